@@ -1,0 +1,1 @@
+"""What both processes agree on: schema, bundle, data, telemetry."""

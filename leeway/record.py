@@ -1,0 +1,76 @@
+"""One answered prediction, as it goes from the answer to the spool and from there to the database."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+
+from leeway.schema import Value
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionRecord:
+    """What was asked, what was answered, when and how fast.
+
+    `predicted_at` is an aware UTC time, `score` a probability, durations are seconds. `trace_id` and `span_id` (of the
+    server span) are None where the trace was not sampled: a link to it would lead nowhere.
+    """
+
+    prediction_id: str
+    predicted_at: datetime
+    model_version: str
+    user_id: str | None
+    as_of: date | None
+    features: Mapping[str, Value]
+    score: float
+    prediction: int
+    unusual_features: int
+    lookup_duration_s: float | None
+    inference_duration_s: float
+    trace_id: str | None
+    span_id: str | None
+
+    def to_json(self) -> str:
+        """One compact JSON array, the fields in their order: this is written for every answer."""
+        return _encode(
+            [
+                self.prediction_id,
+                self.predicted_at.timestamp(),
+                self.model_version,
+                self.user_id,
+                None if self.as_of is None else self.as_of.isoformat(),
+                self.features,
+                self.score,
+                self.prediction,
+                self.unusual_features,
+                self.lookup_duration_s,
+                self.inference_duration_s,
+                self.trace_id,
+                self.span_id,
+            ]
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> PredictionRecord:
+        """Read what `to_json` wrote.
+
+        Raises:
+            ValueError: the text is something else.
+        """
+        try:
+            prediction_id, predicted_at, version, user_id, as_of, *rest = json.loads(text)
+            return cls(
+                prediction_id,
+                datetime.fromtimestamp(predicted_at, UTC),
+                version,
+                user_id,
+                None if as_of is None else date.fromisoformat(as_of),
+                *rest,
+            )
+        except TypeError as error:
+            raise ValueError(f"not a prediction record: {error}") from error
+
+
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode

@@ -1,0 +1,1 @@
+"""Names, providers and log records of our telemetry; knows nothing of the domain."""

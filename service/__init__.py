@@ -1,0 +1,1 @@
+"""The API: answers requests and records what it answered."""
