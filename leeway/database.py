@@ -1,16 +1,10 @@
-"""The engine and the tables. SQLite in a file is the embedded default, PostgreSQL the one of the stack.
-
-Each feature has a typed column. The built-in schema's tables have plain names; another schema's tables carry its
-fingerprint, so that two models can share one database.
-"""
+"""The engine, and how many rows at once get in. SQLite in a file is the embedded default, PostgreSQL the stack's."""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from leeway.schema import CHURN_SCHEMA, FeatureSchema, Kind
+from leeway.tables import Tables
 
 CONNECT_TIMEOUT_S = 2
 BUSY_TIMEOUT_S = 5
@@ -27,158 +21,6 @@ CHUNK_ROWS = 5_000
 
 class DatabaseError(Exception):
     """The database could not be reached or refused; `__cause__` is the driver's error."""
-
-
-class UtcDateTime(sa.TypeDecorator[datetime]):
-    """An aware time, kept in UTC; naive ones are refused on the way in."""
-
-    impl = sa.DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:  # noqa: ARG002
-        """Refuse a naive time; turn any other to UTC."""
-        return None if value is None else utc(value)
-
-    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:  # noqa: ARG002
-        """SQLite forgets the time zone: it was UTC."""
-        return None if value is None else value.replace(tzinfo=value.tzinfo or UTC).astimezone(UTC)
-
-
-def utc(moment: datetime) -> datetime:
-    """The same moment in UTC.
-
-    Raises:
-        ValueError: `moment` is naive.
-    """
-    if moment.tzinfo is None:
-        raise ValueError(f"{moment.isoformat()} has no time zone; give an aware time")
-    return moment.astimezone(UTC)
-
-
-@dataclass(frozen=True)
-class Tables:
-    """The tables of one feature schema, and `drift_runs`, which all schemas share.
-
-    A feature's column has the key `feature_key(name)`, so that a feature called `score` cannot meet our own.
-    """
-
-    schema: FeatureSchema
-    metadata: sa.MetaData
-    feature_snapshots: sa.Table
-    snapshot_labels: sa.Table
-    predictions: sa.Table
-    prediction_labels: sa.Table
-    drift_runs: sa.Table
-
-    def features_of(self, table: sa.Table) -> list[sa.Column[Any]]:
-        """The feature columns of `table`, in the schema's order."""
-        return [table.c[feature_key(name)] for name in self.schema.names]
-
-
-def feature_key(name: str) -> str:
-    """The key under which a feature's column is found and filled."""
-    return f"feature:{name}"
-
-
-_COLUMN_TYPE: dict[Kind, sa.types.TypeEngine[Any]] = {
-    "number": sa.Double(),
-    "integer": sa.BigInteger(),
-    "flag": sa.Boolean(),
-    "category": sa.Text(),
-}
-_OWN_COLUMNS = frozenset(
-    ["user_id", "as_of", "prediction_id", "predicted_at", "model_version", "score", "prediction", "unusual_features", "lookup_duration_s", "inference_duration_s", "trace_id", "span_id"]
-)
-
-
-def tables_for(schema: FeatureSchema) -> Tables:
-    """Describe the tables of `schema`; nothing is created yet."""
-    suffix = "" if schema.fingerprint == CHURN_SCHEMA.fingerprint else f"_{schema.fingerprint}"
-    metadata = sa.MetaData()
-    return Tables(
-        schema=schema,
-        metadata=metadata,
-        feature_snapshots=sa.Table(
-            f"feature_snapshots{suffix}",
-            metadata,
-            sa.Column("user_id", sa.Text, primary_key=True),
-            sa.Column("as_of", sa.Date, primary_key=True, index=True),
-            *_feature_columns(schema),
-        ),
-        snapshot_labels=sa.Table(
-            f"snapshot_labels{suffix}",
-            metadata,
-            sa.Column("user_id", sa.Text, primary_key=True),
-            sa.Column("as_of", sa.Date, primary_key=True, index=True),
-            sa.Column("label", sa.SmallInteger, nullable=False),
-        ),
-        predictions=_predictions_table(metadata, suffix, schema),
-        prediction_labels=sa.Table(
-            f"prediction_labels{suffix}",
-            metadata,
-            sa.Column("prediction_id", sa.Text, primary_key=True),
-            sa.Column("label", sa.SmallInteger, nullable=False),
-            sa.Column("labelled_at", UtcDateTime, nullable=False),
-        ),
-        drift_runs=_drift_runs_table(metadata),
-    )
-
-
-def _predictions_table(metadata: sa.MetaData, suffix: str, schema: FeatureSchema) -> sa.Table:
-    return sa.Table(
-        f"predictions{suffix}",
-        metadata,
-        sa.Column("prediction_id", sa.Text, primary_key=True),
-        sa.Column("predicted_at", UtcDateTime, nullable=False, index=True),
-        sa.Column("model_version", sa.Text, nullable=False),
-        sa.Column("user_id", sa.Text, index=True),
-        sa.Column("as_of", sa.Date),
-        *_feature_columns(schema),
-        sa.Column("score", sa.Double, nullable=False),
-        sa.Column("prediction", sa.SmallInteger, nullable=False),
-        sa.Column("unusual_features", sa.SmallInteger, nullable=False),
-        sa.Column("lookup_duration_s", sa.Double),
-        sa.Column("inference_duration_s", sa.Double, nullable=False),
-        sa.Column("trace_id", sa.Text, comment="32 hex digits; null where the trace was not sampled"),
-        sa.Column("span_id", sa.Text, comment="16 hex digits of the server span; null as above"),
-    )
-
-
-def _drift_runs_table(metadata: sa.MetaData) -> sa.Table:
-    return sa.Table(
-        "drift_runs",
-        metadata,
-        sa.Column("run_id", sa.Text, primary_key=True),
-        sa.Column("finished_at", UtcDateTime, nullable=False, index=True),
-        sa.Column("model_name", sa.Text, nullable=False),
-        sa.Column("model_version", sa.Text, nullable=False),
-        sa.Column("reference_from", UtcDateTime),
-        sa.Column("reference_to", UtcDateTime),
-        sa.Column("window_from", UtcDateTime, nullable=False),
-        sa.Column("window_to", UtcDateTime, nullable=False),
-        sa.Column("rows", sa.BigInteger),
-        sa.Column("subjects", sa.BigInteger),
-        sa.Column("share", sa.Double),
-        sa.Column("decision", sa.Text, nullable=False),
-        sa.Column("recommendation", sa.Text, nullable=False),
-        sa.Column("reason", sa.Text, nullable=False),
-        sa.Column("result", sa.JSON, nullable=False, comment="the run's result.json"),
-        sa.Column(
-            "state", sa.JSON, nullable=False, comment="what the worker needs to go on: confirmed windows, cooldown"
-        ),
-        sa.Column("trace_id", sa.Text),
-    )
-
-
-def _feature_columns(schema: FeatureSchema) -> list[sa.Column[Any]]:
-    """One typed column a feature; a name that is taken (SQL ignores case) gains its place in the schema."""
-    taken = set(_OWN_COLUMNS)
-    columns: list[sa.Column[Any]] = []
-    for place, feature in enumerate(schema):
-        name = feature.name if feature.name.lower() not in taken else f"{feature.name}_{place}"
-        taken.add(name.lower())
-        columns.append(sa.Column(name, _COLUMN_TYPE[feature.kind], key=feature_key(feature.name)))
-    return columns
 
 
 def open_engine(url: str) -> sa.Engine:

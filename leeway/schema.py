@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -87,7 +88,7 @@ class Feature:
 def _number_problem(value: Value) -> str | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return "must be a number"
-    return None if abs(value) <= 1.7976931348623157e308 else "must be a finite number"
+    return None if abs(value) <= sys.float_info.max else "must be a finite number"
 
 
 def _integer_problem(value: Value) -> str | None:

@@ -1,7 +1,7 @@
 """Every metric, span and attribute name, with kind, unit and meaning. Constants only.
 
-Units are UCUM: `s`, `By`, `1`; a word in braces is an annotation that adds nothing to a Prometheus name. Shares have the
-unit `{share}` and not `1`, because the Collector would add `_ratio` and Python's own `/metrics` would not.
+Units are UCUM: `s`, `By`, `1`; a word in braces is an annotation that adds nothing to a Prometheus name. Shares have
+the unit `{share}` and not `1`, because the Collector would add `_ratio` and Python's own `/metrics` would not.
 """
 
 from __future__ import annotations
@@ -104,7 +104,8 @@ PREDICTION_SCORES: Final = Metric(
 )
 UNUSUAL_FEATURES: Final = Metric(
     "leeway.prediction.unusual_features", "histogram", "{feature}",
-    "Features of one prediction outside the reference's 0.5-99.5 % range, or unseen.", (MODEL_VERSION,), UNUSUAL_BUCKETS,
+    "Features of one prediction outside the reference's 0.5-99.5 % range, or unseen.",
+    (MODEL_VERSION,), UNUSUAL_BUCKETS,
 )  # fmt: skip
 INFERENCE_DURATION: Final = Metric(
     "leeway.inference.duration",
@@ -151,7 +152,7 @@ DRIFT_FEATURE_SCORE: Final = Metric(
     (FEATURE_NAME, DRIFT_METHOD),
 )  # fmt: skip
 DRIFT_FEATURE_THRESHOLD: Final = Metric(
-    "leeway.drift.feature.threshold", "gauge", "{distance}", "The distance that can be told from chance in this window.",
+    "leeway.drift.feature.threshold", "gauge", "{distance}", "The distance that stands out from chance in this window.",
     (FEATURE_NAME, DRIFT_METHOD),
 )  # fmt: skip
 DRIFT_FEATURE_DETECTED: Final = Metric(
