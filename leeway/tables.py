@@ -86,7 +86,7 @@ _OWN_COLUMNS = frozenset(
         "inference_duration_s",
         "trace_id",
         "span_id",
-    }  # fmt: skip
+    }
 )
 
 
