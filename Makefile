@@ -1,0 +1,35 @@
+# What people do here. Each target makes what it needs and can be run again at once.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test check lock clean help
+
+help:  ## say what there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+demo: .venv/ready  ## train, serve, ask and see, all on this machine
+	@$(BIN)/leeway demo
+
+test: .venv/ready  ## run the tests
+	@$(BIN)/python -m pytest
+
+check: .venv/ready  ## lint, types and the arrows between the packages
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+lock:  ## resolve the dependencies again, for Python 3.11 to 3.13
+	@$(BIN)/python requirements/lock.py
+
+clean:  ## remove what was made, but the virtual environment
+	@rm -rf demo var reports dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+
+.venv/ready: requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+	  || { echo "Leeway needs Python 3.11 to 3.13; say which with: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@echo "Making a virtual environment in .venv (once; a minute or two)"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@

@@ -1,0 +1,28 @@
+"""Makes instruments from their records in `names`, so that no name, unit or description is written twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from opentelemetry.metrics import CallbackOptions, Counter, Histogram, Meter, Observation
+
+from leeway.telemetry.names import Metric
+
+
+def counter(meter: Meter, metric: Metric) -> Counter:
+    """The counter that `metric` describes."""
+    return meter.create_counter(metric.name, metric.unit, metric.description)
+
+
+def histogram(meter: Meter, metric: Metric) -> Histogram:
+    """The histogram that `metric` describes; a View gives it its buckets."""
+    return meter.create_histogram(metric.name, metric.unit, metric.description)
+
+
+def observe(meter: Meter, metric: Metric, read: Callable[[], Iterable[tuple[float, Mapping[str, str]]]]) -> None:
+    """Report a gauge by asking `read` for (value, attributes) at every collection; nothing read, nothing reported."""
+
+    def callback(_options: CallbackOptions) -> Iterable[Observation]:
+        return [Observation(value, dict(attributes)) for value, attributes in read()]
+
+    meter.create_observable_gauge(metric.name, [callback], metric.unit, metric.description)

@@ -1,0 +1,18 @@
+"""Resolve the three requirement files again: hash-locked, valid on Python 3.11 to 3.13, without download addresses."""
+
+import subprocess
+import sys
+
+COMMON = [
+    "pyproject.toml", "--universal", "--python-version", "3.11", "--generate-hashes", "--no-emit-index-url",
+    "--no-strip-extras", "--custom-compile-command", "make lock", "--quiet",
+]  # fmt: skip
+FILES = {
+    "requirements/dev.txt": ["--extra", "drift", "--group", "dev"],
+    "requirements/drift.txt": ["--extra", "drift", "--constraints", "requirements/dev.txt"],
+    "requirements/service.txt": ["--constraints", "requirements/dev.txt"],
+}
+
+for output, options in FILES.items():
+    command = [sys.executable, "-m", "uv", "pip", "compile", *COMMON, *options, "--output-file", output, *sys.argv[1:]]
+    subprocess.run(command, check=True)
