@@ -7,12 +7,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from leeway.tables import Tables
+
+Engine: TypeAlias = sa.Engine
+"""An opened database, for those who hand it on and speak no SQL."""
 
 CONNECT_TIMEOUT_S = 2
 BUSY_TIMEOUT_S = 5
@@ -27,23 +30,31 @@ def open_engine(url: str) -> sa.Engine:
     """Make the engine; no connection is opened yet. A SQLite file's folder is made where it is missing.
 
     Raises:
-        DatabaseError: the address cannot be read, or its driver is not installed.
+        DatabaseError: the address cannot be read, names no database we know, or its driver is not installed.
     """
     try:
         parsed = sa.make_url(url)
-        if parsed.get_backend_name() == "sqlite":
-            return _sqlite_engine(parsed)
-        return sa.create_engine(
-            parsed,
-            pool_pre_ping=True,
-            pool_size=10,
-            pool_timeout=CONNECT_TIMEOUT_S,
-            connect_args={"connect_timeout": CONNECT_TIMEOUT_S, "options": "-c statement_timeout=60000"},
-        )
-    except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ModuleNotFoundError) as error:
+        make = _ENGINES[parsed.get_backend_name()]
+        return make(parsed)
+    except KeyError as error:
         raise DatabaseError(
-            f"LEEWAY_DATABASE_URL cannot be used: {error}; give sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME"
-        ) from error
+            f"LEEWAY_DATABASE_URL names {error}, which Leeway does not know; {_WHAT_WOULD_DO}"
+        ) from None
+    except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ImportError, ValueError, OSError) as error:
+        raise DatabaseError(f"LEEWAY_DATABASE_URL cannot be used: {error}; {_WHAT_WOULD_DO}") from error
+
+
+_WHAT_WOULD_DO = "give sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME"
+
+
+def _postgresql_engine(url: sa.URL) -> sa.Engine:
+    return sa.create_engine(
+        url,
+        pool_pre_ping=True,
+        pool_size=10,
+        pool_timeout=CONNECT_TIMEOUT_S,
+        connect_args={"connect_timeout": CONNECT_TIMEOUT_S, "options": "-c statement_timeout=60000"},
+    )
 
 
 def _sqlite_engine(url: sa.URL) -> sa.Engine:
@@ -57,6 +68,9 @@ def _sqlite_engine(url: sa.URL) -> sa.Engine:
         connection.execute("PRAGMA synchronous=NORMAL")
 
     return engine
+
+
+_ENGINES = {"sqlite": _sqlite_engine, "postgresql": _postgresql_engine}
 
 
 @contextmanager
@@ -95,8 +109,8 @@ def insert_rows(
         if connection.dialect.name == "postgresql":
             _copy(connection, table, chunk, ignore_duplicates=ignore_duplicates)
         else:
-            statement = sa.insert(table)
-            connection.execute(statement.prefix_with("OR IGNORE") if ignore_duplicates else statement, chunk)
+            statement = sqlite.insert(table)  # not OR IGNORE: that would pass over a missing value, too
+            connection.execute(statement.on_conflict_do_nothing() if ignore_duplicates else statement, chunk)
         total += len(chunk)
     return total
 
@@ -114,9 +128,14 @@ def _copy(
         )
     driver: Any = connection.connection.driver_connection
     into = "incoming" if ignore_duplicates else target
-    with driver.cursor() as cursor, cursor.copy(f"COPY {into} ({names}) FROM STDIN") as copy:
-        for row in rows:
-            copy.write_row([row[str(column.key)] for column in columns])
+    command = f"COPY {into} ({names}) FROM STDIN"
+    failures: Any = connection.dialect.loaded_dbapi
+    try:
+        with driver.cursor() as cursor, cursor.copy(command) as copy:
+            for row in rows:
+                copy.write_row([row[str(column.key)] for column in columns])
+    except failures.Error as error:  # the driver's own: COPY does not go through SQLAlchemy, which would wrap it
+        raise sa.exc.DBAPIError.instance(command, None, error, failures.Error, dialect=connection.dialect) from error
     if ignore_duplicates:
         connection.exec_driver_sql(
             f"INSERT INTO {target} ({names}) SELECT {names} FROM incoming ON CONFLICT DO NOTHING"  # noqa: S608 (quoted)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from math import isfinite
+
+import orjson
 
 from leeway.schema import Value
 
@@ -33,24 +35,33 @@ class PredictionRecord:
     span_id: str | None
 
     def to_json(self) -> str:
-        """One compact JSON array, the fields in their order: this is written for every answer."""
-        return _encode(
-            [
-                self.prediction_id,
-                self.predicted_at.timestamp(),
-                self.model_version,
-                self.user_id,
-                None if self.as_of is None else self.as_of.isoformat(),
-                self.features,
-                self.score,
-                self.prediction,
-                self.unusual_features,
-                self.lookup_duration_s,
-                self.inference_duration_s,
-                self.trace_id,
-                self.span_id,
-            ]
-        )
+        """One compact JSON array, the fields in their order: this is written for every answer.
+
+        Raises:
+            ValueError: a value has no JSON form: a score that is no number, an integer beyond 64 bits, broken text.
+        """
+        if not isfinite(self.score):
+            raise ValueError(f"the score is {self.score}, no probability")
+        try:
+            return orjson.dumps(
+                (
+                    self.prediction_id,
+                    self.predicted_at.timestamp(),
+                    self.model_version,
+                    self.user_id,
+                    None if self.as_of is None else self.as_of.isoformat(),
+                    self.features,
+                    self.score,
+                    self.prediction,
+                    self.unusual_features,
+                    self.lookup_duration_s,
+                    self.inference_duration_s,
+                    self.trace_id,
+                    self.span_id,
+                )
+            ).decode()
+        except TypeError as error:
+            raise ValueError(str(error)) from error
 
     @classmethod
     def from_json(cls, text: str) -> PredictionRecord:
@@ -60,7 +71,7 @@ class PredictionRecord:
             ValueError: the text is something else.
         """
         try:
-            prediction_id, predicted_at, version, user_id, as_of, *rest = json.loads(text)
+            prediction_id, predicted_at, version, user_id, as_of, *rest = orjson.loads(text)
             return cls(
                 prediction_id,
                 datetime.fromtimestamp(predicted_at, UTC),
@@ -69,8 +80,5 @@ class PredictionRecord:
                 None if as_of is None else date.fromisoformat(as_of),
                 *rest,
             )
-        except TypeError as error:
+        except (TypeError, OverflowError, OSError) as error:
             raise ValueError(f"not a prediction record: {error}") from error
-
-
-_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode

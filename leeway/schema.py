@@ -27,6 +27,8 @@ Value: TypeAlias = float | int | bool | str | None
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 MAX_CATEGORY_LENGTH = 200
 FEATURE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\- ]{0,62}")
+SCORE_COLUMN, LABEL_COLUMN = "_score", "_label"
+"""Columns that stand beside the features in a reference or a window; no feature may bear their names."""
 
 
 class SchemaError(ValueError):
@@ -68,6 +70,8 @@ class Feature:
                 f"feature name {self.name!r}: use a letter or _ first, then letters, digits, '_', '.', '-' or spaces,"
                 " at most 63 characters"
             )
+        if self.name in {SCORE_COLUMN, LABEL_COLUMN}:
+            raise SchemaError(f"feature name {self.name!r} is taken by Leeway itself: give the feature another name")
 
     def problem(self, value: Value) -> str | None:
         """Say in a few words why `value` is not valid for this feature, or None where it is."""
@@ -104,7 +108,9 @@ def _flag_problem(value: Value) -> str | None:
 def _category_problem(value: Value) -> str | None:
     if not isinstance(value, str):
         return "must be text"
-    return None if 0 < len(value) <= MAX_CATEGORY_LENGTH else f"must be 1 to {MAX_CATEGORY_LENGTH} characters long"
+    if not 0 < len(value) <= MAX_CATEGORY_LENGTH:
+        return f"must be 1 to {MAX_CATEGORY_LENGTH} characters long"
+    return None if value.isprintable() else "must hold no control characters"
 
 
 _KIND_PROBLEM = {
@@ -182,16 +188,22 @@ class FeatureSchema:
             SchemaError: the document has another shape.
         """
         try:
-            features = [
-                Feature(**{**each, "seen": Seen(**{**each["seen"], "categories": tuple(each["seen"]["categories"])})})
-                for each in document["features"]
-            ]
+            return cls(tuple(_feature_from_json(each) for each in document["features"]))
         except (KeyError, TypeError) as error:
             raise SchemaError(f"not a feature schema: {error}") from error
-        unknown = sorted({str(feature.kind) for feature in features} - _KIND_PROBLEM.keys())
-        if unknown:
-            raise SchemaError(f"unknown kinds of feature: {', '.join(unknown)}")
-        return cls(tuple(features))
+
+
+def _feature_from_json(each: Mapping[str, Any]) -> Feature:
+    if each["kind"] not in _KIND_PROBLEM:
+        raise SchemaError(f"unknown kind of feature: {each['kind']}")
+    seen = Seen(**{**each["seen"], "categories": tuple(each["seen"]["categories"])})
+    feature = Feature(**{**each, "seen": seen})
+    numbers = (feature.minimum, feature.maximum, seen.minimum, seen.maximum, seen.low, seen.high, seen.missing_share)
+    if any(number is not None and _number_problem(number) for number in numbers):
+        raise SchemaError(f"feature {feature.name!r}: a limit is no finite number")
+    if not all(isinstance(text, str) for text in seen.categories):
+        raise SchemaError(f"feature {feature.name!r}: a category is no text")
+    return feature
 
 
 CHURN_SCHEMA = FeatureSchema(

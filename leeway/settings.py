@@ -6,8 +6,9 @@ Each process reads its own settings once, in its composition root, and hands pla
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -22,10 +23,12 @@ _SIZE_UNITS = {"": 1, "b": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30, "kb": 10
 
 def _bytes(value: object) -> object:
     """Read `1 GiB`, `500MB` or a plain number of bytes."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", value) if isinstance(value, str) else None
-    if match is None or match[2].lower() not in _SIZE_UNITS:
+    if not isinstance(value, str):
         return value
-    return int(float(match[1]) * _SIZE_UNITS[match[2].lower()])
+    match = re.fullmatch(r"\s*(\d{1,18}(?:\.\d{1,18})?)\s*([A-Za-z]*)\s*", value)
+    if match is None or match[2].lower() not in _SIZE_UNITS:
+        raise ValueError("give a number of bytes, or one with KiB, MiB, GiB, KB, MB or GB: 500MB, 1.5GiB")
+    return int(Decimal(match[1]) * _SIZE_UNITS[match[2].lower()])
 
 
 Bytes = Annotated[int, BeforeValidator(_bytes), Field(gt=0)]
@@ -44,7 +47,7 @@ class Settings(BaseSettings):
     bundle: Path = Field(Path("var/bundle"), description="The model bundle's folder")
 
     @classmethod
-    def read(cls, **overrides: Any) -> Settings:  # noqa: ANN401 (a flag may be of any type; pydantic checks it)
+    def read(cls, **overrides: Any) -> Self:  # noqa: ANN401 (a flag may be of any type; pydantic checks it)
         """Read the environment; a keyword that is not None goes before it.
 
         Raises:
@@ -54,8 +57,10 @@ class Settings(BaseSettings):
             return cls(**{name: value for name, value in overrides.items() if value is not None})
         except ValidationError as error:
             first = error.errors()[0]
-            name = "_".join(str(part) for part in first["loc"]).upper()
-            raise SettingsError(f"LEEWAY_{name}={first['input']!r}: {first['msg']}") from error
+            name = str(first["loc"][0])
+            flag = "" if overrides.get(name) is None else " (given as a flag)"
+            reason = first["msg"].removeprefix("Value error, ")
+            raise SettingsError(f"LEEWAY_{name.upper()}={str(first['input'])!r}{flag}: {reason}") from error
 
 
 class ServiceSettings(Settings):

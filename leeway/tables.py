@@ -54,6 +54,7 @@ class Tables:
     snapshot_labels: sa.Table
     predictions: sa.Table
     prediction_labels: sa.Table
+    rejections: sa.Table
     drift_runs: sa.Table
 
     def features_of(self, table: sa.Table) -> list[sa.Column[Any]]:
@@ -86,8 +87,12 @@ _OWN_COLUMNS = frozenset(
         "inference_duration_s",
         "trace_id",
         "span_id",
+        # PostgreSQL gives these to every table.
+        *("tableoid", "ctid", "xmin", "xmax", "cmin", "cmax"),
     }
 )
+_LONGEST_NAME = 63
+"""Bytes of a name in PostgreSQL; feature names are ASCII."""
 
 
 def tables_for(schema: FeatureSchema) -> Tables:
@@ -118,6 +123,15 @@ def tables_for(schema: FeatureSchema) -> Tables:
             sa.Column("prediction_id", sa.Text, primary_key=True),
             sa.Column("label", sa.SmallInteger, nullable=False),
             sa.Column("labelled_at", UtcDateTime, nullable=False),
+        ),
+        rejections=sa.Table(
+            f"rejections{suffix}",
+            metadata,
+            sa.Column("minute", UtcDateTime, primary_key=True),
+            sa.Column("process", sa.Text, primary_key=True),
+            sa.Column("feature", sa.Text, primary_key=True),
+            sa.Column("reason", sa.Text, primary_key=True),
+            sa.Column("items", sa.BigInteger, nullable=False),
         ),
         drift_runs=_drift_runs_table(metadata),
     )
@@ -151,8 +165,6 @@ def _drift_runs_table(metadata: sa.MetaData) -> sa.Table:
         sa.Column("finished_at", UtcDateTime, nullable=False, index=True),
         sa.Column("model_name", sa.Text, nullable=False),
         sa.Column("model_version", sa.Text, nullable=False),
-        sa.Column("reference_from", UtcDateTime),
-        sa.Column("reference_to", UtcDateTime),
         sa.Column("window_from", UtcDateTime, nullable=False),
         sa.Column("window_to", UtcDateTime, nullable=False),
         sa.Column("rows", sa.BigInteger),
@@ -170,11 +182,15 @@ def _drift_runs_table(metadata: sa.MetaData) -> sa.Table:
 
 
 def _feature_columns(schema: FeatureSchema) -> list[sa.Column[Any]]:
-    """One typed column a feature; a name that is taken (SQL ignores case) gains its place in the schema."""
+    """One typed column a feature, named like it; where the name is taken (SQL ignores case) a number is added."""
     taken = set(_OWN_COLUMNS)
     columns: list[sa.Column[Any]] = []
-    for place, feature in enumerate(schema):
-        name = feature.name if feature.name.lower() not in taken else f"{feature.name}_{place}"
+    for feature in schema:
+        name, number = feature.name, 1
+        while name.lower() in taken:
+            number += 1
+            suffix = f"_{number}"
+            name = feature.name[: _LONGEST_NAME - len(suffix)] + suffix
         taken.add(name.lower())
         columns.append(sa.Column(name, _COLUMN_TYPE[feature.kind], key=feature_key(feature.name)))
     return columns

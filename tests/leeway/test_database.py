@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import socket
+import time
+from datetime import date
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from leeway.database import CHUNK_ROWS, DatabaseError, create_tables, insert_rows, open_engine, translated, upsert_rows
+from leeway.schema import CHURN_SCHEMA
+from leeway.tables import tables_for
+
+TABLES = tables_for(CHURN_SCHEMA)
+LABELS = TABLES.snapshot_labels
+DAY = date(2026, 1, 31)
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> sa.Engine:
+    """An engine on a new SQLite file, with the tables made."""
+    made = open_engine(f"sqlite:///{tmp_path / 'leeway.db'}")
+    create_tables(made, TABLES)
+    return made
+
+
+def rows(count: int, label: int = 0) -> list[dict[str, object]]:
+    """Labels of `count` customers."""
+    return [{"user_id": f"u{each}", "as_of": DAY, "label": label} for each in range(count)]
+
+
+def held(engine: sa.Engine) -> list[tuple[str, int]]:
+    """What is in the table."""
+    with engine.connect() as connection:
+        found = connection.execute(sa.select(LABELS.c.user_id, LABELS.c.label).order_by(LABELS.c.user_id))
+        return [(row[0], row[1]) for row in found]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "nonsense",
+        "mysql://u:hush@h/d",
+        "oracle+nope://h",
+        "postgresql+nope://u:hush@h/d",
+        "postgresql+psycopg://u:hush@h:port/d",
+        "sqlite:////proc/nowhere/leeway.db",
+    ],
+)
+def test_bad_address_says_what_would_do(url: str) -> None:
+    """An address that cannot be used names the variable and what would do, and gives no password away."""
+    with pytest.raises(DatabaseError, match=r"LEEWAY_DATABASE_URL .*; give sqlite:///FILE or postgresql") as caught:
+        open_engine(url)
+    assert "hush" not in str(caught.value)
+
+
+def test_absent_postgresql_is_said_soon() -> None:
+    """A PostgreSQL that nobody runs is a DatabaseError within seconds, in one line, without the password."""
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # taken, and not listened on: nothing can answer there
+        engine = open_engine(f"postgresql+psycopg://u:hush@127.0.0.1:{closed.getsockname()[1]}/d")
+        began_s = time.monotonic()
+        with pytest.raises(DatabaseError) as caught:
+            create_tables(engine, TABLES)
+    assert time.monotonic() - began_s < 5
+    assert "hush" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_silent_postgresql_is_given_up() -> None:
+    """A host that takes the connection and never answers is given up after a few seconds."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        engine = open_engine(f"postgresql+psycopg://u@127.0.0.1:{silent.getsockname()[1]}/d")
+        began_s = time.monotonic()
+        with pytest.raises(DatabaseError), translated(), engine.connect():
+            pass
+    assert time.monotonic() - began_s < 10
+
+
+def test_opening_connects_to_nothing(tmp_path: Path) -> None:
+    """Making the engine makes the folder, and no file yet."""
+    open_engine(f"sqlite:///{tmp_path / 'new' / 'leeway.db'}")
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_a_file_that_is_no_database_is_said(tmp_path: Path) -> None:
+    """A file of something else is a DatabaseError, and stays as it is."""
+    (tmp_path / "x.db").write_text("dear diary" * 100)
+    with pytest.raises(DatabaseError, match="not a database"):
+        create_tables(open_engine(f"sqlite:///{tmp_path / 'x.db'}"), TABLES)
+    assert (tmp_path / "x.db").read_text() == "dear diary" * 100
+
+
+def test_sqlite_runs_in_wal(engine: sa.Engine) -> None:
+    """SQLite keeps a write-ahead log, so that readers and the writer do not wait for each other."""
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+
+
+def test_tables_can_be_made_again(engine: sa.Engine) -> None:
+    """Making the tables a second time changes nothing."""
+    with engine.begin() as connection:
+        insert_rows(connection, LABELS, rows(1))
+    create_tables(engine, TABLES)
+    assert held(engine) == [("u0", 0)]
+
+
+def test_inserts_rows_in_chunks(engine: sa.Engine) -> None:
+    """More rows than a chunk all arrive, from an iterator too, and are counted."""
+    with engine.begin() as connection:
+        count = insert_rows(connection, LABELS, iter(rows(CHUNK_ROWS + 1)))
+    assert (count, len(held(engine))) == (CHUNK_ROWS + 1, CHUNK_ROWS + 1)
+
+
+def test_a_row_twice_is_an_error(engine: sa.Engine) -> None:
+    """Without leave to ignore it a key that is there already is a DatabaseError, and nothing is kept."""
+    with pytest.raises(DatabaseError, match="UNIQUE"), translated(), engine.begin() as connection:
+        insert_rows(connection, LABELS, [*rows(2), *rows(1)])
+    assert held(engine) == []
+
+
+def test_duplicates_can_be_passed_over(engine: sa.Engine) -> None:
+    """With leave to ignore it the first row of a key stays."""
+    with engine.begin() as connection:
+        insert_rows(connection, LABELS, rows(1, label=0))
+        insert_rows(connection, LABELS, rows(2, label=1), ignore_duplicates=True)
+    assert held(engine) == [("u0", 0), ("u1", 1)]
+
+
+def test_ignoring_duplicates_ignores_nothing_else(engine: sa.Engine) -> None:
+    """A missing value that may not be is an error, duplicates passed over or not."""
+    row = rows(1)[0] | {"label": None}
+    with pytest.raises(DatabaseError, match="NOT NULL"), translated(), engine.begin() as connection:
+        insert_rows(connection, LABELS, [row], ignore_duplicates=True)
+    assert held(engine) == []
+
+
+def test_upsert_replaces(engine: sa.Engine) -> None:
+    """A row whose key is there takes its place; another one joins."""
+    with engine.begin() as connection:
+        upsert_rows(connection, LABELS, rows(1, label=0))
+        upsert_rows(connection, LABELS, rows(2, label=1))
+    assert held(engine) == [("u0", 1), ("u1", 1)]
+
+
+def test_upsert_of_nothing_is_nothing(engine: sa.Engine) -> None:
+    """No rows, no statement, no error."""
+    with engine.begin() as connection:
+        upsert_rows(connection, LABELS, [])
+    assert held(engine) == []

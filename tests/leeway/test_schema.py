@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from leeway.schema import (
+    CHURN_SCHEMA,
+    LABEL_COLUMN,
+    SCORE_COLUMN,
+    Feature,
+    FeatureSchema,
+    SchemaError,
+    Seen,
+    Value,
+)
+
+ALL_KINDS = FeatureSchema(
+    (
+        Feature("amount", "number", "EUR", minimum=0, maximum=100, nullable=True),
+        Feature("count", "integer"),
+        Feature("open", "flag"),
+        Feature("colour", "category"),
+    )
+)
+ROW: dict[str, Value] = {"amount": 1.5, "count": 2, "open": True, "colour": "red"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("amount", "1.5", "must be a number"),
+        ("amount", True, "must be a number"),
+        ("amount", float("nan"), "must be a finite number"),
+        ("amount", float("inf"), "must be a finite number"),
+        ("amount", 10**400, "must be a finite number"),
+        ("amount", -0.1, "must be at least 0"),
+        ("amount", 100.5, "must be at most 100"),
+        ("count", 2.0, "must be a whole number"),
+        ("count", False, "must be a whole number"),
+        ("count", 2**63, "must fit into 64 bits"),
+        ("count", -(2**63) - 1, "must fit into 64 bits"),
+        ("count", None, "is missing, and may not be"),
+        ("open", 1, "must be true or false"),
+        ("open", "true", "must be true or false"),
+        ("colour", 5, "must be text"),
+        ("colour", "", "must be 1 to 200 characters long"),
+        ("colour", "x" * 201, "must be 1 to 200 characters long"),
+        ("colour", "a\nb", "must hold no control characters"),
+        ("colour", "\ud800", "must hold no control characters"),
+    ],
+)
+def test_refuses_what_is_not_valid(name: str, value: Value, reason: str) -> None:
+    """A value that makes no sense for its feature is named with its reason."""
+    assert ALL_KINDS.problems({**ROW, name: value}) == {name: reason}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"amount": None},
+        {"amount": 0},
+        {"amount": 100},
+        {"count": 2**63 - 1},
+        {"count": -(2**63)},
+        {"colour": "x" * 200},
+        {"colour": "ünïcödé 🎬"},
+    ],
+)
+def test_takes_what_is_valid(changes: dict[str, Value]) -> None:
+    """A row within the valid limits has no problem, whether or not such a value was seen."""
+    assert ALL_KINDS.problems({**ROW, **changes}) == {}
+
+
+def test_names_unknown_and_absent_features() -> None:
+    """A feature nobody knows and one that is not there are told apart."""
+    row = {name: value for name, value in ROW.items() if name != "open"}
+    assert ALL_KINDS.problems({**row, "colour2": "red"}) == {
+        "colour2": "is not a feature of this model",
+        "open": "is missing, and may not be",
+    }
+
+
+@pytest.mark.parametrize("name", ["", "1st", "a:b", "a/b", "x" * 64, "größe", " a", "a\n", SCORE_COLUMN, LABEL_COLUMN])
+def test_refuses_odd_feature_names(name: str) -> None:
+    """A name that could not be a column, or is one of ours, is refused."""
+    with pytest.raises(SchemaError, match="feature name"):
+        Feature(name, "number")
+
+
+@pytest.mark.parametrize("name", ["a", "_x", "Monthly Fee", "a.b-c", "x" * 63, "score", "user_id"])
+def test_takes_the_names_people_give(name: str) -> None:
+    """Blanks, dots and dashes may be in a name, and it may be one that our tables use."""
+    assert Feature(name, "number").name == name
+
+
+def test_refuses_no_features() -> None:
+    """A schema without features is none."""
+    with pytest.raises(SchemaError):
+        FeatureSchema(())
+
+
+def test_refuses_a_feature_twice() -> None:
+    """Two features cannot have one name."""
+    with pytest.raises(SchemaError, match=r"twice.*'a'"):
+        FeatureSchema((Feature("a", "number"), Feature("a", "flag")))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        FeatureSchema(ALL_KINDS.features[::-1]),
+        FeatureSchema(ALL_KINDS.features[:3]),
+        FeatureSchema((*ALL_KINDS.features[:3], Feature("color", "category"))),
+        FeatureSchema((replace(ALL_KINDS.features[0], kind="integer"), *ALL_KINDS.features[1:])),
+    ],
+)
+def test_fingerprint_tells_shapes_apart(other: FeatureSchema) -> None:
+    """Another name, kind, order or number of features is another fingerprint."""
+    assert other.fingerprint != ALL_KINDS.fingerprint
+
+
+def test_fingerprint_outlives_new_data() -> None:
+    """What was seen, and limits, leave the fingerprint as it is: the tables stay the same."""
+    seen = {name: Seen(minimum=1, maximum=2, low=1, high=2) for name in ALL_KINDS.names}
+    assert ALL_KINDS.with_seen(seen).fingerprint == ALL_KINDS.fingerprint
+
+
+def test_fingerprint_is_fixed() -> None:
+    """The built-in schema's fingerprint never changes by accident: tables and bundles out there carry it."""
+    assert CHURN_SCHEMA.fingerprint == "c82d348cbc60"
+
+
+def test_survives_json() -> None:
+    """A schema is the same after a journey through JSON, with all that was seen."""
+    seen = dict.fromkeys(ALL_KINDS.names, Seen(0.5, 9.5, 1.0, 9.0, missing_share=0.25))
+    schema = ALL_KINDS.with_seen(seen | {"colour": Seen(categories=("blue", "red"))})
+    assert FeatureSchema.from_json(json.loads(json.dumps(schema.to_json()))) == schema
+
+
+def broken(**changes: Any) -> dict[str, Any]:  # noqa: ANN401 (the point is a wrong type)
+    """A schema's JSON, its first feature changed."""
+    document = ALL_KINDS.to_json()
+    document["features"][0] |= changes
+    return document
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {},
+        [],
+        None,
+        {"features": 5},
+        {"features": []},
+        {"features": [5]},
+        {"features": [{"name": "a"}]},
+        broken(kind="colour"),
+        broken(kind=["number"]),
+        broken(name=5),
+        broken(minimum="0"),
+        broken(maximum=float("nan")),
+        broken(weight=1),
+        broken(seen=None),
+        broken(seen={}),
+        broken(seen={"categories": [1]}),
+        broken(seen={"categories": [], "low": "1"}),
+        broken(seen={"categories": [], "rows": 1}),
+    ],
+)
+def test_refuses_json_of_another_shape(document: Any) -> None:  # noqa: ANN401 (the point is a wrong type)
+    """Anything but a schema's JSON is a SchemaError, and nothing else."""
+    with pytest.raises(SchemaError):
+        FeatureSchema.from_json(document)

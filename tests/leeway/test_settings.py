@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from leeway.settings import DriftSettings, ServiceSettings, Settings, SettingsError
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith("LEEWAY_"):
+            monkeypatch.delenv(name)
+
+
+def test_defaults_are_those_of_the_design() -> None:
+    """Without variables the documented defaults hold."""
+    settings = ServiceSettings.read()
+    assert (settings.database_url, settings.bundle) == ("sqlite:///var/leeway.db", Path("var/bundle"))
+    assert (settings.host, settings.port, settings.recording, settings.faults) == (
+        "127.0.0.1",
+        8000,
+        "available",
+        False,
+    )
+    assert (settings.spool, settings.spool_limit, settings.spool_fsync) == (Path("var/spool.db"), 2**30, "normal")
+
+
+def test_drift_defaults_are_those_of_the_design() -> None:
+    """Without variables the worker's documented defaults hold."""
+    settings = DriftSettings.read()
+    assert (settings.drift_interval, settings.drift_window, settings.drift_min_rows) == (60, 900, 200)
+    assert (settings.drift_max_rows, settings.drift_threshold, settings.drift_breaches) == (50_000, 0.3, 3)
+    assert (settings.drift_cooldown, settings.drift_labels, settings.drift_min_labels) == (3_600, 2_000, 200)
+    assert (settings.reports, settings.reports_host, settings.reports_port) == (Path("reports"), "127.0.0.1", 8001)
+
+
+@pytest.mark.parametrize(
+    ("kind", "variable", "text", "value"),
+    [
+        (Settings, "DATABASE_URL", "postgresql+psycopg://u@h/d", "postgresql+psycopg://u@h/d"),
+        (Settings, "BUNDLE", "elsewhere", Path("elsewhere")),
+        (ServiceSettings, "HOST", "0.0.0.0", "0.0.0.0"),  # noqa: S104 (a value like another)
+        (ServiceSettings, "PORT", "0", 0),
+        (ServiceSettings, "SPOOL", "s.db", Path("s.db")),
+        (ServiceSettings, "SPOOL_LIMIT", "1GiB", 2**30),
+        (ServiceSettings, "SPOOL_LIMIT", " 500 MB ", 500_000_000),
+        (ServiceSettings, "SPOOL_LIMIT", "1.5KiB", 1_536),
+        (ServiceSettings, "SPOOL_LIMIT", "4096", 4_096),
+        (ServiceSettings, "SPOOL_FSYNC", "always", "always"),
+        (ServiceSettings, "RECORDING", "required", "required"),
+        (ServiceSettings, "METRICS_ENDPOINT", "off", False),
+        (ServiceSettings, "METRICS_ENDPOINT", "", None),
+        (ServiceSettings, "SPANS_FILE", "spans.jsonl", Path("spans.jsonl")),
+        (ServiceSettings, "FAULTS", "on", True),
+        (ServiceSettings, "FAULTS", "off", False),
+        (DriftSettings, "REPORTS", "r", Path("r")),
+        (DriftSettings, "REPORTS_HOST", "::1", "::1"),
+        (DriftSettings, "REPORTS_PORT", "9", 9),
+        (DriftSettings, "REPORTS_KEEP", "7", 7),
+        (DriftSettings, "REPORTS_URL", "https://r", "https://r"),
+        (DriftSettings, "TRACE_URL", "https://t", "https://t"),
+        (DriftSettings, "DRIFT_INTERVAL", "0.5", 0.5),
+        (DriftSettings, "DRIFT_WINDOW", "60", 60),
+        (DriftSettings, "DRIFT_MIN_ROWS", "1", 1),
+        (DriftSettings, "DRIFT_MAX_ROWS", "9", 9),
+        (DriftSettings, "DRIFT_THRESHOLD", "0.5", 0.5),
+        (DriftSettings, "DRIFT_BREACHES", "1", 1),
+        (DriftSettings, "DRIFT_COOLDOWN", "0", 0),
+        (DriftSettings, "DRIFT_LABELS", "10", 10),
+        (DriftSettings, "DRIFT_MIN_LABELS", "10", 10),
+        (DriftSettings, "WEBHOOK_URL", "https://w", "https://w"),
+    ],
+)
+def test_reads_each_variable(
+    kind: type[Settings],
+    variable: str,
+    text: str,
+    value: Any,  # noqa: ANN401 (each setting has its own type)
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each LEEWAY_ variable arrives as the setting of its name, typed."""
+    monkeypatch.setenv(f"LEEWAY_{variable}", text)
+    assert getattr(kind.read(), variable.lower()) == value
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "would_do"),
+    [
+        ("RECORDING", "sometimes", "'available' or 'required'"),
+        ("SPOOL_FSYNC", "never", "'normal' or 'always'"),
+        ("SPOOL_LIMIT", "5 parsecs", "500MB, 1.5GiB"),
+        ("SPOOL_LIMIT", "9" * 400 + "GiB", "500MB, 1.5GiB"),
+        ("SPOOL_LIMIT", "-1", "500MB, 1.5GiB"),
+        ("SPOOL_LIMIT", "0", "greater than 0"),
+        ("PORT", "70000", "less than or equal to 65535"),
+        ("PORT", "http", "valid integer"),
+        ("FAULTS", "maybe", "valid boolean"),
+    ],
+)
+def test_says_which_variable_cannot_be_used(
+    variable: str, text: str, would_do: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A value that cannot be used is an error with the variable, the value and what would do, in one line."""
+    monkeypatch.setenv(f"LEEWAY_{variable}", text)
+    with pytest.raises(SettingsError) as caught:
+        ServiceSettings.read()
+    message = str(caught.value)
+    assert message.startswith(f"LEEWAY_{variable}='{text}'")
+    assert would_do in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [("DRIFT_THRESHOLD", "0"), ("DRIFT_INTERVAL", "inf"), ("DRIFT_WINDOW", "0"), ("DRIFT_BREACHES", "0")],
+)
+def test_refuses_figures_that_make_no_sense(variable: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A window of no length, an endless interval and the like are refused at the start, not met at night."""
+    monkeypatch.setenv(f"LEEWAY_{variable}", text)
+    with pytest.raises(SettingsError, match=f"LEEWAY_{variable}="):
+        DriftSettings.read()
+
+
+def test_flag_goes_before_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flag that was given wins; one that was not leaves the environment its say."""
+    monkeypatch.setenv("LEEWAY_PORT", "1111")
+    monkeypatch.setenv("LEEWAY_HOST", "::1")
+    settings = ServiceSettings.read(port=2222, host=None)
+    assert (settings.port, settings.host) == (2222, "::1")
+
+
+def test_says_that_a_flag_was_wrong() -> None:
+    """Where the flag cannot be used, the message says that it was the flag."""
+    with pytest.raises(SettingsError, match=r"LEEWAY_RECORDING='x' \(given as a flag\)"):
+        ServiceSettings.read(recording="x")
+
+
+def test_settings_are_frozen() -> None:
+    """Nobody changes a setting behind another's back."""
+    with pytest.raises(ValueError, match="frozen"):
+        Settings.read().database_url = "sqlite://"
