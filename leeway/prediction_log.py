@@ -1,0 +1,246 @@
+"""Predictions and their labels in the database: written in batches, read as windows with one row a subject.
+
+Errors:
+    leeway.database.DatabaseError
+    └── PredictionLogError      the database cannot be reached, or is not as it must be: try again later
+        └── RecordRefused       a record that the database will never take
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from leeway.database import DatabaseError, insert_rows, translated, upsert_rows
+from leeway.record import PredictionRecord
+from leeway.schema import Value
+from leeway.tables import Tables, feature_key, utc
+
+_RECORD_COLUMNS = tuple(field.name for field in fields(PredictionRecord) if field.name != "features")
+_WINDOW_COLUMNS = ("prediction_id", "predicted_at", "score", "prediction", "unusual_features", "trace_id", "span_id")
+_PLACE, _ROWS, _SUBJECTS = "#place", "#rows", "#subjects"  # no feature can be called that
+_RANDOM_PART = 25
+"""Where the last group of a UUID in text begins: in a UUIDv7 its twelve digits are random."""
+
+
+class PredictionLogError(DatabaseError):
+    """The database cannot be reached now, or is not as it must be; `__cause__` is the driver's error."""
+
+
+class RecordRefused(PredictionLogError):
+    """A record of the batch can never be stored: a value is missing, of another type or out of range."""
+
+
+@dataclass(frozen=True)
+class PredictionLabel:
+    """What turned out to be true of one prediction: 1 or 0."""
+
+    prediction_id: str
+    label: int
+
+
+@dataclass(frozen=True)
+class Window:
+    """The predictions of [start, end), one row a subject: its last one.
+
+    `rows` counts predictions and `subjects` subjects, both before any limit; `taken` counts the rows here. `features`
+    holds a list for each feature, in the schema's order; `columns` one each for `prediction_id`, `predicted_at`,
+    `score`, `prediction`, `unusual_features`, `trace_id` and `span_id`. All lists are `taken` long.
+    """
+
+    start: datetime
+    end: datetime
+    rows: int
+    subjects: int
+    features: dict[str, list[Value]]
+    columns: dict[str, list[Any]]
+
+    @property
+    def taken(self) -> int:
+        """How many subjects are here; fewer than `subjects` where a limit cut them."""
+        return len(self.columns["prediction_id"])
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Scores and labels of predictions, newest first. The times span the labels that came by feedback, if any did."""
+
+    scores: list[float]
+    labels: list[int]
+    labelled_from: datetime | None
+    labelled_to: datetime | None
+
+
+class PredictionLog:
+    """The predictions of one feature schema. The tables must be there (`leeway.database.create_tables`)."""
+
+    def __init__(self, engine: sa.Engine, tables: Tables) -> None:
+        self._engine = engine
+        self._tables = tables
+        self._feature_keys = [(name, feature_key(name)) for name in tables.schema.names]
+
+    def ping(self) -> None:
+        """Ask the database for an answer.
+
+        Raises:
+            PredictionLogError: there is none.
+        """
+        with translated_errors(), self._engine.connect() as connection:
+            connection.execute(sa.select(1))
+
+    def write_batch(self, records: Sequence[PredictionRecord]) -> None:
+        """Store all of the records or none; one that is there already (by `prediction_id`) is passed over.
+
+        Raises:
+            RecordRefused: one of them can never be stored; the others may.
+            PredictionLogError: the database cannot be reached now.
+        """
+        with translated_errors(), _refusing(), self._engine.begin() as connection:
+            rows = [self._row(record) for record in records]
+            insert_rows(connection, self._tables.predictions, rows, ignore_duplicates=True)
+
+    def _row(self, record: PredictionRecord) -> dict[str, Any]:
+        row: dict[str, Any] = {name: getattr(record, name) for name in _RECORD_COLUMNS}
+        values = record.features
+        for name, key in self._feature_keys:
+            row[key] = values.get(name)
+        return row
+
+    def write_labels(self, labels: Sequence[PredictionLabel], labelled_at: datetime) -> None:
+        """Store labels; the last one of a prediction counts. The prediction itself may still be on its way here.
+
+        Raises:
+            ValueError: `labelled_at` is naive.
+            PredictionLogError: the database cannot be reached now; nothing was stored.
+        """
+        moment = utc(labelled_at)
+        last = {each.prediction_id: each.label for each in labels}
+        rows = [
+            {"prediction_id": prediction_id, "label": label, "labelled_at": moment}
+            for prediction_id, label in sorted(last.items())  # one order for all writers: no deadlock
+        ]
+        with translated_errors(), self._engine.begin() as connection:
+            upsert_rows(connection, self._tables.prediction_labels, rows)
+
+    def window(self, start: datetime, end: datetime, limit: int | None = None) -> Window:
+        """Read the predictions of [start, end), aware times, one row a subject: its last prediction.
+
+        The subject is the customer, or the prediction itself where none was named. With a limit, subjects are drawn by
+        the random digits of their prediction's id: an even sample, the same one whenever the window is read again.
+
+        Raises:
+            ValueError: a time is naive.
+            PredictionLogError: the database cannot be read now.
+        """
+        start, end = utc(start), utc(end)
+        with translated_errors(), self._engine.connect() as connection:
+            found = connection.execute(self._window_query(start, end, limit)).all()
+        names = self._tables.schema.names
+        rows, subjects = found[0][-2:] if found else (0, 0)
+        lists = [[row[place] for row in found] for place in range(len(names) + len(_WINDOW_COLUMNS))]
+        features = dict(zip(names, lists, strict=False))
+        return Window(
+            start, end, rows, subjects, features, dict(zip(_WINDOW_COLUMNS, lists[len(names) :], strict=True))
+        )
+
+    def _window_query(self, start: datetime, end: datetime, limit: int | None) -> sa.Select[Any]:
+        table = self._tables.predictions
+        subject = (table.c.user_id, sa.case((table.c.user_id.is_(None), table.c.prediction_id)))
+        newest_first = (table.c.predicted_at.desc(), table.c.prediction_id.desc())
+        wanted = [*self._tables.features_of(table), *(table.c[name] for name in _WINDOW_COLUMNS)]
+        ranked = (
+            sa.select(
+                *wanted,
+                sa.func.row_number().over(partition_by=subject, order_by=newest_first).label(_PLACE),
+                sa.func.count().over().label(_ROWS),
+            )
+            .where(table.c.predicted_at >= start, table.c.predicted_at < end)
+            .subquery()
+        )
+        kept = [ranked.c[str(column.key)] for column in wanted]
+        last = sa.select(*kept, ranked.c[_ROWS], sa.func.count().over().label(_SUBJECTS)).where(ranked.c[_PLACE] == 1)
+        if limit is None:
+            return last
+        drawn = sa.func.substr(ranked.c.prediction_id, _RANDOM_PART)
+        return last.order_by(drawn, ranked.c.prediction_id).limit(limit)
+
+    def labelled(self, model_version: str, limit: int) -> Labelled:
+        """Read the last `limit` labelled predictions of a model version, newest prediction first.
+
+        A prediction has one label: that of its feedback, or else the one ingested with the month that its features
+        came from (same customer, same `as_of`). So a prediction made from given features is labelled by feedback only.
+        One outcome counts once: of several predictions for a customer from the same snapshot, the last one.
+
+        Raises:
+            PredictionLogError: the database cannot be read now.
+        """
+        with translated_errors(), self._engine.connect() as connection:
+            found = connection.execute(self._labelled_query(model_version, limit)).all()
+        times = [moment for _, _, moment in found if moment is not None]
+        return Labelled(
+            scores=[score for score, _, _ in found],
+            labels=[label for _, label, _ in found],
+            labelled_from=min(times, default=None),
+            labelled_to=max(times, default=None),
+        )
+
+    def _labelled_query(self, model_version: str, limit: int) -> sa.Select[Any]:
+        made, fed, known = self._tables.predictions, self._tables.prediction_labels, self._tables.snapshot_labels
+        label = sa.func.coalesce(fed.c.label, known.c.label)
+        outcome = (made.c.user_id, made.c.as_of, sa.case((made.c.user_id.is_(None), made.c.prediction_id)))
+        newest_first = (made.c.predicted_at.desc(), made.c.prediction_id.desc())
+        ranked = (
+            sa.select(
+                made.c.prediction_id,
+                made.c.predicted_at,
+                made.c.score,
+                label.label("label"),
+                fed.c.labelled_at,
+                sa.func.row_number().over(partition_by=outcome, order_by=newest_first).label(_PLACE),
+            )
+            .outerjoin_from(made, fed, made.c.prediction_id == fed.c.prediction_id)
+            .outerjoin(known, sa.and_(made.c.user_id == known.c.user_id, made.c.as_of == known.c.as_of))
+            .where(made.c.model_version == model_version, label.is_not(None))
+            .subquery()
+        )
+        return (
+            sa.select(ranked.c.score, ranked.c.label, ranked.c.labelled_at)
+            .where(ranked.c[_PLACE] == 1)
+            .order_by(ranked.c.predicted_at.desc(), ranked.c.prediction_id.desc())
+            .limit(limit)
+        )
+
+
+@contextmanager
+def translated_errors() -> Iterator[None]:
+    """Turn any driver error inside the block into a `PredictionLogError`."""
+    try:
+        with translated():
+            yield
+    except PredictionLogError:
+        raise
+    except DatabaseError as error:
+        raise PredictionLogError(str(error)) from (error.__cause__ or error)
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Tell what can never be stored from what cannot be stored now."""
+    try:
+        yield
+    except (sa.exc.DataError, sa.exc.IntegrityError, ValueError, OverflowError) as error:
+        raise RecordRefused(_first_line(error)) from error
+    except sa.exc.StatementError as error:
+        # Not the driver's but about a value (a flag that is none, a naive time); or a type that SQLite cannot bind.
+        if isinstance(error.orig, ValueError | TypeError | OverflowError) or "binding parameter" in str(error.orig):
+            raise RecordRefused(_first_line(error)) from error
+        raise
+
+
+def _first_line(error: Exception) -> str:
+    return str(getattr(error, "orig", None) or error).strip().splitlines()[0]

@@ -1,0 +1,32 @@
+"""Where the mover puts records: the tables of whatever schema a record has, made where they are missing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from leeway.database import Engine, create_tables
+from leeway.prediction_log import PredictionLog, PredictionLogError, RecordRefused, translated_errors
+from leeway.record import PredictionRecord
+from leeway.schema import FeatureSchema
+from leeway.tables import tables_for
+
+
+def database_sink(engine: Engine) -> Callable[[FeatureSchema, Sequence[PredictionRecord]], None]:
+    """What the mover writes with: it finds the tables of each schema, and makes them where they are missing."""
+    logs: dict[str, PredictionLog] = {}
+
+    def write(schema: FeatureSchema, records: Sequence[PredictionRecord]) -> None:
+        try:
+            if schema.fingerprint not in logs:
+                tables = tables_for(schema)
+                with translated_errors():
+                    create_tables(engine, tables)
+                logs[schema.fingerprint] = PredictionLog(engine, tables)
+            logs[schema.fingerprint].write_batch(records)
+        except RecordRefused:
+            raise
+        except PredictionLogError:
+            logs.pop(schema.fingerprint, None)  # the database may come back without its tables
+            raise
+
+    return write
