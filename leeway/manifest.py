@@ -1,0 +1,142 @@
+"""The bundle's manifest: which files there are, what each must hash to, and the errors where something is not so.
+
+Nothing of a bundle is read before the manifest has vouched for it. The manifest vouches for itself by a digest, too:
+that finds damage, not malice; who may write the folder may write any model into it.
+
+Errors:
+    BundleError
+    ├── BundleMissing          no folder, or a file of it is not there
+    ├── BundleDamaged          a file is not what the manifest says
+    ├── BundleVersionUnknown   made by a newer (or no) Leeway
+    └── BundleSchemaMismatch   model, schema and manifest do not belong together
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Final, get_type_hints
+
+FORMAT: Final = 1
+MANIFEST, SCHEMA, CARD = "manifest.json", "schema.json", "card.json"
+REFERENCE, PIPELINE, ONNX = "reference.parquet", "pipeline.skops", "model.onnx"
+ALWAYS: Final = frozenset({SCHEMA, CARD, REFERENCE, PIPELINE})
+SCORERS: Final = {"onnx": ALWAYS | {ONNX}, "scikit-learn": ALWAYS}
+"""Who scores, and the files that such a bundle has beside its manifest."""
+
+
+class BundleError(Exception):
+    """The bundle cannot be used or written; the message says why and what to do."""
+
+
+class BundleMissing(BundleError):
+    """There is no bundle, or one of its files is not there."""
+
+
+class BundleDamaged(BundleError):
+    """A file of the bundle is not what its manifest says."""
+
+
+class BundleVersionUnknown(BundleError):
+    """The bundle has a format that this version does not know."""
+
+
+class BundleSchemaMismatch(BundleError):
+    """Model, schema and manifest do not belong together."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What `manifest.json` says. `files` and `libraries` map a name to a SHA-256 in hex and to a version."""
+
+    name: str
+    version: str
+    schema_fingerprint: str
+    scorer: str
+    files: dict[str, str]
+    libraries: dict[str, str]
+
+
+def write_manifest(manifest: Manifest, folder: Path) -> None:
+    """Write the manifest into `folder`."""
+    document = {"format": FORMAT, **asdict(manifest)}
+    write_json(folder / MANIFEST, {**document, "digest": digest(document)})
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read the manifest in `folder` and hold every file against it.
+
+    Raises:
+        BundleError: one of its kinds, see the head of this module.
+    """
+    path = folder / MANIFEST
+    try:
+        document = json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise BundleMissing(f"{path} is not there: run `leeway train`, or set LEEWAY_BUNDLE to a bundle") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise BundleDamaged(f"{path} cannot be read: {error}; train again") from error
+    if not isinstance(document, dict):
+        raise BundleDamaged(f"{path} is no JSON object; train again")
+    manifest = _checked(document, path)
+    for name, expected in manifest.files.items():
+        _verify(folder / name, expected)
+    return manifest
+
+
+def _checked(document: Mapping[str, Any], path: Path) -> Manifest:
+    known = document.get("format")
+    if isinstance(known, bool) or known != FORMAT:
+        raise BundleVersionUnknown(f"{path}: bundle format {known!r}, and this Leeway knows {FORMAT}; train again")
+    for field, kind in get_type_hints(Manifest).items():
+        if not _is_a(document.get(field), text_only=kind is str):
+            raise BundleDamaged(f"{path} does not say {field!r} as it should; train again")
+    manifest = Manifest(**{field.name: document[field.name] for field in fields(Manifest)})
+    files = SCORERS.get(manifest.scorer)
+    if files is None:
+        raise BundleVersionUnknown(f"{path}: unknown scorer {manifest.scorer!r}; train again")
+    odd = sorted(files ^ manifest.files.keys())
+    if odd:
+        raise BundleDamaged(f"{path} should name {', '.join(sorted(files))}, and differs in {odd}; train again")
+    if document.get("digest") != digest(document):
+        raise BundleDamaged(f"{path} was changed since it was written (its digest differs); train again")
+    return manifest
+
+
+def _is_a(value: object, *, text_only: bool) -> bool:
+    """Whether `value` is text, or else an object that maps names to text."""
+    if text_only:
+        return isinstance(value, str)
+    return isinstance(value, dict) and all(isinstance(each, str) for each in value.values())
+
+
+def _verify(path: Path, expected: str) -> None:
+    if not path.is_file():
+        raise BundleMissing(f"{path} is not there, though the manifest names it; train again")
+    try:
+        found = sha256(path)
+    except OSError as error:
+        raise BundleDamaged(f"{path} cannot be read: {error.strerror}") from error
+    if found != expected:
+        raise BundleDamaged(f"{path} was changed since it was written (its SHA-256 differs); train again")
+
+
+def digest(document: Mapping[str, Any]) -> str:
+    """The SHA-256 of a manifest's members, but for the digest itself."""
+    members = {name: value for name, value in document.items() if name != "digest"}
+    return hashlib.sha256(json.dumps(members, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def sha256(path: Path) -> str:
+    """The file's SHA-256 in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_json(path: Path, document: Mapping[str, Any]) -> None:
+    """Write a JSON object for people and programs."""
+    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+    path.write_text(text + "\n", encoding="utf-8", newline="\n")
