@@ -1,0 +1,263 @@
+"""Builds the two OpenTelemetry providers and flushes them on exit. Nothing is global, nothing happens at import.
+
+This module alone reads the OTLP endpoint, protocol and timeout variables. Everything else of `OTEL_*` (sampler,
+resource attributes, batch sizes, export interval) is read by the SDK as it documents.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from opentelemetry.metrics import Meter, MeterProvider, NoOpMeterProvider
+from opentelemetry.sdk.metrics import MeterProvider as SdkMeterProvider
+from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
+from opentelemetry.sdk.metrics.view import DropAggregation, ExplicitBucketHistogramAggregation, View
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+from opentelemetry.sdk.trace import SpanProcessor
+from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
+from opentelemetry.trace import NoOpTracerProvider, Tracer, TracerProvider
+
+from leeway.telemetry import names
+from leeway.telemetry.spans_file import SpansFileExporter
+
+EXPORT_TIMEOUT_S = 2.0
+FLUSH_TIMEOUT_S = 8.0
+SCOPE = "leeway"
+_log = logging.getLogger(__name__)
+
+Signal: TypeAlias = Literal["TRACES", "METRICS"]
+MetricsText: TypeAlias = Callable[[], tuple[bytes, str]]
+"""Renders `/metrics`: its body and its content type."""
+
+
+class TelemetryError(ValueError):
+    """An `OTEL_*` variable or a telemetry setting cannot be used; the message says what would do."""
+
+
+@dataclass(frozen=True)
+class ProcessIdentity:
+    """Who emits: `name` is the service name; `instance` is unique per process, or fixed where there is only one."""
+
+    name: str
+    version: str
+    instance: str
+
+
+@dataclass(frozen=True)
+class Providers:
+    """Where spans and measurements go. `metrics_text` is None where the process serves no `/metrics`."""
+
+    tracer_provider: TracerProvider
+    meter_provider: MeterProvider
+    metrics_text: MetricsText | None = None
+    enabled: bool = True
+
+    @property
+    def tracer(self) -> Tracer:
+        """Our tracer."""
+        return self.tracer_provider.get_tracer(SCOPE)
+
+    @property
+    def meter(self) -> Meter:
+        """Our meter."""
+        return self.meter_provider.get_meter(SCOPE)
+
+
+DISABLED = Providers(NoOpTracerProvider(), NoOpMeterProvider(), enabled=False)
+
+
+def disabled() -> bool:
+    """Whether `OTEL_SDK_DISABLED` is set."""
+    return os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+
+
+def exports(signal: Signal) -> bool:
+    """Whether an OTLP endpoint is set for `signal`, and it is not switched off (`OTEL_…_EXPORTER=none`)."""
+    variables = (f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+    switched_off = os.environ.get(f"OTEL_{signal}_EXPORTER", "").strip().lower() == "none"
+    return not switched_off and any(os.environ.get(name) for name in variables)
+
+
+def serves_metrics(wanted: bool | None) -> bool:  # noqa: FBT001 (a setting with three states, handed on)
+    """Whether the process serves `/metrics` itself: as told, or by default where no OTLP endpoint is set."""
+    return not disabled() and (not exports("METRICS") if wanted is None else wanted)
+
+
+@contextmanager
+def providers_from_environment(
+    identity: ProcessIdentity, *, metrics_endpoint: bool, spans_file: Path | None = None
+) -> Iterator[Providers]:
+    """Yield providers as the environment asks, and flush them on the way out, within `FLUSH_TIMEOUT_S` in all.
+
+    Raises:
+        TelemetryError: an `OTEL_*` variable cannot be used, or the spans file cannot be written.
+    """
+    if disabled():
+        yield DISABLED
+        return
+    with ExitStack() as stack:
+        try:
+            parts = _parts(metrics_endpoint=metrics_endpoint, spans_file=spans_file)
+            providers = stack.enter_context(build_providers(identity, *parts))
+        except TelemetryError:
+            raise
+        except Exception as error:  # the exporters have types of their own for values that they cannot read
+            raise TelemetryError(f"an OTEL_* variable cannot be used: {error}") from error
+        yield providers
+
+
+def _parts(
+    *, metrics_endpoint: bool, spans_file: Path | None
+) -> tuple[list[SpanProcessor], list[MetricReader], MetricsText | None]:
+    processors: list[SpanProcessor] = []
+    readers: list[MetricReader] = []
+    metrics_text = None
+    if spans_file is not None:
+        processors.append(BatchSpanProcessor(_spans_file(spans_file), schedule_delay_millis=500))
+    if exports("TRACES"):
+        processors.append(BatchSpanProcessor(_otlp_span_exporter()))
+    if exports("METRICS"):
+        readers.append(_otlp_metric_reader())
+    if metrics_endpoint:
+        reader, metrics_text = prometheus_text()
+        readers.append(reader)
+    return processors, readers, metrics_text
+
+
+@contextmanager
+def build_providers(
+    identity: ProcessIdentity,
+    processors: Sequence[SpanProcessor],
+    readers: Sequence[MetricReader],
+    metrics_text: MetricsText | None = None,
+) -> Iterator[Providers]:
+    """Yield providers over these processors and readers; tests hand in ones that keep everything in memory."""
+    resource = _resource(identity)
+    tracer_provider = SdkTracerProvider(resource=resource, shutdown_on_exit=False)
+    for processor in processors:
+        tracer_provider.add_span_processor(processor)
+    meter_provider = SdkMeterProvider(readers, resource=resource, views=_views(), shutdown_on_exit=False)
+    try:
+        yield Providers(tracer_provider, meter_provider, metrics_text)
+    finally:
+        _at_once([tracer_provider.shutdown, lambda: meter_provider.shutdown(FLUSH_TIMEOUT_S * 1_000)], FLUSH_TIMEOUT_S)
+
+
+def prometheus_text() -> tuple[MetricReader, MetricsText]:
+    """A reader, and what renders its metrics for Prometheus: one at a time, or two scrapes would mix their families."""
+    from opentelemetry.exporter.prometheus import PrometheusMetricReader  # noqa: PLC0415 (5 MiB, where asked for)
+    from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest  # noqa: PLC0415 (as above)
+
+    registry, lock = CollectorRegistry(), threading.Lock()
+
+    def text() -> tuple[bytes, str]:
+        with lock:
+            return generate_latest(registry), CONTENT_TYPE_LATEST
+
+    return PrometheusMetricReader(scope_info_enabled=False, registry=registry), text
+
+
+def _resource(identity: ProcessIdentity) -> Resource:
+    """Our attributes, and over them what `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME` say."""
+    ours = {
+        "service.name": identity.name,
+        "service.version": identity.version,
+        "service.namespace": "leeway",
+        "service.instance.id": identity.instance,
+    }
+    return Resource.create({**ours, **OTELResourceDetector().detect().attributes})
+
+
+def _views() -> list[View]:
+    """Our buckets, only our attributes on the HTTP metrics (a client can invent a host), and no body sizes."""
+    views = [
+        View(
+            instrument_name=metric.name,
+            aggregation=ExplicitBucketHistogramAggregation(metric.buckets),
+            attribute_keys=set(metric.attributes) | {names.ERROR_TYPE},
+        )
+        for metric in names.OUR_HISTOGRAMS
+    ]
+    active = names.HTTP_ACTIVE_REQUESTS
+    views.append(View(instrument_name=active.name, attribute_keys=set(active.attributes)))
+    views.append(View(instrument_name="http.server.*.body.size", aggregation=DropAggregation()))
+    return views
+
+
+def _protocol(signal: Signal) -> str:
+    variables = (f"OTEL_EXPORTER_OTLP_{signal}_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+    protocol = next((os.environ[name] for name in variables if os.environ.get(name)), "http/protobuf")
+    if protocol not in {"grpc", "http/protobuf"}:
+        raise TelemetryError(f"OTEL_EXPORTER_OTLP_PROTOCOL={protocol!r}: use grpc or http/protobuf")
+    return protocol
+
+
+def _timeout_s(signal: Signal) -> float:
+    """Two seconds, unless the environment says otherwise."""
+    for name in (f"OTEL_EXPORTER_OTLP_{signal}_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"):
+        if value := os.environ.get(name):
+            try:
+                return float(value)
+            except ValueError as error:
+                raise TelemetryError(f"{name}={value!r}: give a number of seconds") from error
+    return EXPORT_TIMEOUT_S
+
+
+def _otlp_span_exporter() -> SpanExporter:
+    if _protocol("TRACES") == "grpc":
+        from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import (  # noqa: PLC0415 (14 MiB, where asked for)
+            OTLPSpanExporter as GrpcSpanExporter,
+        )
+
+        return GrpcSpanExporter(timeout=_timeout_s("TRACES"))
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415 (as above)
+
+    return OTLPSpanExporter(timeout=_timeout_s("TRACES"))
+
+
+def _otlp_metric_reader() -> MetricReader:
+    if _protocol("METRICS") == "grpc":
+        from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import (  # noqa: PLC0415 (as above)
+            OTLPMetricExporter as GrpcMetricExporter,
+        )
+
+        return PeriodicExportingMetricReader(GrpcMetricExporter(timeout=_timeout_s("METRICS")))
+    from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter  # noqa: PLC0415 (as above)
+
+    return PeriodicExportingMetricReader(OTLPMetricExporter(timeout=_timeout_s("METRICS")))
+
+
+def _spans_file(path: Path) -> SpansFileExporter:
+    try:
+        return SpansFileExporter(path)
+    except OSError as error:
+        raise TelemetryError(f"LEEWAY_SPANS_FILE={path}: {error.strerror}; name a file that can be written") from error
+
+
+def _at_once(calls: Sequence[Callable[[], object]], timeout_s: float) -> None:
+    """Run the calls side by side and wait for them together, no longer than `timeout_s`.
+
+    The SDK's own timeouts do not bound an export under way; daemon threads do.
+    """
+    threads = [threading.Thread(target=_flush, args=(call,), name="flush", daemon=True) for call in calls]
+    for thread in threads:
+        thread.start()
+    deadline_s = time.monotonic() + timeout_s
+    for thread in threads:
+        thread.join(max(0.0, deadline_s - time.monotonic()))
+
+
+def _flush(call: Callable[[], object]) -> None:
+    try:
+        call()
+    except Exception as error:  # noqa: BLE001 (the thread's boundary: on the way out nothing but a word is left to do)
+        _log.warning("the last spans or measurements could not be delivered: %s", error)
