@@ -1,0 +1,234 @@
+"""The API's composition root: the only place where its objects are built, from top to bottom of one page."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
+from importlib.metadata import version
+
+import uvicorn
+from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
+from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
+from opentelemetry.trace import Span
+from opentelemetry.util.http import sanitize_method
+
+from leeway import bundle as bundles
+from leeway.bundle import Bundle, BundleError
+from leeway.database import DatabaseError, create_tables, open_engine
+from leeway.mover import Mover
+from leeway.prediction_log import PredictionLog
+from leeway.settings import ServiceSettings, SettingsError
+from leeway.sink import database_sink
+from leeway.snapshots import Snapshots
+from leeway.spool import Spool, SpoolError
+from leeway.tables import tables_for
+from leeway.telemetry import names
+from leeway.telemetry.instruments import observe
+from leeway.telemetry.logs import configure_logging, speak_of
+from leeway.telemetry.providers import (
+    ProcessIdentity,
+    Providers,
+    TelemetryError,
+    providers_from_environment,
+    serves_metrics,
+)
+from service.app import create_app
+from service.feedback import Feedback
+from service.otel_mover_probe import OTelMoverProbe
+from service.otel_probe import OTelPredictionProbe
+from service.predictor import Predictor
+from service.probe import NullPredictionProbe, PredictionProbe
+from service.readiness import ReadinessCheck
+from service.recording import Recorder
+from service.workers import end_despite_threads, hold_stop_signals, listen, on_stop, run_workers
+
+GRACE_S = 4
+DRAIN_S = 1.5
+UNTRACED = "^[^/]*//[^/]*/(health/live|health/ready|metrics)$"
+_log = logging.getLogger("service")
+
+STARTUP_ERRORS = (BundleError, SpoolError, DatabaseError, TelemetryError, SettingsError, OSError)
+
+
+def main(settings: ServiceSettings, *, workers: int = 1) -> int:
+    """Serve until SIGTERM or SIGINT; return the exit code: 0, or 2 where the service cannot start and says why."""
+    configure_logging()
+    hold_stop_signals()
+    if workers > 1 and serves_metrics(settings.metrics_endpoint):
+        return cannot_start(
+            "each of several workers would answer /metrics with its own numbers: set OTEL_EXPORTER_OTLP_ENDPOINT, so"
+            " that a Collector adds them up, or LEEWAY_METRICS_ENDPOINT=off, or use one worker"
+        )
+    try:
+        listener = listen(settings.host, settings.port)
+    except OSError as error:
+        return cannot_start(str(error.strerror))
+    with listener:
+        return serve(settings, listener) if workers == 1 else run_workers(workers, serve, settings, listener)
+
+
+def serve(settings: ServiceSettings, listener: socket.socket, worker: int | None = None) -> int:
+    """Serve on `listener` until told to stop; return the exit code as `main` does."""
+    with ExitStack() as stack:
+        try:
+            app = compose(settings, stack, worker)
+        except STARTUP_ERRORS as error:
+            return cannot_start(str(error))
+        _run(app, listener)
+    end_despite_threads(0)
+    return 0
+
+
+def cannot_start(reason: str) -> int:
+    """Say on standard error, in one line, why not; return the exit code for it."""
+    sys.stderr.write(f"leeway serve: {' '.join(reason.split())}\n")
+    return 2
+
+
+def compose(settings: ServiceSettings, stack: ExitStack, worker: int | None = None) -> FastAPI:
+    """Build the whole object graph; `stack` takes it down again, telemetry last.
+
+    Raises:
+        leeway.bundle.BundleError, leeway.spool.SpoolError, leeway.database.DatabaseError,
+        leeway.telemetry.providers.TelemetryError, OSError: what the service needs is not there; the message says what.
+    """
+    providers = stack.enter_context(
+        providers_from_environment(
+            _identity(worker),
+            metrics_endpoint=serves_metrics(settings.metrics_endpoint),
+            spans_file=settings.spans_file,
+        )
+    )
+    return assemble(settings, providers, stack, is_first=not worker)
+
+
+def assemble(settings: ServiceSettings, providers: Providers, stack: ExitStack, *, is_first: bool = True) -> FastAPI:
+    """Build what stands on the telemetry; of several workers the first one alone reports on the spool they share.
+
+    Raises:
+        As `compose`.
+    """
+    bundle = bundles.load(settings.bundle)
+    tables = tables_for(bundle.schema)
+    engine = open_engine(settings.database_url)
+    stack.callback(engine.dispose)
+    try:
+        create_tables(engine, tables)
+    except DatabaseError as error:
+        _log.warning("the database is away, so customers cannot be looked up yet: %s", error)
+    spool = stack.enter_context(_open_spool(settings, bundle))
+    probe = _probe(providers, bundle, spool, observes_spool=is_first)
+    mover = Mover(spool, database_sink(engine), OTelMoverProbe(providers.meter))
+    mover.start()
+    stack.callback(mover.stop, DRAIN_S)
+    recorder = Recorder(spool, probe, required=settings.recording == "required")
+    log = PredictionLog(engine, tables)
+    app = create_app(
+        Predictor(bundle, Snapshots(engine, tables), recorder, probe),
+        Feedback(log),
+        bundle,
+        ReadinessCheck(spool, log),
+        probe,
+        metrics_text=providers.metrics_text,
+    )
+    instrument(app, providers)
+    return app
+
+
+def instrument(app: FastAPI, providers: Providers) -> None:
+    """Give `app` one server span and the HTTP metrics a request, by the stable conventions (seconds, `http.route`)."""
+    if not providers.enabled:
+        return
+    os.environ["OTEL_SEMCONV_STABILITY_OPT_IN"] = "http"  # read once by the instrumentation, so set before it
+    known = {route.path for route in iter_route_contexts(app.routes)}
+
+    def scrub(span: Span, scope: Mapping[str, object]) -> None:
+        """A client can put a customer's id into any address; only ours are kept."""
+        speak_of(span.get_span_context())
+        if scope.get("query_string"):
+            span.set_attribute("url.query", names.OTHER)
+        if scope.get("path") not in known:
+            span.set_attribute("url.path", f"/{names.OTHER}")
+        if sanitize_method(str(scope["method"])) != scope["method"]:
+            span.set_attribute("http.request.method_original", names.OTHER)
+
+    FastAPIInstrumentor.instrument_app(
+        app,
+        tracer_provider=providers.tracer_provider,
+        meter_provider=providers.meter_provider,
+        excluded_urls=UNTRACED,
+        exclude_spans=["receive", "send"],
+        server_request_hook=scrub,
+    )
+
+
+def _open_spool(settings: ServiceSettings, bundle: Bundle) -> Spool:
+    always = settings.spool_fsync == "always"
+    spool = Spool.open(settings.spool, bundle.schema, limit_bytes=settings.spool_limit, fsync_always=always)
+    if spool.set_aside is not None:
+        _log.error("the spool was damaged: set aside as %s, and a new one begun", spool.set_aside)
+    return spool
+
+
+def _identity(worker: int | None) -> ProcessIdentity:
+    suffix = "" if worker is None else f"-{worker}"
+    return ProcessIdentity("leeway-service", version("leeway"), f"{socket.gethostname()}-{os.getpid()}{suffix}")
+
+
+def _probe(providers: Providers, bundle: Bundle, spool: Spool, *, observes_spool: bool) -> PredictionProbe:
+    if not providers.enabled:
+        return NullPredictionProbe()
+    meter = providers.meter
+    if observes_spool:
+        observe(meter, names.LOG_BACKLOG, lambda: _of_spool(spool.backlog))
+        observe(meter, names.SPOOL_SIZE, lambda: _of_spool(spool.size_bytes))
+        observe(meter, names.SPOOL_LIMIT, lambda: [(spool.limit_bytes, {})])
+    observe(meter, names.SCORE_REFERENCE, lambda: _score_reference(bundle))
+    return OTelPredictionProbe(providers.tracer, meter, bundle.version, bundle.schema.names)
+
+
+def _of_spool(read: Callable[[], int]) -> list[tuple[float, Mapping[str, str]]]:
+    """The number, or a gap where the spool cannot be read: the last flush comes after it was closed."""
+    try:
+        return [(read(), {})]
+    except SpoolError:
+        return []
+
+
+def _score_reference(bundle: Bundle) -> Iterable[tuple[float, Mapping[str, str]]]:
+    reference = bundle.card["score_reference"]
+    for bound, share in zip(reference["bounds"], reference["shares"], strict=True):
+        yield share, {names.MODEL_VERSION: bundle.version, names.BUCKET_BOUND: str(bound)}
+
+
+def server_config(app: FastAPI) -> uvicorn.Config:
+    """How Uvicorn serves `app`: no address that a client asked for comes into the log."""
+    return uvicorn.Config(
+        app, access_log=False, log_config=None, timeout_graceful_shutdown=GRACE_S, lifespan="off", ws="none"
+    )
+
+
+def _run(app: FastAPI, listener: socket.socket) -> None:
+    server = uvicorn.Server(server_config(app))
+    host, port = listener.getsockname()[:2]
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    _log.info("serving on %s, docs at %s/docs", url, url, extra={"url": url})
+    with on_stop(lambda: setattr(server, "should_exit", True)):
+        server.run(sockets=[listener])
+
+
+def _main() -> int:
+    try:
+        settings = ServiceSettings.read()
+    except SettingsError as error:
+        return cannot_start(str(error))
+    return main(settings)
+
+
+if __name__ == "__main__":
+    sys.exit(_main())

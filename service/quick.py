@@ -1,0 +1,42 @@
+"""A quick way through FastAPI for bodies that are as they should be; every other body takes FastAPI's own way.
+
+FastAPI reads JSON into Python objects, solves dependencies, and only then validates. For the two routes that carry
+nearly all requests, pydantic reads the bytes itself, by the same models. Where it refuses them, or the content type is
+another, nothing has happened yet: FastAPI's way runs as if this one were not there, and says what is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+from fastapi import Request
+from fastapi.responses import Response
+from fastapi.routing import APIRoute
+from pydantic import BaseModel, ValidationError
+
+Body = TypeVar("Body", bound=BaseModel)
+
+
+def quick_route(model: type[Body], answer: Callable[[Body], Awaitable[Response]]) -> type[APIRoute]:
+    """A route class that hands a JSON body straight from `model` to `answer`."""
+
+    class QuickRoute(APIRoute):
+        """See `quick_route`."""
+
+        def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+            """The quick way, and FastAPI's behind it."""
+            careful = super().get_route_handler()
+
+            async def handle(request: Request) -> Response:
+                if request.headers.get("content-type") != "application/json":
+                    return await careful(request)
+                try:
+                    body = model.model_validate_json(await request.body())
+                except ValidationError:
+                    return await careful(request)
+                return await answer(body)
+
+            return handle
+
+    return QuickRoute

@@ -1,0 +1,51 @@
+"""What the process depends on, asked anew at each call."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from leeway.prediction_log import PredictionLogError
+from leeway.spool import SpoolError
+from service.routes import Check, Readiness
+
+
+class WritableSpool(Protocol):
+    """`leeway.spool.Spool`, or a fake."""
+
+    def check_writable(self) -> None:
+        """Raise `leeway.spool.SpoolError` where nothing can be written."""
+        ...
+
+
+class ReachableLog(Protocol):
+    """`leeway.prediction_log.PredictionLog`, or a fake."""
+
+    def ping(self) -> None:
+        """Raise `leeway.prediction_log.PredictionLogError` where the database does not answer."""
+        ...
+
+
+class ReadinessCheck:
+    """Says what works. The bundle was verified before anything was served, so it is always there."""
+
+    def __init__(self, spool: WritableSpool, log: ReachableLog) -> None:
+        self._spool = spool
+        self._log = log
+
+    def __call__(self) -> Readiness:
+        """Write to the spool, ask the database, and say how it went."""
+        return Readiness(bundle="ok", spool=self._check_spool(), database=self._check_database())
+
+    def _check_spool(self) -> Check:
+        try:
+            self._spool.check_writable()
+        except SpoolError:
+            return "failing"
+        return "ok"
+
+    def _check_database(self) -> Check:
+        try:
+            self._log.ping()
+        except PredictionLogError:
+            return "failing"
+        return "ok"

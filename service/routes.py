@@ -1,0 +1,200 @@
+"""From HTTP to the use case and back."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Protocol
+
+import orjson
+from fastapi import APIRouter, params
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import Response
+from pydantic import ValidationError
+
+from leeway.schema import FeatureSchema
+from service.predictor import Prediction, PredictionError, PredictionRequest
+from service.probe import PredictionProbe
+from service.problems import document, of_domain, of_item, responses
+from service.quick import quick_route
+from service.schemas import (
+    BatchAnswer,
+    FeedbackAnswer,
+    FeedbackRequest,
+    Label,
+    PredictBatch,
+    PredictionAnswer,
+    PredictItem,
+    ValidBatch,
+    answer,
+    request_models,
+)
+
+FEEDBACK_EXAMPLE = {"items": [{"prediction_id": "01a20733-8e39-71aa-9fec-4c4f5f21ed60", "label": 1}]}
+Check = Literal["ok", "failing"]
+
+
+class PredictUseCase(Protocol):
+    """`service.predictor.Predictor`, or a fake."""
+
+    def predict(self, request: PredictionRequest) -> Prediction:
+        """Answer one request, or raise a `PredictionError`."""
+        ...
+
+    def predict_batch(self, requests: Sequence[PredictionRequest]) -> list[Prediction | PredictionError]:
+        """Answer many, in order."""
+        ...
+
+
+class FeedbackUseCase(Protocol):
+    """Where labels go."""
+
+    def accept(self, labels: Sequence[Label]) -> None:
+        """Keep the labels, or raise `service.problems.LabelStoreDown`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """What the process depends on: without bundle or spool it is not ready; without the database it is degraded."""
+
+    bundle: Check
+    spool: Check
+    database: Check
+
+    @property
+    def ready(self) -> bool:
+        """Whether predictions can be answered and recorded."""
+        return self.bundle == self.spool == "ok"
+
+    def document(self) -> dict[str, Any]:
+        """The body of `/health/ready`."""
+        whole = "ok" if self.database == "ok" else "degraded"
+        checks = {"bundle": self.bundle, "spool": self.spool, "database": self.database}
+        return {"status": whole if self.ready else "not ready", "checks": checks}
+
+
+def as_json(document: Mapping[str, Any], status: int = 200) -> Response:
+    """A JSON response without a second validation of what we made ourselves."""
+    return Response(orjson.dumps(document), status, media_type="application/json")
+
+
+def prediction_routes(
+    predictor: PredictUseCase,
+    schema: FeatureSchema,
+    model: Mapping[str, str],
+    probe: PredictionProbe,
+    example: Mapping[str, Any] | None,
+) -> APIRouter:
+    """`POST /predict` and `POST /predict/batch`, for the features of `schema`."""
+    router = APIRouter(tags=["predictions"])
+    models = request_models(schema)
+    one = {"features": dict(example or {})}
+
+    async def predict(body: PredictItem) -> Response:
+        """Answer for one customer (`user_id`) or for given `features`."""
+        request = body.request()
+        if request.user_id is None:  # scoring takes microseconds; a look-up may wait for a database
+            return as_json(answer(predictor.predict(request), model))
+        return as_json(answer(await run_in_threadpool(predictor.predict, request), model))
+
+    def predict_batch(body: PredictBatch) -> Response:
+        """Answer for up to 1,000 items, in order; an item that cannot be answered carries its `error`."""
+        items = [_validated(models.item, item, probe) for item in body.items]
+        answers = iter(predictor.predict_batch([item for item in items if isinstance(item, PredictionRequest)]))
+        results = [
+            _result(next(answers), model, probe) if isinstance(item, PredictionRequest) else item for item in items
+        ]
+        return as_json({"results": results})
+
+    async def predict_valid_batch(body: ValidBatch) -> Response:
+        return await run_in_threadpool(_answer_all, body)
+
+    def _answer_all(body: ValidBatch) -> Response:
+        answers = predictor.predict_batch([item.request() for item in body.items])
+        return as_json({"results": [_result(each, model, probe) for each in answers]})
+
+    # What is built from the schema cannot stand in the signatures.
+    predict.__annotations__["body"] = Annotated[models.item, _body(one)]
+    predict_batch.__annotations__["body"] = Annotated[models.batch, _body({"items": [one]})]
+    router.add_api_route(
+        "/predict",
+        predict,
+        methods=["POST"],
+        response_model=PredictionAnswer,
+        route_class_override=quick_route(models.item, predict),
+        responses=responses(400, 404, 413, 415, 422, 503),
+    )
+    router.add_api_route(
+        "/predict/batch",
+        predict_batch,
+        methods=["POST"],
+        response_model=BatchAnswer,
+        route_class_override=quick_route(models.valid_batch, predict_valid_batch),
+        responses=responses(400, 413, 415, 422, 503),
+    )
+    return router
+
+
+def _body(example: Mapping[str, Any]) -> params.Body:
+    """The request's body, with an example that works when tried in /docs."""
+    return params.Body(openapi_examples={"typical": {"value": dict(example)}})
+
+
+def _validated(model: type[PredictItem], item: object, probe: PredictionProbe) -> PredictionRequest | dict[str, Any]:
+    try:
+        return model.model_validate(item).request()
+    except ValidationError as error:
+        return {"error": document(of_item(error.errors(), probe), probe)}
+
+
+def _result(result: Prediction | PredictionError, model: Mapping[str, str], probe: PredictionProbe) -> dict[str, Any]:
+    if isinstance(result, PredictionError):
+        return {"error": document(of_domain(result), probe)}
+    return answer(result, model)
+
+
+def feedback_routes(feedback: FeedbackUseCase) -> APIRouter:
+    """`POST /feedback`."""
+    router = APIRouter(tags=["predictions"])
+
+    @router.post("/feedback", status_code=202, responses=responses(400, 413, 415, 422, 503))
+    def accept(body: Annotated[FeedbackRequest, _body(FEEDBACK_EXAMPLE)]) -> FeedbackAnswer:
+        """Tell what turned out to be true; the last label of a prediction counts."""
+        feedback.accept(body.items)
+        return FeedbackAnswer(accepted=len(body.items))
+
+    return router
+
+
+def operation_routes(
+    card: Mapping[str, Any],
+    readiness: Callable[[], Readiness],
+    metrics_text: Callable[[], tuple[bytes, str]] | None,
+) -> APIRouter:
+    """`GET /model`, `/health/live`, `/health/ready`, and `/metrics` where it is served."""
+    router = APIRouter(tags=["operation"])
+
+    @router.get("/model")
+    def model() -> dict[str, Any]:
+        """The model's card: version, features with kinds and units, training figures."""
+        return dict(card)
+
+    @router.get("/health/live")
+    async def live() -> dict[str, str]:
+        """The process runs."""
+        return {"status": "ok"}
+
+    @router.get("/health/ready")
+    def ready() -> Response:
+        """200 where predictions are answered and recorded; `degraded` while the database is away; else 503."""
+        state = readiness()
+        return as_json(state.document(), 200 if state.ready else 503)
+
+    if metrics_text is not None:
+
+        @router.get("/metrics")
+        def metrics() -> Response:
+            """Metrics in Prometheus' text format."""
+            body, content_type = metrics_text()
+            return Response(body, media_type=content_type)
+
+    return router

@@ -1,0 +1,129 @@
+"""What most tests need: a population, models trained on it, and a service in this process that serves one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import date
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import pytest
+from sklearn.compose import ColumnTransformer
+from sklearn.impute import MissingIndicator
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+
+from leeway.bundle import Bundle
+from leeway.bundling import Origin, Reference, bundle_pipeline
+from leeway.encoding import Encoder
+from leeway.frames import typed_frame
+from leeway.pipeline import encode_frame, model_frame
+from leeway.population import Population, population
+from leeway.schema import CHURN_SCHEMA, Feature, FeatureSchema, Value
+from leeway.training import TrainingData, train
+from tests.fakes import Service, service_over
+
+CUSTOMERS = 2_000
+AS_OF = date(2026, 1, 31)
+
+AWKWARD_SCHEMA = FeatureSchema(
+    (
+        Feature("score", "number"),
+        Feature("user_id", "category"),
+        Feature("values", "integer", nullable=True),
+        Feature("model_config", "flag"),
+        Feature("request", "number", nullable=True),
+        Feature("_private name", "integer", minimum=-5),
+        Feature("a.b-c", "category", nullable=True),
+        Feature("feature_names", "number"),
+        Feature("f0", "number"),
+    )
+)
+"""Features whose names are taken in Python, in pydantic or in our own tables."""
+
+Serve: TypeAlias = Callable[..., Service]
+
+
+@pytest.fixture(scope="session")
+def people() -> Population:
+    """Two thousand customers of the built-in population, `7590-VHVEG` the first."""
+    return population(customers=CUSTOMERS)
+
+
+@pytest.fixture(scope="session")
+def bundle(people: Population, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A churn model trained on `people`, as loaded from its folder; tests read it and never change it."""
+    data = TrainingData(CHURN_SCHEMA, typed_frame(CHURN_SCHEMA, people.columns), np.array(people.labels))
+    origin = Origin(name="churn", target="churn", source="the built-in population", as_of=AS_OF.isoformat())
+    made = train(data, tmp_path_factory.mktemp("model") / "bundle", origin)
+    assert made.card["scorer"] == "onnx", made.card["scorer_reason"]
+    return made
+
+
+@pytest.fixture(scope="session")
+def sklearn_bundle(people: Population, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A churn model that ONNX cannot express, so that scikit-learn scores it."""
+    encoder, frame = Encoder(CHURN_SCHEMA), typed_frame(CHURN_SCHEMA, people.columns)
+    rows = model_frame(encoder, encode_frame(encoder, frame))
+    columns = [
+        ("numbers", "passthrough", ["months_active", "monthly_fee", "support_tickets_90d"]),
+        ("no internet", MissingIndicator(), ["plan_stream_tv"]),
+    ]
+    pipeline = make_pipeline(ColumnTransformer(columns), LogisticRegression(max_iter=1_000))
+    pipeline.fit(rows, people.labels)
+    folder = tmp_path_factory.mktemp("sklearn-model") / "bundle"
+    made = bundle_pipeline(pipeline, Reference(frame, np.array(people.labels)), folder, schema=CHURN_SCHEMA)
+    assert made.card["scorer"] == "scikit-learn"
+    return made
+
+
+@pytest.fixture(scope="session")
+def awkward_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A small model of `AWKWARD_SCHEMA`."""
+    rows = [awkward_row(place) for place in range(300)]
+    frame = typed_frame(AWKWARD_SCHEMA, {name: [row[name] for row in rows] for name in AWKWARD_SCHEMA.names})
+    labels = np.array([int(place % 3 == 0) for place in range(300)])
+    data = TrainingData(AWKWARD_SCHEMA, frame, labels)
+    return train(data, tmp_path_factory.mktemp("awkward-model") / "bundle", Origin(name="awkward"))
+
+
+def awkward_row(place: int) -> dict[str, Value]:
+    """One valid row of `AWKWARD_SCHEMA`."""
+    return {
+        "score": place % 3 + 0.5,
+        "user_id": "xy"[place % 2],
+        "values": None if place % 10 == 0 else place,
+        "model_config": place % 4 == 0,
+        "request": None if place % 7 == 0 else place / 8,
+        "_private name": place % 10 - 5,
+        "a.b-c": None if place % 9 == 0 else "pq"[place % 2],
+        "feature_names": place / 4,
+        "f0": -place / 4,
+    }
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Serve]:
+    """Start services in this process: `serve(bundle, …)`, with the options of `tests.fakes.service_over`."""
+    with ExitStack() as stack:
+
+        def start(bundle: Bundle, **options: Any) -> Service:  # noqa: ANN401 (handed on)
+            return stack.enter_context(service_over(bundle, tmp_path, **options))
+
+        yield start
+
+
+@pytest.fixture
+def service(serve: Serve, bundle: Bundle, people: Population) -> Service:
+    """A service with a database and a spool of its own, and the first twenty customers as of `AS_OF`."""
+    started = serve(bundle)
+    started.ingest(people, AS_OF)
+    return started
+
+
+@pytest.fixture
+def example(bundle: Bundle) -> dict[str, Value]:
+    """Typical features, of which a test may change one."""
+    return dict(bundle.card["example"])

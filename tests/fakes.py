@@ -1,0 +1,188 @@
+"""A whole service in one process, of real parts, and a probe that remembers what it was told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import date
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from leeway.bundle import Bundle, Scorer
+from leeway.database import create_tables, open_engine
+from leeway.population import Population
+from leeway.prediction_log import PredictionLog
+from leeway.record import PredictionRecord
+from leeway.sink import database_sink
+from leeway.snapshots import Snapshots
+from leeway.spool import Spool
+from leeway.tables import Tables, tables_for
+from service.app import create_app
+from service.feedback import Feedback
+from service.predictor import Predictor
+from service.probe import Lookup, Scoring, TraceRef
+from service.readiness import ReadinessCheck
+from service.recording import Recorder
+
+TRACE = TraceRef("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331", sampled=True)
+SMALLEST_SPOOL_BYTES = 2**17
+"""A spool of this size is full after some dozen predictions."""
+_tables_for = cache(tables_for)
+
+
+@dataclass
+class RememberingProbe:
+    """A `PredictionProbe` that keeps what it is told, and names `trace` in every answer."""
+
+    trace: TraceRef | None = TRACE
+    lookups: list[Lookup] = field(default_factory=list)
+    scorings: list[Scoring] = field(default_factory=list)
+    answers: list[tuple[PredictionRecord, bool]] = field(default_factory=list)
+    batches: list[Sequence[PredictionRecord]] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    rejections: list[tuple[str | None, str]] = field(default_factory=list)
+    spooled: int = 0
+    lost: int = 0
+
+    def trace_ref(self) -> TraceRef | None:
+        """See `PredictionProbe`."""
+        return self.trace
+
+    def looked_up(self, lookup: Lookup) -> None:
+        """See `PredictionProbe`."""
+        self.lookups.append(lookup)
+
+    def scored(self, scoring: Scoring) -> None:
+        """See `PredictionProbe`."""
+        self.scorings.append(scoring)
+
+    def answered(self, record: PredictionRecord, duration_s: float, *, recorded: bool) -> None:  # noqa: ARG002 (the protocol's signature)
+        """See `PredictionProbe`."""
+        self.answers.append((record, recorded))
+
+    def batch_answered(self, records: Sequence[PredictionRecord]) -> None:
+        """See `PredictionProbe`."""
+        self.batches.append(records)
+
+    def failed(self, error_type: str, duration_s: float) -> None:  # noqa: ARG002 (as above)
+        """See `PredictionProbe`."""
+        self.failures.append(error_type)
+
+    def rejected(self, feature: str | None, reason: str) -> None:
+        """See `PredictionProbe`."""
+        self.rejections.append((feature, reason))
+
+    def record_spooled(self, count: int) -> None:
+        """See `PredictionProbe`."""
+        self.spooled += count
+
+    def record_lost(self, count: int) -> None:
+        """See `PredictionProbe`."""
+        self.lost += count
+
+
+@dataclass(frozen=True)
+class Service:
+    """The API and all that stands behind it. The mover does not run: `move` does its work when a test says so."""
+
+    app: FastAPI
+    client: TestClient
+    bundle: Bundle
+    engine: sa.Engine
+    tables: Tables
+    spool: Spool
+    probe: RememberingProbe
+    database: Path
+
+    def post(self, path: str, body: object) -> Any:  # noqa: ANN401 (the client's response, of a library without stable types)
+        """POST `body` as JSON."""
+        return self.client.post(path, json=body)
+
+    def post_raw(self, path: str, body: bytes | Iterator[bytes], content_type: str | None = "application/json") -> Any:  # noqa: ANN401 (as above)
+        """POST these very bytes."""
+        headers = {} if content_type is None else {"content-type": content_type}
+        return self.client.post(path, content=body, headers=headers)
+
+    def ingest(self, people: Population, as_of: date, count: int = 20) -> None:
+        """Load the first `count` of these people as snapshots of a day."""
+        columns = {name: values[:count] for name, values in people.columns.items()}
+        Snapshots(self.engine, self.tables).ingest(as_of, people.user_ids[:count], columns, people.labels[:count])
+
+    def spooled(self) -> list[PredictionRecord]:
+        """The records that wait in the spool, oldest first."""
+        batch = self.spool.take(10_000)
+        return [] if batch is None else [record for _, record in batch.entries]
+
+    def move(self) -> None:
+        """Move what waits in the spool into the database, as the mover does."""
+        sink = database_sink(self.engine)
+        while batch := self.spool.take(10_000):
+            sink(self.spool.schema(batch.fingerprint), [record for _, record in batch.entries])
+            self.spool.forget(batch)
+
+    def rows(self, table: sa.Table) -> list[dict[str, Any]]:
+        """All rows of a table, by column name."""
+        with self.engine.connect() as connection:
+            return [dict(row) for row in connection.execute(sa.select(table)).mappings()]
+
+    def fill_spool(self) -> None:
+        """Append until nothing more goes in; only for a small spool."""
+        self.client.post("/predict", json={"features": dict(self.bundle.card["example"])})
+        (record, *_) = self.spooled()
+        for _ in range(10_000):
+            try:
+                self.spool.append([record])
+            except Exception:  # noqa: BLE001 (whatever says that it is full)
+                return
+        raise AssertionError("the spool took 10,000 records: open a smaller one")
+
+    def lose_database(self) -> None:
+        """Take the database away, as an outage would."""
+        self.engine.dispose()
+        self.database.parent.rename(self.database.parent.with_name("away"))
+
+    def find_database(self) -> None:
+        """Bring the database back."""
+        self.database.parent.with_name("away").rename(self.database.parent)
+
+
+@contextmanager
+def service_over(
+    bundle: Bundle,
+    folder: Path,
+    *,
+    required: bool = False,
+    spool_limit_bytes: int = 2**26,
+    clock_s: Callable[[], float] | None = None,
+    metrics_text: Callable[[], tuple[bytes, str]] | None = None,
+    scorer: Scorer | None = None,
+) -> Iterator[Service]:
+    """Yield a service that serves `bundle`, with a database and a spool of its own in `folder` and no snapshots yet.
+
+    `scorer` takes the place of the bundle's own.
+    """
+    bundle = bundle if scorer is None else replace(bundle, scorer=scorer)
+    database = folder / "database" / "leeway.db"
+    engine, tables = open_engine(f"sqlite:///{database}"), _tables_for(bundle.schema)
+    create_tables(engine, tables)
+    probe, log = RememberingProbe(), PredictionLog(engine, tables)
+    clock = {} if clock_s is None else {"clock_s": clock_s}
+    with Spool.open(folder / "spool.db", bundle.schema, limit_bytes=spool_limit_bytes, fsync_always=False) as spool:
+        recorder = Recorder(spool, probe, required=required, **clock)
+        app = create_app(
+            Predictor(bundle, Snapshots(engine, tables), recorder, probe),
+            Feedback(log),
+            bundle,
+            ReadinessCheck(spool, log),
+            probe,
+            metrics_text=metrics_text,
+        )
+        with TestClient(app, raise_server_exceptions=False) as client:
+            yield Service(app, client, bundle, engine, tables, spool, probe, database)
+    engine.dispose()

@@ -1,0 +1,109 @@
+"""The whole service in one process, as `python -m service` builds it, over telemetry in memory."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from fastapi.testclient import TestClient
+
+from leeway.bundle import Bundle
+from leeway.database import create_tables, open_engine
+from leeway.population import Population
+from leeway.settings import ServiceSettings
+from leeway.snapshots import Snapshots
+from leeway.tables import tables_for
+from leeway.telemetry.logs import configure_logging
+from leeway.telemetry.providers import DISABLED, Providers, prometheus_text
+from service.__main__ import assemble
+from tests.telemetry import Telemetry, telemetry_in_memory
+
+AS_OF = date(2026, 1, 31)
+CUSTOMER = "7590-VHVEG"
+STRANGER = "0000-NOONE"
+LOADED = 20
+"""How many customers have snapshots."""
+
+UNUSUAL = {"watch_hours_30d": 700.0}
+STRANGE = {**UNUSUAL, "skips_7d": 5_000, "rebuffer_events_7d": 5_000}
+"""Changes to the docs' example that put one, or three, features outside what the reference held."""
+
+
+@dataclass(frozen=True)
+class Observed:
+    """A service and what it tells."""
+
+    client: TestClient
+    telemetry: Telemetry
+    settings: ServiceSettings
+    example: dict[str, Any]
+
+    @property
+    def database(self) -> str:
+        """The SQLite file."""
+        return self.settings.database_url.removeprefix("sqlite:///")
+
+    def predict(self, features: dict[str, Any] | None = None, **headers: str) -> Any:  # noqa: ANN401 (the client's response, of a library without stable types)
+        """Ask with the docs' example, changed by `features`."""
+        return self.client.post("/predict", json={"features": self.example | (features or {})}, headers=headers)
+
+    def predict_customer(self, user_id: str = CUSTOMER) -> Any:  # noqa: ANN401 (as above)
+        """Ask for a customer."""
+        return self.client.post("/predict", json={"user_id": user_id})
+
+
+@contextmanager
+def observed_service(
+    bundle: Bundle, folder: Path, people: Population, *, database: str | None = None
+) -> Iterator[Observed]:
+    """Yield a service whose database, unless another one is named, holds twenty of these people."""
+    own = f"sqlite:///{folder / 'leeway.db'}"
+    engine, tables = open_engine(own), tables_for(bundle.schema)
+    create_tables(engine, tables)
+    columns = {name: values[:LOADED] for name, values in people.columns.items()}
+    Snapshots(engine, tables).ingest(AS_OF, people.user_ids[:LOADED], columns, None)
+    engine.dispose()
+    settings = ServiceSettings.read(database_url=database or own, bundle=bundle.folder, spool=folder / "spool.db")
+    reader, text = prometheus_text()
+    with telemetry_in_memory(more_readers=[reader], metrics_text=text) as telemetry, ExitStack() as stack:
+        app = assemble(settings, telemetry.providers, stack)
+        client = stack.enter_context(TestClient(app, raise_server_exceptions=False))
+        yield Observed(client, telemetry, settings, dict(bundle.card["example"]))
+
+
+@contextmanager
+def silent_service(bundle: Bundle, folder: Path, providers: Providers = DISABLED) -> Iterator[TestClient]:
+    """Yield a client of a service whose telemetry is off."""
+    settings = ServiceSettings.read(
+        database_url=f"sqlite:///{folder / 'leeway.db'}", bundle=bundle.folder, spool=folder / "spool.db"
+    )
+    with ExitStack() as stack:
+        app = assemble(settings, providers, stack)
+        yield stack.enter_context(TestClient(app, raise_server_exceptions=False))
+
+
+@contextmanager
+def captured_log() -> Iterator[io.StringIO]:
+    """Send the process's log, formatted as in production, to the yielded text."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    root.handlers.clear()  # so that `configure_logging` closes none of them
+    text = io.StringIO()
+    try:
+        configure_logging(stream=text)
+        yield text
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+
+
+def entries(text: io.StringIO) -> list[dict[str, Any]]:
+    """The log's lines."""
+    return [json.loads(line) for line in text.getvalue().splitlines()]

@@ -1,0 +1,238 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from leeway.schema import INT64_MAX, Value
+from tests.fakes import Service
+
+Example = dict[str, Value]
+NESTED = b'{"features":' * 5_000 + b"1" + b"}" * 5_000
+
+
+def with_literal(example: Example, name: str, literal: str) -> bytes:
+    """A request body in which feature `name` is this very JSON text."""
+    others = {other: value for other, value in example.items() if other != name}
+    return f'{{"features": {{"{name}": {literal}, {json.dumps(others)[1:]}}}'.encode()
+
+
+def only_error(response: Any) -> dict[str, str]:  # noqa: ANN401 (the client's response)
+    """The one field that a 422 names."""
+    assert response.status_code == 422, response.text
+    (error,) = response.json()["errors"]
+    return dict(error)
+
+
+def feature_error(service: Service, example: Example, **changes: object) -> dict[str, str]:
+    """What is said of the one feature at fault."""
+    return only_error(service.post("/predict", {"features": {**example, **changes}}))
+
+
+# --- refusals of the whole --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("body", [{}, {"user_id": None}, {"user_id": "7590-VHVEG", "features": "example"}])
+def test_exactly_one_of_customer_and_features(service: Service, example: Example, body: dict[str, Any]) -> None:
+    """Neither and both are refused, and the reason says what is wanted."""
+    error = only_error(service.post("/predict", body | ({"features": example} if "features" in body else {})))
+
+    assert error == {"field": "body", "reason": "must hold exactly one of user_id and features"}
+
+
+@pytest.mark.parametrize("body", ["null", "[]", "3", '"text"', "true"])
+def test_the_body_must_be_an_object(service: Service, body: str) -> None:
+    """Other JSON than an object is refused as such."""
+    reason = only_error(service.post_raw("/predict", body.encode()))["reason"]
+
+    assert reason in {"must be a JSON object", "must not be null"}
+
+
+def test_an_unknown_member_is_refused(service: Service) -> None:
+    """A misspelt member is not passed over."""
+    error = only_error(service.post("/predict", {"user_id": "7590-VHVEG", "costumer": 1}))
+
+    assert error == {"field": "costumer", "reason": "is not known here: leave it out"}
+
+
+def test_an_unknown_feature_is_refused(service: Service, example: Example) -> None:
+    """A feature that the model does not take is refused, by its name."""
+    assert feature_error(service, example, shoe_size=43)["field"] == "features.shoe_size"
+
+
+def test_our_own_field_names_are_no_features(service: Service, example: Example) -> None:
+    """The names under which pydantic keeps the features are not let in."""
+    assert feature_error(service, example, f0=1)["field"] == "features.f0"
+
+
+def test_every_field_at_fault_is_named(service: Service, example: Example) -> None:
+    """All faults are told at once, each with its field."""
+    del example["monthly_fee"]
+    response = service.post("/predict", {"features": {**example, "skips_7d": -1, "net_service": 5}})
+
+    assert {(each["field"], each["reason"]) for each in response.json()["errors"]} == {
+        ("features.monthly_fee", "is missing"),
+        ("features.skips_7d", "must be at least 0"),
+        ("features.net_service", "must be text"),
+    }
+
+
+def test_the_detail_says_what_to_do(service: Service, example: Example) -> None:
+    """A person who reads nothing but the detail knows what to change."""
+    detail = service.post("/predict", {"features": {**example, "skips_7d": -1}}).json()["detail"]
+
+    assert detail == "Not valid: features.skips_7d must be at least 0."
+
+
+def test_a_flood_of_unknown_names_is_not_thrown_back(service: Service, example: Example) -> None:
+    """Ten thousand unknown names are counted as one refusal, and the answer stays short."""
+    flood = {f"x{place}": 1 for place in range(10_000)}
+
+    response = service.post("/predict", {"features": {**example, **flood}})
+
+    assert (len(response.json()["errors"]), service.probe.rejections) == (100, [(None, "unknown")])
+    assert response.json()["detail"].endswith("and 9995 more.")
+
+
+# --- refusals of a value ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("monthly_fee", "60", "must be a number"),
+        ("monthly_fee", True, "must be a number"),
+        ("monthly_fee", [60], "must be a number"),
+        ("monthly_fee", None, "must not be null"),
+        ("monthly_fee", -0.01, "must be at least 0"),
+        ("watch_hours_30d", 720.5, "must be at most 720"),
+        ("monthly_fee", 10**400, "must be a finite number"),
+        ("skips_7d", "5", "must be a whole number: 1, not 1.0"),
+        ("skips_7d", True, "must be a whole number: 1, not 1.0"),
+        ("skips_7d", 1.0, "must be a whole number: 1, not 1.0"),
+        ("skips_7d", 1.5, "must be a whole number: 1, not 1.0"),
+        ("skips_7d", INT64_MAX + 1, "must be at most 9223372036854775807"),
+        ("skips_7d", 10**30, "must be at most 9223372036854775807"),
+        ("months_active", 1_201, "must be at most 1200"),
+        ("paperless_billing", 1, "must be true or false"),
+        ("paperless_billing", "true", "must be true or false"),
+        ("plan_stream_tv", "yes", "must be true or false"),
+        ("net_service", 5, "must be text"),
+        ("net_service", "", "must not be empty"),
+        ("net_service", "x" * 201, "must be at most 200 characters long"),
+    ],
+)
+def test_an_invalid_value_is_refused(service: Service, example: Example, name: str, value: object, reason: str) -> None:
+    """A value that is not valid is refused with its field and a reason; nothing is turned into another kind."""
+    assert feature_error(service, example, **{name: value}) == {"field": f"features.{name}", "reason": reason}
+
+
+def test_a_feature_that_may_not_be_missing_may_not(service: Service, example: Example) -> None:
+    """A feature that is not nullable must be there."""
+    del example["months_active"]
+
+    response = service.post("/predict", {"features": example})
+
+    assert only_error(response) == {"field": "features.months_active", "reason": "is missing"}
+
+
+@pytest.mark.parametrize("literal", ["NaN", "Infinity", "-Infinity", "1e400", "-1e400"])
+def test_numbers_without_a_value_are_refused(service: Service, example: Example, literal: str) -> None:
+    """Neither NaN nor infinity gets in, however it is written."""
+    response = service.post_raw("/predict", with_literal(example, "monthly_fee", literal))
+
+    assert only_error(response) == {"field": "features.monthly_fee", "reason": "must be a finite number"}
+
+
+@pytest.mark.parametrize("name", ["monthly_fee", "skips_7d", "net_service", "paperless_billing"])
+def test_a_number_of_four_thousand_digits_is_refused(service: Service, example: Example, name: str) -> None:
+    """A huge whole number is refused for the feature's sake, whatever its kind."""
+    response = service.post_raw("/predict", with_literal(example, name, "9" * 4_000))
+
+    assert only_error(response)["field"] == f"features.{name}"
+
+
+def test_a_number_of_a_hundred_thousand_digits_is_no_json_to_us(service: Service, example: Example) -> None:
+    """Python reads no such number; the answer is 400 and says so."""
+    response = service.post_raw("/predict", with_literal(example, "skips_7d", "9" * 100_000))
+
+    assert (response.status_code, "thousands of digits" in response.json()["detail"]) == (400, True)
+
+
+@pytest.mark.parametrize(
+    "text", [r"\ud800", r"a\udfffb", r"\u0000", r"a\u0000", r"a\nb", r"\u001f", r"\u007f", r"\u0085"]
+)
+@pytest.mark.parametrize("place", ["user_id", "net_service"])
+def test_text_that_no_database_takes_is_refused(service: Service, example: Example, text: str, place: str) -> None:
+    """Lone surrogates, NUL and control characters are refused with 422, in ids and in categories."""
+    body = with_literal(example, place, f'"{text}"') if place == "net_service" else f'{{"user_id": "{text}"}}'.encode()
+
+    error = only_error(service.post_raw("/predict", body))
+
+    assert error["field"].endswith(place)
+
+
+@pytest.mark.parametrize("body", [rb'{"\ud800": 1}', rb'{"features": {"\ud800": 1}}'])
+def test_a_name_with_a_lone_surrogate_is_refused(service: Service, body: bytes) -> None:
+    """A name that is no Unicode is refused with 422."""
+    assert only_error(service.post_raw("/predict", body))["reason"] == "must be well-formed Unicode"
+
+
+@pytest.mark.parametrize("value", ["", "x" * 129, 7590, True, ["7590-VHVEG"]])
+def test_a_user_id_is_a_short_text(service: Service, value: object) -> None:
+    """An empty, overlong or other than textual id is refused."""
+    assert only_error(service.post("/predict", {"user_id": value}))["field"] == "user_id"
+
+
+@pytest.mark.parametrize("value", ["é", "名前", "\U0001f600", "a b", "x" * 128, "'; DROP TABLE predictions; --"])
+def test_any_other_text_is_a_user_id(service: Service, value: str) -> None:
+    """An id of any script is looked up, and simply unknown."""
+    assert service.post("/predict", {"user_id": value}).status_code == 404
+
+
+# --- what is counted --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"monthly_fee": -1}, ("monthly_fee", "out_of_range")),
+        ({"monthly_fee": 10**400}, ("monthly_fee", "out_of_range")),
+        ({"skips_7d": INT64_MAX + 1}, ("skips_7d", "out_of_range")),
+        ({"monthly_fee": "1"}, ("monthly_fee", "wrong_type")),
+        ({"monthly_fee": None}, ("monthly_fee", "missing")),
+        ({"shoe_size": 43}, (None, "unknown")),
+    ],
+)
+def test_a_refusal_is_counted_by_feature_and_reason(
+    service: Service, example: Example, changes: dict[str, object], expected: tuple[str | None, str]
+) -> None:
+    """The probe is told which feature was at fault and why; an unknown name is not passed on."""
+    service.post("/predict", {"features": {**example, **changes}})
+
+    assert service.probe.rejections == [expected]
+
+
+def test_a_missing_feature_is_counted_as_missing(service: Service, example: Example) -> None:
+    """A feature that was left out is counted under its name."""
+    del example["skips_7d"]
+    service.post("/predict", {"features": example})
+
+    assert service.probe.rejections == [("skips_7d", "missing")]
+
+
+@pytest.mark.parametrize("body", [b"{", b'{"user_id": "\xff"}', NESTED])
+def test_malformed_json_is_counted(service: Service, body: bytes) -> None:
+    """A body that is no JSON is counted as malformed, once."""
+    service.post_raw("/predict", body)
+
+    assert service.probe.rejections == [(None, "malformed")]
+
+
+def test_feedback_is_not_counted_as_a_refused_prediction(service: Service) -> None:
+    """A refused label tells nothing about features."""
+    service.post("/feedback", {"items": [{"label": 5}]})
+    service.post_raw("/feedback", b"{")
+
+    assert service.probe.rejections == []

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import pytest
+
+from leeway.bundle import Bundle
+from leeway.schema import CHURN_SCHEMA
+from tests.conftest import Serve
+from tests.fakes import SMALLEST_SPOOL_BYTES, Service
+
+CHECKS = {"bundle": "ok", "spool": "ok", "database": "ok"}
+
+
+def test_the_process_is_alive(service: Service) -> None:
+    """`/health/live` answers ok, whatever the database does."""
+    service.lose_database()
+
+    response = service.client.get("/health/live")
+
+    assert (response.status_code, response.json()) == (200, {"status": "ok"})
+
+
+def test_ready_where_all_is_well(service: Service) -> None:
+    """With bundle, spool and database the service is ready and says ok."""
+    response = service.client.get("/health/ready")
+
+    assert (response.status_code, response.json()) == (200, {"status": "ok", "checks": CHECKS})
+
+
+def test_degraded_without_the_database(service: Service) -> None:
+    """Without the database the service is still ready: features are answered and recorded. It says degraded."""
+    service.lose_database()
+
+    response = service.client.get("/health/ready")
+
+    assert response.status_code == 200
+    assert response.json() == {"status": "degraded", "checks": {**CHECKS, "database": "failing"}}
+
+
+def test_ok_again_once_the_database_is_back(service: Service) -> None:
+    """Readiness asks anew each time."""
+    service.lose_database()
+    service.client.get("/health/ready")
+    service.find_database()
+
+    assert service.client.get("/health/ready").json()["status"] == "ok"
+
+
+def test_not_ready_where_the_spool_cannot_be_written(serve: Serve, bundle: Bundle) -> None:
+    """With a full spool nothing can be recorded: 503."""
+    service = serve(bundle, spool_limit_bytes=SMALLEST_SPOOL_BYTES)
+    service.fill_spool()
+
+    response = service.client.get("/health/ready")
+
+    assert response.status_code == 503
+    assert response.json() == {"status": "not ready", "checks": {**CHECKS, "spool": "failing"}}
+
+
+def test_ready_again_once_the_spool_is_emptied(serve: Serve, bundle: Bundle) -> None:
+    """A spool that was full is writable again when its records were moved."""
+    service = serve(bundle, spool_limit_bytes=SMALLEST_SPOOL_BYTES)
+    service.fill_spool()
+    service.move()
+    service.spool.checkpoint()
+
+    assert service.client.get("/health/ready").status_code == 200
+
+
+def test_the_model_tells_its_name_and_version(service: Service) -> None:
+    """`/model` names the very model that answers."""
+    card = service.client.get("/model").json()
+
+    assert (card["name"], card["version"]) == ("churn", service.bundle.version)
+
+
+def test_the_model_tells_its_features(service: Service) -> None:
+    """`/model` lists each feature in order with kind, unit, valid limits and what was seen."""
+    features = service.client.get("/model").json()["features"]
+
+    assert [(each["name"], each["kind"], each["unit"], each["nullable"]) for each in features] == [
+        (each.name, each.kind, each.unit, each.nullable) for each in CHURN_SCHEMA
+    ]
+    fee = next(each for each in features if each["name"] == "monthly_fee")
+    assert (fee["minimum"], fee["maximum"]) == (0, None)
+    assert 18 < fee["seen"]["minimum"] < fee["seen"]["low"] < fee["seen"]["high"] < fee["seen"]["maximum"] < 119
+
+
+def test_the_model_tells_its_training_figures(service: Service) -> None:
+    """`/model` gives rows, ROC AUC with its interval, Brier score and threshold, as the card has them."""
+    card = service.client.get("/model").json()
+
+    assert card["trained_on"]["rows"] + card["held_out"]["rows"] == 2_000
+    assert card["roc_auc"]["low"] < card["roc_auc"]["value"] < card["roc_auc"]["high"]
+    assert 0 < card["brier"]["value"] < 0.25
+    assert card["decision_threshold"] == service.bundle.decision_threshold
+
+
+def test_metrics_are_served_where_asked_for(serve: Serve, bundle: Bundle) -> None:
+    """`/metrics` gives the text and content type that it is handed."""
+    content_type = "text/plain; version=1.0.0; charset=utf-8"
+    service = serve(bundle, metrics_text=lambda: (b"leeway_drift_share 0.1\n", content_type))
+
+    response = service.client.get("/metrics")
+
+    assert (response.status_code, response.headers["content-type"]) == (200, content_type)
+    assert response.text == "leeway_drift_share 0.1\n"
+
+
+def test_there_are_no_metrics_where_not_asked_for(service: Service) -> None:
+    """Without a text to serve there is no `/metrics`."""
+    assert service.client.get("/metrics").status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/model", "/health/live", "/health/ready", "/metrics"])
+@pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "POST", "PUT", "DELETE", "TRACE", "BREW"])
+def test_other_methods_are_refused(serve: Serve, bundle: Bundle, path: str, method: str) -> None:
+    """A method that an address does not take is 405, and the answer says which one it does."""
+    service = serve(bundle, metrics_text=lambda: (b"", "text/plain"))
+
+    response = service.client.request(method, path)
+
+    assert (response.status_code, response.headers["allow"]) == (405, "GET")

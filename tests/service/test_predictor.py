@@ -1,0 +1,236 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import date
+
+import pytest
+
+from leeway.bundle import Bundle
+from leeway.population import Population
+from leeway.record import PredictionRecord
+from leeway.schema import Value
+from leeway.snapshots import Snapshot, SnapshotsUnavailable
+from leeway.spool import SpoolError
+from service.predictor import (
+    NoSnapshots,
+    NotRecorded,
+    Prediction,
+    PredictionError,
+    PredictionRequest,
+    Predictor,
+    SnapshotStoreDown,
+    UnknownCustomer,
+)
+from service.probe import NullPredictionProbe
+from service.recording import Recorder
+from tests.fakes import RememberingProbe
+from tests.leeway.records import NOON
+
+DAY = date(2026, 2, 28)
+
+
+@dataclass
+class Shelf:
+    """A `SnapshotSource` in memory, which can be out of reach."""
+
+    snapshots: dict[str, Snapshot] = field(default_factory=dict)
+    is_away: bool = False
+    times_asked: int = 0
+
+    def lookup_many(self, user_ids: Sequence[str]) -> Mapping[str, Snapshot]:
+        """Those that are there."""
+        self.times_asked += 1
+        if self.is_away:
+            raise SnapshotsUnavailable("away")
+        return {user_id: self.snapshots[user_id] for user_id in user_ids if user_id in self.snapshots}
+
+    def is_empty(self) -> bool:
+        """Whether there are none."""
+        return not self.snapshots
+
+
+@dataclass
+class Sink:
+    """A `RecordSink` in memory, which can be full."""
+
+    is_full: bool = False
+    kept: list[PredictionRecord] = field(default_factory=list)
+
+    def append(self, records: Sequence[PredictionRecord]) -> None:
+        """Keep, or fail."""
+        if self.is_full:
+            raise SpoolError("full")
+        self.kept.extend(records)
+
+
+@dataclass
+class Setting:
+    """A predictor and what it was built from."""
+
+    predictor: Predictor
+    shelf: Shelf
+    sink: Sink
+    probe: RememberingProbe
+
+
+@pytest.fixture
+def make(bundle: Bundle, people: Population) -> Callable[..., Setting]:
+    """Build a predictor over a shelf with the customers `u0` to `u2`; the clock stands at noon."""
+
+    def build(*, required: bool = False) -> Setting:
+        shelf = Shelf({f"u{place}": Snapshot(f"u{place}", DAY, people.row(place)) for place in range(3)})
+        sink, probe = Sink(), RememberingProbe()
+        recorder = Recorder(sink, probe, required=required)
+        return Setting(Predictor(bundle, shelf, recorder, probe, lambda: NOON), shelf, sink, probe)
+
+    return build
+
+
+def by_id(user_id: str) -> PredictionRequest:
+    """A request for a customer."""
+    return PredictionRequest(user_id=user_id)
+
+
+def test_a_prediction_carries_its_record(make: Callable[..., Setting], people: Population) -> None:
+    """The record that was kept is the one in the answer, with time, customer, date and features."""
+    setting = make()
+
+    prediction = setting.predictor.predict(by_id("u1"))
+
+    record = prediction.record
+    assert (record.predicted_at, record.user_id, record.as_of, record.features) == (NOON, "u1", DAY, people.row(1))
+    assert setting.sink.kept == [record]
+
+
+def test_features_need_no_look_up(make: Callable[..., Setting], example: dict[str, Value]) -> None:
+    """Where features are given the snapshots are not asked, and there is no look-up time."""
+    setting = make()
+
+    prediction = setting.predictor.predict(PredictionRequest(features=example))
+
+    assert (setting.shelf.times_asked, prediction.record.lookup_duration_s) == (0, None)
+
+
+def test_each_kind_of_failure_is_its_own(make: Callable[..., Setting]) -> None:
+    """Unknown customer, no snapshots and no store are told apart."""
+    setting = make()
+    with pytest.raises(UnknownCustomer):
+        setting.predictor.predict(by_id("nobody"))
+    setting.shelf.snapshots.clear()
+    with pytest.raises(NoSnapshots):
+        setting.predictor.predict(by_id("nobody"))
+    setting.shelf.is_away = True
+    with pytest.raises(SnapshotStoreDown):
+        setting.predictor.predict(by_id("u1"))
+    assert setting.probe.failures == ["UnknownCustomer", "NoSnapshots", "SnapshotStoreDown"]
+
+
+def test_not_recorded_is_raised_only_where_required(make: Callable[..., Setting]) -> None:
+    """A full sink fails the prediction where recording is required, else marks it."""
+    strict, lenient = make(required=True), make()
+    strict.sink.is_full = lenient.sink.is_full = True
+
+    assert lenient.predictor.predict(by_id("u1")).recorded is False
+    with pytest.raises(NotRecorded):
+        strict.predictor.predict(by_id("u1"))
+
+
+def test_a_batch_fails_whole_where_recording_is_required(make: Callable[..., Setting]) -> None:
+    """A batch is recorded in one step, so it fails as one."""
+    setting = make(required=True)
+    setting.sink.is_full = True
+
+    with pytest.raises(NotRecorded):
+        setting.predictor.predict_batch([by_id("u0"), by_id("u1")])
+
+
+def test_a_batch_keeps_the_order(make: Callable[..., Setting], example: dict[str, Value]) -> None:
+    """Answers and failures stand where their requests stood; only answers are recorded."""
+    setting = make()
+    requests = [by_id("u2"), by_id("nobody"), PredictionRequest(features=example), by_id("u0")]
+
+    answers = setting.predictor.predict_batch(requests)
+
+    found = [each.record.user_id if isinstance(each, Prediction) else type(each) for each in answers]
+    assert found == ["u2", UnknownCustomer, None, "u0"]
+    assert [record.user_id for record in setting.sink.kept] == ["u2", None, "u0"]
+
+
+def test_an_empty_batch_has_no_answers(make: Callable[..., Setting]) -> None:
+    """Nothing in, nothing out, and the model is not called."""
+    setting = make()
+
+    assert (setting.predictor.predict_batch([]), setting.probe.scorings) == ([], [])
+
+
+def test_a_batch_of_failures_scores_nothing(make: Callable[..., Setting]) -> None:
+    """Where nobody is known the model is not called."""
+    setting = make()
+
+    answers = setting.predictor.predict_batch([by_id("nobody"), by_id("no one")])
+
+    assert all(isinstance(each, PredictionError) for each in answers)
+    assert setting.probe.scorings == []
+
+
+def test_the_probe_hears_of_the_look_up(make: Callable[..., Setting]) -> None:
+    """How many were asked for, how many found, and how long it took."""
+    setting = make()
+    setting.predictor.predict_batch([by_id("u0"), by_id("u1"), by_id("nobody")])
+
+    (lookup,) = setting.probe.lookups
+    assert (lookup.asked, lookup.found, lookup.error) == (3, 2, None)
+    assert lookup.duration_ns > 0
+
+
+def test_the_probe_hears_of_a_look_up_that_failed(make: Callable[..., Setting]) -> None:
+    """A failed look-up is told with its error."""
+    setting = make()
+    setting.shelf.is_away = True
+    setting.predictor.predict_batch([by_id("u0")])
+
+    assert [(lookup.found, lookup.error) for lookup in setting.probe.lookups] == [(0, "SnapshotStoreDown")]
+
+
+def test_the_probe_hears_which_features_are_unusual(make: Callable[..., Setting], example: dict[str, Value]) -> None:
+    """The unusual features of each row are named, and their number is recorded."""
+    setting = make()
+    strange = {**example, "net_service": "satellite", "monthly_fee": 9_999.0}
+
+    prediction = setting.predictor.predict(PredictionRequest(features=strange))
+
+    assert [scoring.unusual for scoring in setting.probe.scorings] == [[("monthly_fee", "net_service")]]
+    assert prediction.record.unusual_features == 2
+
+
+def test_the_whole_takes_longer_than_its_part(make: Callable[..., Setting]) -> None:
+    """Scoring is told with the time of the inference within it; the record has the latter in seconds."""
+    setting = make()
+
+    record = setting.predictor.predict(by_id("u0")).record
+
+    (scoring,) = setting.probe.scorings
+    assert scoring.duration_ns >= scoring.inference_ns > 0
+    assert record.inference_duration_s == scoring.inference_ns / 1e9
+
+
+def test_a_predictor_works_untold(bundle: Bundle, example: dict[str, Value]) -> None:
+    """With the null probe predictions are made all the same, without a trace."""
+    probe = NullPredictionProbe()
+    predictor = Predictor(bundle, Shelf(), Recorder(Sink(), probe, required=True), probe)
+
+    prediction = predictor.predict(PredictionRequest(features=example))
+
+    assert (prediction.trace_id, prediction.record.trace_id, prediction.recorded) == (None, None, True)
+
+
+def test_threads_do_not_mix_answers(make: Callable[..., Setting], people: Population) -> None:
+    """Predictions made at the same time are each their own customer's."""
+    setting = make()
+    with ThreadPoolExecutor(8) as threads:
+        predictions = list(threads.map(setting.predictor.predict, [by_id(f"u{place % 3}") for place in range(300)]))
+
+    assert all(each.record.features == people.row(place % 3) for place, each in enumerate(predictions))
+    assert len({each.record.prediction_id for each in predictions}) == 300
