@@ -1,0 +1,32 @@
+"""`leeway ingest`."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+from cli.options import plain_errors
+from leeway.database import DatabaseError, create_tables, open_engine
+from leeway.extract import ExtractError, read_extract
+from leeway.schema import CHURN_SCHEMA
+from leeway.settings import Settings
+from leeway.snapshots import Snapshots
+from leeway.tables import tables_for
+
+
+def run_ingest(folder: Path, as_of: date, settings: Settings) -> None:
+    """Read the extract, load it in one transaction, and say what was loaded and what was passed over."""
+    with plain_errors(ExtractError, DatabaseError):
+        extract = read_extract(folder)
+        count = open_snapshots(settings.database_url).ingest(as_of, extract.user_ids, extract.columns, extract.labels)
+    if extract.passed_over:
+        print(f"Passed over, as no features: {', '.join(extract.passed_over)}")
+    labels = "without labels" if extract.labels is None else f"with {len(extract.labels):,} labels"
+    print(f"Loaded {count:,} customers as of {as_of}, {labels}.")
+
+
+def open_snapshots(database_url: str) -> Snapshots:
+    """The churn schema's snapshots, their tables made where they are missing."""
+    engine, tables = open_engine(database_url), tables_for(CHURN_SCHEMA)
+    create_tables(engine, tables)
+    return Snapshots(engine, tables)

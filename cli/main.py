@@ -1,0 +1,169 @@
+"""The `leeway` command. A command imports what it runs only when it is called, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.options import PlainGroup, setting
+from leeway.settings import DriftSettings, ServiceSettings, Settings
+
+app = typer.Typer(
+    name="leeway",
+    cls=PlainGroup,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_show_locals=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Serve a model and see it: latency and drift on one time axis.\n\nSettings are LEEWAY_* environment variables;"
+    " a flag goes before its variable. Exit codes: 0 done, 1 failed, 2 bad input or settings.",
+)
+
+DATE_FORMATS = ["%Y-%m-%d"]
+DatabaseUrl = Annotated[str | None, setting(Settings, "database_url")]
+BundleFolder = Annotated[Path | None, setting(Settings, "bundle")]
+
+
+@app.command()
+def ingest(
+    folder: Annotated[Path, typer.Argument(help="Folder with a month-end extract (CSV files)")],
+    as_of: Annotated[datetime, typer.Option("--as-of", formats=DATE_FORMATS, help="The extract's date")],
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Load a month-end extract as feature snapshots and labels; the same month again replaces it."""
+    from cli.ingest import run_ingest
+
+    run_ingest(folder, as_of.date(), Settings.read(database_url=database_url))
+
+
+@app.command()
+def train(
+    as_of: Annotated[
+        datetime | None,
+        typer.Option("--as-of", formats=DATE_FORMATS, help="Snapshot date; default: the newest labelled"),
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="Any CSV or Parquet file instead of snapshots")] = None,
+    target: Annotated[str | None, typer.Option(help="With --data: the column to predict")] = None,
+    id_column: Annotated[str | None, typer.Option("--id", help="With --data: the column that names a row")] = None,
+    name: Annotated[str | None, typer.Option(help="The model's name; default: churn, or the file's name")] = None,
+    database_url: DatabaseUrl = None,
+    bundle: BundleFolder = None,
+) -> None:
+    """Fit the model and write its bundle."""
+    from cli.data import run_train
+
+    run_train(
+        Settings.read(database_url=database_url, bundle=bundle),
+        as_of=as_of.date() if as_of else None,
+        data=data,
+        target=target,
+        id_column=id_column,
+        name=name,
+    )
+
+
+@app.command()
+def serve(
+    workers: Annotated[int, typer.Option(min=1, help="Processes; more than one needs a Collector")] = 1,
+    host: Annotated[str | None, setting(ServiceSettings, "host")] = None,
+    port: Annotated[int | None, setting(ServiceSettings, "port")] = None,
+    bundle: BundleFolder = None,
+    database_url: DatabaseUrl = None,
+    spool: Annotated[Path | None, setting(ServiceSettings, "spool")] = None,
+    recording: Annotated[str | None, setting(ServiceSettings, "recording")] = None,
+    spans_file: Annotated[Path | None, setting(ServiceSettings, "spans_file")] = None,
+) -> None:
+    """Run the API until SIGTERM or Ctrl-C."""
+    from service.__main__ import main
+
+    settings = ServiceSettings.read(
+        host=host,
+        port=port,
+        bundle=bundle,
+        database_url=database_url,
+        spool=spool,
+        recording=recording,
+        spans_file=spans_file,
+    )
+    raise typer.Exit(main(settings, workers=workers))
+
+
+drift = typer.Typer(
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Compare what was served with what the model was trained on.",
+)
+app.add_typer(drift, name="drift")
+
+
+@drift.command("run")
+def drift_run(
+    reference: Annotated[str, typer.Option(help="An ingested month (YYYY-MM-DD), or `bundle`")],
+    current: Annotated[str, typer.Option(help="An ingested month (YYYY-MM-DD), or `live`")],
+    window: Annotated[str, typer.Option(help="With `live`: how far back, like 90s, 15m or 1h")] = "15m",
+    report_dir: Annotated[Path | None, setting(DriftSettings, "reports", "--report-dir")] = None,
+    fail_on_drift: Annotated[bool, typer.Option("--fail-on-drift", help="Exit code 3 for RETRAIN")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result document and nothing else")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the two lines only")] = False,
+    bundle: BundleFolder = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Make one comparison. Exit codes: 0 made, 1 could not be made, 2 bad input, 3 RETRAIN with --fail-on-drift."""
+    from cli.drift import run_once
+
+    settings = DriftSettings.read(reports=report_dir, bundle=bundle, database_url=database_url)
+    code = run_once(
+        settings, reference, current, window=window, as_json=as_json, quiet=quiet, fail_on_drift=fail_on_drift
+    )
+    raise typer.Exit(code)
+
+
+@drift.command("worker")
+def drift_worker(
+    interval: Annotated[float | None, setting(DriftSettings, "drift_interval", "--interval")] = None,
+    window: Annotated[float | None, setting(DriftSettings, "drift_window", "--window")] = None,
+    reports: Annotated[Path | None, setting(DriftSettings, "reports")] = None,
+    port: Annotated[int | None, setting(DriftSettings, "reports_port", "--port")] = None,
+    bundle: BundleFolder = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Compare the live window with the reference, again and again, and serve the reports page."""
+    from cli.drift import run_worker
+
+    settings = DriftSettings.read(
+        drift_interval=interval,
+        drift_window=window,
+        reports=reports,
+        reports_port=port,
+        bundle=bundle,
+        database_url=database_url,
+    )
+    raise typer.Exit(run_worker(settings))
+
+
+@drift.command("power")
+def drift_power(
+    out: Annotated[Path, typer.Argument(help="Where the table goes")] = Path("docs/drift-power.md"),
+) -> None:
+    """Measure the smallest shift that is found in 9 of 10 windows, and write the table."""
+    from cli.drift import run_power
+
+    run_power(out)
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Option(help="Where the demo keeps what it makes")] = Path("demo"),
+    requests: Annotated[int, typer.Option(min=1, help="How many requests to send")] = 400,
+) -> None:
+    """Everything on this machine, without Docker and network: train, serve, ask, and see what was seen."""
+    from cli.demo import run_demo
+
+    raise typer.Exit(run_demo(folder, requests))
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,76 @@
+"""What the commands share: flags that stand for settings, plain errors, and a console for people and pipes."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+
+from leeway.settings import Settings, SettingsError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+FAILED, BAD_INPUT = 1, 2
+PIPE_WIDTH = 1_000
+"""Characters; more than any table takes."""
+
+
+class PlainGroup(TyperGroup):
+    """Commands in which a setting that cannot be used ends in one plain line, whichever command meets it."""
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 (Typer's own type for a context is private)
+        """See `TyperGroup.invoke`."""
+        with plain_errors(SettingsError):
+            return super().invoke(ctx)
+
+
+def setting(kind: type[Settings], name: str, *flags: str) -> Any:  # noqa: ANN401 (Typer's own type for options is private)
+    """An option for the setting `name`: its help names the variable and the default, read from the setting itself.
+
+    Where the flag is not given, the environment decides.
+    """
+    field = kind.model_fields[name]
+    default = "" if field.default is None else f"; default {field.default}"
+    return typer.Option(
+        *(flags or (f"--{name.replace('_', '-')}",)),
+        help=f"{field.description}. \\[LEEWAY_{name.upper()}{default}]",
+        show_default=False,
+    )
+
+
+def console() -> Console:
+    """A console as wide as the terminal; in a pipe as wide as it takes, so that no line is broken."""
+    from rich.console import Console
+
+    return Console(soft_wrap=True, width=None if sys.stdout.isatty() else PIPE_WIDTH)
+
+
+def stop(message: str, code: int = BAD_INPUT) -> NoReturn:
+    """Say what is wrong on standard error, plainly and unwrapped, and leave with `code`."""
+    print(f"leeway: {message}", file=sys.stderr)
+    raise typer.Exit(code)
+
+
+@contextmanager
+def plain_errors(*kinds: type[Exception], code: int = BAD_INPUT) -> Iterator[None]:
+    """Turn expected errors into their message and an exit code; the rest keep their traceback."""
+    try:
+        yield
+    except kinds as error:
+        stop(str(error), code)
+
+
+@contextmanager
+def sigterm_as_ctrl_c() -> Iterator[None]:
+    """Unwind on SIGTERM as on Ctrl-C inside the block, so that nothing is left behind half done."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
