@@ -1,0 +1,150 @@
+"""One column of the reference and of a window: its values, what is missing, what was never seen."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from leeway.encoding import FLOAT32_MAX
+from leeway.schema import Kind
+
+Values: TypeAlias = NDArray[np.float64] | NDArray[np.object_]
+"""One value a row: numbers with NaN for missing (a flag is 0 or 1), or text with None for missing."""
+
+LOW, HIGH = 0.005, 0.995  # the quantiles that bound the usual, as in the bundle's schema
+NAMED_CATEGORIES: Final = 20
+OTHER_NEW: Final = "(other new values)"
+_HARMLESS: Final = str.maketrans("<>", "‹›")
+
+
+def values_of(column: pd.Series[Any], kind: Kind) -> Values:
+    """The values of a column, whatever dtype holds them.
+
+    Infinities are missing. Numbers are cut off at the largest 32-bit float, which is also the largest that a model is
+    given: the square of a larger one has no distance.
+    """
+    if kind == "category":
+        return column.astype("object").where(column.notna(), None).to_numpy(dtype=object)
+    numbers = column.to_numpy(dtype=np.float64, na_value=np.nan)
+    return np.where(np.isfinite(numbers), np.clip(numbers, -FLOAT32_MAX, FLOAT32_MAX), np.nan)
+
+
+@dataclass(frozen=True)
+class ReferenceColumn:
+    """What the reference held of one feature; `low` and `high` are None for a category.
+
+    `known` are the distinct values, and the categories that the schema has seen elsewhere: the model was trained on
+    them.
+    """
+
+    name: str
+    kind: Kind
+    entries: Values
+    missing_share: float
+    distinct: frozenset[Any]
+    known: frozenset[Any]
+    low: float | None
+    high: float | None
+
+    @classmethod
+    def of(cls, name: str, kind: Kind, column: pd.Series[Any], seen: Iterable[str] = ()) -> ReferenceColumn:
+        """Look at a column of the reference; `seen` are the schema's categories."""
+        values = values_of(column, kind)
+        present = _present(values)
+        distinct = frozenset(pd.unique(present).tolist())
+        low, high = np.quantile(present, [LOW, HIGH]).tolist() if kind != "category" and present.size else (None, None)
+        return cls(
+            name,
+            kind,
+            values,
+            1 - present.size / max(1, values.size),
+            distinct,
+            distinct | frozenset(seen),
+            low,
+            high,
+        )
+
+
+@dataclass(frozen=True)
+class CurrentColumn:
+    """What a window holds of one feature, beside the reference (see `drift.findings.FeatureDrift`)."""
+
+    entries: Values
+    missing_share: float
+    constant: bool
+    began_to_vary: bool
+    outside_share: float
+    new_categories: tuple[str, ...]
+
+    @classmethod
+    def of(cls, column: pd.Series[Any], reference: ReferenceColumn) -> CurrentColumn:
+        """Look at a column of a window."""
+        values = values_of(column, reference.kind)
+        present = _present(values)
+        counts = _counts(present)
+        unseen = Counter({value: count for value, count in counts.items() if value not in reference.known})
+        if reference.low is not None and reference.high is not None:
+            outside = int(((present < reference.low) | (present > reference.high)).sum())
+        else:
+            outside = unseen.total() if reference.known else 0
+        return cls(
+            values,
+            1 - present.size / max(1, values.size),
+            constant=len(counts) <= 1 and counts.keys() == reference.distinct,
+            began_to_vary=len(reference.distinct) == 1 and not counts.keys() <= reference.distinct,
+            outside_share=outside / max(1, present.size),
+            new_categories=_named(unseen) if reference.kind == "category" else (),
+        )
+
+
+def labels(values: Values, reference: ReferenceColumn, named: tuple[Any, ...]) -> NDArray[np.object_]:
+    """The values as categories, in text; None is missing.
+
+    Of the values that the reference does not hold only the `named` keep their own; the others share one, and the
+    Jensen–Shannon distance is the same, because each adds its share times ln 2 to the divergence. (Evidently's time
+    grows with the square of the number of categories.) Angle brackets become ‹ and ›: Evidently writes a category into
+    its page as it is, and a category may come from a request.
+    """
+    codes, found = pd.factorize(values)
+    kept = reference.distinct | set(named)
+    texts = [_text(value, reference.kind) if value in kept else OTHER_NEW for value in found.tolist()]
+    return np.array([*texts, None], dtype=object)[codes]  # the code of what is missing is -1: the last
+
+
+def most_frequent_new(values: Values, reference: ReferenceColumn) -> tuple[Any, ...]:
+    """Up to 20 values that the reference does not hold, the most frequent first."""
+    counts = _counts(_present(values))
+    new = Counter({value: count for value, count in counts.items() if value not in reference.distinct})
+    return tuple(value for value, _ in _ordered(new)[:NAMED_CATEGORIES])
+
+
+def _text(value: Any, kind: Kind) -> str:  # noqa: ANN401 (a feature's value of any kind)
+    if kind == "flag":
+        return "true" if value else "false"
+    text = value if isinstance(value, str) else repr(value).removesuffix(".0")
+    return text.translate(_HARMLESS)
+
+
+def _present(values: Values) -> Values:
+    present: Values = values[~pd.isna(values)]
+    return present
+
+
+def _counts(present: Values) -> Counter[Any]:
+    codes, found = pd.factorize(present)
+    return Counter(dict(zip(found.tolist(), np.bincount(codes, minlength=len(found)).tolist(), strict=True)))
+
+
+def _ordered(counts: Counter[Any]) -> list[tuple[Any, int]]:
+    """By count, and by value among equals, so that the order does not hang on the rows'."""
+    return sorted(counts.items(), key=lambda each: (-each[1], each[0]))
+
+
+def _named(unseen: Counter[Any]) -> tuple[str, ...]:
+    return tuple(str(value) for value, _ in _ordered(unseen)[:NAMED_CATEGORIES])

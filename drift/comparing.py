@@ -1,0 +1,168 @@
+"""The rules by which a window is compared with its reference, whoever measures the distances.
+
+`drift.detector` has Evidently measure; the null test and the power table measure with `leeway.distances`, which a test
+holds equal. Both go through `compare`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+import numpy as np
+import pandas as pd
+
+from drift.columns import CurrentColumn, ReferenceColumn, Values, labels, most_frequent_new
+from drift.findings import MISSING_MOVED, DriftReport, FeatureDrift, ScoreDrift, TooFewRows
+from drift.plan import ColumnPlan, DriftPlan
+from leeway.distances import Method, jensenshannon, wasserstein_normed
+from leeway.schema import FeatureSchema
+
+SCORE_COLUMN: Final = "_score"
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two columns to measure: numbers for `wasserstein`, text for `jensenshannon`; something is present in each."""
+
+    name: str
+    method: Method
+    threshold: float
+    reference: Values
+    current: Values
+
+
+Measure: TypeAlias = Callable[[Sequence[Pair]], Mapping[str, float]]
+"""Takes pairs, returns the distance of each by name."""
+
+
+def plain_measure(pairs: Sequence[Pair]) -> dict[str, float]:
+    """Measure with `leeway.distances`: quick, and without a report."""
+    return {each.name: _distance(each) for each in pairs}
+
+
+def _distance(pair: Pair) -> float:
+    if pair.method == "wasserstein":
+        return wasserstein_normed(pair.reference, pair.current)
+    codes, _ = pd.factorize(np.concatenate([pair.reference, pair.current]))  # numbers are counted sooner than text
+    known = np.where(codes < 0, np.nan, codes)
+    return jensenshannon(known[: pair.reference.size], known[pair.reference.size :])
+
+
+class Reference:
+    """A reference, looked at once and compared with any number of windows.
+
+    `frame` holds m rows of the schema's features, and `_score` where the model's scores are known.
+
+    Raises:
+        TooFewRows: the frame is empty.
+    """
+
+    def __init__(self, frame: pd.DataFrame, schema: FeatureSchema, plan: DriftPlan) -> None:
+        if frame.empty:
+            raise TooFewRows("the reference holds no rows")
+        self.rows = len(frame)
+        self.plan = plan
+        self.columns = [
+            ReferenceColumn.of(each.name, each.kind, frame[each.name], each.seen.categories) for each in schema
+        ]
+        scored = plan.score is not None and SCORE_COLUMN in frame
+        self.scores = ReferenceColumn.of(SCORE_COLUMN, "number", frame[SCORE_COLUMN]) if scored else None
+
+
+def compare(
+    reference: Reference,
+    current: pd.DataFrame,
+    measure: Measure,
+    *,
+    min_subjects: int = 0,
+    current_subjects: int | None = None,
+) -> DriftReport:
+    """Compare a window, a frame with one row a subject, with its reference; `measure` is called once.
+
+    See `drift.detector.compute_drift`.
+    """
+    rows = len(current)
+    if rows < max(1, min_subjects):
+        raise TooFewRows(f"{rows:,} subjects are too few to compare; {max(1, min_subjects):,} are the least")
+    judged = [
+        _Column(each, CurrentColumn.of(current[each.name], each), reference.plan.features[each.name])
+        for each in reference.columns
+    ]
+    scores = reference.scores
+    if scores is not None and reference.plan.score is not None and SCORE_COLUMN in current:
+        scored = _Column(scores, CurrentColumn.of(current[SCORE_COLUMN], scores), reference.plan.score)
+    else:
+        scored = None
+    pairs = [each.pair(rows, reference.rows) for each in [*judged, *([scored] if scored else [])] if each.measurable]
+    distances = measure(pairs)
+    return DriftReport(
+        features=tuple(each.drift(distances, rows, reference.rows) for each in judged),
+        prediction=_score_drift(scored, distances, rows, reference.rows),
+        reference_rows=reference.rows,
+        current_rows=rows,
+        current_subjects=rows if current_subjects is None else current_subjects,
+    )
+
+
+@dataclass(frozen=True)
+class _Column:
+    """One column on its way from both sides to a finding."""
+
+    reference: ReferenceColumn
+    current: CurrentColumn
+    plan: ColumnPlan
+
+    @property
+    def name(self) -> str:
+        return self.reference.name
+
+    @property
+    def measurable(self) -> bool:
+        """Whether a value is present on both sides: without one there is no distance, and Evidently raises."""
+        return max(self.reference.missing_share, self.current.missing_share) < 1
+
+    def pair(self, rows: int, reference_rows: int) -> Pair:
+        before, after = self.reference.entries, self.current.entries
+        if self.plan.method == "jensenshannon":
+            named = most_frequent_new(after, self.reference)
+            before, after = (labels(values, self.reference, named) for values in (before, after))
+        return Pair(self.name, self.plan.method, self.plan.threshold_at(rows, reference_rows), before, after)
+
+    def drift(self, distances: Mapping[str, float], rows: int, reference_rows: int) -> FeatureDrift:
+        threshold = self.plan.threshold_at(rows, reference_rows)
+        score = distances[self.name] if self.measurable else None
+        constant = self.current.constant
+        moved = abs(self.current.missing_share - self.reference.missing_share)
+        return FeatureDrift(
+            feature=self.name,
+            method=self.plan.method,
+            score=score,
+            threshold=threshold,
+            detected=not constant and has_drifted(score, threshold, moved),
+            constant=constant,
+            missing_reference=self.reference.missing_share,
+            missing_current=self.current.missing_share,
+            outside_reference=self.current.outside_share,
+            new_categories=self.current.new_categories,
+            began_to_vary=self.current.began_to_vary,
+        )
+
+
+def has_drifted(score: float | None, threshold: float, missing_moved: float) -> bool:
+    """The rule of detection: a score at or over its effective threshold.
+
+    Where one side has no value at all there is no score; then the feature has drifted if its missing share moved by
+    more than 0.1, as it does when a feature goes missing entirely.
+    """
+    return missing_moved > MISSING_MOVED if score is None else score >= threshold
+
+
+def _score_drift(
+    scored: _Column | None, distances: Mapping[str, float], rows: int, reference_rows: int
+) -> ScoreDrift | None:
+    if scored is None or not scored.measurable:
+        return None
+    found = scored.drift(distances, rows, reference_rows)
+    return ScoreDrift(found.method, distances[scored.name], found.threshold, found.detected)

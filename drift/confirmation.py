@@ -1,0 +1,97 @@
+"""How often the share must be over its threshold before a model is trained again, and how long until the next time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The rules that an operator sets; see `LEEWAY_DRIFT_*`. A share is of features, the cooldown is in seconds."""
+
+    threshold: float = 0.30
+    breaches: int = 3
+    cooldown_s: float = 3_600
+    min_labels: int = 200
+
+    def at_once(self) -> Policy:
+        """The same for a single comparison: one window decides, and there is no cooldown."""
+        return replace(self, breaches=1, cooldown_s=0)
+
+
+@dataclass(frozen=True)
+class State:
+    """What a run leaves to the next one.
+
+    `counted` are the ends of the last breaching windows in a row that do not overlap. `retrain_at` is when a RETRAIN
+    began last, and `standing` whether it still stands: a RETRAIN stands as long as its reason does, and only a new one
+    waits for the cooldown. All times are aware.
+    """
+
+    model_version: str
+    counted: tuple[datetime, ...] = ()
+    retrain_at: datetime | None = None
+    standing: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object from which `from_json` makes the same state."""
+        return {
+            "model_version": self.model_version,
+            "counted": [end.isoformat() for end in self.counted],
+            "retrain_at": None if self.retrain_at is None else self.retrain_at.isoformat(),
+            "standing": self.standing,
+        }
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> State:
+        """Read what `to_json` wrote.
+
+        Raises:
+            ValueError: the document has another shape.
+        """
+        try:
+            retrain_at = document["retrain_at"]
+            return cls(
+                str(document["model_version"]),
+                tuple(_aware(end) for end in document["counted"]),
+                None if retrain_at is None else _aware(retrain_at),
+                bool(document["standing"]),
+            )
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not the state of a drift worker: {error}") from error
+
+    def at(self, model_version: str, end: datetime) -> State:
+        """This state as a window that ends at `end` may use it.
+
+        A new model version starts a new count; the cooldown goes on, so that a model just trained is left alone. After
+        the clock stepped back, what lies in the future is taken for now: nothing counts twice, and no count or cooldown
+        waits for a time that the wrong clock showed.
+        """
+        state = self if model_version == self.model_version else State(model_version, retrain_at=self.retrain_at)
+        retrain_at = None if state.retrain_at is None else min(state.retrain_at, end)
+        return replace(state, counted=tuple(min(each, end) for each in state.counted), retrain_at=retrain_at)
+
+    def after_share(self, *, breached: bool, start: datetime, end: datetime, breaches: int) -> State:
+        """Count the window [start, end): a breach counts where it overlaps none that counts; any other ends the row."""
+        if not breached:
+            return replace(self, counted=())
+        if self.counted and start < self.counted[-1]:
+            return self
+        return replace(self, counted=(*self.counted, end)[-breaches:])
+
+    def cools_until(self, end: datetime, cooldown_s: float) -> datetime | None:
+        """Until when a new RETRAIN has to wait; None where it need not. One that stands is not new."""
+        if self.standing or self.retrain_at is None:
+            return None
+        until = self.retrain_at + timedelta(seconds=cooldown_s)
+        return until if end < until else None
+
+
+def _aware(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"{text} has no time zone")
+    return moment

@@ -1,0 +1,106 @@
+"""The only importer of Evidently: frames in, a frozen report out, and Evidently's own page and figures of the same run.
+
+Evidently takes five seconds and 280 MB to import, so it is imported when the first comparison is made.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from drift.comparing import Pair, Reference, compare
+from drift.findings import DriftReport
+from drift.plan import DriftPlan
+from leeway.schema import FeatureSchema
+
+
+class Comparison:
+    """One comparison: our `report`, and Evidently's page and figures, all of one run. Holds none of the rows."""
+
+    def __init__(self, report: DriftReport, snapshot: Any) -> None:  # noqa: ANN401 (Evidently's type stays in here)
+        self.report = report
+        self._snapshot = snapshot
+
+    def write_html(self, path: Path) -> None:
+        """Write Evidently's page: about 4 MB, and nothing in it comes from the network."""
+        self._snapshot.save_html(str(path))
+
+    def write_json(self, path: Path) -> None:
+        """Write Evidently's figures."""
+        self._snapshot.save_json(str(path))
+
+
+def compute_drift(
+    reference: pd.DataFrame,
+    current: pd.DataFrame,
+    schema: FeatureSchema,
+    plan: DriftPlan,
+    *,
+    min_subjects: int = 0,
+    current_subjects: int | None = None,
+) -> Comparison:
+    """Compare a window with its reference: the schema's features, and `_score` where both frames have it.
+
+    `current` has one row a subject, n of them; `reference` has m rows. Other columns are not looked at. Where the rows
+    of `current` are a sample, `current_subjects` says of how many. Evidently measures each column by the plan's method,
+    against max(0.1, c·√(1/n + 1/m)), see `leeway.distances`. A feature without any value on one side is not handed to
+    it (score None, detected), and one with the same single value on both sides is `constant` and has not drifted.
+
+    Raises:
+        TooFewRows: n is below `min_subjects` or 0, or the reference is empty.
+    """
+    evidently = _Evidently()
+    report = compare(
+        Reference(reference, schema, plan),
+        current,
+        evidently.measure,
+        min_subjects=min_subjects,
+        current_subjects=current_subjects,
+    )
+    return Comparison(report, evidently.snapshot)
+
+
+class _Evidently:
+    """Measures pairs of columns, and keeps the run."""
+
+    snapshot: Any = None
+
+    def measure(self, pairs: Sequence[Pair]) -> dict[str, float]:
+        """See `drift.comparing.Measure`."""
+        api = _import_evidently()
+        numbers = [each.name for each in pairs if each.method == "wasserstein"]
+        categories = [each.name for each in pairs if each.method == "jensenshannon"]
+        definition = api.DataDefinition(numerical_columns=numbers, categorical_columns=categories)
+        current, reference = (
+            api.Dataset.from_pandas(pd.DataFrame(columns), definition)
+            for columns in (
+                {each.name: each.current for each in pairs},
+                {each.name: each.reference for each in pairs},
+            )
+        )
+        report = api.Report(
+            [api.ValueDrift(column=each.name, method=each.method, threshold=each.threshold) for each in pairs]
+        )
+        # Its picture of a column that hardly varies divides by zero.
+        with np.errstate(divide="ignore", invalid="ignore"):
+            self.snapshot = report.run(current, reference)
+        found = {metric["config"]["column"]: float(metric["value"]) for metric in self.snapshot.dict()["metrics"]}
+        return {each.name: found[each.name] for each in pairs}
+
+
+def _import_evidently() -> SimpleNamespace:
+    """The four names that we use."""
+    os.environ["DO_NOT_TRACK"] = "1"  # it is read on import, and Evidently would call home
+    with warnings.catch_warnings():
+        # The import calls what NumPy and litestar call deprecated; that is Evidently's to mend.
+        warnings.simplefilter("ignore")
+        from evidently import DataDefinition, Dataset, Report  # noqa: PLC0415 (see the head of this module)
+        from evidently.metrics import ValueDrift  # noqa: PLC0415 (the same)
+    return SimpleNamespace(DataDefinition=DataDefinition, Dataset=Dataset, Report=Report, ValueDrift=ValueDrift)

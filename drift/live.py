@@ -1,0 +1,146 @@
+"""What is in force and what was served: the bundle as it is now, and one window of predictions against it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import pandas as pd
+
+from drift.comparing import SCORE_COLUMN
+from drift.findings import PerformanceWindow, Refusal, Rejections, performance_window
+from drift.plan import DriftPlan
+from drift.probe import PredictionTrace
+from drift.result import Target
+from drift.unusual import most_unusual
+from leeway import bundle as bundles
+from leeway.bundle import Bundle
+from leeway.database import Engine, create_tables
+from leeway.frames import typed_frame
+from leeway.manifest import MANIFEST
+from leeway.pipeline import encode_frame
+from leeway.prediction_log import PredictionLog, Window
+from leeway.rejection_log import ANY, RejectionLog
+from leeway.tables import tables_for
+
+
+@dataclass(frozen=True)
+class InForce:
+    """One bundle with all that a comparison needs of it: its reference, its plan, its schema's logs."""
+
+    bundle: Bundle
+    reference: pd.DataFrame
+    plan: DriftPlan
+    log: PredictionLog
+    rejections: RejectionLog
+
+
+class BundleWatch:
+    """The bundle in `folder`, loaded again whenever another one is there."""
+
+    def __init__(self, folder: Path, engine: Engine) -> None:
+        self._folder = folder
+        self._engine = engine
+        self._mark: tuple[int, int, int] | None = None
+        self._in_force: InForce | None = None
+
+    def current(self) -> InForce:
+        """What is in force now.
+
+        Raises:
+            leeway.bundle.BundleError: there is no bundle that can be used.
+            leeway.database.DatabaseError: the tables of its schema cannot be made where they are missing.
+        """
+        mark = _mark(self._folder / MANIFEST)
+        if self._in_force is None or mark is None or mark != self._mark:
+            self._in_force = load_in_force(self._folder, self._engine)
+            self._mark = mark
+        return self._in_force
+
+
+def load_in_force(folder: Path, engine: Engine) -> InForce:
+    """Load and verify a bundle, its reference and its logs; raises as `BundleWatch.current`."""
+    bundle = bundles.load(folder)
+    tables = tables_for(bundle.schema)
+    create_tables(engine, tables)
+    return InForce(
+        bundle=bundle,
+        reference=bundle.reference(),
+        plan=DriftPlan.from_card(bundle.card),
+        log=PredictionLog(engine, tables),
+        rejections=RejectionLog(engine, tables),
+    )
+
+
+def _mark(manifest: Path) -> tuple[int, int, int] | None:
+    """What tells one manifest from another without reading it; None where there is none."""
+    try:
+        status = manifest.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+@dataclass(frozen=True)
+class Served:
+    """One window of what was served: its rows, what was refused, how the model did, and where to look."""
+
+    window: Window
+    frame: pd.DataFrame
+    rejections: Rejections
+    performance: PerformanceWindow
+    target: Target
+    unusual: list[PredictionTrace]
+
+
+def read_served(in_force: InForce, start: datetime, end: datetime, *, max_subjects: int, max_labels: int) -> Served:
+    """Read the window [start, end), and the last `max_labels` labelled predictions of the model in force.
+
+    Raises:
+        leeway.prediction_log.PredictionLogError: the database cannot be read now.
+    """
+    schema = in_force.bundle.schema
+    window = in_force.log.window(start, end, limit=max_subjects)
+    frame = typed_frame(schema, window.features)
+    refused = in_force.rejections.between(start, end)
+    labelled = in_force.log.labelled(in_force.bundle.version, max_labels)
+    performance = performance_window(labelled.labels, labelled.scores, in_force.bundle.card)
+    return Served(
+        window=window,
+        frame=frame.assign(**{SCORE_COLUMN: pd.Series(window.columns["score"], dtype="float64")}),
+        rejections=_rejections(window.rows, refused),
+        performance=performance,
+        target=_target(in_force.bundle, performance),
+        unusual=_unusual(in_force.bundle, window, frame),
+    )
+
+
+def _rejections(answered: int, refused: Mapping[tuple[str, str], int]) -> Rejections:
+    causes = [Refusal(feature or None, reason, items) for (feature, reason), items in refused.items() if reason != ANY]
+    return Rejections(answered, refused.get((ANY, ANY), 0), tuple(causes))
+
+
+def _target(bundle: Bundle, performance: PerformanceWindow) -> Target:
+    """How far the live label rate is from that of the bundle's reference."""
+    before, now = bundle.card["held_out"]["positive_share"], performance.positive_share
+    return Target(None if before is None or now is None else abs(now - before), performance.labels)
+
+
+def _unusual(bundle: Bundle, window: Window, frame: pd.DataFrame) -> list[PredictionTrace]:
+    """The most unusual predictions among those whose trace was sampled."""
+    columns = window.columns
+    traced = [place for place, trace in enumerate(columns["trace_id"]) if trace and columns["span_id"][place]]
+    if not traced:
+        return []
+    found = most_unusual(bundle.encoder, encode_frame(bundle.encoder, frame.iloc[traced]))
+    return [
+        PredictionTrace(
+            columns["trace_id"][place],
+            columns["span_id"][place],
+            columns["prediction_id"][place],
+            columns["unusual_features"][place],
+        )
+        for place in (traced[each] for each in found)
+    ]

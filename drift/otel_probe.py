@@ -1,0 +1,124 @@
+"""Tells OpenTelemetry of drift runs: a trace each, gauges of the last result, counters and a duration."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+from opentelemetry import trace
+from opentelemetry.metrics import Counter, Meter
+from opentelemetry.trace import Span, SpanContext, Status, StatusCode, TraceFlags, Tracer
+
+from drift.gauges import DriftGauges
+from drift.probe import PredictionTrace, Stage
+from leeway.telemetry import names
+
+RECOMMENDATIONS = ("NO_ACTION", "INVESTIGATE", "RETRAIN", "UNKNOWN")
+UNKNOWN_KINDS = ("too_few_rows", "database", "bundle", "reports", "other")
+
+
+class OTelDriftProbe:
+    """Tells OpenTelemetry. `gauges` reports the last result at every collection until it is stale."""
+
+    def __init__(self, tracer: Tracer, meter: Meter, gauges: DriftGauges, report_url: Callable[[str], str]) -> None:
+        self._tracer = tracer
+        self._gauges = gauges
+        self._report_url = report_url
+        runs, duration = names.DRIFT_RUNS, names.DRIFT_RUN_DURATION
+        self._runs = meter.create_counter(runs.name, runs.unit, runs.description)
+        self._duration = meter.create_histogram(duration.name, duration.unit, duration.description)
+        for recommendation in RECOMMENDATIONS[:-1]:
+            self._runs.add(0, {names.DRIFT_RECOMMENDATION: recommendation})
+        for kind in UNKNOWN_KINDS:
+            self._runs.add(0, {names.DRIFT_RECOMMENDATION: "UNKNOWN", names.ERROR_TYPE: kind})
+
+    @contextmanager
+    def run(self, run_id: str, start: datetime, end: datetime) -> Iterator[OTelRunProbe]:
+        """See `DriftProbe`."""
+        attributes = {
+            names.DRIFT_RUN_ID: run_id,
+            names.DRIFT_WINDOW_START: start.isoformat(),
+            names.DRIFT_WINDOW_END: end.isoformat(),
+            names.DRIFT_REPORT_URL: self._report_url(run_id),
+        }
+        began_s = time.perf_counter()
+        with self._tracer.start_as_current_span(names.SPAN_DRIFT_RUN, attributes=attributes) as span:
+            try:
+                yield OTelRunProbe(self._tracer, span, self._runs, self._gauges)
+            finally:
+                self._duration.record(time.perf_counter() - began_s)  # inside the span: its trace is the exemplar
+                self._gauges.cycle_finished(time.time())
+
+    def in_force(self, card: Mapping[str, Any]) -> None:
+        """See `DriftProbe`."""
+        self._gauges.use_card(card)
+
+    def restored(self, result: Mapping[str, Any], finished_at: datetime) -> None:
+        """See `DriftProbe`."""
+        self._gauges.show(result, finished_at.timestamp())
+
+
+class OTelRunProbe:
+    """One run's span and what hangs on it."""
+
+    def __init__(self, tracer: Tracer, span: Span, runs: Counter, gauges: DriftGauges) -> None:
+        self._tracer = tracer
+        self._span = span
+        self._runs = runs
+        self._gauges = gauges
+
+    @property
+    def trace_id(self) -> str | None:
+        """See `RunProbe`."""
+        context = self._span.get_span_context()
+        return trace.format_trace_id(context.trace_id) if context.is_valid else None
+
+    @contextmanager
+    def stage(self, name: Stage) -> Iterator[None]:
+        """See `RunProbe`."""
+        with self._tracer.start_as_current_span(name):
+            yield
+
+    def links_to(self, predictions: Sequence[PredictionTrace]) -> None:
+        """See `RunProbe`."""
+        for each in predictions:
+            self._span.add_link(
+                SpanContext(
+                    int(each.trace_id, 16),
+                    int(each.span_id, 16),
+                    is_remote=True,
+                    trace_flags=TraceFlags(TraceFlags.SAMPLED),
+                ),
+                {names.PREDICTION_ID: each.prediction_id, names.UNUSUAL_COUNT: each.unusual_features},
+            )
+
+    def finished(self, result: Mapping[str, Any]) -> None:
+        """See `RunProbe`."""
+        recommendation = str(result["recommendation"])
+        self._span.set_attributes(
+            {
+                names.DRIFT_RECOMMENDATION: recommendation,
+                names.DRIFT_DECISION: str(result["decision"]),
+                names.DRIFT_REASON: str(result["reason"]),
+                names.DRIFT_SHARE.name: float(result["share"]),
+                names.DRIFT_ROWS: int(result["current"]["rows"]),
+                names.DRIFT_SUBJECTS: int(result["current"]["subjects"]),
+                names.DRIFT_DETECTED_FEATURES: [each["feature"] for each in result["features"] if each["detected"]],
+                names.MODEL_VERSION: str(result["model"]["version"]),
+            }
+        )
+        self._runs.add(1, {names.DRIFT_RECOMMENDATION: recommendation})
+        self._gauges.show(result, time.time())
+
+    def unknown(self, kind: str, reason: str) -> None:
+        """See `RunProbe`."""
+        known = kind if kind in UNKNOWN_KINDS else "other"
+        self._span.set_attributes({names.DRIFT_RECOMMENDATION: "UNKNOWN", names.DRIFT_REASON: reason})
+        if known != "too_few_rows":  # a quiet night is no error
+            self._span.set_status(Status(StatusCode.ERROR, reason))
+            self._span.set_attribute(names.ERROR_TYPE, known)
+        self._runs.add(1, {names.DRIFT_RECOMMENDATION: "UNKNOWN", names.ERROR_TYPE: known})
+        self._gauges.unknown()

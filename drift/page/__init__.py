@@ -1,0 +1,108 @@
+"""The pages: Jinja2 templates with everything inline, so that a file opened from a disk looks as a served one does.
+
+Nothing is loaded from anywhere: the page's own Content-Security-Policy forbids it. No script runs.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from functools import cache
+from importlib.resources import files as files_of_package
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from drift.page import history, words
+from drift.page.chart import in_utc
+from drift.page.summary import QUESTIONS, RunSummary
+from drift.page.svg import shape
+
+TOP_FEATURES = 5
+
+
+def render_index(
+    runs: Sequence[RunSummary],
+    files: Collection[str],
+    *,
+    trace_url: str | None = None,
+    singles: Sequence[str] = (),
+    now: datetime | None = None,
+) -> str:
+    """The page of all runs, newest first.
+
+    `files` are the members that exist, as `<run_id>/report.html`. `trace_url` is the base of links to traces, None
+    where there is nowhere to go. `singles` are comparisons of two dates beside the runs. A page that is made for one
+    reader gives `now`, and says how old its newest run is.
+    """
+    shown = history.recent(runs)
+    axis = history.time_axis(shown) if shown else None
+    return _render(
+        "index.html.j2",
+        runs=runs,
+        files=files,
+        charts=[history.verdict_chart(shown, axis), history.share_chart(shown, axis)] if axis else [],
+        left_out=len(runs) - len(shown),
+        axis=axis,
+        last_known=next((run for run in runs if run.recommendation != "UNKNOWN"), None),
+        trace_url=_http(trace_url),
+        singles=singles,
+        now=now,
+    )
+
+
+def render_run(run: RunSummary, files: Collection[str], *, trace_url: str | None = None) -> str:
+    """The page of one run; `files` and `trace_url` as for `render_index`."""
+    return _render("run.html.j2", run=run, files=files, trace_url=_http(trace_url))
+
+
+def render_document(title: str, main: Markup) -> str:
+    """A page of the same look around `main`, which is taken as it is."""
+    return _render("document.html.j2", title=title, main=main)
+
+
+def _http(base: str | None) -> str | None:
+    """A base of links without its last slash; anything but http(s) is no link."""
+    return base.rstrip("/") if base and base.startswith(("http://", "https://")) else None
+
+
+def _render(name: str, **values: Any) -> str:  # noqa: ANN401 (a template takes anything)
+    return _environment().get_template(name).render(values)
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("drift.page"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(
+        style=Markup(_style()),  # noqa: S704 (our own file)
+        policy=page_policy(),
+        words=words,
+        bar=history.bar,
+        bar_top=history.bar_top,
+        shape=shape,
+        in_utc=in_utc,
+        questions=QUESTIONS,
+        top_features=TOP_FEATURES,
+    )
+    return environment
+
+
+@cache
+def _style() -> str:
+    return files_of_package(__name__).joinpath("templates/page.css").read_text(encoding="utf-8")
+
+
+@cache
+def page_policy() -> str:
+    """A Content-Security-Policy that allows the pages' own style sheet and icon, and nothing else."""
+    digest = base64.b64encode(hashlib.sha256(_style().encode()).digest()).decode()
+    return f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'"

@@ -1,0 +1,129 @@
+"""Runs over time as charts: the four verdicts as bands, the share against its threshold, and each feature's bar."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from itertools import pairwise
+from statistics import median
+
+from markupsafe import Markup
+
+from drift.page import words
+from drift.page.axis import TimeAxis
+from drift.page.chart import Band, Marker, Series, line_chart, state_timeline
+from drift.page.summary import QUESTIONS, FeatureDistance, RunSummary
+from drift.page.svg import element, percent
+
+_SMALLEST_TOP, _LARGEST_TOP = 2.0, 8.0
+_GAP_INTERVALS = 3
+_LONG_GAP = timedelta(days=1)
+_LONG_GAP_SPANS = 3
+
+
+def recent(runs: Sequence[RunSummary]) -> list[RunSummary]:
+    """The runs that one time axis can show, oldest first; `runs` are newest first.
+
+    A run from long ago (the last RETRAIN is kept for ever) would squeeze all the others into a corner: what lies beyond
+    a gap of more than a day that is also three times as long as all that came after it is left out.
+    """
+    kept: list[RunSummary] = list(runs[:1])
+    for newer, older in pairwise(runs):
+        gap = newer.time - older.time
+        if gap > _LONG_GAP and gap > _LONG_GAP_SPANS * (runs[0].time - newer.time):
+            break
+        kept.append(older)
+    return kept[::-1]
+
+
+def time_axis(runs: Sequence[RunSummary]) -> TimeAxis:
+    """From the beginning of the first window to the last run; `runs` are oldest first, at least one."""
+    first, last = runs[0], runs[-1].time
+    start = min(first.current.start or first.time, first.time)
+    return TimeAxis(start if start < last else last - timedelta(minutes=1), last)
+
+
+def verdict_chart(runs: Sequence[RunSummary], axis: TimeAxis) -> Markup:
+    """One row a question; `runs` are oldest first."""
+    rows = {question.capitalize(): _bands(runs, question, _longest_step(runs)) for question in QUESTIONS}
+    return state_timeline("verdicts", "The four verdicts over time", axis, rows)
+
+
+def share_chart(runs: Sequence[RunSummary], axis: TimeAxis) -> Markup:
+    """The share of drifted features, its threshold, and each change of recommendation; `runs` are oldest first.
+
+    The line breaks at a run that could not tell and where no run finished for three intervals.
+    """
+    longest = _longest_step(runs)
+    points: list[tuple[datetime, float | None]] = []
+    for before, run in zip([None, *runs], runs, strict=False):
+        if before is not None and run.time - before.time > longest:
+            points.append((before.time + longest, None))
+        points.append((run.time, run.share))
+    limits = [(run.time, run.threshold) for run in runs if run.threshold is not None]
+    if limits:
+        limits = [(axis.start, limits[0][1]), *limits, (axis.end, limits[-1][1])]
+    return line_chart(
+        "share",
+        "Share of drifted features over time",
+        axis,
+        [Series("share", points)],
+        threshold=Series("threshold", limits),
+        markers=list(_changes(runs)),
+    )
+
+
+def _longest_step(runs: Sequence[RunSummary]) -> timedelta:
+    """Three usual intervals: a longer step from run to run is a gap, as in the worker's gauges."""
+    steps = [(newer.time - older.time).total_seconds() for older, newer in pairwise(runs)]
+    return timedelta(seconds=_GAP_INTERVALS * median(steps)) if steps else timedelta()
+
+
+def _bands(runs: Sequence[RunSummary], question: str, longest: timedelta) -> list[Band]:
+    """Each run's verdict holds from the run before, or where there is a gap, from its own window's beginning."""
+    bands: list[Band] = []
+    before: datetime | None = None
+    for run in runs:
+        start = min(run.current.start or run.time, run.time)
+        if before is not None and (run.time - before <= longest or start < before):
+            start = before
+        state = run.verdict(question).state
+        if bands and bands[-1].state == state and bands[-1].end == start:
+            bands[-1] = Band(bands[-1].start, run.time, state)
+        else:
+            bands.append(Band(start, run.time, state))
+        before = run.time
+    return bands
+
+
+def _changes(runs: Sequence[RunSummary]) -> Iterator[Marker]:
+    before = "NO_ACTION"
+    for run in runs:
+        if run.recommendation != before:
+            yield Marker(run.time, words.HEADLINE[run.recommendation], words.STATE[run.recommendation])
+        before = run.recommendation
+
+
+def bar_top(run: RunSummary) -> float:
+    """Where the bars of one run end, in thresholds: at the longest of them, but not below 2 and not beyond 8."""
+    longest = max((feature.ratio or 0.0 for feature in run.features), default=0.0)
+    return min(max(longest, _SMALLEST_TOP), _LARGEST_TOP)
+
+
+def bar(feature: FeatureDistance, top: float) -> Markup:
+    """Score ÷ threshold as a bar up to `top`, with an upright at the threshold; hollow where no value came at all."""
+    ratio = top if feature.entirely_missing else min(feature.ratio or 0.0, top)
+    style = "absent" if feature.entirely_missing else "over" if feature.detected else "under"
+    upright = percent(100 / top)
+    said = f"{feature.feature}: score {words.number(feature.score, 3)}, threshold {words.number(feature.threshold, 3)}"
+    return element(
+        "svg",
+        element("title", said),
+        element("rect", width="100%", height="8", y="3", rx="1.5", class_="track"),
+        element("rect", width=percent(100 * ratio / top), height="8", y="3", rx="1.5", class_=style),
+        element("line", x1=upright, x2=upright, y1="0", y2="14"),
+        class_="bar",
+        role="img",
+        width="100%",
+        height="14",
+    )

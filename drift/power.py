@@ -1,0 +1,182 @@
+"""What drift detection can see: the smallest shift that is found in 9 of 10 windows, by feature and size of window.
+
+`python -m drift.power docs/drift-power.md` writes the table; the same seed gives the same table.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from drift.columns import ReferenceColumn, Values, values_of
+from drift.comparing import Pair, Reference, compare, has_drifted, plain_measure
+from drift.plan import ColumnPlan, DriftPlan
+from leeway.frames import typed_frame
+from leeway.population import CUSTOMERS, population
+from leeway.schema import CHURN_SCHEMA
+
+SIZES: Final = (200, 500, 1_000, 5_000)
+REFERENCE_ROWS: Final = 2_113
+"""As many as a bundle of the built-in population holds out."""
+WINDOWS: Final = 100
+_QUIET = 3  # times as many windows are looked at for false alarms, which are rare
+FOUND: Final = 0.9
+SEED: Final = 7
+_STEP: Final = 0.01  # shifts are multiples of it
+_MOST: Final = 1.0
+
+Windows: TypeAlias = NDArray[np.int64]
+"""Places of customers, one row a window."""
+Shift: TypeAlias = Callable[[Values, float], Values]
+
+
+@dataclass(frozen=True)
+class Power:
+    """The table: `rows` by feature, one shift for each of `SIZES` (None: not found even at the largest)."""
+
+    quiet: tuple[float, ...]
+    rows: dict[str, tuple[str, tuple[float | None, ...]]]
+
+
+def measure_power(sizes: Sequence[int] = SIZES, *, windows: int = WINDOWS, seed: int = SEED) -> Power:
+    """Shift windows drawn from the built-in population by more and more, until 9 of 10 are found.
+
+    The reference is a sample of that population; windows are drawn from all of it, with replacement, so that the
+    reference's own chance is part of the picture.
+    """
+    rng = np.random.default_rng(seed)
+    everyone = typed_frame(CHURN_SCHEMA, population().columns)
+    frame = everyone.iloc[np.sort(rng.choice(len(everyone), REFERENCE_ROWS, replace=False))]
+    plan = DriftPlan.from_reference(CHURN_SCHEMA, frame)
+    reference = Reference(frame, CHURN_SCHEMA, plan)
+    drawn = {size: rng.integers(0, len(everyone), (windows, size)) for size in sizes}
+    rows = {}
+    for column in reference.columns:
+        name = column.name
+        values = values_of(everyone[name], column.kind)
+        unit, shift = _shift_of(column, plan.features[name])
+        found = tuple(_smallest(column, plan.features[name], values, drawn[size], shift) for size in sizes)
+        rows[name] = (unit, found)
+    return Power(tuple(_quiet_share(reference, everyone, size, _QUIET * windows, rng) for size in sizes), rows)
+
+
+def _shift_of(column: ReferenceColumn, plan: ColumnPlan) -> tuple[str, Shift]:
+    """What the feature is shifted by: its reference's standard deviation, or a share of the subjects."""
+    if plan.method == "wasserstein":
+        spread = float(np.nanstd(column.entries.astype(np.float64)))
+        return "standard deviations", lambda values, by: values + by * spread
+    codes, found = pd.factorize(column.entries)
+    ranked = np.argsort(-np.bincount(codes[codes >= 0]), kind="stable")
+    common, second = found[ranked[0]], found[ranked[1]]
+    return f"share moved from {_word(common)} to {_word(second)}", _mover(common, second)
+
+
+def _mover(common: object, second: object) -> Shift:
+    def moved(values: Values, share: float) -> Values:
+        """Take the first rows of the most frequent value: rows are in random order, so they are as good as any."""
+        places = np.flatnonzero(values == common)[: round(share * values.size)]
+        return np.where(np.isin(np.arange(values.size), places), np.array(second, dtype=values.dtype), values)
+
+    return moved
+
+
+def _smallest(
+    column: ReferenceColumn, plan: ColumnPlan, values: Values, windows: Windows, shift: Shift
+) -> float | None:
+    """Halve the shifts: the more a window is shifted, the more often it is found."""
+
+    def is_found(steps: int) -> bool:
+        return _found_share(column, plan, values[windows], shift, steps * _STEP) >= FOUND
+
+    low, high = 0, round(_MOST / _STEP)
+    if not is_found(high):
+        return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if is_found(middle) else (middle, high)
+    return high * _STEP
+
+
+def _found_share(column: ReferenceColumn, plan: ColumnPlan, drawn: Values, shift: Shift, by: float) -> float:
+    threshold = plan.threshold_at(drawn.shape[1], column.entries.size)
+    pairs = [
+        Pair(str(place), plan.method, threshold, column.entries, shift(window, by))
+        for place, window in enumerate(drawn)
+    ]
+    scores = plain_measure(pairs).values()
+    return float(np.mean([has_drifted(score, threshold, 0.0) for score in scores]))
+
+
+def _quiet_share(
+    reference: Reference, everyone: pd.DataFrame, size: int, windows: int, rng: np.random.Generator
+) -> float:
+    """How many windows without any shift show a detection."""
+    drawn = (everyone.iloc[rng.integers(0, len(everyone), size)] for _ in range(windows))
+    return float(np.mean([bool(compare(reference, window, plain_measure).detected) for window in drawn]))
+
+
+def _word(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+_PAGE: Final = """\
+# What drift detection can see
+
+The smallest shift of one feature that is found in at least 9 of 10 windows, by the subjects in a window.
+
+- The reference holds {reference:,} of the {customers:,} customers of the built-in population, as many as its bundle
+  holds out; windows are drawn from all of them. Distances, thresholds and the rule are the worker's.
+- Numbers are shifted as a whole, in standard deviations of the reference. Of a feature that is compared as categories,
+  a share of all subjects goes from its most frequent value to the second.
+- Shifts are multiples of {step:g}, and each is tried on {windows} windows.
+
+{shifts}
+
+The price: of {quiet} windows that nobody shifted, so many show a detection, all features together.
+
+{alarms}
+
+Made by `python -m drift.power docs/drift-power.md` in about a minute.
+"""
+
+
+def power_page(power: Power, sizes: Sequence[int] = SIZES) -> str:
+    """The table in Markdown."""
+    shifts = [
+        [f"`{name}`", unit, *("> 1" if each is None else f"{each:.2f}" for each in found)]
+        for name, (unit, found) in power.rows.items()
+    ]
+    columns = [f"{size:,}" for size in sizes]
+    return _PAGE.format(
+        reference=REFERENCE_ROWS,
+        customers=CUSTOMERS,
+        step=_STEP,
+        windows=WINDOWS,
+        quiet=_QUIET * WINDOWS,
+        shifts=_markdown([["feature", "shift in", *columns], *shifts], texts=2),
+        alarms=_markdown(
+            [["subjects", *columns], ["false alarms", *(f"{share:.1%}" for share in power.quiet)]], texts=1
+        ),
+    )
+
+
+def _markdown(rows: Sequence[Sequence[str]], texts: int) -> str:
+    rule = ["---"] * texts + ["---:"] * (len(rows[0]) - texts)
+    return "\n".join("| " + " | ".join(row) + " |" for row in (rows[0], rule, *rows[1:]))
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Write the page to the file that is named."""
+    (path,) = arguments
+    Path(path).write_text(power_page(measure_power()), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,139 @@
+"""The first of the four questions: are these the data that the model knows? Pure.
+
+A distance may miss all of this, or bury it: a fee multiplied by 100 is one drifted feature of fourteen, and a request
+that was refused is in no window at all.
+
+Chance must not raise an alarm. So a share of n values counts as over a limit only where it *surely* is: where the lower
+end of Wilson's interval (Journal of the American Statistical Association 22, 1927) at 99.9 %, one-sided, is over it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+from drift.findings import MISSING_MOVED, DriftReport, FeatureDrift, Rejections
+
+Answer: TypeAlias = Literal["ok", "watch", "act", "unknown"]
+
+REFUSED_ACT: Final = 0.10
+REFUSED_WATCH: Final = 0.01
+REFUSED_LEAST: Final = 10
+"""Fewer refused items are never more than something to watch."""
+NEW_ACT: Final = 0.01
+OUTSIDE_ACT: Final = 0.10
+OUTSIDE_WATCH: Final = 0.03
+"""By the definition of the range 1 % of the values lie outside it without any drift."""
+MISSING_WATCH: Final = MISSING_MOVED / 2
+
+_SURE: Final = 3.0902  # the 99.9 % quantile of the normal distribution
+_VERY_SURE: Final = 4.0  # missing shares of features that go missing together move together, and are many
+_TOLD: Final = 3  # findings in a sentence
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The answer to one question, and why, in one sentence."""
+
+    state: Answer
+    evidence: str
+
+
+@dataclass(frozen=True)
+class _Finding:
+    state: Literal["watch", "act"]
+    weight: float  # which of several is told first
+    words: str
+
+
+def judge_quality(report: DriftReport | None, rejections: Rejections | None, blind: str = "") -> Verdict:
+    """Judge what comes in; `blind` says why there is no report.
+
+    `act` where
+    - 10 % of the items or more were refused (and at least 10 items);
+    - a feature is entirely missing that was not so in the reference, or its missing share moved by more than 0.1 and
+      by more than four standard errors of the difference;
+    - surely more than 1 % of a feature's values are new, where new is a category never seen, or any other value of a
+      feature that was constant in the reference;
+    - surely more than 10 % of a feature's values lie outside the reference's 0.5–99.5 % range.
+
+    `watch` where 1 % of the items were refused, a missing share moved by more than 0.1 (or by more than 0.05 and four
+    standard errors), a single value is new, or surely more than 3 % lie outside the range. Else `ok`; `unknown` where
+    there is neither a report nor anything refused to speak of.
+    """
+    found = [*_refused(rejections), *(_features(report) if report else ())]
+    if found:
+        found.sort(key=lambda each: (each.state != "act", -each.weight))
+        more = len(found) - _TOLD
+        told = "; ".join(each.words for each in found[:_TOLD]) + (f"; and {more} more" if more > 0 else "")
+        return Verdict(found[0].state, told + ".")
+    if report is None:
+        return Verdict("unknown", blind)
+    refused = "" if rejections is None else f" {rejections.refused:,} of {_asked(rejections):,} items were refused."
+    return Verdict("ok", "Missing shares, ranges and categories are as in the reference." + refused)
+
+
+def _refused(rejections: Rejections | None) -> Iterator[_Finding]:
+    if rejections is None or rejections.share < REFUSED_WATCH:
+        return
+    acts = rejections.share >= REFUSED_ACT and rejections.refused >= REFUSED_LEAST
+    causes = sorted(rejections.refusals, key=lambda each: (-each.items, each.feature or "", each.reason))
+    cause = f", most for {causes[0].feature or 'no feature'} ({causes[0].reason})" if causes else ""
+    words = f"{rejections.refused:,} of {_asked(rejections):,} items were refused{cause}"
+    yield _Finding("act" if acts else "watch", rejections.share, words)
+
+
+def _asked(rejections: Rejections) -> int:
+    return rejections.answered + rejections.refused
+
+
+def _features(report: DriftReport) -> Iterator[_Finding]:
+    for each in report.features:
+        yield from _missing(each, report)
+        present = round(report.current_rows * (1 - each.missing_current))
+        if each.began_to_vary or each.new_categories:
+            yield _new(each, present)
+        elif present:
+            yield from _outside(each, present)
+
+
+def _missing(each: FeatureDrift, report: DriftReport) -> Iterator[_Finding]:
+    moved = abs(each.missing_current - each.missing_reference)
+    if each.missing_current == 1 and moved:
+        yield _Finding("act", 2, f"{each.feature} is entirely missing")
+        return
+    n, m = report.current_rows, report.reference_rows
+    pooled = (each.missing_current * n + each.missing_reference * m) / (n + m)
+    chance = _VERY_SURE * math.sqrt(pooled * (1 - pooled) * (1 / n + 1 / m))
+    if moved > MISSING_MOVED or moved > max(MISSING_WATCH, chance):
+        state: Literal["watch", "act"] = "act" if moved > max(MISSING_MOVED, chance) else "watch"
+        words = (
+            f"{each.feature} is missing in {each.missing_current:.1%} of the rows ({each.missing_reference:.1%} before)"
+        )
+        yield _Finding(state, moved, words)
+
+
+def _new(each: FeatureDrift, present: int) -> _Finding:
+    state: Literal["watch", "act"] = "act" if surely(each.outside_reference, present) > NEW_ACT else "watch"
+    if each.new_categories:
+        names = ", ".join(each.new_categories[:2]) + (", …" if len(each.new_categories) > 2 else "")  # noqa: PLR2004 (the two told)
+        words = f"{each.feature} has new values in {each.outside_reference:.1%} of the rows that have one: {names}"
+    else:
+        words = f"{each.feature} was constant and now varies"
+    return _Finding(state, each.outside_reference, words)
+
+
+def _outside(each: FeatureDrift, present: int) -> Iterator[_Finding]:
+    share = surely(each.outside_reference, present)
+    if share > OUTSIDE_WATCH:
+        words = f"{each.outside_reference:.1%} of {each.feature} lie outside the reference's range (1% would)"
+        yield _Finding("act" if share > OUTSIDE_ACT else "watch", each.outside_reference, words)
+
+
+def surely(share: float, n: int) -> float:
+    """The lower end of Wilson's interval of a share among n, at 99.9 %, one-sided."""
+    squared = _SURE**2 / n
+    margin = _SURE * math.sqrt(share * (1 - share) / n + squared / (4 * n))
+    return max(0.0, (share + squared / 2 - margin) / (1 + squared))

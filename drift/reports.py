@@ -1,0 +1,244 @@
+"""The folder of drift reports: one folder a run, and an index page that needs no server.
+
+One process writes, others may read at the same time. Whatever appears, appears whole: it is written beside its place
+and renamed, so that a killed process leaves at most a temporary behind, which is swept later.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+from drift.page import render_index, render_run
+from drift.page.summary import RUN_ID, RunSummary, SummaryError, read_summary
+
+Writer: TypeAlias = Callable[[Path], object]
+"""Writes one file at the path it is given."""
+
+MEMBERS: Final = ("report.html", "report.json", "result.json")
+SINGLE: Final = re.compile(r"drift_[A-Za-z0-9.-]+_vs_[A-Za-z0-9.-]+\.(html|json)")
+_TEMPORARY = ".tmp-"
+_FORGOTTEN_S = 3_600
+_log = logging.getLogger(__name__)
+
+
+class ReportError(Exception):
+    """A report cannot be written; the message says which and why."""
+
+
+class ReportFolder:
+    """Reports of runs below `path`, of which about `keep` stay; `trace_url` is the base of links to traces."""
+
+    def __init__(self, path: Path, keep: int = 100, *, trace_url: str | None = None) -> None:
+        if keep < 1:
+            raise ValueError(f"keep={keep}: at least one report has to stay")
+        self.path = path
+        self.trace_url = trace_url
+        self._keep = keep
+        self._written: str | None = None
+        self._told: set[str] = set()
+        self._known: dict[str, tuple[int, RunSummary]] = {}
+
+    @property
+    def _runs(self) -> Path:
+        return self.path / "runs"
+
+    def write(
+        self, run_id: str, result: Mapping[str, Any], html_writer: Writer | None, json_writer: Writer | None
+    ) -> Path:
+        """Write `runs/<run_id>/{report.html,report.json,result.json}` and a page of it; return that folder.
+
+        A writer is None where there was no comparison to report. The folder appears whole or not at all.
+
+        Raises:
+            ReportError: `run_id` is no id, `result` is not of schema 1 or has numbers that JSON lacks, the run is there
+                already, or the disk refuses. What a writer raises passes through.
+        """
+        if not RUN_ID.fullmatch(run_id):
+            raise ReportError(f"{run_id!r} is no run id; it becomes a path, and so must be a UUID in lower case")
+        place = self._runs / run_id
+        beside = self._runs / f"{_TEMPORARY}{run_id}"
+        try:
+            summary = read_summary(dict(result))
+            beside.mkdir(parents=True)
+            _write_text(
+                beside / "result.json", json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+            )
+            for name, writer in (("report.html", html_writer), ("report.json", json_writer)):
+                if writer is not None:
+                    writer(beside / name)
+            files = {f"{run_id}/{each.name}" for each in beside.iterdir()}
+            _write_text(beside / "index.html", render_run(summary, files, trace_url=self.trace_url))
+            beside.rename(place)
+        except (OSError, ValueError) as error:
+            raise ReportError(f"report of run {run_id}: {error}") from error
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+        self._written = run_id
+        return place
+
+    def runs(self) -> list[RunSummary]:
+        """What is there, newest first by the times inside the results; a folder that cannot be read is passed over."""
+        found = [summary for entry in self._folders() if (summary := self._read(entry)) is not None]
+        return sorted(found, key=lambda run: (run.time, run.run_id), reverse=True)
+
+    def find(self, run_id: str) -> RunSummary | None:
+        """One run; None where it is not there or cannot be read."""
+        folder = self._runs / run_id
+        return self._read(folder) if RUN_ID.fullmatch(run_id) and folder.is_dir() else None
+
+    def nearest(self, moment: datetime) -> RunSummary | None:
+        """The run whose time is nearest to `moment` (aware); of two equally near, the newer."""
+        return min(self.runs(), key=lambda run: abs(run.time - moment), default=None)
+
+    def member(self, run_id: str, name: str) -> Path | None:
+        """The file of a run by its name, one of `MEMBERS`; None where it is absent or lies outside this folder."""
+        if name not in MEMBERS or not RUN_ID.fullmatch(run_id):
+            return None
+        return self._inside(self._runs / run_id / name)
+
+    def single(self, name: str) -> Path | None:
+        """The file of a single comparison by its name; None as above."""
+        return self._inside(self.path / name) if SINGLE.fullmatch(name) else None
+
+    def page(self, *, now: datetime | None = None) -> str:
+        """The index page. A page for one reader gives `now` (aware), and says how old its newest run is."""
+        runs = self.runs()
+        singles = sorted(name for name in _names(self.path) if name.endswith(".html") and self.single(name))
+        return render_index(runs, self.files(runs), trace_url=self.trace_url, singles=singles, now=now)
+
+    def files(self, runs: list[RunSummary]) -> set[str]:
+        """Which files of these runs exist, as `<run_id>/report.html`."""
+        ids = [run.run_id for run in runs]
+        return {f"{run_id}/{name}" for run_id in ids for name in MEMBERS if self.member(run_id, name)}
+
+    def write_index(self) -> Path:
+        """Write `index.html`; it appears whole or stays as it was.
+
+        Raises:
+            ReportError: the disk refuses.
+        """
+        return _replace(self.path / "index.html", lambda beside: _write_text(beside, self.page()))
+
+    def prune(self) -> list[str]:
+        """Remove the oldest runs until `keep` are left, and leftover temporaries; return the removed ids.
+
+        The newest RETRAIN and the run written last stay. Folders that cannot be read are left to people.
+        """
+        self.sweep()
+        runs = self.runs()
+        retrain = next((run.run_id for run in runs if run.recommendation == "RETRAIN"), None)
+        going = [run.run_id for run in reversed(runs) if run.run_id not in {retrain, self._written}]
+        removed = []
+        for run_id in going[: max(0, len(runs) - self._keep)]:
+            beside = self._runs / f"{_TEMPORARY}{run_id}"
+            try:
+                (self._runs / run_id).rename(beside)
+            except OSError as error:
+                self._tell_once(run_id, f"cannot be removed: {error}")
+                continue
+            shutil.rmtree(beside, ignore_errors=True)
+            self._known.pop(run_id, None)
+            removed.append(run_id)
+        return removed
+
+    def sweep(self) -> None:
+        """Remove what a killed process left half done. For the process that writes: at its start, and at each prune."""
+        for name in _names(self._runs):
+            if name.startswith(_TEMPORARY):
+                shutil.rmtree(self._runs / name, ignore_errors=True)
+        for name in _names(self.path):
+            if name.startswith(_TEMPORARY):
+                _remove_forgotten(self.path / name)
+
+    def _folders(self) -> list[Path]:
+        return [self._runs / name for name in _names(self._runs) if not name.startswith(_TEMPORARY)]
+
+    def _inside(self, path: Path) -> Path | None:
+        """`path` itself where it is a file of this folder: a link may not lead out of it."""
+        try:
+            real = path.resolve(strict=True)
+        except OSError:
+            return None
+        return path if real.is_file() and real.is_relative_to(self.path.resolve()) else None
+
+    def _read(self, folder: Path) -> RunSummary | None:
+        result = folder / "result.json"
+        try:
+            if not RUN_ID.fullmatch(folder.name) or self._inside(result) is None:
+                raise SummaryError("no folder of a run, or its result.json is missing")
+            changed = result.stat().st_mtime_ns
+            known = self._known.get(folder.name)
+            if known is None or known[0] != changed:
+                summary = read_summary(json.loads(result.read_bytes()))
+                if summary.run_id != folder.name:
+                    raise SummaryError(f"its result.json is that of run {summary.run_id}")
+                known = self._known[folder.name] = (changed, summary)
+        except (OSError, ValueError, RecursionError) as error:
+            self._tell_once(folder.name, f"is passed over: {error}")
+            return None
+        return known[1]
+
+    def _tell_once(self, name: str, what: str) -> None:
+        if name not in self._told:
+            self._told.add(name)
+            _log.warning("report folder %r %s", name, what)
+
+
+def write_single(path: Path, reference: str, current: str, html_writer: Writer, json_writer: Writer) -> dict[str, str]:
+    """Write `drift_<reference>_vs_<current>.html` and `.json` in the folder `path`; return both paths.
+
+    The two names are dates, `bundle` or `live`; other signs than letters, digits, dots and hyphens become hyphens. Each
+    file appears whole or stays as it was.
+
+    Raises:
+        ReportError: the disk refuses.
+    """
+    names = [re.sub(r"[^A-Za-z0-9.-]+", "-", name) or "-" for name in (reference, current)]
+    stem = "drift_{}_vs_{}".format(*names)
+    return {
+        "html": str(_replace(path / f"{stem}.html", html_writer)),
+        "json": str(_replace(path / f"{stem}.json", json_writer)),
+    }
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def _replace(path: Path, writer: Writer) -> Path:
+    """Write beside `path`, then rename; two processes that do it at once do not meet."""
+    beside = path.with_name(f"{_TEMPORARY}{os.getpid()}-{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        writer(beside)
+        beside.replace(path)
+    except OSError as error:
+        raise ReportError(f"{path}: {error}") from error
+    finally:
+        beside.unlink(missing_ok=True)
+    return path
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)  # noqa: PTH208 (names are all we need, and a missing folder is no error)
+    except OSError:
+        return []
+
+
+def _remove_forgotten(path: Path) -> None:
+    """Remove a temporary file that is older than an hour: a younger one may be somebody's work."""
+    try:
+        if time.time() - path.stat().st_mtime > _FORGOTTEN_S:
+            path.unlink()
+    except OSError as error:
+        _log.debug("%s: %s", path, error)

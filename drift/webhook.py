@@ -1,0 +1,99 @@
+"""Posts a changed recommendation as CloudEvents JSON (CloudEvents 1.0, structured mode), from a thread of its own."""
+
+from __future__ import annotations
+
+import json
+import logging
+import queue
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+TIMEOUT_S = 5.0
+TRIES = 3
+FIRST_PAUSE_S = 1.0
+WAITING = 100
+_log = logging.getLogger(__name__)
+
+
+class Webhook:
+    """Delivers events in order; never blocks who tells it, and never tells one run twice.
+
+    An event is tried three times with growing pauses, then given up with an error in the log. While the receiver is
+    away up to 100 events wait; of more, the newest are given up.
+    """
+
+    def __init__(self, url: str, *, source: str, pause: Callable[[float], object] = time.sleep) -> None:
+        if not url.startswith(("http://", "https://")):
+            raise ValueError(f"LEEWAY_WEBHOOK_URL={url!r}: give an address that begins with http:// or https://")
+        self._url = url
+        self._source = source
+        self._pause = pause
+        self._waiting: queue.Queue[Mapping[str, Any] | None] = queue.Queue(WAITING)
+        self._told: set[str] = set()
+        self._thread = threading.Thread(target=self._work, name="webhook", daemon=True)
+        self._thread.start()
+
+    def tell(self, result: Mapping[str, Any], previous: str | None) -> None:
+        """Queue the event of a run whose recommendation is not the `previous` one."""
+        run_id = str(result["run_id"])
+        if run_id in self._told:
+            return
+        self._told.add(run_id)
+        try:
+            self._waiting.put_nowait(event(result, previous, self._source))
+        except queue.Full:
+            _log.error("webhook: %d events wait already; the one of run %s is given up", WAITING, run_id)
+
+    def close(self, timeout_s: float = 2.0) -> None:
+        """Stop after the events that wait, or after `timeout_s`."""
+        try:
+            self._waiting.put_nowait(None)
+        except queue.Full:
+            return
+        self._thread.join(timeout_s)
+
+    def _work(self) -> None:
+        while (waiting := self._waiting.get()) is not None:
+            self._deliver(waiting)
+
+    def _deliver(self, document: Mapping[str, Any]) -> None:
+        problem = ""
+        for attempt in range(TRIES):
+            if attempt:
+                self._pause(FIRST_PAUSE_S * 2 ** (attempt - 1))
+            try:
+                return self._post(document)
+            except (OSError, urllib.error.URLError, ValueError) as error:
+                problem = str(error)
+        _log.error("webhook: event %s was not delivered in %d tries: %s", document["id"], TRIES, problem)
+        return None
+
+    def _post(self, document: Mapping[str, Any]) -> None:
+        request = urllib.request.Request(  # noqa: S310 (the scheme was checked)
+            self._url,
+            data=json.dumps(document, ensure_ascii=False).encode(),
+            headers={"Content-Type": "application/cloudevents+json; charset=UTF-8"},
+            method="POST",
+        )
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310 (as above)
+            answer.read(1)
+
+
+def event(result: Mapping[str, Any], previous: str | None, source: str) -> dict[str, Any]:
+    """The CloudEvents document: its `id` is the run's, so that a receiver can tell a repetition."""
+    told = ("recommendation", "decision", "reason", "share", "threshold", "model", "current", "verdicts", "trace_id")
+    return {
+        "specversion": "1.0",
+        "id": str(result["run_id"]),
+        "source": source,
+        "type": "io.leeway.drift.recommendation.changed",
+        "time": datetime.now(UTC).isoformat(),
+        "datacontenttype": "application/json",
+        "subject": str(result["model"]["name"]),
+        "data": {"previous": previous, **{name: result[name] for name in told}},
+    }

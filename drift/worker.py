@@ -1,0 +1,243 @@
+"""One cycle, from the window of served predictions to its published result, and the loop round it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from threading import Event
+
+import uuid_utils
+
+from drift.confirmation import Policy, State
+from drift.detector import Comparison, compute_drift
+from drift.findings import TooFewRows
+from drift.live import BundleWatch, InForce, Served, read_served
+from drift.probe import DriftProbe, RunProbe
+from drift.reports import ReportError, ReportFolder
+from drift.result import Document, Run, Side, result_document
+from drift.verdicts import Judgement, Observation, judge
+from drift.webhook import Webhook
+from leeway.bundle import BundleError
+from leeway.database import DatabaseError
+from leeway.drift_log import DriftLog, DriftRun
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How much one cycle looks at: seconds of predictions, subjects at least and at most, labels at most."""
+
+    window_s: float
+    min_subjects: int
+    max_subjects: int
+    max_labels: int
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What a cycle saw, judged: `comparison` is None where there was too little, and `served` says why."""
+
+    served: Served
+    comparison: Comparison | None
+    judgement: Judgement
+    document: Document
+
+
+class Cycle:
+    """One comparison after the other; keeps between them what has to be confirmed. Call it from one thread."""
+
+    def __init__(
+        self,
+        watch: BundleWatch,
+        drift_log: DriftLog,
+        reports: ReportFolder,
+        probe: DriftProbe,
+        *,
+        extent: Extent,
+        policy: Policy,
+        webhook: Webhook | None = None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._watch = watch
+        self._drift_log = drift_log
+        self._reports = reports
+        self._probe = probe
+        self._extent = extent
+        self._policy = policy
+        self._webhook = webhook
+        self._now = now
+        self._restored = False
+        self._state: State | None = None
+        self._told: str | None = None
+        self._blind_for: str | None = None
+
+    def __call__(self) -> None:
+        """Compare the last window. Whatever goes wrong is an UNKNOWN run with its reason, and the next cycle's turn."""
+        end = self._now()
+        start = end - timedelta(seconds=self._extent.window_s)
+        run_id = str(uuid_utils.uuid7())
+        with self._probe.run(run_id, start, end) as run:
+            try:
+                self._compare(run, run_id, start, end)
+            except Exception as error:  # noqa: BLE001 (the loop's boundary: the next cycle has its turn)
+                kind = next((kind for each, kind in _KINDS.items() if isinstance(error, each)), "other")
+                if kind == "other":
+                    _log.exception("a drift run failed, and the next one is tried as usual")
+                self._unknown(run, kind, str(error) or type(error).__name__)
+
+    def _unknown(self, run: RunProbe, kind: str, reason: str) -> None:
+        if self._blind_for != kind:
+            _log.warning("drift is unknown: %s", reason)
+        self._blind_for = kind
+        run.unknown(kind, reason)
+
+    def _compare(self, run: RunProbe, run_id: str, start: datetime, end: datetime) -> None:
+        with run.stage("load reference"):
+            in_force = self._watch.current()
+            self._probe.in_force(in_force.bundle.card)
+            self._restore(in_force)
+        with run.stage("load window"):
+            served = read_served(
+                in_force, start, end, max_subjects=self._extent.max_subjects, max_labels=self._extent.max_labels
+            )
+        run.links_to(served.unusual)
+        with run.stage("compare"):
+            comparison, blind = self._measure(in_force, served)
+        with run.stage("judge"):
+            seen = Observation(
+                in_force.bundle.version,
+                start,
+                end,
+                report=comparison.report if comparison else None,
+                blind=blind,
+                rejections=served.rejections,
+                performance=served.performance,
+            )
+            judgement = judge(seen, self._policy, self._state)
+            document = self._document(run, run_id, in_force, served, comparison, judgement)
+        with run.stage("publish"):
+            self._publish(run, in_force, Compared(served, comparison, judgement, document))
+
+    def _measure(self, in_force: InForce, served: Served) -> tuple[Comparison | None, str]:
+        """The comparison, or None and why there is too little for one."""
+        try:
+            comparison = compute_drift(
+                in_force.reference,
+                served.frame,
+                in_force.bundle.schema,
+                in_force.plan,
+                min_subjects=self._extent.min_subjects,
+                current_subjects=served.window.subjects,
+            )
+        except TooFewRows as error:
+            return None, str(error)
+        return comparison, ""
+
+    def _document(
+        self,
+        run: RunProbe,
+        run_id: str,
+        in_force: InForce,
+        served: Served,
+        comparison: Comparison | None,
+        judgement: Judgement,
+    ) -> Document:
+        window, bundle = served.window, in_force.bundle
+        report = f"runs/{run_id}/report" if comparison else None
+        return result_document(
+            Run(
+                run_id,
+                Side(rows=len(in_force.reference), subjects=len(in_force.reference)),
+                Side(window.start, window.end, window.rows, window.subjects),
+                model_name=bundle.name,
+                model_version=bundle.version,
+                html=report and f"{report}.html",
+                json=report and f"{report}.json",
+                trace_id=run.trace_id,
+            ),
+            judgement,
+            self._policy.threshold,
+            report=comparison.report if comparison else None,
+            performance=served.performance,
+            target=served.target,
+        )
+
+    def _publish(self, run: RunProbe, in_force: InForce, seen: Compared) -> None:
+        """Write the report, then the row, then tell. The state moves only when the row is there."""
+        document, judgement = seen.document, seen.judgement
+        blind = seen.comparison is None
+        if not blind or self._blind_for != "too_few_rows":  # a quiet night leaves one page, not five hundred
+            self._write_report(document, seen.comparison)
+        self._drift_log.save(_row(document, judgement, in_force, seen.served, self._now()))
+        self._state = judgement.state
+        if blind:
+            return self._unknown(run, "too_few_rows", judgement.reason)
+        self._blind_for = None
+        run.finished(document)
+        self._tell(document)
+        return None
+
+    def _write_report(self, document: Document, comparison: Comparison | None) -> None:
+        html, json = (comparison.write_html, comparison.write_json) if comparison else (None, None)
+        self._reports.write(document["run_id"], document, html, json)
+        self._reports.prune()
+        self._reports.write_index()
+
+    def _tell(self, document: Document) -> None:
+        """Post a changed recommendation. UNKNOWN is no recommendation: alerts are for that."""
+        before, self._told = self._told, str(document["recommendation"])
+        if self._webhook is not None and before != self._told and (before is not None or self._told != "NO_ACTION"):
+            self._webhook.tell(document, before)
+
+    def _restore(self, in_force: InForce) -> None:
+        """After a start, take up what the last run left: its state, its recommendation, and its result."""
+        if self._restored:
+            return
+        last = self._drift_log.last(in_force.bundle.name)
+        seen = self._drift_log.last(in_force.bundle.name, seen=True)
+        if last is not None:
+            try:
+                self._state = State.from_json(last.state)
+            except ValueError as error:
+                _log.warning("the last run's state cannot be read, so confirmation begins anew: %s", error)
+        if seen is not None:
+            self._told = seen.recommendation
+            if seen.model_version == in_force.bundle.version:
+                self._probe.restored(seen.result, seen.finished_at)
+        self._reports.sweep()
+        self._restored = True
+
+
+_KINDS: Mapping[type[Exception], str] = {BundleError: "bundle", DatabaseError: "database", ReportError: "reports"}
+"""Reasons for UNKNOWN that a metric tells apart, beside `too_few_rows` and `other`."""
+
+
+def _row(document: Document, judgement: Judgement, in_force: InForce, served: Served, now: datetime) -> DriftRun:
+    return DriftRun(
+        run_id=document["run_id"],
+        finished_at=now,
+        model_name=in_force.bundle.name,
+        model_version=in_force.bundle.version,
+        window_from=served.window.start,
+        window_to=served.window.end,
+        rows=served.window.rows,
+        subjects=served.window.subjects,
+        share=document["share"],
+        decision=judgement.decision,
+        recommendation=judgement.recommendation,
+        reason=judgement.reason,
+        result=document,
+        state=judgement.state.to_json(),
+        trace_id=document["trace_id"],
+    )
+
+
+def run(cycle: Callable[[], None], stop: Event, interval_s: float) -> None:
+    """Call `cycle` at once and then every `interval_s` seconds, until `stop` is set."""
+    while True:
+        cycle()
+        if stop.wait(interval_s):
+            return

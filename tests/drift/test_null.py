@@ -1,0 +1,130 @@
+"""It does not cry wolf, and it is not blind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from drift.comparing import Reference, compare, plain_measure
+from drift.confirmation import Policy
+from drift.detector import compute_drift
+from drift.findings import DriftReport
+from drift.plan import DriftPlan
+from drift.power import SIZES, Power, measure_power, power_page
+from drift.verdicts import Observation, judge
+from leeway.bundle import Bundle
+from leeway.bundling import Origin
+from leeway.population import population
+from leeway.schema import CHURN_SCHEMA
+from leeway.training import TrainingData, train
+from tests.drift.windows import drawn, features_of
+
+WINDOWS = 300
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def full_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A model of the whole built-in population; its reference holds 2,113 rows."""
+    people = population()
+    data = TrainingData(CHURN_SCHEMA, features_of(people), np.array(people.labels))
+    return train(data, tmp_path_factory.mktemp("full") / "bundle", Origin())
+
+
+@pytest.fixture(scope="module")
+def quiet(full_bundle: Bundle) -> Callable[[int], list[DriftReport]]:
+    """Reports of 300 windows of so many subjects, drawn from the reference itself."""
+    frame = full_bundle.reference()
+    reference = Reference(frame, full_bundle.schema, DriftPlan.from_card(full_bundle.card))
+
+    @cache
+    def reports(size: int) -> list[DriftReport]:
+        rng = np.random.default_rng(size)
+        return [compare(reference, drawn(frame, size, rng), plain_measure) for _ in range(WINDOWS)]
+
+    return reports
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_windows_without_drift_hardly_ever_show_any(size: int, quiet: Callable[[int], list[DriftReport]]) -> None:
+    """Of 300 windows drawn from the reference at most 7 % show a drifted feature, at every size."""
+    assert sum(bool(report.detected) for report in quiet(size)) <= 0.07 * WINDOWS
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_windows_without_drift_call_nobody(size: int, quiet: Callable[[int], list[DriftReport]]) -> None:
+    """Quality and prediction act on none of a hundred of them, and the recommendation is NO_ACTION."""
+    judged = [judge(Observation("v1", NOW, NOW, report), Policy().at_once()) for report in quiet(size)]
+    acting = [each for each in judged if "act" in {each.verdicts[name].state for name in ("quality", "prediction")}]
+    assert len(acting) <= WINDOWS / 100
+    assert sum(each.recommendation != "NO_ACTION" for each in judged) <= WINDOWS / 100
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_evidently_says_the_same_of_such_windows(size: int, full_bundle: Bundle) -> None:
+    """Through Evidently a window gives the same scores, within 1e-9, and the same detections."""
+    frame, plan = full_bundle.reference(), DriftPlan.from_card(full_bundle.card)
+    window = drawn(frame, size, np.random.default_rng(size))
+    ours = compare(Reference(frame, full_bundle.schema, plan), window, plain_measure)
+    theirs = compute_drift(frame, window, full_bundle.schema, plan).report
+    assert [each.score for each in theirs.features] == pytest.approx([each.score for each in ours.features], abs=1e-9)
+    assert theirs.detected == pytest.approx(ours.detected)
+    assert theirs.prediction is not None
+    assert ours.prediction is not None
+    assert theirs.prediction.score == pytest.approx(ours.prediction.score, abs=1e-9)
+
+
+def test_other_customers_of_the_same_kind_have_not_drifted(full_bundle: Bundle) -> None:
+    """A month later, without drift, nothing is detected among customers that the reference does not hold."""
+    later = features_of(population(1, seed=8))
+    reference = Reference(full_bundle.reference(), full_bundle.schema, DriftPlan.from_card(full_bundle.card))
+    rng = np.random.default_rng(0)
+    reports = [compare(reference, drawn(later, size, rng), plain_measure) for size in SIZES for _ in range(5)]
+    assert sum(bool(report.detected) for report in reports) <= 1
+
+
+@pytest.fixture(scope="module")
+def small_power() -> Power:
+    """A power table of two sizes and few windows."""
+    return measure_power((200, 1_000), windows=10)
+
+
+def test_more_subjects_find_smaller_shifts(small_power: Power) -> None:
+    """A larger window finds smaller shifts, and for no feature is it blind."""
+    for name, (_, (small, large)) in small_power.rows.items():
+        assert small is not None, name
+        assert large is not None, name
+        assert 0 < large < small + 0.03 < 0.5, name  # with ten windows a step, a step or two is chance
+    assert sum(large for _, (_, large) in small_power.rows.values() if large) < sum(
+        small for _, (small, _) in small_power.rows.values() if small
+    )
+
+
+def test_the_power_table_is_deterministic(small_power: Power) -> None:
+    """The same seed gives the same table."""
+    assert measure_power((200, 1_000), windows=10) == small_power
+
+
+def test_the_power_page_has_a_row_for_each_feature(small_power: Power) -> None:
+    """The page names every feature, and so does the one in docs/."""
+    page = power_page(small_power, (200, 1_000))
+    kept = (Path(__file__).parents[2] / "docs" / "drift-power.md").read_text(encoding="utf-8")
+    for name in CHURN_SCHEMA.names:
+        assert f"| `{name}` |" in page
+        assert f"| `{name}` |" in kept
+
+
+def test_a_row_more_or_less_changes_no_kind(full_bundle: Bundle) -> None:
+    """Every row twice is the same distribution: the scores stay, whatever the number of rows."""
+    frame, plan = full_bundle.reference(), DriftPlan.from_card(full_bundle.card)
+    window = frame.iloc[:300]
+    few = compute_drift(frame, window, full_bundle.schema, plan).report
+    many = compute_drift(frame, pd.concat([window] * 8), full_bundle.schema, plan).report
+    assert [each.method for each in few.features] == [each.method for each in many.features]
+    assert [each.score for each in few.features] == pytest.approx([each.score for each in many.features], abs=1e-9)

@@ -1,0 +1,245 @@
+"""The folder of reports: written whole, pruned by rule, and not upset by what else lies in it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from drift.reports import ReportError, ReportFolder, write_single
+from tests.drift.documents import NOON, result, run_id, unknown
+
+
+def html(path: Path) -> None:
+    """Stands for Evidently's page."""
+    path.write_text("<html>")
+
+
+def text(path: Path) -> None:
+    """Stands for Evidently's JSON."""
+    path.write_text("{}")
+
+
+def filled(path: Path, documents: Sequence[dict[str, Any]], keep: int = 100) -> ReportFolder:
+    """A folder with these runs, written by another one."""
+    for document in documents:
+        ReportFolder(path).write(document["run_id"], document, html, text)
+    return ReportFolder(path, keep)
+
+
+def names(folder: Path) -> list[str]:
+    """What lies in a folder, sorted."""
+    return sorted(path.name for path in folder.iterdir())
+
+
+def ids(folder: ReportFolder) -> list[str]:
+    """The runs' ids, in the folder's order."""
+    return [run.run_id for run in folder.runs()]
+
+
+def test_a_run_has_its_three_files_and_a_page(tmp_path: Path) -> None:
+    """The three members stand in the run's folder, with what the writers wrote and the result as it was given."""
+    place = ReportFolder(tmp_path).write(run_id(1), result(1), html, text)
+    assert place == tmp_path / "runs" / run_id(1)
+    assert names(place) == ["index.html", "report.html", "report.json", "result.json"]
+    assert json.loads((place / "result.json").read_text()) == result(1)
+
+
+def test_a_run_without_comparison_has_no_report(tmp_path: Path) -> None:
+    """Where nothing could be compared the result stands alone, and only its link is shown."""
+    ReportFolder(tmp_path).write(run_id(1), unknown(1), None, None)
+    page = ReportFolder(tmp_path).page()
+    assert f"{run_id(1)}/result.json" in page
+    assert "report.html" not in page
+
+
+def test_a_failing_writer_leaves_nothing(tmp_path: Path) -> None:
+    """Where a report cannot be written no part of it stays, and the failure is heard."""
+
+    def fails(path: Path) -> None:
+        path.write_text("half")
+        raise RuntimeError("Evidently has a bad day")
+
+    with pytest.raises(RuntimeError, match="bad day"):
+        ReportFolder(tmp_path).write(run_id(1), result(1), html, fails)
+    assert names(tmp_path / "runs") == []
+
+
+@pytest.mark.parametrize("bad", ["", "../x", "A" * 36, run_id(1) + "/..", f"{run_id(1)}\n", "é" * 36])
+def test_only_a_run_id_becomes_a_path(tmp_path: Path, bad: str) -> None:
+    """Anything but a UUID is refused before anything is written."""
+    with pytest.raises(ReportError, match="is no run id"):
+        ReportFolder(tmp_path).write(bad, result(1), html, text)
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_numbers_that_json_lacks_are_refused(tmp_path: Path, number: float) -> None:
+    """What is not computable must be null; a result with NaN is not written."""
+    with pytest.raises(ReportError, match=run_id(1)):
+        ReportFolder(tmp_path).write(run_id(1), result(1, extra=number), html, text)
+
+
+def test_a_run_is_written_once(tmp_path: Path) -> None:
+    """A second report of the same run is refused, and the first stays as it was."""
+    folder = filled(tmp_path, [result(1)])
+    with pytest.raises(ReportError, match=run_id(1)):
+        folder.write(run_id(1), result(1, reason="another"), html, text)
+    assert folder.runs()[0].reason == result(1)["reason"]
+
+
+def test_a_killed_writer_leaves_no_half_report(tmp_path: Path) -> None:
+    """After SIGKILL in the middle of a report no run is there; what was left is gone after the next sweep."""
+    program = (
+        "import sys, time\nfrom pathlib import Path\nfrom drift.reports import ReportFolder\n"
+        "from tests.drift.documents import result, run_id\n"
+        "def slow(path):\n    path.write_text('half'); print('writing', flush=True); time.sleep(60)\n"
+        "ReportFolder(Path(sys.argv[1])).write(run_id(1), result(1), slow, slow)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"writing\n"
+        process.send_signal(signal.SIGKILL)
+    folder = ReportFolder(tmp_path)
+    assert folder.runs() == []
+    assert len(names(tmp_path / "runs")) == 1
+    folder.prune()
+    assert names(tmp_path / "runs") == []
+
+
+def test_newest_first_by_the_times_inside(tmp_path: Path) -> None:
+    """The order is that of the windows, whenever the files were written or touched."""
+    folder = filled(tmp_path, [result(number) for number in (3, 1, 2)])
+    os.utime(tmp_path / "runs" / run_id(1) / "result.json", (2e9, 2e9))
+    assert ids(folder) == [run_id(3), run_id(2), run_id(1)]
+
+
+def test_nearest_run_in_time(tmp_path: Path) -> None:
+    """Of runs at 12:00, 12:10 and 12:20, 12:06 belongs to the second, and any later time to the last."""
+    folder = filled(tmp_path, [result(number) for number in (0, 10, 20)])
+    found = [folder.nearest(NOON + timedelta(minutes=minute)) for minute in (-500, 6, 500)]
+    assert [run and run.run_id for run in found] == [run_id(0), run_id(10), run_id(20)]
+
+
+def test_prune_keeps_the_newest(tmp_path: Path) -> None:
+    """The oldest go until as many are left as were asked for."""
+    folder = filled(tmp_path, [result(number) for number in range(6)], keep=4)
+    assert folder.prune() == [run_id(0), run_id(1)]
+    assert ids(folder) == [run_id(number) for number in (5, 4, 3, 2)]
+
+
+def test_prune_keeps_the_newest_retrain(tmp_path: Path) -> None:
+    """Of two old RETRAINs the newer stays, and counts among those kept."""
+    retrains = [result(number, drifted=6, recommendation="RETRAIN") for number in (0, 1)]
+    folder = filled(tmp_path, [*retrains, *(result(number) for number in range(2, 7))], keep=3)
+    folder.prune()
+    assert ids(folder) == [run_id(6), run_id(5), run_id(1)]
+
+
+def test_prune_keeps_what_was_just_written(tmp_path: Path) -> None:
+    """After the clock stepped back the newest report looks like the oldest, and stays all the same."""
+    folder = filled(tmp_path, [result(number) for number in range(10, 14)], keep=2)
+    folder.write(run_id(0), result(0), html, text)
+    folder.prune()
+    assert ids(folder) == [run_id(13), run_id(0)]
+
+
+def test_a_corrupt_folder_is_passed_over_and_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Broken, foreign and half-empty folders hide nothing, stay where they are, and are each told of once."""
+    folder = filled(tmp_path, [result(number) for number in range(5)], keep=1)
+    runs = tmp_path / "runs"
+    (runs / run_id(0) / "result.json").write_text("{half")
+    (runs / run_id(1) / "result.json").unlink()
+    (runs / run_id(2) / "result.json").write_text(json.dumps(result(3)))
+    (runs / "notes.txt").write_text("somebody's")
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            assert ids(folder) == [run_id(4), run_id(3)]
+    folder.prune()
+    folder.write_index()
+    assert names(runs) == [*(run_id(number) for number in (0, 1, 2, 4)), "notes.txt"]
+    assert len(caplog.records) == 4
+
+
+def test_missing_members_are_survived(tmp_path: Path) -> None:
+    """A run whose HTML somebody deleted is listed, without that link."""
+    folder = filled(tmp_path, [result(1)])
+    (tmp_path / "runs" / run_id(1) / "report.html").unlink()
+    page = folder.page()
+    assert f"{run_id(1)}/report.html" not in page
+    assert f"{run_id(1)}/report.json" in page
+
+
+def test_a_changed_result_is_read_again(tmp_path: Path) -> None:
+    """A folder that remembers a result sees that it was replaced."""
+    folder = filled(tmp_path, [result(1)])
+    folder.runs()
+    place = tmp_path / "runs" / run_id(1) / "result.json"
+    place.write_text(json.dumps(result(1, reason="Repaired.")))
+    os.utime(place, (1e9, 1e9))
+    assert folder.runs()[0].reason == "Repaired."
+
+
+def test_index_is_a_file_that_needs_no_server(tmp_path: Path) -> None:
+    """The written page links to files that exist beside it."""
+    folder = filled(tmp_path, [result(1)])
+    page = folder.write_index().read_text()
+    for name in ("index.html", "report.html", "report.json", "result.json"):
+        assert f'href="runs/{run_id(1)}/{name}"' in page
+        assert (tmp_path / "runs" / run_id(1) / name).is_file()
+    assert names(tmp_path) == ["index.html", "runs"]
+
+
+def test_single_comparison_lies_flat_and_is_listed(tmp_path: Path) -> None:
+    """`drift run` writes two files named after its dates; the index lists them."""
+    paths = write_single(tmp_path / "new", "2024-03-31", "2024-04-30", html, text)
+    assert paths["html"] == str(tmp_path / "new" / "drift_2024-03-31_vs_2024-04-30.html")
+    assert Path(paths["json"]).read_text() == "{}"
+    assert "drift_2024-03-31_vs_2024-04-30.html" in ReportFolder(tmp_path / "new").page()
+
+
+def test_single_comparison_cannot_leave_its_folder(tmp_path: Path) -> None:
+    """Slashes in a name become hyphens."""
+    paths = write_single(tmp_path, "../../etc", "a/b c", html, text)
+    assert paths["html"] == str(tmp_path / "drift_..-..-etc_vs_a-b-c.html")
+
+
+def test_failed_single_comparison_leaves_the_old_one(tmp_path: Path) -> None:
+    """Where the new report cannot be written, the old one stays whole and no temporary is left."""
+
+    def fails(path: Path) -> None:
+        path.write_text("half")
+        raise OSError(28, "No space left on device")
+
+    write_single(tmp_path, "a", "b", html, text)
+    with pytest.raises(ReportError, match="No space left"):
+        write_single(tmp_path, "a", "b", fails, text)
+    assert (tmp_path / "drift_a_vs_b.html").read_text() == "<html>"
+    assert names(tmp_path) == ["drift_a_vs_b.html", "drift_a_vs_b.json"]
+
+
+def test_only_old_temporary_files_are_swept(tmp_path: Path) -> None:
+    """A temporary file of an hour ago is nobody's any more; a fresh one may be somebody's work."""
+    for name, age_s in ((".tmp-1-index.html", 4_000), (".tmp-2-index.html", 5)):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (time.time() - age_s,) * 2)
+    ReportFolder(tmp_path).sweep()
+    assert names(tmp_path) == [".tmp-2-index.html"]
+
+
+def test_a_hundred_runs_make_a_page_at_once(tmp_path: Path) -> None:
+    """The page of a full folder takes well under a second."""
+    folder = filled(tmp_path, [result(number, drifted=number % 7) for number in range(100)])
+    started_s = time.perf_counter()
+    assert folder.page().count("<details") == 100
+    assert time.perf_counter() - started_s < 2

@@ -1,0 +1,219 @@
+"""The reports over real HTTP on a loopback port: read-only, nothing outside the folder, nobody waits for the slow."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from datetime import timedelta
+from http.client import HTTPConnection, HTTPResponse
+from pathlib import Path
+
+import pytest
+
+from drift.reports import ReportFolder, write_single
+from drift.web import Address, ReportsPageError, serve_reports
+from tests.drift.documents import NOON, result, run_id
+
+HOST = "127.0.0.1"
+BIG = 4_500_000
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> ReportFolder:
+    """Two runs ten minutes apart, the first with a report as large as Evidently's, and a single comparison."""
+    made = ReportFolder(tmp_path / "reports", trace_url="http://127.0.0.1:16686/trace")
+    made.write(run_id(0), result(0), lambda path: path.write_bytes(b"x" * BIG), lambda path: path.write_text("{}"))
+    made.write(run_id(10), result(10), None, None)
+    write_single(made.path, "a", "b", lambda path: path.write_text("<p>"), lambda path: path.write_text("{}"))
+    (tmp_path / "secret.json").write_text("secret")
+    return made
+
+
+@pytest.fixture
+def site(folder: ReportFolder) -> Iterator[Address]:
+    """The folder, served."""
+    with serve_reports(folder, HOST, 0, metrics_text=lambda: b"up 1\n") as address:
+        yield address
+
+
+def ask(site: Address, path: str, method: str = "GET", body: bytes | None = None) -> tuple[HTTPResponse, bytes]:
+    """One request, sent as it is written here; its answer and body."""
+    connection = HTTPConnection(site.host, site.port, timeout=10)
+    try:
+        connection.request(method, path, body)
+        answer = connection.getresponse()
+        return answer, answer.read()
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize(
+    ("path", "content_type"),
+    [
+        ("/", "text/html; charset=utf-8"),
+        ("/index.html", "text/html; charset=utf-8"),
+        (f"/runs/{run_id(0)}/", "text/html; charset=utf-8"),
+        (f"/runs/{run_id(0)}/index.html", "text/html; charset=utf-8"),
+        (f"/runs/{run_id(0)}/report.html", "text/html; charset=utf-8"),
+        (f"/runs/{run_id(0)}/report.json", "application/json"),
+        (f"/runs/{run_id(10)}/result.json?x=1", "application/json"),
+        ("/drift_a_vs_b.html", "text/html; charset=utf-8"),
+        ("/healthz", "text/plain; charset=utf-8"),
+        ("/metrics", "text/plain; version=0.0.4; charset=utf-8"),
+    ],
+)
+def test_every_page_has_its_type_and_its_length(site: Address, path: str, content_type: str) -> None:
+    """Each address answers with its content type; HEAD gives the same headers and no body."""
+    answer, body = ask(site, path)
+    head, nothing = ask(site, path, "HEAD")
+    assert (answer.status, answer.headers["Content-Type"]) == (200, content_type)
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert int(answer.headers["Content-Length"]) == len(body) > 0
+    assert (head.status, head.headers["Content-Length"], nothing) == (200, str(len(body)), b"")
+
+
+def test_index_is_fresh(site: Address, folder: ReportFolder) -> None:
+    """A run that was just written is on the page, whatever the written file says."""
+    folder.write_index()
+    folder.write(run_id(20), result(20), None, None)
+    assert run_id(20).encode() in ask(site, "/")[1]
+
+
+def test_run_page_is_that_run(site: Address) -> None:
+    """A run's page names its window and leads to its reports and its trace."""
+    page = ask(site, f"/runs/{run_id(0)}/")[1].decode()
+    assert "1 Mar 2026, 11:45–12:00 UTC" in page
+    assert 'href="report.html"' in page
+    assert 'href="http://127.0.0.1:16686/trace/' in page
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "FROB"])
+def test_only_reading_is_allowed(site: Address, method: str) -> None:
+    """Any other method is 405 and says which are allowed, also with a body."""
+    answer, _ = ask(site, "/", method, b"x" * 1_000)
+    assert (answer.status, answer.headers["Allow"]) == (405, "GET, HEAD")
+
+
+@pytest.mark.parametrize(
+    ("minute", "expected"), [(-10_000, run_id(0)), (4, run_id(0)), (6, run_id(10)), (10_000, run_id(10))]
+)
+def test_at_leads_to_the_nearest_run(site: Address, minute: int, expected: str) -> None:
+    """A time in Unix milliseconds leads to the run nearest to it."""
+    at_ms = (NOON + timedelta(minutes=minute)).timestamp() * 1_000
+    answer, _ = ask(site, f"/at?time={at_ms:.0f}")
+    assert (answer.status, answer.headers["Location"]) == (302, f"/runs/{expected}/")
+
+
+@pytest.mark.parametrize(
+    "query", ["", "?time=", "?time=now", "?time=-5", "?time=nan", "?time=1&time=2", "?time=" + "9" * 40, "?when=1"]
+)
+def test_at_nonsense_is_refused(site: Address, query: str) -> None:
+    """What is no time is 400."""
+    assert ask(site, f"/at{query}")[0].status == 400
+
+
+def test_at_without_runs_is_not_found(tmp_path: Path) -> None:
+    """Where there is no run yet, there is none nearest."""
+    with serve_reports(ReportFolder(tmp_path), HOST, 0) as site:
+        assert ask(site, "/at?time=1772366400000")[0].status == 404
+        assert b"No run yet" in ask(site, "/")[1]
+        assert ask(site, "/metrics")[0].status == 404
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/../secret.json",
+        "/..%2fsecret.json",
+        "/%2e%2e/secret.json",
+        "//etc/passwd",
+        "/etc/passwd",
+        "/runs/",
+        "/runs/../index.html",
+        f"/runs/{run_id(0)}/../../../secret.json",
+        f"/runs/{run_id(0)}/..%2f..%2f..%2fsecret.json",
+        f"/runs/{run_id(0)}/report.html/",
+        f"/runs/{run_id(0)}/report.html%00.json",
+        f"/runs/{run_id(0)}\\..\\secret.json",
+        f"/runs/{run_id(99)}/",
+        f"/runs/{run_id(10)}/report.html",
+        "/drift_a_vs_b.txt",
+        "/drift_.._vs_%2e%2e/secret.json",
+        "http://elsewhere.example/",
+    ],
+)
+def test_nothing_else_is_there(site: Address, path: str) -> None:
+    """Other addresses, however they are spelt, are 404 and give away nothing."""
+    answer, body = ask(site, path)
+    assert answer.status == 404
+    assert b"secret" not in body
+
+
+def test_asking_for_what_is_gone_fills_no_log(site: Address, caplog: pytest.LogCaptureFixture) -> None:
+    """An old link is no corrupt report: nothing is told of it."""
+    assert ask(site, f"/runs/{run_id(99)}/")[0].status == 404
+    assert caplog.records == []
+
+
+def test_links_out_of_the_folder_are_not_followed(site: Address, folder: ReportFolder) -> None:
+    """A symbolic link in a run's folder, or for a run, or for a single comparison, leads nowhere."""
+    outside = folder.path.parent / "secret.json"
+    (folder.path / "runs" / run_id(10) / "report.json").symlink_to(outside)
+    (folder.path / "drift_x_vs_y.json").symlink_to(outside)
+    (folder.path.parent / "elsewhere").mkdir()
+    (folder.path.parent / "elsewhere" / "report.json").write_text("secret")
+    (folder.path / "runs" / run_id(30)).symlink_to(folder.path.parent / "elsewhere")
+    for path in (f"/runs/{run_id(10)}/report.json", "/drift_x_vs_y.json", f"/runs/{run_id(30)}/report.json"):
+        assert ask(site, path)[0].status == 404
+
+
+def test_pages_may_load_nothing_and_reports_may_talk_to_nobody(site: Address) -> None:
+    """Our pages run no script; Evidently's runs its own, and neither may connect anywhere."""
+    ours = ask(site, "/")[0].headers["Content-Security-Policy"]
+    evidently = ask(site, f"/runs/{run_id(0)}/report.html")[0].headers["Content-Security-Policy"]
+    assert "default-src 'none'" in ours
+    assert "script-src" not in ours
+    assert "connect-src 'none'" in evidently
+    assert "http" not in ours + evidently
+
+
+def test_a_slow_client_holds_up_nobody(site: Address) -> None:
+    """While one client sends nothing and another does not read its report, a third is answered."""
+    with socket.create_connection((HOST, site.port)) as silent, socket.create_connection((HOST, site.port)) as lazy:
+        silent.sendall(b"GET / HT")
+        lazy.sendall(f"GET /runs/{run_id(0)}/report.html HTTP/1.0\r\n\r\n".encode())
+        assert ask(site, "/healthz")[1] == b"ok\n"
+
+
+def test_large_report_arrives_whole(site: Address) -> None:
+    """Four and a half megabytes come byte for byte."""
+    assert ask(site, f"/runs/{run_id(0)}/report.html")[1] == b"x" * BIG
+
+
+def test_a_failing_page_is_told_and_the_next_is_served(folder: ReportFolder, caplog: pytest.LogCaptureFixture) -> None:
+    """What breaks one request is a 500 and a line in the log; the server goes on."""
+
+    def fails() -> bytes:
+        raise RuntimeError("no registry")
+
+    with serve_reports(folder, HOST, 0, metrics_text=fails) as site:
+        assert ask(site, "/metrics")[0].status == 500
+        assert ask(site, "/healthz")[0].status == 200
+    assert "no registry" in caplog.text
+
+
+def test_a_taken_port_is_named(folder: ReportFolder, site: Address) -> None:
+    """Where the port is taken, the message says which and what to set."""
+    with (
+        pytest.raises(ReportsPageError, match=rf"{HOST}:{site.port}.*LEEWAY_REPORTS_PORT"),
+        serve_reports(folder, HOST, site.port),
+    ):
+        pass
+
+
+def test_the_port_is_free_again_afterwards(folder: ReportFolder) -> None:
+    """Leaving the block stops the server: its port can be taken at once."""
+    with serve_reports(folder, HOST, 0) as first:
+        ask(first, "/")
+    with serve_reports(folder, HOST, first.port) as second:
+        assert ask(second, "/healthz")[0].status == 200
