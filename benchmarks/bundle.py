@@ -1,0 +1,25 @@
+"""The bundle and the requests that the benchmarks share."""
+
+import json
+from datetime import date
+from pathlib import Path
+
+from cli.data import churn_origin, labelled_month, month_data, open_snapshots
+from leeway.population import population
+from leeway.training import train
+
+AS_OF = date(2024, 1, 31)
+
+
+def make_bundle(folder: Path) -> None:
+    """Load the built-in population into SQLite and train on it."""
+    people = population()
+    snapshots = open_snapshots(f"sqlite:///{folder / 'leeway.db'}")
+    snapshots.ingest(AS_OF, people.user_ids, people.columns, people.labels)
+    train(month_data(labelled_month(snapshots, AS_OF)), folder / "bundle", churn_origin(AS_OF))
+
+
+def requests(count: int) -> list[bytes]:
+    """Bodies of single requests with features, as people of the population would have them."""
+    people = population()
+    return [json.dumps({"features": people.row(place % len(people))}).encode() for place in range(count)]

@@ -1,0 +1,128 @@
+"""Load over plain sockets: bodies and headers are made beforehand, so that the sender is cheaper than the server."""
+
+import asyncio
+import random
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+MAX_REQUESTS = 200_000
+
+
+@dataclass(frozen=True)
+class Load:
+    """What came of it: latencies in seconds, in the order of sending; how long it took."""
+
+    latencies_s: list[float]
+    elapsed_s: float
+    failed: int
+
+    @property
+    def rate(self) -> float:
+        """Requests per second."""
+        return len(self.latencies_s) / self.elapsed_s
+
+    def quantile_ms(self, share: float) -> float:
+        """Latency quantile in milliseconds."""
+        ordered = sorted(self.latencies_s)
+        return ordered[min(len(ordered) - 1, int(share * len(ordered)))] * 1_000
+
+
+def wire(body: bytes, path: str = "/predict") -> bytes:
+    """One HTTP/1.1 request."""
+    lines = (
+        f"POST {path} HTTP/1.1",
+        "Host: localhost",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+    )
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+class Connection:
+    """One keep-alive connection."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+
+    @classmethod
+    async def open(cls, port: int) -> "Connection":
+        """Connect to a server on this machine."""
+        return cls(*await asyncio.open_connection("127.0.0.1", port, limit=2**22))
+
+    async def ask(self, request: bytes) -> int:
+        """Send one request, read the whole answer, and return its status."""
+        self._writer.write(request)
+        head = await self._reader.readuntil(b"\r\n\r\n")
+        length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
+        await self._reader.readexactly(length)
+        return int(head[9:12])
+
+    def close(self) -> None:
+        """Close it."""
+        self._writer.close()
+
+
+async def _saturate(port: int, requests: Sequence[bytes], connections: int, seconds: float) -> Load:
+    opened = [await Connection.open(port) for _ in range(connections)]
+    latencies: list[float] = []
+    failed = 0
+    started = time.perf_counter()
+
+    async def keep_asking(connection: Connection, first: int) -> None:
+        nonlocal failed
+        place = first
+        while time.perf_counter() - started < seconds and len(latencies) < MAX_REQUESTS:
+            sent = time.perf_counter()
+            failed += await connection.ask(requests[place % len(requests)]) != 200
+            latencies.append(time.perf_counter() - sent)
+            place += connections
+
+    await asyncio.gather(*(keep_asking(each, number) for number, each in enumerate(opened)))
+    elapsed = time.perf_counter() - started
+    for each in opened:
+        each.close()
+    return Load(latencies, elapsed, failed)
+
+
+async def _open_loop(port: int, requests: Sequence[bytes], rate: float, seconds: float, seed: int) -> Load:
+    """Poisson arrivals; latency counts from the intended start, so that a stall shows."""
+    rng = random.Random(seed)  # noqa: S311 (arrival times, no secret)
+    idle = deque([await Connection.open(port) for _ in range(32)])
+    latencies: list[float] = []
+    failed = 0
+    started = time.perf_counter()
+    due, tasks, place = 0.0, set(), 0
+
+    async def one(request: bytes, intended: float) -> None:
+        nonlocal failed
+        connection = idle.popleft() if idle else await Connection.open(port)
+        failed += await connection.ask(request) != 200
+        latencies.append(time.perf_counter() - intended)
+        idle.append(connection)
+
+    while due < seconds:
+        due += rng.expovariate(rate)
+        wait = started + due - time.perf_counter()
+        if wait > 0:
+            await asyncio.sleep(wait)
+        task = asyncio.create_task(one(requests[place % len(requests)], started + due))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+        place += 1
+    await asyncio.gather(*tasks)
+    elapsed = time.perf_counter() - started
+    for each in idle:
+        each.close()
+    return Load(latencies, elapsed, failed)
+
+
+def saturate(port: int, requests: Sequence[bytes], connections: int, seconds: float) -> Load:
+    """Each connection asks again as soon as it has its answer."""
+    return asyncio.run(_saturate(port, requests, connections, seconds))
+
+
+def open_loop(port: int, requests: Sequence[bytes], rate: float, seconds: float, seed: int = 7) -> Load:
+    """Requests start at random moments, `rate` a second on average, whether or not earlier ones are answered."""
+    return asyncio.run(_open_loop(port, requests, rate, seconds, seed))

@@ -1,0 +1,241 @@
+"""The cost of telemetry and of everything round the model: `python -m benchmarks.serve`.
+
+Three servers in turn, in one run: (a) this service with every trace sampled and sent to a local OTLP receiver, (b)
+the same with OTEL_SDK_DISABLED=true, (c) a bare FastAPI route round the same model. Exit code 1 where a bound does not
+hold.
+"""
+
+import argparse
+import json
+import os
+import re
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.bundle import make_bundle, requests
+from benchmarks.load import Load, open_loop, saturate, wire
+from benchmarks.parts import mover_rate, unusual_microseconds
+
+SPANS_A_REQUEST = 2  # the server span and `score`; requests carry features, so nothing is looked up
+FLUSHED_S = 6.0  # the span processor sends every five seconds
+OPEN_LOOP_S = 20.0
+BOUNDS = (
+    "a/b >= 0.35 (1)",
+    "a/b >= 0.35 (8)",
+    "b/c >= 0.6 (1)",
+    "b/c >= 0.6 (8)",
+    "p99 of a <= 3 x p99 of b, open loop",
+    "PSS of a <= 150 MiB",
+    "batch rows/s >= 50 x single",
+    "start to ready <= 3 s",
+    "unusual count <= 10 us",
+    "mover >= 5 x single-request rate",
+)
+
+
+@dataclass
+class Server:
+    """A running server."""
+
+    name: str
+    port: int
+    pid: int
+    ready_s: float
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        return int(sock.getsockname()[1])
+
+
+@contextmanager
+def server(name: str, command: list[str], port: int, environment: dict[str, str]) -> Iterator[Server]:
+    """Start a server, wait until it is ready, and stop it afterwards."""
+    started = time.perf_counter()
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("LEEWAY_", "OTEL_"))}
+    process = subprocess.Popen([sys.executable, *command], env=kept | environment, stdout=subprocess.DEVNULL)
+    try:
+        while not _ready(port):
+            if process.poll() is not None or time.perf_counter() - started > 60:
+                raise SystemExit(f"server {name} did not start")
+            time.sleep(0.01)
+        yield Server(name, port, process.pid, time.perf_counter() - started)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(20)
+
+
+def _ready(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health/ready", timeout=1) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def pss_mib(pid: int) -> float:
+    """Proportional set size of a process in MiB."""
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return int(re.search(r"^Pss:\s+(\d+)", rollup, re.MULTILINE)[1]) / 1024  # type: ignore[index]
+
+
+def service_environment(folder: Path, name: str, port: int) -> dict[str, str]:
+    """The service's settings; each variant has a database and a spool of its own."""
+    return {
+        "LEEWAY_PORT": str(port),
+        "LEEWAY_BUNDLE": str(folder / "bundle"),
+        "LEEWAY_DATABASE_URL": f"sqlite:///{folder / name}.db",
+        "LEEWAY_SPOOL": str(folder / f"{name}-spool.db"),
+    }
+
+
+@contextmanager
+def three_servers(folder: Path, sink_port: int) -> Iterator[dict[str, Server]]:
+    """(a), (b) and (c), all up at once; only one is asked at a time."""
+    a, b, c = free_port(), free_port(), free_port()
+    telemetry = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{sink_port}", "LEEWAY_METRICS_ENDPOINT": "off"}
+    with ExitStack() as stack:
+        yield {
+            "a": stack.enter_context(
+                server("a", ["-m", "service"], a, service_environment(folder, "a", a) | telemetry)
+            ),
+            "b": stack.enter_context(
+                server("b", ["-m", "service"], b, service_environment(folder, "b", b) | {"OTEL_SDK_DISABLED": "true"})
+            ),
+            "c": stack.enter_context(
+                server("c", ["-m", "benchmarks.bare", str(folder / "bundle" / "model.onnx"), str(c)], c, {})
+            ),
+        }
+
+
+def saturated(
+    servers: dict[str, Server], wires: list[bytes], connections: int, rounds: int, seconds: float
+) -> dict[str, list[Load]]:
+    """Alternate the servers, round by round."""
+    loads: dict[str, list[Load]] = {name: [] for name in servers}
+    for _ in range(rounds):
+        for name, each in servers.items():
+            loads[name].append(saturate(each.port, wires, connections, seconds))
+    return loads
+
+
+def ratio(loads: dict[str, list[Load]], over: str, under: str) -> float:
+    """Median of the ratios of neighbouring rounds."""
+    return statistics.median(x.rate / y.rate for x, y in zip(loads[over], loads[under], strict=True))
+
+
+def spans_received(sink_port: int) -> int:
+    """What the receiver has counted."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{sink_port}", timeout=5) as answer:
+        return int(answer.read())
+
+
+def main() -> int:
+    """Run it all, print it, and say which bounds hold."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=3.0)
+    options = parser.parse_args()
+    holds: list[bool] = []
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        make_bundle(folder)
+        wires = [wire(body) for body in requests(2_000)]
+        sink_port = free_port()
+        sink = subprocess.Popen([sys.executable, "-m", "benchmarks.sink", str(sink_port)])
+        try:
+            with three_servers(folder, sink_port) as servers:
+                holds = measure(folder, servers, wires, sink_port, options.rounds, options.seconds)
+        finally:
+            sink.terminate()
+            sink.wait(10)
+    print(
+        "\n" + "\n".join(f"{'held    ' if ok else 'NOT HELD'} {bound}" for bound, ok in zip(BOUNDS, holds, strict=True))
+    )
+    return int(not all(holds))
+
+
+def measure(
+    folder: Path, servers: dict[str, Server], wires: list[bytes], sink_port: int, rounds: int, seconds: float
+) -> list[bool]:
+    """Everything, in the order of BOUNDS."""
+    for each in servers.values():
+        saturate(each.port, wires, 4, 1.0)  # warm
+    time.sleep(FLUSHED_S)
+    one = report_saturated(servers, wires, sink_port, 1, rounds, seconds)
+    eight = report_saturated(servers, wires, sink_port, 8, rounds, seconds)
+    fastest = max(statistics.median(load.rate for load in loads["a"]) for loads in (one, eight))
+    p99_ms = report_open_loop(servers, wires)
+    memory_mib = {name: pss_mib(each.pid) for name, each in servers.items()}
+    print("\nPSS: " + ", ".join(f"({name}) {mib:.0f} MiB" for name, mib in memory_mib.items()))
+    print("start to ready: " + ", ".join(f"({each.name}) {each.ready_s:.2f} s" for each in servers.values()))
+    batch, single = batch_rate(servers["b"].port, wires), saturate(servers["b"].port, wires, 1, seconds).rate
+    print(f"batches of 1,000: {batch:,.0f} rows/s; single: {single:,.0f} rows/s; {batch / single:.0f} x")
+    unusual_us, moved = unusual_microseconds(folder / "bundle"), mover_rate(folder)
+    print(f"unusual features of one request: {unusual_us:.1f} us")
+    print(f"mover into SQLite: {moved:,.0f} rows/s, {moved / fastest:.1f} x the best rate of (a)")
+    return [
+        ratio(one, "a", "b") >= 0.35,
+        ratio(eight, "a", "b") >= 0.35,
+        ratio(one, "b", "c") >= 0.6,
+        ratio(eight, "b", "c") >= 0.6,
+        p99_ms["a"] <= 3 * p99_ms["b"],
+        memory_mib["a"] <= 150,
+        batch >= 50 * single,
+        max(servers[name].ready_s for name in "ab") <= 3,
+        unusual_us <= 10,
+        moved >= 5 * fastest,
+    ]
+
+
+def report_saturated(
+    servers: dict[str, Server], wires: list[bytes], sink_port: int, connections: int, rounds: int, seconds: float
+) -> dict[str, list[Load]]:
+    """Measure and print one number of connections."""
+    before = spans_received(sink_port)
+    loads = saturated(servers, wires, connections, rounds, seconds)
+    expected = SPANS_A_REQUEST * sum(len(load.latencies_s) for load in loads["a"])
+    time.sleep(FLUSHED_S)
+    dropped = max(0.0, 1 - (spans_received(sink_port) - before) / expected)
+    print(f"\nsaturated, {connections} connection(s): requests/s, median of {rounds} rounds")
+    for name, measured in loads.items():
+        rate = statistics.median(load.rate for load in measured)
+        p99_ms = statistics.median(load.quantile_ms(0.99) for load in measured)
+        print(f"  ({name}) {rate:8.0f}   p99 {p99_ms:6.2f} ms   failed {sum(load.failed for load in measured)}")
+    shown = "   ".join(f"{over}/{under} {ratio(loads, over, under):.2f}" for over, under in ("ab", "ac", "bc"))
+    print(f"  {shown}   spans dropped by (a): {dropped:.1%} of {expected:,}")
+    return loads
+
+
+def report_open_loop(servers: dict[str, Server], wires: list[bytes]) -> dict[str, float]:
+    """Measure and print 200 requests/s; return each p99 in milliseconds."""
+    print("\nopen loop, 200 requests/s, spread arrivals")
+    p99_ms = {}
+    for name, each in servers.items():
+        load = open_loop(each.port, wires, 200, OPEN_LOOP_S)
+        shown = "   ".join(f"p{share * 100:g} {load.quantile_ms(share):6.2f} ms" for share in (0.5, 0.99, 0.999))
+        print(f"  ({name}) {shown}   failed {load.failed}")
+        p99_ms[name] = load.quantile_ms(0.99)
+    return p99_ms
+
+
+def batch_rate(port: int, wires: list[bytes]) -> float:
+    """Rows per second in batches of 1,000."""
+    items = [json.loads(each.split(b"\r\n\r\n", 1)[1]) for each in wires[:1_000]]
+    batch = [wire(json.dumps({"items": items}).encode(), "/predict/batch")]
+    return saturate(port, batch, 1, 5.0).rate * len(items)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

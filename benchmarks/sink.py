@@ -1,0 +1,38 @@
+"""A local OTLP receiver over HTTP that counts the spans it gets and answers at once. Run by `serve.py`."""
+
+import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+
+class Sink(BaseHTTPRequestHandler):
+    """POST takes a batch; GET tells how many spans have come."""
+
+    protocol_version = "HTTP/1.1"
+    spans = 0
+
+    def do_POST(self) -> None:
+        """Take a batch of spans or metrics."""
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.path == "/v1/traces":
+            batch = ExportTraceServiceRequest.FromString(body)
+            Sink.spans += sum(len(scope.spans) for each in batch.resource_spans for scope in each.scope_spans)
+        self._answer(b"")
+
+    def do_GET(self) -> None:
+        """Tell the count."""
+        self._answer(str(Sink.spans).encode())
+
+    def _answer(self, body: bytes) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the base class's name)
+        """Say nothing."""
+
+
+if __name__ == "__main__":
+    ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Sink).serve_forever()
