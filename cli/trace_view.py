@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
+from rich.markup import escape
 from rich.table import Table
 from rich.tree import Tree
 
@@ -104,4 +105,5 @@ def _start(span: dict[str, Any]) -> datetime:
 def _describe(span: dict[str, Any]) -> str:
     lasted_ms = (datetime.fromisoformat(span["end_time"]) - _start(span)).total_seconds() * 1_000
     shown = {name: value for name, value in span["attributes"].items() if name.startswith(("leeway.", "http.r"))}
-    return f"[cyan]{span['name']}[/] {lasted_ms:.2f} ms  [dim]{', '.join(f'{k}={v}' for k, v in shown.items())}[/]"
+    said = escape(", ".join(f"{name}={value}" for name, value in shown.items()))
+    return f"[cyan]{escape(span['name'])}[/] {lasted_ms:.2f} ms  [dim]{said}[/]"

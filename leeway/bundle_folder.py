@@ -22,9 +22,7 @@ def replacing(folder: Path) -> Iterator[Path]:
         BundleError: `folder` holds other things than a bundle, or cannot be written.
     """
     place = folder.resolve()
-    foreign = _foreign_files(place)
-    if foreign:
-        raise BundleError(f"{folder} holds what is not of a bundle ({foreign}): name another folder, or empty this one")
+    refuse_other_things(folder)
     prefix = f".{place.name}.new-"
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -38,13 +36,22 @@ def replacing(folder: Path) -> Iterator[Path]:
         raise BundleError(f"{folder} cannot be written: {error.strerror or error}") from error
 
 
-def _foreign_files(folder: Path) -> str | None:
+def refuse_other_things(folder: Path) -> None:
+    """Refuse a folder that holds other things than a bundle: it is somebody's, and would be replaced.
+
+    Raises:
+        BundleError: it does.
+    """
     if not folder.exists():
-        return None
-    if not folder.is_dir():
-        return "a file"
+        return
     ours = SCORERS["onnx"] | {MANIFEST}
-    return next((path.name for path in sorted(folder.iterdir()) if path.name not in ours), None)
+    others = (
+        [path.name for path in sorted(folder.iterdir()) if path.name not in ours] if folder.is_dir() else ["a file"]
+    )
+    if others:
+        raise BundleError(
+            f"{folder} holds what is not of a bundle ({others[0]}): name another folder, or empty this one"
+        )
 
 
 def _sweep(parent: Path, prefix: str) -> None:

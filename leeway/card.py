@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from leeway.distances import BASE_THRESHOLD, cumulative_shares, method_for, noise_constant
+from leeway.encoding import usual_range
 from leeway.performance import brier, roc_auc
 from leeway.schema import Feature, FeatureSchema, Kind, Value
 from leeway.telemetry.names import SCORE_BUCKETS
@@ -71,12 +72,15 @@ def make_card(
 
 
 def _typical(feature: Feature, values: pd.Series[Any]) -> Value:
-    """A value for the docs' example that no single row gives away: the median, or the most frequent."""
+    """A usual value for the docs' example that no single row gives away: the median, or the most frequent."""
     present = values.dropna()
     if present.empty:
         return None
+    low, high = usual_range(feature.seen)
     if feature.kind == "number":
-        return float(f"{present.median():.4g}")
+        median = float(present.median())
+        rounded = float(f"{median:.4g}")
+        return rounded if low <= rounded <= high else median
     if feature.kind == "integer":
         return int(present.median())
     common = present.mode().iloc[0]

@@ -89,11 +89,17 @@ def create_tables(engine: sa.Engine, tables: Tables) -> None:
     Raises:
         DatabaseError: the database could not be reached or refused.
     """
-    with translated():
-        try:
-            tables.metadata.create_all(engine)
-        except (sa.exc.IntegrityError, sa.exc.OperationalError, sa.exc.ProgrammingError):
-            tables.metadata.create_all(engine)  # another process made them in the same instant
+    with translated(), engine.connect() as connection:
+        if tables.metadata.tables.keys() <= set(sa.inspect(connection).get_table_names()):
+            return
+        connection.rollback()
+        connection.exec_driver_sql(_ONE_AT_A_TIME[connection.dialect.name])  # checking and creating are two steps
+        tables.metadata.create_all(connection)
+        connection.commit()
+
+
+_ONE_AT_A_TIME = {"sqlite": "BEGIN IMMEDIATE", "postgresql": "SELECT pg_advisory_xact_lock(5329233)"}
+"""Waits for the right to change tables, until the transaction ends; the number is ours alone."""
 
 
 def insert_rows(
@@ -149,5 +155,5 @@ def upsert_rows(connection: sa.Connection, table: sa.Table, rows: list[dict[str,
         return
     insert = (postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert)(table)
     keys = {column.key for column in table.primary_key}
-    changed = {column.name: insert.excluded[column.key] for column in table.columns if column.key not in keys}
+    changed = {column.key: insert.excluded[column.key] for column in table.columns if column.key not in keys}
     connection.execute(insert.on_conflict_do_update(index_elements=list(table.primary_key), set_=changed), rows)

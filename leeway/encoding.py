@@ -39,10 +39,10 @@ class Encoder:
         self.number_names = tuple(each.name for each in schema if each.kind != "category")
         self.text_names = tuple(each.name for each in schema if each.kind == "category")
         numbers = [schema[name].seen for name in self.number_names]
-        usual = [_usual_range(seen) for seen in numbers]
+        usual = [usual_range(seen) for seen in numbers]
         self._low = np.array([low for low, _ in usual], dtype=np.float64)
         self._high = np.array([high for _, high in usual], dtype=np.float64)
-        self._never_missing = np.array([seen.missing_share == 0 for seen in numbers], dtype=bool)
+        self._may_be_missing = np.array([seen.missing_share > 0 for seen in numbers], dtype=bool)
         self._categories = {
             name: frozenset(schema[name].seen.categories) | ({""} if schema[name].seen.missing_share else set())
             for name in self.text_names
@@ -61,13 +61,13 @@ class Encoder:
         is missing where none ever was.
         """
         numbers = encoded.numbers
-        outside = (numbers < self._low) | (numbers > self._high)
-        if np.isnan(numbers).any():
-            outside |= np.isnan(numbers) & self._never_missing
         found: list[tuple[str, ...]] = [()] * len(numbers)
-        if outside.any():
-            for row in np.flatnonzero(outside.any(axis=1)).tolist():
-                found[row] = tuple(self.number_names[place] for place in np.flatnonzero(outside[row]).tolist())
+        inside = (numbers >= self._low) & (numbers <= self._high)  # NaN is neither
+        if not inside.all():
+            inside |= np.isnan(numbers) & self._may_be_missing
+            rows, places = np.nonzero(~inside)
+            for row, place in zip(rows.tolist(), places.tolist(), strict=True):
+                found[row] = (*found[row], self.number_names[place])
         for name, known in self._categories.items():
             for row, text in enumerate(encoded.texts[name]):
                 if text not in known:
@@ -85,7 +85,7 @@ class Encoder:
         return feed
 
 
-def _usual_range(seen: Seen) -> tuple[float, float]:
+def usual_range(seen: Seen) -> tuple[float, float]:
     """Low and high; everything where no range is known, nothing where no value was ever seen."""
     if seen.low is None or seen.high is None:
         return (np.inf, -np.inf) if seen.missing_share == 1 else (-np.inf, np.inf)

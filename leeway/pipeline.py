@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
-from leeway.bundle import BundleDamaged, BundleError
 from leeway.encoding import Encoded, Encoder, float32
+from leeway.manifest import BundleDamaged, BundleError
 
 OPSET = 17
 HARMLESS = frozenset(

@@ -16,6 +16,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder
 
 from leeway.bundle import Bundle
+from leeway.bundle_folder import refuse_other_things
 from leeway.bundling import Origin, Reference, bundle_pipeline
 from leeway.encoding import Encoder
 from leeway.pipeline import encode_frame, model_frame
@@ -50,6 +51,7 @@ def train(data: TrainingData, folder: Path, origin: Origin, *, seed: int = SEED)
         leeway.bundle.BundleError: the bundle cannot be written.
     """
     _check(data)
+    refuse_other_things(folder)  # now, not after the training
     places = np.arange(len(data.labels))
     fit_on, held_out = train_test_split(places, test_size=HELD_OUT_SHARE, random_state=seed, stratify=data.labels)
     encoder = Encoder(data.schema)

@@ -186,16 +186,17 @@ class Predictor:
         trace = self._probe.trace_ref()
         trace_id, span_id = (trace.trace_id, trace.span_id) if trace and trace.sampled else (None, None)
         now, inference_s = self._now(), (ended_ns - inference_started_ns) / 1e9
+        version, threshold = bundle.version, bundle.decision_threshold
         return [
             PredictionRecord(
                 prediction_id=str(uuid_utils.uuid7()),
                 predicted_at=now,
-                model_version=bundle.version,
+                model_version=version,
                 user_id=user_id,
                 as_of=as_of,
                 features=features,
                 score=score,
-                prediction=int(score >= bundle.decision_threshold),
+                prediction=int(score >= threshold),
                 unusual_features=len(names),
                 lookup_duration_s=lookup_s,
                 inference_duration_s=inference_s,

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from keyword import iskeyword
 from typing import Annotated, Any, ClassVar, Literal, Self
 from uuid import UUID
 
@@ -30,10 +31,12 @@ class Features(Strict):
     """Base of the model that `request_models` builds, with one field a feature under the feature's name."""
 
     feature_names: ClassVar[tuple[str, ...]] = ()
+    named_alike: ClassVar[bool] = False
+    """Whether each attribute is called as its feature, so that no renaming is needed for every request."""
 
-    def values(self) -> dict[str, Value]:
+    def values(self) -> Mapping[str, Value]:
         """Feature name to value, in the schema's order."""
-        return dict(zip(self.feature_names, self.__dict__.values(), strict=True))
+        return self.__dict__ if self.named_alike else dict(zip(self.feature_names, self.__dict__.values(), strict=True))
 
 
 class PredictItem(Strict):
@@ -78,9 +81,10 @@ class RequestModels:
 
 def request_models(schema: FeatureSchema) -> RequestModels:
     """Build the request models of `schema`."""
-    fields: dict[str, Any] = {f"f{place}": _field(each) for place, each in enumerate(schema)}
+    fields: dict[str, Any] = {_attribute(each.name, place): _field(each) for place, each in enumerate(schema)}
     features: Any = create_model("Features", __base__=Features, __doc__="Every feature of the model.", **fields)
     features.feature_names = schema.names
+    features.named_alike = tuple(fields) == schema.names
     item: Any = create_model(
         "PredictRequest",
         __base__=PredictItem,
@@ -99,6 +103,12 @@ def request_models(schema: FeatureSchema) -> RequestModels:
         items=(Annotated[list[item], Field(min_length=1, max_length=MAX_ITEMS)], ...),
     )
     return RequestModels(item, batch, valid_batch)
+
+
+def _attribute(name: str, place: int) -> str:
+    """The feature's own name where Python and pydantic allow it, else one made of its place."""
+    usable = name.isidentifier() and not iskeyword(name) and not name.startswith(("_", "model_"))
+    return name if usable and not hasattr(Features, name) else f"f{place}"
 
 
 def _field(feature: Feature) -> tuple[Any, FieldInfo]:

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from multiprocessing import connection, resource_tracker
 from multiprocessing.process import BaseProcess
 
@@ -35,7 +35,7 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), backlog=2048, family=_family(host))
     except OSError as error:
-        reason = error.strerror or error
+        reason = str(error.strerror or error).partition(" (while")[0]
         message = f"cannot listen on {host}:{port} ({reason}): free it, or set LEEWAY_PORT to another (0: any)"
         raise OSError(error.errno, message) from error
 
@@ -44,21 +44,59 @@ def _family(host: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
+class _Waiting:
+    """A handler that keeps a signal for later; were it blocked, one of NumPy's threads would take it instead."""
+
+    def __init__(self) -> None:
+        self.came = False
+
+    def __call__(self, *_: object) -> None:
+        self.came = True
+
+
 def hold_stop_signals() -> None:
     """Let SIGTERM and SIGINT wait until `on_stop`: one that comes during the start is answered at its end."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    waiting = _Waiting()
+    for number in STOP_SIGNALS:
+        signal.signal(number, waiting)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)  # a worker is born with them blocked
 
 
 @contextmanager
 def on_stop(stop: Callable[[], None]) -> Iterator[None]:
-    """Call `stop` on SIGTERM and SIGINT inside the block; after it they wait again, so that nothing is cut short."""
+    """Call `stop` on SIGTERM and SIGINT inside the block; after it they are ignored: nothing shall be cut short."""
+    before = [signal.getsignal(number) for number in STOP_SIGNALS]
     for number in STOP_SIGNALS:
         signal.signal(number, lambda *_: stop())
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+    if any(isinstance(handler, _Waiting) and handler.came for handler in before):
+        stop()
     try:
         yield
     finally:
-        hold_stop_signals()
+        for number in STOP_SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+
+
+@contextmanager
+def told_to_stop() -> Iterator[socket.socket]:
+    """Yield a socket that can be read once SIGTERM or SIGINT came.
+
+    The interpreter's own handler writes to it, so that none is missed between looking and waiting.
+    """
+    told, tell = socket.socketpair()
+    tell.settimeout(0.0)
+    with closing(told), closing(tell):
+        signal.set_wakeup_fd(tell.fileno(), warn_on_full_buffer=False)
+        try:
+            with on_stop(lambda: _tell(tell)):
+                yield told
+        finally:
+            signal.set_wakeup_fd(-1)
+
+
+def _tell(to: socket.socket) -> None:
+    with suppress(BlockingIOError):
+        to.send(b"!")
 
 
 def end_despite_threads(exit_code: int) -> None:
@@ -82,10 +120,8 @@ def run_workers(count: int, serve: Serve, settings: ServiceSettings, listener: s
     def start(worker: int) -> BaseProcess:
         return _start(serve, settings, listener, worker)
 
-    resource_tracker.ensure_running()  # it changes which signals wait, so before they matter
-    hold_stop_signals()
-    told, tell = socket.socketpair()
-    with closing(told), closing(tell), on_stop(lambda: _tell(tell)):
+    resource_tracker.ensure_running()  # it unblocks signals when it starts, so not between blocking and a first start
+    with told_to_stop() as told:
         processes = [start(worker) for worker in range(count)]
         while told not in connection.wait([told, *(process.sentinel for process in processes)]):
             ended = [worker for worker, process in enumerate(processes) if process.exitcode is not None]
@@ -101,12 +137,8 @@ def run_workers(count: int, serve: Serve, settings: ServiceSettings, listener: s
     return int(not _stop(processes))
 
 
-def _tell(to: socket.socket) -> None:
-    to.send(b"!")
-
-
 def _start(serve: Serve, settings: ServiceSettings, listener: socket.socket, worker: int) -> BaseProcess:
-    """Start one worker; it inherits that signals wait, so none meets it half-started."""
+    """Start one worker; it is born with signals blocked, so that none meets it half-started."""
     process = multiprocessing.get_context("spawn").Process(
         target=_work, args=(serve, settings, listener, worker), name=f"worker-{worker}"
     )
@@ -136,6 +168,7 @@ def _ended_well(processes: Iterable[BaseProcess]) -> bool:
 
 
 def _work(serve: Serve, settings: ServiceSettings, listener: socket.socket, worker: int) -> None:
+    hold_stop_signals()
     configure_logging()
     threading.Thread(target=_follow_parent, name="follow-parent", daemon=True).start()
     raise SystemExit(serve(settings, listener, worker))

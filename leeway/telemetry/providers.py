@@ -92,6 +92,11 @@ def serves_metrics(wanted: bool | None) -> bool:  # noqa: FBT001 (a setting with
     return not disabled() and (not exports("METRICS") if wanted is None else wanted)
 
 
+def instance_is_given() -> bool:
+    """Whether `OTEL_RESOURCE_ATTRIBUTES` names the instance, so that every process would bear the same name."""
+    return not disabled() and "service.instance.id" in OTELResourceDetector().detect().attributes
+
+
 @contextmanager
 def providers_from_environment(
     identity: ProcessIdentity, *, metrics_endpoint: bool, spans_file: Path | None = None

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from leeway.database import CHUNK_ROWS, DatabaseError, create_tables, insert_rows, open_engine, translated, upsert_rows
 from leeway.schema import CHURN_SCHEMA
-from leeway.tables import tables_for
+from leeway.tables import feature_key, tables_for
 
 TABLES = tables_for(CHURN_SCHEMA)
 LABELS = TABLES.snapshot_labels
@@ -143,6 +143,17 @@ def test_upsert_replaces(engine: sa.Engine) -> None:
         upsert_rows(connection, LABELS, rows(1, label=0))
         upsert_rows(connection, LABELS, rows(2, label=1))
     assert held(engine) == [("u0", 1), ("u1", 1)]
+
+
+def test_upsert_finds_feature_columns(engine: sa.Engine) -> None:
+    """Columns that go by another key than their name, as those of features do, are replaced as well."""
+    table = TABLES.feature_snapshots
+    row = {"user_id": "u", "as_of": DAY, **dict.fromkeys(map(feature_key, CHURN_SCHEMA.names))}
+    with engine.begin() as connection:
+        upsert_rows(connection, table, [row])
+        upsert_rows(connection, table, [row | {feature_key("monthly_fee"): 9.5}])
+        found = connection.execute(sa.select(table.c[feature_key("monthly_fee")])).all()
+    assert [tuple(each) for each in found] == [(9.5,)]
 
 
 def test_upsert_of_nothing_is_nothing(engine: sa.Engine) -> None:

@@ -17,7 +17,6 @@ from leeway.telemetry import names
 from service.__main__ import assemble
 from service.probe import REJECTION_REASONS
 from tests.service.observed import (
-    CUSTOMER,
     STRANGE,
     STRANGER,
     UNUSUAL,
@@ -50,7 +49,7 @@ SERVICE_METRICS = pytest.mark.parametrize("metric", OF_THE_SERVICE, ids=lambda m
 HISTOGRAMS = pytest.mark.parametrize(
     "metric", [metric for metric in OF_THE_SERVICE if metric.kind == "histogram"], ids=lambda metric: metric.name
 )
-KINDS = {"histogram": Histogram, "counter": Sum, "gauge": (Gauge, Sum)}
+KINDS: dict[str, tuple[type, ...]] = {"histogram": (Histogram,), "counter": (Sum,), "gauge": (Gauge, Sum)}
 """What holds each kind in OTLP; a gauge may be a sum that goes up and down."""
 
 
@@ -84,7 +83,7 @@ def broken(*_: object) -> Any:  # noqa: ANN401 (it never returns)
 def test_a_metric_is_exported_as_its_record_says(busy: Observed, metric: names.Metric) -> None:
     """In OTLP a metric has the name, unit, kind and description that `names` states."""
     found = busy.telemetry.collect().metrics[metric.name]
-    assert isinstance(found.data, KINDS[metric.kind])  # type: ignore[arg-type] (a tuple of types is one, too)
+    assert isinstance(found.data, KINDS[metric.kind])
     assert found.unit == metric.unit
     assert metric.name.startswith("http.") or found.description == metric.description
 
@@ -288,8 +287,10 @@ def test_broken_json_is_counted(service: Observed) -> None:
 
 
 def test_every_counter_begins_at_zero(service: Observed) -> None:
-    """Before the first request each counter has a series of 0 for every known attribute value, or `increase()` would
-    never see the first event."""
+    """Before the first request each counter holds 0 for every known attribute value.
+
+    Or `increase()` would never see the first event.
+    """
     measured = service.telemetry.collect()
     pairs = {
         (point.attributes[names.FEATURE_NAME], point.attributes[names.ERROR_TYPE])

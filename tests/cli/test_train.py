@@ -1,0 +1,238 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner, Result
+
+from cli.data import card_table, schema_table
+from cli.ingest import open_snapshots
+from cli.main import app
+from cli.options import console
+from leeway import bundle as bundles
+from leeway.bundle import Bundle
+from leeway.population import Population
+from leeway.schema import Feature, FeatureSchema, Seen
+from tests.leeway.bundles import some_rows
+
+REAL = Path(__file__).parents[3] / "shared" / "data" / "streamflow"
+MONTHS = {"2024-01-31": "month_000", "2024-02-29": "month_001"}
+CUSTOMER = "7590-VHVEG"
+
+
+def leeway(*arguments: object) -> Result:
+    """Run the command in this process."""
+    return CliRunner().invoke(app, [str(each) for each in arguments])
+
+
+def refused(result: Result) -> str:
+    """The one plain line with which bad input ends."""
+    assert result.exit_code == 2, result.output
+    assert result.stderr.startswith("leeway: ")
+    assert result.stderr.count("\n") == 1
+    return result.stderr
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A CSV of 400 rows with an id, three features and a target of yes and no."""
+    frame, labels = some_rows()
+    path = tmp_path_factory.mktemp("table") / "loans.csv"
+    frame.insert(0, "who", [f"customer {place}" for place in range(len(frame))])
+    frame.assign(repaid=np.where(labels == 1, "yes", "no")).to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture(scope="module")
+def snapshots_url(people: Population, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A database with a labelled month, and a newer one without labels."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('data') / 'leeway.db'}"
+    snapshots = open_snapshots(url)
+    snapshots.ingest(date(2026, 1, 31), people.user_ids, people.columns, people.labels)
+    snapshots.ingest(date(2026, 2, 28), people.user_ids, people.columns, None)
+    return url
+
+
+@pytest.fixture(scope="module")
+def from_table(table: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, Path]:
+    """`leeway train` on the table, and where the bundle went."""
+    folder = tmp_path_factory.mktemp("from table") / "bundle"
+    return leeway("train", "--data", table, "--target", "repaid", "--id", "who", "--bundle", folder), folder
+
+
+@pytest.fixture(scope="module")
+def from_snapshots(snapshots_url: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, Path]:
+    """`leeway train` on the newest labelled month, and where the bundle went."""
+    folder = tmp_path_factory.mktemp("from snapshots") / "bundle"
+    return leeway("train", "--database-url", snapshots_url, "--bundle", folder), folder
+
+
+def test_trains_on_a_table(from_table: tuple[Result, Path]) -> None:
+    """Any CSV is trained on: the id and the target are no features, the model is called like the file."""
+    result, folder = from_table
+    assert (result.exit_code, result.stderr) == (0, "")
+    bundle = bundles.load(folder)
+    assert (bundle.name, bundle.schema.names) == ("loans", ("age", "monthly fee", "c.x-y"))
+    assert bundle.card["trained_on"]["source"] == "loans.csv"
+
+
+def test_trains_on_parquet(table: Path, tmp_path: Path) -> None:
+    """A Parquet file is trained on like a CSV, under the name that was given."""
+    pd.read_csv(table).drop(columns="who").to_parquet(tmp_path / "loans.parquet")
+    options = ["--data", tmp_path / "loans.parquet", "--target", "repaid", "--name", "lending"]
+    result = leeway("train", *options, "--bundle", tmp_path / "bundle")
+    assert (result.exit_code, bundles.load(tmp_path / "bundle").name) == (0, "lending")
+
+
+def test_trains_on_the_newest_labelled_month(from_snapshots: tuple[Result, Path]) -> None:
+    """Without a date the newest month with labels is trained on, not the newer one without."""
+    result, folder = from_snapshots
+    assert (result.exit_code, result.stderr) == (0, "")
+    bundle = bundles.load(folder)
+    assert (bundle.name, bundle.card["trained_on"]["as_of"]) == ("churn", "2026-01-31")
+    assert bundle.version.startswith("2026-01-31-")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["feature", "kind", "unit", "range or categories", "may be missing"],
+        ["monthly_fee", "number", "{currency}", "…", "no"],
+        ["plan_stream_tv", "flag", "true, false", "yes"],
+        ["net_service", "category", "DSL, Fiber optic, No", "no"],
+    ],
+)
+def test_prints_the_schema(from_snapshots: tuple[Result, Path], words: list[str]) -> None:
+    """The schema is printed as a table: name, kind, unit, range or categories, and whether it may be missing."""
+    lines = [line for line in from_snapshots[0].stdout.splitlines() if words[0] in line]
+    assert any(all(word in line for word in words) for line in lines)
+
+
+def test_prints_an_inferred_schema(from_table: tuple[Result, Path]) -> None:
+    """An inferred schema is printed likewise."""
+    (line,) = [line for line in from_table[0].stdout.splitlines() if "c.x-y" in line]
+    assert "high, low, middle" in line
+
+
+def test_prints_the_card_and_where_the_bundle_is(from_snapshots: tuple[Result, Path]) -> None:
+    """The card's figures are printed with their intervals, and where the bundle went."""
+    result, folder = from_snapshots
+    card = bundles.load(folder).card
+    assert f"{card['roc_auc']['value']:.3f} (95 %: {card['roc_auc']['low']:.3f} to" in result.stdout
+    assert "1,400 rows of feature snapshots as of 2026-01-31" in result.stdout
+    assert "ONNX Runtime" in result.stdout
+    assert f"Bundle: {folder}" in result.stdout
+
+
+def test_tables_do_not_wrap_in_a_pipe(from_snapshots: tuple[Result, Path]) -> None:
+    """In a pipe each row of a table is one line, however long."""
+    lines = from_snapshots[0].stdout.splitlines()
+    assert max(map(len, lines)) > 80
+    assert sum("held out" in line and "drift reference come from them" in line for line in lines) == 1
+
+
+@pytest.mark.parametrize("text", ["[red]", "[/]", "[link=x]y[/link]"])
+def test_square_brackets_are_no_markup(text: str, capsys: pytest.CaptureFixture[str], bundle: Bundle) -> None:
+    """Names and categories with square brackets are printed as they are."""
+    schema = FeatureSchema((Feature("a", "category", seen=Seen(categories=(text,))),))
+    console().print(schema_table(schema), card_table(replace(bundle, name=text)))
+    assert capsys.readouterr().out.count(text) == 2
+
+
+def test_no_snapshots_say_what_to_do(tmp_path: Path) -> None:
+    """Without snapshots the message says how to come by some."""
+    result = leeway("train", "--database-url", f"sqlite:///{tmp_path / 'leeway.db'}", "--bundle", tmp_path / "bundle")
+    assert "run `leeway ingest" in refused(result)
+
+
+def test_an_unknown_date_names_those_there_are(snapshots_url: str, tmp_path: Path) -> None:
+    """A month that was not loaded is refused with those that were."""
+    result = leeway("train", "--as-of", "2020-01-31", "--database-url", snapshots_url, "--bundle", tmp_path / "bundle")
+    assert "there are: 2026-01-31, 2026-02-28" in refused(result)
+
+
+def test_a_month_without_labels_is_refused(snapshots_url: str, tmp_path: Path) -> None:
+    """A month without labels cannot be trained on, and is refused with what is missing."""
+    result = leeway("train", "--as-of", "2026-02-28", "--database-url", snapshots_url, "--bundle", tmp_path / "bundle")
+    assert "no labels as of 2026-02-28" in refused(result)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--data", "TABLE"], "--data needs --target"),
+        (["--target", "repaid"], "--target and --id go with --data"),
+        (["--id", "who"], "--target and --id go with --data"),
+        (["--data", "TABLE", "--target", "repaid", "--as-of", "2026-01-31"], "--as-of names a month of snapshots"),
+        (["--data", "TABLE", "--target", "nothing"], "no column 'nothing'; there are: who, age"),
+        (["--data", "TABLE", "--target", "repaid"], "'who' is text with 400 different values"),
+        (["--data", "nowhere.csv", "--target", "repaid"], "nowhere.csv cannot be read"),
+    ],
+)
+def test_bad_options_are_said_plainly(options: list[str], reason: str, table: Path, tmp_path: Path) -> None:
+    """Options that do not go together, or a table that cannot be used, end with exit code 2 and the reason."""
+    given = [str(table) if option == "TABLE" else option for option in options]
+    assert reason in refused(leeway("train", *given, "--bundle", tmp_path / "bundle"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_too_few_rows_are_said_plainly(tmp_path: Path) -> None:
+    """A table too small to train on ends with exit code 2 and how many rows are the least."""
+    (tmp_path / "x.csv").write_text("a,y\n1,0\n2,1\n")
+    result = leeway("train", "--data", tmp_path / "x.csv", "--target", "y", "--bundle", tmp_path / "bundle")
+    assert "2 labelled rows are too few" in refused(result)
+
+
+def test_a_folder_of_other_things_is_spared(table: Path, tmp_path: Path) -> None:
+    """A bundle folder that holds other things is refused, and they stay."""
+    (tmp_path / "thesis.txt").write_text("dear")
+    options = ["--data", table, "--target", "repaid", "--id", "who", "--bundle", tmp_path]
+    assert "thesis.txt" in refused(leeway("train", *options))
+    assert (tmp_path / "thesis.txt").read_text() == "dear"
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Bundle]:
+    """Both real extracts ingested, and a model trained on the first."""
+    if not REAL.is_dir():
+        pytest.skip(f"the real extracts are not there: {REAL}")
+    folder = tmp_path_factory.mktemp("real")
+    url = f"sqlite:///{folder / 'leeway.db'}"
+    for as_of, month in MONTHS.items():
+        result = leeway("ingest", "--as-of", as_of, REAL / month, "--database-url", url)
+        assert (result.exit_code, "Loaded 7,043 customers" in result.stdout) == (0, True), result.output
+    result = leeway("train", "--as-of", "2024-01-31", "--database-url", url, "--bundle", folder / "bundle")
+    assert result.exit_code == 0, result.output
+    return url, bundles.load(folder / "bundle")
+
+
+def test_real_extracts_give_a_good_model(real: tuple[str, Bundle]) -> None:
+    """On the first real month the model is good and well calibrated, and ONNX scores it."""
+    card = real[1].card
+    assert 0.78 < card["roc_auc"]["low"] < card["roc_auc"]["high"] < 0.88
+    assert card["brier"]["value"] < 0.16
+    assert (card["scorer"], card["trained_on"]["rows"], card["held_out"]["rows"]) == ("onnx", 4_930, 2_113)
+
+
+def test_real_customer_is_scored(real: tuple[str, Bundle]) -> None:
+    """A real customer is looked up as of the newest month, and scored with hardly an unusual feature."""
+    url, bundle = real
+    snapshot = open_snapshots(url).lookup(CUSTOMER)
+    assert snapshot is not None
+    assert snapshot.as_of == date(2024, 2, 29)
+    assert 0 < bundle.score([snapshot.features])[0] < 1
+    assert len(bundle.encoder.unusual(bundle.encoder.encode([snapshot.features]))[0]) <= 2
+
+
+def test_a_real_constant_is_known(real: tuple[str, Bundle]) -> None:
+    """In the first real month one feature is constant: its own value is usual, any other is not."""
+    bundle = real[1]
+    seen = bundle.schema["avg_session_mins_7d"].seen
+    row = bundle.card["example"] | {"avg_session_mins_7d": seen.low}
+    other = row | {"avg_session_mins_7d": 30.0}
+    assert seen.low == seen.high == seen.minimum == seen.maximum
+    assert bundle.encoder.unusual(bundle.encoder.encode([row, other])) == [(), ("avg_session_mins_7d",)]

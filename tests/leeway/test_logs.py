@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from contextvars import copy_context
+from typing import Any
+
+import pytest
+
+from leeway.telemetry.logs import REPEAT_AFTER_S, JsonFormatter, OncePerMinute, TraceIds, speak_of
+from tests.telemetry import Telemetry, context_of, span_id, telemetry_in_memory, trace_id
+
+Ids = tuple[str | None, str | None]
+
+
+@pytest.fixture
+def telemetry() -> Iterator[Telemetry]:
+    """Telemetry in memory."""
+    with telemetry_in_memory() as made:
+        yield made
+
+
+def record(message: str = "said", logger: str = "test", **extra: object) -> logging.LogRecord:
+    """One record, as `logging` makes it."""
+    return logging.makeLogRecord({"name": logger, "levelname": "INFO", "msg": message, **extra})
+
+
+def line(made: logging.LogRecord) -> dict[str, Any]:
+    """The record as our formatter writes it."""
+    text = JsonFormatter().format(made)
+    assert "\n" not in text
+    return dict(json.loads(text))
+
+
+def ids_given() -> Ids:
+    """The ids that the filter gives a record here and now."""
+    made = record()
+    TraceIds().filter(made)
+    return getattr(made, "trace_id"), getattr(made, "span_id")  # noqa: B009 (mypy does not know these two)
+
+
+def test_a_record_is_one_json_line() -> None:
+    """Time, level, logger and message, even of several lines, are one object on one line."""
+    entry = line(record("one\ntwo"))
+    assert (entry["level"], entry["logger"], entry["message"]) == ("INFO", "test", "one\ntwo")
+
+
+def test_the_time_is_utc() -> None:
+    """Times are UTC, to the millisecond."""
+    assert line(record(created=0.25))["time"] == "1970-01-01T00:00:00.250+00:00"
+
+
+def test_extra_fields_are_kept() -> None:
+    """What a caller gives as `extra` stands beside the message."""
+    assert line(record(url="http://127.0.0.1:8000"))["url"] == "http://127.0.0.1:8000"
+
+
+def test_an_exception_is_kept() -> None:
+    """A traceback goes into the same line."""
+    error = ValueError("broken")
+    entry = line(record(exc_info=(ValueError, error, None)))
+    assert entry["exception"] == "ValueError: broken"
+
+
+def test_broken_text_can_be_written() -> None:
+    """Half a surrogate pair, which a client can send, does not keep the line from being written as UTF-8."""
+    assert JsonFormatter().format(record("\ud800 and more")).encode()
+
+
+def test_in_a_span_a_record_has_its_ids(telemetry: Telemetry) -> None:
+    """Inside a span a record carries trace and span id."""
+    with telemetry.providers.tracer.start_as_current_span("work"):
+        given = ids_given()
+    (span,) = telemetry.spans()
+    assert given == (trace_id(span), span_id(span))
+
+
+def test_outside_a_span_a_record_has_no_ids() -> None:
+    """Without a span both are None, and left out of the line."""
+    assert copy_context().run(ids_given) == (None, None)
+
+
+def test_a_task_can_speak_of_a_span_that_ended(telemetry: Telemetry) -> None:
+    """After `speak_of` a record outside any span has the ids of that one."""
+    with telemetry.providers.tracer.start_as_current_span("request"):
+        pass
+    (span,) = telemetry.spans()
+
+    def late() -> Ids:
+        speak_of(context_of(span))
+        return ids_given()
+
+    assert copy_context().run(late) == (trace_id(span), span_id(span))
+
+
+def test_another_task_does_not_speak_of_it(telemetry: Telemetry) -> None:
+    """What one task speaks of is not told by another."""
+    with telemetry.providers.tracer.start_as_current_span("request"):
+        pass
+    copy_context().run(speak_of, context_of(telemetry.spans()[0]))
+    assert copy_context().run(ids_given) == (None, None)
+
+
+def passed(*records: tuple[float, str]) -> list[bool]:
+    """Which of these records, each a time in seconds and a logger, pass the filter."""
+    now_s = 0.0
+    quiet = OncePerMinute(lambda: now_s)
+    found = []
+    for now_s, logger in records:  # noqa: B007 (the clock reads it)
+        found.append(bool(quiet.filter(record(logger=logger))))
+    return found
+
+
+def test_an_exporter_speaks_once_a_minute() -> None:
+    """With the Collector away an exporter would speak every few seconds: one line a minute is enough."""
+    exporter = "opentelemetry.exporter.otlp"
+    assert passed((0, exporter), (1, exporter), (REPEAT_AFTER_S - 1, exporter), (REPEAT_AFTER_S, exporter)) == [
+        True,
+        False,
+        False,
+        True,
+    ]
+
+
+def test_exporters_do_not_silence_one_another() -> None:
+    """Traces and metrics each have their say."""
+    assert passed((0, "opentelemetry.exporter.a"), (1, "opentelemetry.exporter.b")) == [True, True]
+
+
+def test_everyone_else_speaks_freely() -> None:
+    """Only OpenTelemetry's own loggers are held back."""
+    assert passed((0, "service"), (0, "service"), (0, "opentelemetryish")) == [True, True, True]
