@@ -22,6 +22,7 @@ from leeway.bundle import Bundle, BundleError
 from leeway.database import DatabaseError, create_tables, open_engine
 from leeway.mover import Mover
 from leeway.prediction_log import PredictionLog
+from leeway.rejection_log import RejectionLog
 from leeway.settings import ServiceSettings, SettingsError
 from leeway.sink import database_sink
 from leeway.snapshots import Snapshots
@@ -34,6 +35,7 @@ from leeway.telemetry.providers import (
     ProcessIdentity,
     Providers,
     TelemetryError,
+    instance_is_given,
     providers_from_environment,
     serves_metrics,
 )
@@ -45,10 +47,11 @@ from service.predictor import Predictor
 from service.probe import NullPredictionProbe, PredictionProbe
 from service.readiness import ReadinessCheck
 from service.recording import Recorder
+from service.rejections import RejectionTally, RejectionWriter, TallyingProbe
 from service.workers import end_despite_threads, hold_stop_signals, listen, on_stop, run_workers
 
 GRACE_S = 4
-DRAIN_S = 1.5
+DRAIN_S = 1.0
 UNTRACED = "^[^/]*//[^/]*/(health/live|health/ready|metrics)$"
 _log = logging.getLogger("service")
 
@@ -59,17 +62,29 @@ def main(settings: ServiceSettings, *, workers: int = 1) -> int:
     """Serve until SIGTERM or SIGINT; return the exit code: 0, or 2 where the service cannot start and says why."""
     configure_logging()
     hold_stop_signals()
-    if workers > 1 and serves_metrics(settings.metrics_endpoint):
-        return cannot_start(
-            "each of several workers would answer /metrics with its own numbers: set OTEL_EXPORTER_OTLP_ENDPOINT, so"
-            " that a Collector adds them up, or LEEWAY_METRICS_ENDPOINT=off, or use one worker"
-        )
+    if workers > 1 and (reason := _only_one_worker(settings)):
+        return cannot_start(reason)
     try:
         listener = listen(settings.host, settings.port)
     except OSError as error:
         return cannot_start(str(error.strerror))
     with listener:
         return serve(settings, listener) if workers == 1 else run_workers(workers, serve, settings, listener)
+
+
+def _only_one_worker(settings: ServiceSettings) -> str | None:
+    """Why there cannot be several, and the way out; None where there can."""
+    if serves_metrics(settings.metrics_endpoint):
+        return (
+            "each of several workers would answer /metrics with its own numbers: set OTEL_EXPORTER_OTLP_ENDPOINT, so"
+            " that a Collector adds them up, or LEEWAY_METRICS_ENDPOINT=off, or use one worker"
+        )
+    if instance_is_given():
+        return (
+            "several workers under one service.instance.id would overwrite each other's numbers: leave it out of"
+            " OTEL_RESOURCE_ATTRIBUTES, or use one worker"
+        )
+    return None
 
 
 def serve(settings: ServiceSettings, listener: socket.socket, worker: int | None = None) -> int:
@@ -122,10 +137,14 @@ def assemble(settings: ServiceSettings, providers: Providers, stack: ExitStack, 
     except DatabaseError as error:
         _log.warning("the database is away, so customers cannot be looked up yet: %s", error)
     spool = stack.enter_context(_open_spool(settings, bundle))
-    probe = _probe(providers, bundle, spool, observes_spool=is_first)
+    tally = RejectionTally(bundle.schema.names)
+    probe = TallyingProbe(_probe(providers, bundle, spool, observes_spool=is_first), tally)
     mover = Mover(spool, database_sink(engine), OTelMoverProbe(providers.meter))
     mover.start()
     stack.callback(mover.stop, DRAIN_S)
+    refused = RejectionWriter(tally, RejectionLog(engine, tables))
+    refused.start()
+    stack.callback(refused.stop, TALLY_S)
     recorder = Recorder(spool, probe, required=settings.recording == "required")
     log = PredictionLog(engine, tables)
     app = create_app(

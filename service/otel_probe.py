@@ -16,7 +16,7 @@ from opentelemetry.util.types import AttributeValue
 from leeway.record import PredictionRecord
 from leeway.telemetry import names
 from leeway.telemetry.instruments import counter, histogram
-from service.probe import REJECTION_REASONS, Lookup, Scoring, TraceRef
+from service.probe import REJECTION_REASONS, Cause, Lookup, Scoring, TraceRef
 
 UNUSUAL_FROM, STRANGE_FROM = 1, 3
 _NANOSECONDS = 1e9
@@ -125,10 +125,11 @@ class OTelPredictionProbe:
         self._prediction.record(duration_s, self._model | {names.ERROR_TYPE: error_type})
         trace.get_current_span().set_attribute(names.ERROR_TYPE, error_type)
 
-    def rejected(self, feature: str | None, reason: str) -> None:
+    def refused(self, causes: Sequence[Cause]) -> None:
         """See `PredictionProbe`."""
-        name = feature if feature in self._known else names.OTHER
-        self._rejected.add(1, {names.FEATURE_NAME: str(name), names.ERROR_TYPE: reason})
+        for feature, reason in causes:
+            name = feature if feature in self._known else names.OTHER
+            self._rejected.add(1, {names.FEATURE_NAME: str(name), names.ERROR_TYPE: reason})
 
     def record_spooled(self, count: int) -> None:
         """See `PredictionProbe`."""

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from leeway.record import PredictionRecord
 
 REJECTION_REASONS = ("missing", "wrong_type", "out_of_range", "unknown", "malformed")
 """`error.type` of `leeway.request.rejected`."""
+
+Cause: TypeAlias = tuple[str | None, str]
+"""Why an item was refused: the feature at fault (None: none in particular), and one of `REJECTION_REASONS`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +70,8 @@ class PredictionProbe(Protocol):
     def failed(self, error_type: str, duration_s: float) -> None:
         """A single prediction could not be made."""
 
-    def rejected(self, feature: str | None, reason: str) -> None:
-        """An item was refused before scoring, for a feature's sake (None: for another). See `REJECTION_REASONS`."""
+    def refused(self, causes: Sequence[Cause]) -> None:
+        """One item was refused before scoring, for these causes."""
 
     def record_spooled(self, count: int) -> None:
         """Answers were written to the spool."""
@@ -99,7 +102,7 @@ class NullPredictionProbe:
     def failed(self, error_type: str, duration_s: float) -> None:
         """Nothing."""
 
-    def rejected(self, feature: str | None, reason: str) -> None:
+    def refused(self, causes: Sequence[Cause]) -> None:
         """Nothing."""
 
     def record_spooled(self, count: int) -> None:

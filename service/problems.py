@@ -97,7 +97,7 @@ def of_status(status: int, detail: str = "") -> Problem:
 
 def of_item(errors: Sequence[Mapping[str, Any]], probe: PredictionProbe) -> Problem:
     """The problem that pydantic's errors about one item of a batch are; counted."""
-    refusals.count(errors, probe, prefix=0)
+    probe.refused(refusals.causes(errors, prefix=0))
     return _of_input(errors, prefix=0, whole="item")
 
 
@@ -141,7 +141,7 @@ def install(app: FastAPI, probe: PredictionProbe) -> None:
     async def on_http_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101 (as above)
         if error.status_code == 400 and _predicts(request):  # noqa: PLR2004 (a body that is no JSON, see `_DETAILS`)
-            probe.rejected(None, "malformed")
+            probe.refused([(None, "malformed")])
         response = respond(of_status(error.status_code, str(error.detail)), probe)
         response.headers.update(error.headers or {})
         return response
@@ -163,11 +163,11 @@ def _of_request(request: Request, error: RequestValidationError, probe: Predicti
     errors = error.errors()
     if errors[0]["type"] == "json_invalid":
         if _predicts(request):
-            probe.rejected(None, "malformed")
+            probe.refused([(None, "malformed")])
         reason, place = errors[0]["ctx"]["error"], errors[0]["loc"][-1]
         return Problem(400, "malformed-json", f"The body is not JSON: {reason} at character {place}.")
     if _predicts(request):
-        refusals.count(errors, probe, prefix=1)
+        probe.refused(refusals.causes(errors, prefix=1))
     return _of_input(errors, prefix=1, whole="body")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from service.probe import PredictionProbe
+from service.probe import Cause
 
 MAX_LISTED = 100
 MAX_DETAILED = 5
@@ -66,16 +66,10 @@ def summary(fields: Sequence[Mapping[str, str]], total: int) -> str:
     return f"Not valid: {said}; and {more} more." if more > 0 else f"Not valid: {said}."
 
 
-def causes(errors: PydanticErrors, *, prefix: int) -> list[tuple[str | None, str]]:
+def causes(errors: PydanticErrors, *, prefix: int) -> list[Cause]:
     """Which features one item was refused for, and why: each pair once, and all unknown names as one (None)."""
     pairs = ((_feature(error["loc"][prefix:]), _kind(error)) for error in errors)
     return list(dict.fromkeys((None if kind == "unknown" else feature, kind) for feature, kind in pairs))
-
-
-def count(errors: PydanticErrors, probe: PredictionProbe, *, prefix: int) -> None:
-    """Tell `probe` the causes of one refusal."""
-    for feature, kind in causes(errors, prefix=prefix):
-        probe.rejected(feature, kind)
 
 
 def _feature(where: Sequence[Any]) -> str | None:

@@ -13,6 +13,7 @@ import uuid_utils
 
 from leeway.prediction_log import PredictionLogError
 from leeway.rejection_log import ANY, RejectedItems
+from service.probe import Cause, PredictionProbe
 
 FLUSH_EVERY_S = 5.0
 KEPT = timedelta(hours=1)
@@ -41,7 +42,7 @@ class RejectionTally:
         self._lock = threading.Lock()
         self._counts: dict[datetime, Counter[tuple[str, str]]] = {}
 
-    def refused(self, causes: Iterable[tuple[str | None, str]]) -> None:
+    def refused(self, causes: Iterable[Cause]) -> None:
         """One item was refused, for these features' sakes (None: for another) and reasons."""
         minute = self._now().replace(second=0, microsecond=0)
         named = {(feature if feature in self._known else ANY, reason) for feature, reason in causes}
@@ -68,6 +69,27 @@ class RejectionTally:
         running = now.replace(second=0, microsecond=0)
         with self._lock:
             self._counts = {minute: count for minute, count in self._counts.items() if minute >= running}
+
+
+class TallyingProbe:
+    """Keeps the tally beside another probe; whatever is no refusal goes straight to that one, at no cost."""
+
+    def __init__(self, probe: PredictionProbe, tally: RejectionTally) -> None:
+        self._tell = probe.refused
+        self._tally = tally
+        self.trace_ref = probe.trace_ref
+        self.looked_up = probe.looked_up
+        self.scored = probe.scored
+        self.answered = probe.answered
+        self.batch_answered = probe.batch_answered
+        self.failed = probe.failed
+        self.record_spooled = probe.record_spooled
+        self.record_lost = probe.record_lost
+
+    def refused(self, causes: Sequence[Cause]) -> None:
+        """See `PredictionProbe`."""
+        self._tell(causes)
+        self._tally.refused(causes)
 
 
 class RejectionWriter:

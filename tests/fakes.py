@@ -26,7 +26,7 @@ from leeway.tables import Tables, tables_for
 from service.app import create_app
 from service.feedback import Feedback
 from service.predictor import Predictor
-from service.probe import Lookup, Scoring, TraceRef
+from service.probe import Cause, Lookup, Scoring, TraceRef
 from service.readiness import ReadinessCheck
 from service.recording import Recorder
 
@@ -74,9 +74,9 @@ class RememberingProbe:
         """See `PredictionProbe`."""
         self.failures.append(error_type)
 
-    def rejected(self, feature: str | None, reason: str) -> None:
+    def refused(self, causes: Sequence[Cause]) -> None:
         """See `PredictionProbe`."""
-        self.rejections.append((feature, reason))
+        self.rejections.extend(causes)
 
     def record_spooled(self, count: int) -> None:
         """See `PredictionProbe`."""

@@ -21,7 +21,8 @@ from leeway.settings import ServiceSettings
 from leeway.snapshots import Snapshots
 from leeway.tables import tables_for
 from leeway.telemetry.logs import configure_logging
-from leeway.telemetry.providers import DISABLED, Providers, prometheus_text
+from leeway.telemetry.metrics_text import prometheus_text
+from leeway.telemetry.providers import DISABLED, Providers
 from service.__main__ import assemble
 from tests.telemetry import Telemetry, telemetry_in_memory
 

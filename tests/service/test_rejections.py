@@ -5,7 +5,9 @@ import pytest
 
 from leeway.prediction_log import PredictionLogError
 from leeway.rejection_log import ANY, RejectedItems
-from service.rejections import RejectionTally, RejectionWriter
+from service.probe import PredictionProbe
+from service.rejections import RejectionTally, RejectionWriter, TallyingProbe
+from tests.fakes import RememberingProbe
 
 NOON = datetime(2024, 3, 1, 12, 0, 5, tzinfo=UTC)
 
@@ -91,3 +93,13 @@ def test_stopping_flushes_once_more() -> None:
     tally.refused([(None, "malformed")])
     writer.stop(5)
     assert len(sink.kept) == 2
+
+
+def test_a_refusal_is_told_and_tallied() -> None:
+    """The probe behind hears of it as before, and the tally keeps it."""
+    behind, sink, tally = RememberingProbe(), Sink(), RejectionTally(["skips_7d"], Clock())
+    probe: PredictionProbe = TallyingProbe(behind, tally)
+    probe.refused([("skips_7d", "missing")])
+    tally.flush(sink)
+    assert behind.rejections == [("skips_7d", "missing")]
+    assert {key[1:] for key in sink.kept} == {("skips_7d", "missing"), (ANY, ANY)}
