@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
-from cli.data import open_snapshots
+from cli.ingest import open_snapshots
 from cli.options import FAILED, console, plain_errors, stop
 from drift.confirmation import Policy
 from drift.detector import Comparison
@@ -30,6 +31,7 @@ from leeway.snapshots import UnknownMonth
 RETRAIN = 3
 LIVE = ("bundle", "live")
 _UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+_LONGEST_S = 366 * 86_400
 
 
 def run_once(
@@ -44,12 +46,12 @@ def run_once(
 ) -> int:
     """Make one comparison, print it, and return the exit code: 0, 1 where it could not be made, 3 for RETRAIN."""
     policy = _policy(settings)
-    with plain_errors(DatabaseError, BundleError, ReportError, code=FAILED):
-        try:
-            sides = _sides(settings, reference, current, window)
-        except UnknownMonth as error:
-            document = undecided(str(error), policy)
-        else:
+    try:
+        sides = _sides(settings, reference, current, window)
+    except (UnknownMonth, BundleError, DatabaseError) as error:
+        document = undecided(str(error), policy)
+    else:
+        with plain_errors(ReportError, code=FAILED):
             document = decide(
                 sides,
                 policy,
@@ -111,10 +113,11 @@ def _date(text: str) -> date:
 
 
 def _seconds(text: str) -> float:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text.strip())
-    if match is None:
-        stop(f"{text!r} is no length of time: give a number and s, m, h or d, like 90s or 1h")
-    return float(match[1]) * _UNITS_S[match[2]]
+    match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)([smhd])", text.strip())
+    length_s = float(match[1]) * _UNITS_S[match[2]] if match else 0.0
+    if not 0 < length_s <= _LONGEST_S:
+        stop(f"--window {text!r} is no length of time: give a number and s, m, h or d, like 90s or 1h; at most a year")
+    return length_s
 
 
 def _print(document: Document, *, as_json: bool, quiet: bool) -> None:
@@ -140,7 +143,7 @@ def _features(document: Document) -> Table:
         "missing",
         "out of reference",
     )
-    table = Table(*headings, title=document["reason"], title_justify="left")
+    table = Table(*headings, title=Text(document["reason"]), title_justify="left")
     for each in sorted(document["features"], key=_furthest):
         missing = each["missing"]
         table.add_row(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 import threading
@@ -15,11 +16,10 @@ from drift.gauges import DriftGauges
 from drift.live import BundleWatch
 from drift.otel_probe import OTelDriftProbe
 from drift.probe import DriftProbe, NullDriftProbe
-from drift.reports import ReportFolder
-from drift.web import ReportsPageError, serve_reports
+from drift.reports import ReportError, ReportFolder
+from drift.web import Address, ReportsPageError, serve_reports
 from drift.webhook import Webhook
 from drift.worker import Cycle, Extent, run
-from leeway.bundle import BundleError
 from leeway.database import DatabaseError, open_engine
 from leeway.drift_log import DriftLog
 from leeway.schema import CHURN_SCHEMA
@@ -35,8 +35,9 @@ from leeway.telemetry.providers import (
     serves_metrics,
 )
 
-LAST_CYCLE_S = 4.0
-STARTUP_ERRORS = (BundleError, DatabaseError, TelemetryError, ReportsPageError, SettingsError, OSError, ValueError)
+LAST_CYCLE_S = 3.0
+END_S = 9.0
+STARTUP_ERRORS = (DatabaseError, TelemetryError, ReportsPageError, OSError, ValueError)
 _log = logging.getLogger("drift")
 
 
@@ -46,18 +47,43 @@ def main(settings: DriftSettings) -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    end = threading.Timer(END_S, _end)  # whatever hangs: an export that nobody takes, a database that is away
+    end.daemon = True
     with ExitStack() as stack:
         try:
             cycle = compose(settings, stack)
         except STARTUP_ERRORS as error:
-            sys.stderr.write(f"leeway drift worker: {error}\n")
-            return 2
-        # A cycle under way is given a moment, and then left: what it writes appears whole or not at all.
-        worker = threading.Thread(target=run, args=(cycle, stop, settings.drift_interval), name="worker", daemon=True)
+            return cannot_start(str(error))
+        worker = threading.Thread(target=_work, args=(cycle, stop, settings.drift_interval), name="worker", daemon=True)
         worker.start()
         stop.wait()
+        end.start()
+        # A cycle under way is given a moment, and then left: what it writes appears whole or not at all.
         worker.join(LAST_CYCLE_S)
+    end.cancel()
+    if worker.is_alive():
+        _end()
     return 0
+
+
+def cannot_start(reason: str) -> int:
+    """Say on standard error, in one line, why not; return the exit code for it."""
+    sys.stderr.write(f"leeway drift worker: {' '.join(reason.split())}\n")
+    return 2
+
+
+def _work(cycle: Callable[[], None], stop: threading.Event, interval_s: float) -> None:
+    try:
+        run(cycle, stop, interval_s)
+    finally:
+        stop.set()  # without its thread the process would look alive and see nothing
+
+
+def _end() -> None:
+    """End the process at once: the interpreter would stumble over a thread that is in the middle of Evidently."""
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(0)
 
 
 def compose(settings: DriftSettings, stack: ExitStack) -> Callable[[], None]:
@@ -76,21 +102,22 @@ def compose(settings: DriftSettings, stack: ExitStack) -> Callable[[], None]:
     engine = open_engine(settings.database_url)
     stack.callback(engine.dispose)
     reports = ReportFolder(settings.reports, settings.reports_keep, trace_url=settings.trace_url)
-    reports.write_index()
+    _prepare(reports)
     text = providers.metrics_text
     page = serve_reports(
         reports, settings.reports_host, settings.reports_port, metrics_text=text and (lambda: text()[0])
     )
     address = stack.enter_context(page)
-    _log.info("reports on %s", address.url, extra={"url": address.url})
-    webhook = Webhook(settings.webhook_url, source=settings.reports_url) if settings.webhook_url else None
+    links_to = _reports_url(settings, address)
+    webhook = Webhook(settings.webhook_url, source=links_to) if settings.webhook_url else None
     if webhook is not None:
         stack.callback(webhook.close)
+    _log.info("reports on %s", address.url, extra={"url": address.url})
     return Cycle(
         BundleWatch(settings.bundle, engine),
         DriftLog(engine, tables_for(CHURN_SCHEMA)),
         reports,
-        _probe(providers, settings),
+        _probe(providers, settings, links_to),
         extent=Extent(
             window_s=settings.drift_window,
             min_subjects=settings.drift_min_rows,
@@ -107,16 +134,36 @@ def compose(settings: DriftSettings, stack: ExitStack) -> Callable[[], None]:
     )
 
 
-def _probe(providers: Providers, settings: DriftSettings) -> DriftProbe:
+def _prepare(reports: ReportFolder) -> None:
+    """Remove what a killed process left half done, and give a reader something to look at."""
+    reports.sweep()
+    try:
+        reports.write_index()
+    except ReportError as error:
+        _log.warning("reports cannot be written yet, so drift will be unknown: %s", error)
+
+
+def _reports_url(settings: DriftSettings, address: Address) -> str:
+    """The base of links to reports: as set, or by default on this machine at the port that was taken."""
+    return settings.reports_url if "reports_url" in settings.model_fields_set else f"http://127.0.0.1:{address.port}"
+
+
+def _probe(providers: Providers, settings: DriftSettings, links_to: str) -> DriftProbe:
     if not providers.enabled:
         return NullDriftProbe()
     gauges = DriftGauges(settings.drift_threshold, {}, settings.drift_interval)
     for metric, read in gauges.readings().items():
         observe(providers.meter, metric, read)
-    return OTelDriftProbe(
-        providers.tracer, providers.meter, gauges, lambda run_id: f"{settings.reports_url}/runs/{run_id}/"
-    )
+    return OTelDriftProbe(providers.tracer, providers.meter, gauges, lambda run_id: f"{links_to}/runs/{run_id}/")
+
+
+def _main() -> int:
+    try:
+        settings = DriftSettings.read()
+    except SettingsError as error:
+        return cannot_start(str(error))
+    return main(settings)
 
 
 if __name__ == "__main__":
-    sys.exit(main(DriftSettings.read()))
+    sys.exit(_main())

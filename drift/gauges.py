@@ -81,7 +81,8 @@ class DriftGauges:
         with self._lock:
             if self._result is None or self._success_s is None:
                 return None
-            return self._result if self._now_s() - self._success_s <= self._stale_after_s else None
+            age_s = abs(self._now_s() - self._success_s)  # a clock that was set back makes a result old as well
+            return self._result if age_s <= self._stale_after_s else None
 
     def _of_result(self, read: Callable[[Mapping[str, Any]], Iterable[Reading]]) -> Callable[[], Iterable[Reading]]:
         def reading() -> Iterable[Reading]:

@@ -16,7 +16,7 @@ from drift.probe import PredictionTrace
 from drift.result import Target
 from drift.unusual import most_unusual
 from leeway import bundle as bundles
-from leeway.bundle import Bundle
+from leeway.bundle import Bundle, BundleError
 from leeway.database import Engine, create_tables
 from leeway.frames import typed_frame
 from leeway.manifest import MANIFEST
@@ -55,9 +55,16 @@ class BundleWatch:
         """
         mark = _mark(self._folder / MANIFEST)
         if self._in_force is None or mark is None or mark != self._mark:
-            self._in_force = load_in_force(self._folder, self._engine)
-            self._mark = mark
+            loaded = load_in_force(self._folder, self._engine)
+            if mark != _mark(self._folder / MANIFEST):
+                raise BundleError(f"{self._folder} was replaced while it was read")
+            self._in_force, self._mark = loaded, mark
         return self._in_force
+
+    def forget(self) -> None:
+        """Open the database anew the next time, and make its tables: it may come back as another file, or empty."""
+        self._in_force = None
+        self._engine.dispose()
 
 
 def load_in_force(folder: Path, engine: Engine) -> InForce:
@@ -65,10 +72,14 @@ def load_in_force(folder: Path, engine: Engine) -> InForce:
     bundle = bundles.load(folder)
     tables = tables_for(bundle.schema)
     create_tables(engine, tables)
+    try:
+        reference, plan = bundle.reference(), DriftPlan.from_card(bundle.card)
+    except (ValueError, OSError) as error:
+        raise BundleError(f"{folder}: {error}") from error
     return InForce(
         bundle=bundle,
-        reference=bundle.reference(),
-        plan=DriftPlan.from_card(bundle.card),
+        reference=reference,
+        plan=plan,
         log=PredictionLog(engine, tables),
         rejections=RejectionLog(engine, tables),
     )
@@ -98,6 +109,9 @@ class Served:
 def read_served(in_force: InForce, start: datetime, end: datetime, *, max_subjects: int, max_labels: int) -> Served:
     """Read the window [start, end), and the last `max_labels` labelled predictions of the model in force.
 
+    The frame has a `_score` only where this model made all of the window's predictions: after a change of models, the
+    scores of the one before say nothing of this one.
+
     Raises:
         leeway.prediction_log.PredictionLogError: the database cannot be read now.
     """
@@ -107,9 +121,10 @@ def read_served(in_force: InForce, start: datetime, end: datetime, *, max_subjec
     refused = in_force.rejections.between(start, end)
     labelled = in_force.log.labelled(in_force.bundle.version, max_labels)
     performance = performance_window(labelled.labels, labelled.scores, in_force.bundle.card)
+    scores = {SCORE_COLUMN: pd.Series(window.columns["score"], dtype="float64")}
     return Served(
         window=window,
-        frame=frame.assign(**{SCORE_COLUMN: pd.Series(window.columns["score"], dtype="float64")}),
+        frame=frame.assign(**scores) if window.model_version == in_force.bundle.version else frame,
         rejections=_rejections(window.rows, refused),
         performance=performance,
         target=_target(in_force.bundle, performance),

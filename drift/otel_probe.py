@@ -15,21 +15,32 @@ from opentelemetry.trace import Span, SpanContext, Status, StatusCode, TraceFlag
 from drift.gauges import DriftGauges
 from drift.probe import PredictionTrace, Stage
 from leeway.telemetry import names
+from leeway.telemetry.instruments import counter, histogram
 
 RECOMMENDATIONS = ("NO_ACTION", "INVESTIGATE", "RETRAIN", "UNKNOWN")
 UNKNOWN_KINDS = ("too_few_rows", "database", "bundle", "reports", "other")
 
 
 class OTelDriftProbe:
-    """Tells OpenTelemetry. `gauges` reports the last result at every collection until it is stale."""
+    """Tells OpenTelemetry. `gauges` reports the last result at every collection until it is stale.
 
-    def __init__(self, tracer: Tracer, meter: Meter, gauges: DriftGauges, report_url: Callable[[str], str]) -> None:
+    `report_url` says where a run's report is; `now_s` is Unix time.
+    """
+
+    def __init__(
+        self,
+        tracer: Tracer,
+        meter: Meter,
+        gauges: DriftGauges,
+        report_url: Callable[[str], str],
+        now_s: Callable[[], float] = time.time,
+    ) -> None:
         self._tracer = tracer
         self._gauges = gauges
         self._report_url = report_url
-        runs, duration = names.DRIFT_RUNS, names.DRIFT_RUN_DURATION
-        self._runs = meter.create_counter(runs.name, runs.unit, runs.description)
-        self._duration = meter.create_histogram(duration.name, duration.unit, duration.description)
+        self._now_s = now_s
+        self._runs = counter(meter, names.DRIFT_RUNS)
+        self._duration = histogram(meter, names.DRIFT_RUN_DURATION)
         for recommendation in RECOMMENDATIONS[:-1]:
             self._runs.add(0, {names.DRIFT_RECOMMENDATION: recommendation})
         for kind in UNKNOWN_KINDS:
@@ -42,15 +53,14 @@ class OTelDriftProbe:
             names.DRIFT_RUN_ID: run_id,
             names.DRIFT_WINDOW_START: start.isoformat(),
             names.DRIFT_WINDOW_END: end.isoformat(),
-            names.DRIFT_REPORT_URL: self._report_url(run_id),
         }
         began_s = time.perf_counter()
         with self._tracer.start_as_current_span(names.SPAN_DRIFT_RUN, attributes=attributes) as span:
             try:
-                yield OTelRunProbe(self._tracer, span, self._runs, self._gauges)
+                yield OTelRunProbe(self._tracer, span, self._runs, self._gauges, self._report_url(run_id), self._now_s)
             finally:
                 self._duration.record(time.perf_counter() - began_s)  # inside the span: its trace is the exemplar
-                self._gauges.cycle_finished(time.time())
+                self._gauges.cycle_finished(self._now_s())
 
     def in_force(self, card: Mapping[str, Any]) -> None:
         """See `DriftProbe`."""
@@ -64,11 +74,21 @@ class OTelDriftProbe:
 class OTelRunProbe:
     """One run's span and what hangs on it."""
 
-    def __init__(self, tracer: Tracer, span: Span, runs: Counter, gauges: DriftGauges) -> None:
+    def __init__(
+        self,
+        tracer: Tracer,
+        span: Span,
+        runs: Counter,
+        gauges: DriftGauges,
+        report_url: str,
+        now_s: Callable[[], float],
+    ) -> None:
         self._tracer = tracer
         self._span = span
         self._runs = runs
         self._gauges = gauges
+        self._report_url = report_url
+        self._now_s = now_s
 
     @property
     def trace_id(self) -> str | None:
@@ -95,6 +115,10 @@ class OTelRunProbe:
                 {names.PREDICTION_ID: each.prediction_id, names.UNUSUAL_COUNT: each.unusual_features},
             )
 
+    def reported(self) -> None:
+        """See `RunProbe`."""
+        self._span.set_attribute(names.DRIFT_REPORT_URL, self._report_url)
+
     def finished(self, result: Mapping[str, Any]) -> None:
         """See `RunProbe`."""
         recommendation = str(result["recommendation"])
@@ -111,7 +135,7 @@ class OTelRunProbe:
             }
         )
         self._runs.add(1, {names.DRIFT_RECOMMENDATION: recommendation})
-        self._gauges.show(result, time.time())
+        self._gauges.show(result, self._now_s())
 
     def unknown(self, kind: str, reason: str) -> None:
         """See `RunProbe`."""

@@ -38,6 +38,10 @@ class RunProbe(Protocol):
         """These predictions are the window's most unusual."""
         ...
 
+    def reported(self) -> None:
+        """The run's report can be read."""
+        ...
+
     def finished(self, result: Mapping[str, Any]) -> None:
         """The run could see; `result` is its result document."""
         ...
@@ -74,6 +78,9 @@ class NullRunProbe:
         yield
 
     def links_to(self, predictions: Sequence[PredictionTrace]) -> None:
+        """See `RunProbe`."""
+
+    def reported(self) -> None:
         """See `RunProbe`."""
 
     def finished(self, result: Mapping[str, Any]) -> None:

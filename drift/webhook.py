@@ -7,11 +7,12 @@ import logging
 import queue
 import threading
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from http.client import HTTPException
 from typing import Any
+from urllib.parse import urlsplit
 
 TIMEOUT_S = 5.0
 TRIES = 3
@@ -28,8 +29,8 @@ class Webhook:
     """
 
     def __init__(self, url: str, *, source: str, pause: Callable[[float], object] = time.sleep) -> None:
-        if not url.startswith(("http://", "https://")):
-            raise ValueError(f"LEEWAY_WEBHOOK_URL={url!r}: give an address that begins with http:// or https://")
+        if not _is_address(url):
+            raise ValueError(f"LEEWAY_WEBHOOK_URL={url!r}: give an address like https://host/path")
         self._url = url
         self._source = source
         self._pause = pause
@@ -49,7 +50,7 @@ class Webhook:
         except queue.Full:
             _log.error("webhook: %d events wait already; the one of run %s is given up", WAITING, run_id)
 
-    def close(self, timeout_s: float = 2.0) -> None:
+    def close(self, timeout_s: float = 1.0) -> None:
         """Stop after the events that wait, or after `timeout_s`."""
         try:
             self._waiting.put_nowait(None)
@@ -68,8 +69,8 @@ class Webhook:
                 self._pause(FIRST_PAUSE_S * 2 ** (attempt - 1))
             try:
                 return self._post(document)
-            except (OSError, urllib.error.URLError, ValueError) as error:
-                problem = str(error)
+            except (OSError, HTTPException, ValueError) as error:  # of OSError are all that urllib raises itself
+                problem = str(error) or type(error).__name__
         _log.error("webhook: event %s was not delivered in %d tries: %s", document["id"], TRIES, problem)
         return None
 
@@ -82,6 +83,15 @@ class Webhook:
         )
         with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310 (as above)
             answer.read(1)
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises where it is none
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and url.isprintable() and " " not in url
+    except ValueError:  # a port that is none, half an IPv6 address
+        return False
 
 
 def event(result: Mapping[str, Any], previous: str | None, source: str) -> dict[str, Any]:

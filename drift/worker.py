@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from threading import Event
+from typing import TypeAlias
 
 import uuid_utils
 
@@ -23,6 +24,8 @@ from leeway.bundle import BundleError
 from leeway.database import DatabaseError
 from leeway.drift_log import DriftLog, DriftRun
 
+TOO_FEW_ROWS, OTHER = "too_few_rows", "other"
+Compare: TypeAlias = Callable[..., Comparison]  # as `drift.detector.compute_drift`
 _log = logging.getLogger(__name__)
 
 
@@ -59,6 +62,7 @@ class Cycle:
         extent: Extent,
         policy: Policy,
         webhook: Webhook | None = None,
+        compare: Compare = compute_drift,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._watch = watch
@@ -68,11 +72,12 @@ class Cycle:
         self._extent = extent
         self._policy = policy
         self._webhook = webhook
+        self._compare = compare
         self._now = now
         self._restored = False
         self._state: State | None = None
         self._told: str | None = None
-        self._blind_for: str | None = None
+        self._said = ""
 
     def __call__(self) -> None:
         """Compare the last window. Whatever goes wrong is an UNKNOWN run with its reason, and the next cycle's turn."""
@@ -81,20 +86,22 @@ class Cycle:
         run_id = str(uuid_utils.uuid7())
         with self._probe.run(run_id, start, end) as run:
             try:
-                self._compare(run, run_id, start, end)
+                self._look(run, run_id, start, end)
             except Exception as error:  # noqa: BLE001 (the loop's boundary: the next cycle has its turn)
-                kind = next((kind for each, kind in _KINDS.items() if isinstance(error, each)), "other")
-                if kind == "other":
-                    _log.exception("a drift run failed, and the next one is tried as usual")
-                self._unknown(run, kind, str(error) or type(error).__name__)
+                kind = next((kind for each, kind in _KINDS.items() if isinstance(error, each)), OTHER)
+                if kind == "database":
+                    self._watch.forget()
+                self._unknown(run, kind, str(error) or type(error).__name__, error)
 
-    def _unknown(self, run: RunProbe, kind: str, reason: str) -> None:
-        if self._blind_for != kind:
-            _log.warning("drift is unknown: %s", reason)
-        self._blind_for = kind
+    def _unknown(self, run: RunProbe, kind: str, reason: str, error: Exception | None = None) -> None:
+        """Count it, and log it where it is news: a quiet night and a long outage are told once."""
+        news = kind if kind == TOO_FEW_ROWS else f"{kind}: {reason}"
+        if news != self._said:
+            _log.warning("drift is unknown: %s", reason, exc_info=error if kind == OTHER else None)
+        self._said = news
         run.unknown(kind, reason)
 
-    def _compare(self, run: RunProbe, run_id: str, start: datetime, end: datetime) -> None:
+    def _look(self, run: RunProbe, run_id: str, start: datetime, end: datetime) -> None:
         with run.stage("load reference"):
             in_force = self._watch.current()
             self._probe.in_force(in_force.bundle.card)
@@ -119,12 +126,12 @@ class Cycle:
             judgement = judge(seen, self._policy, self._state)
             document = self._document(run, run_id, in_force, served, comparison, judgement)
         with run.stage("publish"):
-            self._publish(run, in_force, Compared(served, comparison, judgement, document))
+            self._publish(run, Compared(served, comparison, judgement, document))
 
     def _measure(self, in_force: InForce, served: Served) -> tuple[Comparison | None, str]:
         """The comparison, or None and why there is too little for one."""
         try:
-            comparison = compute_drift(
+            comparison = self._compare(
                 in_force.reference,
                 served.frame,
                 in_force.bundle.schema,
@@ -165,20 +172,21 @@ class Cycle:
             target=served.target,
         )
 
-    def _publish(self, run: RunProbe, in_force: InForce, seen: Compared) -> None:
+    def _publish(self, run: RunProbe, seen: Compared) -> None:
         """Write the report, then the row, then tell. The state moves only when the row is there."""
         document, judgement = seen.document, seen.judgement
         blind = seen.comparison is None
-        if not blind or self._blind_for != "too_few_rows":  # a quiet night leaves one page, not five hundred
+        if not blind or self._said != TOO_FEW_ROWS:  # a quiet night leaves one page, not five hundred
             self._write_report(document, seen.comparison)
-        self._drift_log.save(_row(document, judgement, in_force, seen.served, self._now()))
+            run.reported()
+        self._drift_log.save(_row(document, judgement, seen.served, self._now()))
         self._state = judgement.state
         if blind:
-            return self._unknown(run, "too_few_rows", judgement.reason)
-        self._blind_for = None
-        run.finished(document)
-        self._tell(document)
-        return None
+            self._unknown(run, TOO_FEW_ROWS, judgement.reason)
+        else:
+            self._said = ""
+            run.finished(document)
+            self._tell(document)
 
     def _write_report(self, document: Document, comparison: Comparison | None) -> None:
         html, json = (comparison.write_html, comparison.write_json) if comparison else (None, None)
@@ -207,7 +215,6 @@ class Cycle:
             self._told = seen.recommendation
             if seen.model_version == in_force.bundle.version:
                 self._probe.restored(seen.result, seen.finished_at)
-        self._reports.sweep()
         self._restored = True
 
 
@@ -215,12 +222,12 @@ _KINDS: Mapping[type[Exception], str] = {BundleError: "bundle", DatabaseError: "
 """Reasons for UNKNOWN that a metric tells apart, beside `too_few_rows` and `other`."""
 
 
-def _row(document: Document, judgement: Judgement, in_force: InForce, served: Served, now: datetime) -> DriftRun:
+def _row(document: Document, judgement: Judgement, served: Served, now: datetime) -> DriftRun:
     return DriftRun(
         run_id=document["run_id"],
         finished_at=now,
-        model_name=in_force.bundle.name,
-        model_version=in_force.bundle.version,
+        model_name=document["model"]["name"],
+        model_version=document["model"]["version"],
         window_from=served.window.start,
         window_to=served.window.end,
         rows=served.window.rows,

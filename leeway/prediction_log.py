@@ -23,9 +23,9 @@ from leeway.tables import Tables, feature_key, utc
 
 _RECORD_COLUMNS = tuple(field.name for field in fields(PredictionRecord) if field.name != "features")
 _WINDOW_COLUMNS = ("prediction_id", "predicted_at", "score", "prediction", "unusual_features", "trace_id", "span_id")
-_PLACE, _ROWS, _SUBJECTS = "#place", "#rows", "#subjects"  # no feature can be called that
-_RANDOM_PART = 25
-"""Where the last group of a UUID in text begins: in a UUIDv7 its twelve digits are random."""
+_PLACE, _ROWS, _OLDEST, _NEWEST = "#place", "#rows", "#oldest", "#newest"  # no feature can be called that
+_RANDOM_PART = 29
+"""Where the last eight digits of a UUID in text begin; those before hold a counter, so that a batch's ids are alike."""
 
 
 class PredictionLogError(DatabaseError):
@@ -50,7 +50,8 @@ class Window:
 
     `rows` counts predictions and `subjects` subjects, both before any limit; `taken` counts the rows here. `features`
     holds a list for each feature, in the schema's order; `columns` one each for `prediction_id`, `predicted_at`,
-    `score`, `prediction`, `unusual_features`, `trace_id` and `span_id`. All lists are `taken` long.
+    `score`, `prediction`, `unusual_features`, `trace_id` and `span_id`. All lists are `taken` long. `model_version` is
+    the one that made all of them, None where several did, or where there are none.
     """
 
     start: datetime
@@ -59,6 +60,7 @@ class Window:
     subjects: int
     features: dict[str, list[Value]]
     columns: dict[str, list[Any]]
+    model_version: str | None = None
 
     @property
     def taken(self) -> int:
@@ -130,8 +132,9 @@ class PredictionLog:
     def window(self, start: datetime, end: datetime, limit: int | None = None) -> Window:
         """Read the predictions of [start, end), aware times, one row a subject: its last prediction.
 
-        The subject is the customer, or the prediction itself where none was named. With a limit, subjects are drawn by
-        the random digits of their prediction's id: an even sample, the same one whenever the window is read again.
+        The subject is the customer, or the prediction itself where none was named; its last prediction is the one with
+        the greatest id (a UUIDv7). With a limit, subjects are drawn by the random digits of that id: an even sample,
+        the same one whenever the window is read again. Rows come in the order of their ids.
 
         Raises:
             ValueError: a time is naive.
@@ -141,33 +144,34 @@ class PredictionLog:
         with translated_errors(), self._engine.connect() as connection:
             found = connection.execute(self._window_query(start, end, limit)).all()
         names = self._tables.schema.names
-        rows, subjects = found[0][-2:] if found else (0, 0)
-        lists = [[row[place] for row in found] for place in range(len(names) + len(_WINDOW_COLUMNS))]
+        rows, subjects, oldest, newest = found[0][-4:] if found else (0, 0, None, None)
+        lists = [list(values) for values in zip(*found, strict=True)] or [[] for _ in (*names, *_WINDOW_COLUMNS)]
         features = dict(zip(names, lists, strict=False))
-        return Window(
-            start, end, rows, subjects, features, dict(zip(_WINDOW_COLUMNS, lists[len(names) :], strict=True))
-        )
+        columns = dict(zip(_WINDOW_COLUMNS, lists[len(names) :], strict=False))
+        return Window(start, end, rows, subjects, features, columns, oldest if oldest == newest else None)
 
     def _window_query(self, start: datetime, end: datetime, limit: int | None) -> sa.Select[Any]:
-        table = self._tables.predictions
-        subject = (table.c.user_id, sa.case((table.c.user_id.is_(None), table.c.prediction_id)))
-        newest_first = (table.c.predicted_at.desc(), table.c.prediction_id.desc())
-        wanted = [*self._tables.features_of(table), *(table.c[name] for name in _WINDOW_COLUMNS)]
-        ranked = (
-            sa.select(
-                *wanted,
-                sa.func.row_number().over(partition_by=subject, order_by=newest_first).label(_PLACE),
-                sa.func.count().over().label(_ROWS),
-            )
-            .where(table.c.predicted_at >= start, table.c.predicted_at < end)
-            .subquery()
+        """In two steps: who is in the sample, by narrow rows; then all columns of these alone."""
+        made = self._tables.predictions.c
+        inside = (made.predicted_at >= start, made.predicted_at < end)
+        subject = (made.user_id, sa.case((made.user_id.is_(None), made.prediction_id)))
+        # Ranking by time would sort the whole window; ids are UUIDv7, so the greatest is the last.
+        last = sa.select(sa.func.max(made.prediction_id).label("id")).where(*inside).group_by(*subject).cte("last")
+        versions = sa.func.min(made.model_version).label(_OLDEST), sa.func.max(made.model_version).label(_NEWEST)
+        whole = sa.select(sa.func.count().label(_ROWS), *versions).where(*inside).cte("whole")
+        taken = sa.select(last.c.id)
+        if limit is not None:
+            taken = taken.order_by(sa.func.substr(last.c.id, _RANDOM_PART)).limit(limit)
+        drawn = taken.cte("drawn")
+        subjects = sa.select(sa.func.count()).select_from(last).scalar_subquery()
+        wanted = [*self._tables.features_of(self._tables.predictions), *(made[name] for name in _WINDOW_COLUMNS)]
+        return (
+            sa.select(*wanted, whole.c[_ROWS], subjects, whole.c[_OLDEST], whole.c[_NEWEST])
+            .select_from(drawn)
+            .join(self._tables.predictions, made.prediction_id == drawn.c.id)
+            .join(whole, sa.true())
+            .order_by(made.prediction_id)
         )
-        kept = [ranked.c[str(column.key)] for column in wanted]
-        last = sa.select(*kept, ranked.c[_ROWS], sa.func.count().over().label(_SUBJECTS)).where(ranked.c[_PLACE] == 1)
-        if limit is None:
-            return last
-        drawn = sa.func.substr(ranked.c.prediction_id, _RANDOM_PART)
-        return last.order_by(drawn, ranked.c.prediction_id).limit(limit)
 
     def labelled(self, model_version: str, limit: int) -> Labelled:
         """Read the last `limit` labelled predictions of a model version, newest prediction first.
@@ -192,7 +196,8 @@ class PredictionLog:
     def _labelled_query(self, model_version: str, limit: int) -> sa.Select[Any]:
         made, fed, known = self._tables.predictions, self._tables.prediction_labels, self._tables.snapshot_labels
         label = sa.func.coalesce(fed.c.label, known.c.label)
-        outcome = (made.c.user_id, made.c.as_of, sa.case((made.c.user_id.is_(None), made.c.prediction_id)))
+        # The case goes first: by customer first, SQLite would walk the whole table in the order of that index.
+        outcome = (sa.case((made.c.user_id.is_(None), made.c.prediction_id)), made.c.user_id, made.c.as_of)
         newest_first = (made.c.predicted_at.desc(), made.c.prediction_id.desc())
         ranked = (
             sa.select(

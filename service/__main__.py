@@ -52,6 +52,7 @@ from service.workers import end_despite_threads, hold_stop_signals, listen, on_s
 
 GRACE_S = 4
 DRAIN_S = 1.0
+TALLY_S = 0.5
 UNTRACED = "^[^/]*//[^/]*/(health/live|health/ready|metrics)$"
 _log = logging.getLogger("service")
 

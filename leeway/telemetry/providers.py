@@ -19,15 +19,15 @@ from typing import Literal, TypeAlias
 from opentelemetry.metrics import Meter, MeterProvider, NoOpMeterProvider
 from opentelemetry.sdk.metrics import MeterProvider as SdkMeterProvider
 from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
-from opentelemetry.sdk.metrics.view import DropAggregation, ExplicitBucketHistogramAggregation, View
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.trace import NoOpTracerProvider, Tracer, TracerProvider
 
-from leeway.telemetry import names
+from leeway.telemetry.metrics_text import MetricsText, prometheus_text
 from leeway.telemetry.spans_file import SpansFileExporter
+from leeway.telemetry.views import our_views
 
 EXPORT_TIMEOUT_S = 2.0
 FLUSH_TIMEOUT_S = 8.0
@@ -35,8 +35,6 @@ SCOPE = "leeway"
 _log = logging.getLogger(__name__)
 
 Signal: TypeAlias = Literal["TRACES", "METRICS"]
-MetricsText: TypeAlias = Callable[[], tuple[bytes, str]]
-"""Renders `/metrics`: its body and its content type."""
 
 
 class TelemetryError(ValueError):
@@ -150,25 +148,11 @@ def build_providers(
     tracer_provider = SdkTracerProvider(resource=resource, shutdown_on_exit=False)
     for processor in processors:
         tracer_provider.add_span_processor(processor)
-    meter_provider = SdkMeterProvider(readers, resource=resource, views=_views(), shutdown_on_exit=False)
+    meter_provider = SdkMeterProvider(readers, resource=resource, views=our_views(), shutdown_on_exit=False)
     try:
         yield Providers(tracer_provider, meter_provider, metrics_text)
     finally:
         _at_once([tracer_provider.shutdown, lambda: meter_provider.shutdown(FLUSH_TIMEOUT_S * 1_000)], FLUSH_TIMEOUT_S)
-
-
-def prometheus_text() -> tuple[MetricReader, MetricsText]:
-    """A reader, and what renders its metrics for Prometheus: one at a time, or two scrapes would mix their families."""
-    from opentelemetry.exporter.prometheus import PrometheusMetricReader  # noqa: PLC0415 (5 MiB, where asked for)
-    from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest  # noqa: PLC0415 (as above)
-
-    registry, lock = CollectorRegistry(), threading.Lock()
-
-    def text() -> tuple[bytes, str]:
-        with lock:
-            return generate_latest(registry), CONTENT_TYPE_LATEST
-
-    return PrometheusMetricReader(scope_info_enabled=False, registry=registry), text
 
 
 def _resource(identity: ProcessIdentity) -> Resource:
@@ -180,22 +164,6 @@ def _resource(identity: ProcessIdentity) -> Resource:
         "service.instance.id": identity.instance,
     }
     return Resource.create({**ours, **OTELResourceDetector().detect().attributes})
-
-
-def _views() -> list[View]:
-    """Our buckets, only our attributes on the HTTP metrics (a client can invent a host), and no body sizes."""
-    views = [
-        View(
-            instrument_name=metric.name,
-            aggregation=ExplicitBucketHistogramAggregation(metric.buckets),
-            attribute_keys=set(metric.attributes) | {names.ERROR_TYPE},
-        )
-        for metric in names.OUR_HISTOGRAMS
-    ]
-    active = names.HTTP_ACTIVE_REQUESTS
-    views.append(View(instrument_name=active.name, attribute_keys=set(active.attributes)))
-    views.append(View(instrument_name="http.server.*.body.size", aggregation=DropAggregation()))
-    return views
 
 
 def _protocol(signal: Signal) -> str:
