@@ -1,0 +1,23 @@
+"""How instruments are aggregated: by our buckets, and over our attributes only."""
+
+from __future__ import annotations
+
+from opentelemetry.sdk.metrics.view import DropAggregation, ExplicitBucketHistogramAggregation, View
+
+from leeway.telemetry import names
+
+
+def our_views() -> list[View]:
+    """Our buckets, only our attributes on the HTTP metrics (a client can invent a host), and no body sizes."""
+    views = [
+        View(
+            instrument_name=metric.name,
+            aggregation=ExplicitBucketHistogramAggregation(metric.buckets),
+            attribute_keys=set(metric.attributes) | {names.ERROR_TYPE},
+        )
+        for metric in names.OUR_HISTOGRAMS
+    ]
+    active = names.HTTP_ACTIVE_REQUESTS
+    views.append(View(instrument_name=active.name, attribute_keys=set(active.attributes)))
+    views.append(View(instrument_name="http.server.*.body.size", aggregation=DropAggregation()))
+    return views
