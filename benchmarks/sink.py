@@ -2,26 +2,30 @@
 
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 
 class Sink(BaseHTTPRequestHandler):
-    """POST takes a batch; GET tells how many spans have come."""
+    """POST takes a batch; GET counts the spans: only then, so that counting costs the measured nothing."""
 
     protocol_version = "HTTP/1.1"
+    batches: ClassVar[list[bytes]] = []
     spans = 0
 
     def do_POST(self) -> None:
         """Take a batch of spans or metrics."""
         body = self.rfile.read(int(self.headers["Content-Length"]))
         if self.path == "/v1/traces":
-            batch = ExportTraceServiceRequest.FromString(body)
-            Sink.spans += sum(len(scope.spans) for each in batch.resource_spans for scope in each.scope_spans)
+            Sink.batches.append(body)
         self._answer(b"")
 
     def do_GET(self) -> None:
         """Tell the count."""
+        while Sink.batches:
+            batch = ExportTraceServiceRequest.FromString(Sink.batches.pop())
+            Sink.spans += sum(len(scope.spans) for each in batch.resource_spans for scope in each.scope_spans)
         self._answer(str(Sink.spans).encode())
 
     def _answer(self, body: bytes) -> None:

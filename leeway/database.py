@@ -50,6 +50,7 @@ _WHAT_WOULD_DO = "give sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME"
 def _postgresql_engine(url: sa.URL) -> sa.Engine:
     return sa.create_engine(
         url,
+        hide_parameters=True,  # a traceback names no customer
         pool_pre_ping=True,
         pool_size=10,
         pool_timeout=CONNECT_TIMEOUT_S,
@@ -60,7 +61,7 @@ def _postgresql_engine(url: sa.URL) -> sa.Engine:
 def _sqlite_engine(url: sa.URL) -> sa.Engine:
     if url.database and url.database != ":memory:":
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = sa.create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
+    engine = sa.create_engine(url, hide_parameters=True, connect_args={"timeout": BUSY_TIMEOUT_S})
 
     @sa.event.listens_for(engine, "connect")
     def _configure(connection: sqlite3.Connection, _record: object) -> None:
@@ -115,10 +116,28 @@ def insert_rows(
         if connection.dialect.name == "postgresql":
             _copy(connection, table, chunk, ignore_duplicates=ignore_duplicates)
         else:
-            statement = sqlite.insert(table)  # not OR IGNORE: that would pass over a missing value, too
-            connection.execute(statement.on_conflict_do_nothing() if ignore_duplicates else statement, chunk)
+            _insert(connection, table, chunk, ignore_duplicates=ignore_duplicates)
         total += len(chunk)
     return total
+
+
+def _insert(
+    connection: sa.Connection, table: sa.Table, rows: list[Mapping[str, Any]], *, ignore_duplicates: bool
+) -> None:
+    """One prepared statement for all rows, which go to the driver as they are: half of the time was in between."""
+    columns = [column for column in table.columns if column.key in rows[0]]
+    statement = sqlite.insert(table)  # not OR IGNORE: that would pass over a missing value, too
+    wanted = statement.on_conflict_do_nothing() if ignore_duplicates else statement
+    compiled = wanted.compile(dialect=connection.dialect, column_keys=[str(column.key) for column in columns])
+    kinds = {str(column.key): column.type.dialect_impl(connection.dialect) for column in columns}
+    processors = [(key, kinds[key].bind_processor(connection.dialect)) for key in compiled.positiontup or ()]
+    try:
+        plain = [
+            tuple([row[key] if process is None else process(row[key]) for key, process in processors]) for row in rows
+        ]
+    except TypeError as error:  # a flag that is neither true nor false
+        raise ValueError(str(error)) from error
+    connection.exec_driver_sql(str(compiled), plain)
 
 
 def _copy(

@@ -19,6 +19,8 @@ from leeway.spool_file import FileLock
 
 LONGEST_PAUSE_S = 5.0
 TURN_S = 0.02
+REST = 1.0
+"""Seconds of rest for each second of moving while more waits: requests share the interpreter with this thread."""
 
 
 class Sink(Protocol):
@@ -75,8 +77,8 @@ class NullMoverProbe:
 class Mover:
     """A daemon thread that empties the spool into `sink`. Of several processes one moves; another takes over.
 
-    It looks every `interval_s` seconds, takes up to `batch_rows` at a time, goes on at once while more waits, and waits
-    longer and longer, up to five seconds, while the database is away.
+    It looks every `interval_s` seconds, takes up to `batch_rows` at a time, rests as long as it worked while more
+    waits, and waits longer and longer, up to five seconds, while the database is away.
     """
 
     def __init__(
@@ -89,6 +91,7 @@ class Mover:
         self._batch_rows = batch_rows
         self._pause_s = interval_s
         self._is_away = False
+        self._has_more = False
         self._lease: FileLock | None = None
         self._stopping = Event()
         self._deadline_s = 0.0
@@ -128,7 +131,8 @@ class Mover:
     def _drain(self) -> None:
         """Empty the spool before the deadline; where another process is at it, wait for it or for its lease."""
         while time.monotonic() < self._deadline_s:
-            if self._cycle() == 0:
+            self._cycle()
+            if self._has_more:
                 continue
             if self._lease is not None or self._is_empty():
                 return
@@ -136,12 +140,14 @@ class Mover:
 
     def _cycle(self) -> float:
         """Move one batch and carry the journal over; return the seconds to wait before the next."""
+        self._has_more = False
         try:
             self._lease = self._lease or self._spool.lease()
             if self._lease is None:
                 return self._interval_s
+            started_s = time.monotonic()
             try:
-                has_more = self._move_batch()
+                self._has_more = self._move_batch()
             finally:
                 self._spool.checkpoint()  # also while the database is away, or the journal would only grow
         except PredictionLogError as error:
@@ -152,7 +158,7 @@ class Mover:
             self._probe.failed(error)
         else:
             self._pause_s = self._interval_s
-            return 0.0 if has_more else self._interval_s
+            return (time.monotonic() - started_s) * REST if self._has_more else self._interval_s
         self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
         return self._pause_s
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import socket
@@ -51,6 +52,8 @@ from service.rejections import RejectionTally, RejectionWriter, TallyingProbe
 from service.workers import end_despite_threads, hold_stop_signals, listen, on_stop, run_workers
 
 GRACE_S = 4
+SWITCH_S = 0.0005
+"""How long the threads that export and move may keep the interpreter: a request waits for it several times."""
 DRAIN_S = 1.0
 TALLY_S = 0.5
 UNTRACED = "^[^/]*//[^/]*/(health/live|health/ready|metrics)$"
@@ -90,11 +93,14 @@ def _only_one_worker(settings: ServiceSettings) -> str | None:
 
 def serve(settings: ServiceSettings, listener: socket.socket, worker: int | None = None) -> int:
     """Serve on `listener` until told to stop; return the exit code as `main` does."""
+    sys.setswitchinterval(SWITCH_S)
     with ExitStack() as stack:
         try:
             app = compose(settings, stack, worker)
         except STARTUP_ERRORS as error:
             return cannot_start(str(error))
+        gc.collect()
+        gc.freeze()  # what is built by now lives on: no collection goes through it while requests wait
         _run(app, listener)
     end_despite_threads(0)
     return 0

@@ -16,6 +16,7 @@ from opentelemetry.util.types import AttributeValue
 from leeway.record import PredictionRecord
 from leeway.telemetry import names
 from leeway.telemetry.instruments import counter, histogram
+from leeway.telemetry.weighted import record_all
 from service.probe import REJECTION_REASONS, Cause, Lookup, Scoring, TraceRef
 
 UNUSUAL_FROM, STRANGE_FROM = 1, 3
@@ -81,8 +82,10 @@ class OTelPredictionProbe:
     def scored(self, scoring: Scoring) -> None:
         """See `PredictionProbe`."""
         self._inference.record(scoring.inference_ns / _NANOSECONDS, self._model)
-        for unusual in scoring.unusual:
-            self._unusual.record(len(unusual), self._model)
+        if scoring.rows == 1:
+            self._unusual.record(len(scoring.unusual[0]), self._model)
+        else:
+            record_all(self._unusual, names.UNUSUAL_FEATURES, map(len, scoring.unusual), self._model)
         if not trace.get_current_span().is_recording():
             return
         attributes: dict[str, AttributeValue] = dict(self._model)
@@ -116,8 +119,9 @@ class OTelPredictionProbe:
 
     def batch_answered(self, records: Sequence[PredictionRecord]) -> None:
         """See `PredictionProbe`."""
-        for record in records:
-            self._scores.record(record.score, self._outcome[record.prediction])
+        for outcome, attributes in self._outcome.items():
+            scores = (record.score for record in records if record.prediction == outcome)
+            record_all(self._scores, names.PREDICTION_SCORES, scores, attributes)
         trace.get_current_span().set_attributes({**self._model, names.BATCH_SIZE: len(records)})
 
     def failed(self, error_type: str, duration_s: float) -> None:

@@ -155,7 +155,7 @@ class Predictor:
         duration_ns = perf_counter_ns() - started_ns
         error = type(result).__name__ if isinstance(result, PredictionError) else None
         found = 0 if isinstance(result, PredictionError) else len(result)
-        self._probe.looked_up(Lookup(began_at_ns, duration_ns, asked=len(user_ids), found=found, error=error))
+        self._probe.looked_up(Lookup(began_at_ns, duration_ns, asked=len(set(user_ids)), found=found, error=error))
         return result, duration_ns / 1e9
 
     def _features(

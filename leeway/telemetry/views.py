@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from opentelemetry.sdk.metrics.view import DropAggregation, ExplicitBucketHistogramAggregation, View
+from opentelemetry.sdk.metrics.view import DropAggregation, View
 
 from leeway.telemetry import names
+from leeway.telemetry.weighted import WeightedHistogramAggregation
 
 
 def our_views() -> list[View]:
@@ -12,7 +13,7 @@ def our_views() -> list[View]:
     views = [
         View(
             instrument_name=metric.name,
-            aggregation=ExplicitBucketHistogramAggregation(metric.buckets),
+            aggregation=WeightedHistogramAggregation(metric.buckets),
             attribute_keys=set(metric.attributes) | {names.ERROR_TYPE},
         )
         for metric in names.OUR_HISTOGRAMS
