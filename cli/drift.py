@@ -51,7 +51,7 @@ def run_once(
     except (UnknownMonth, BundleError, DatabaseError) as error:
         document = undecided(str(error), policy)
     else:
-        with plain_errors(ReportError, code=FAILED):
+        with plain_errors(ReportError, OSError, code=FAILED):
             document = decide(
                 sides,
                 policy,

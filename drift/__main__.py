@@ -35,7 +35,7 @@ from leeway.telemetry.providers import (
     serves_metrics,
 )
 
-LAST_CYCLE_S = 3.0
+LAST_CYCLE_S = 2.0
 END_S = 9.0
 STARTUP_ERRORS = (DatabaseError, TelemetryError, ReportsPageError, OSError, ValueError)
 _log = logging.getLogger("drift")
@@ -139,7 +139,7 @@ def _prepare(reports: ReportFolder) -> None:
     reports.sweep()
     try:
         reports.write_index()
-    except ReportError as error:
+    except (ReportError, OSError) as error:
         _log.warning("reports cannot be written yet, so drift will be unknown: %s", error)
 
 

@@ -62,8 +62,11 @@ class BundleWatch:
         return self._in_force
 
     def forget(self) -> None:
-        """Open the database anew the next time, and make its tables: it may come back as another file, or empty."""
+        """Load it anew the next time, and make its tables: the database may come back empty."""
         self._in_force = None
+
+    def rest(self) -> None:
+        """Let go of the database until the next time: a SQLite file that was exchanged would be seen no more."""
         self._engine.dispose()
 
 

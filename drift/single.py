@@ -97,11 +97,18 @@ def live(in_force: InForce, now: datetime, window_s: float, *, max_subjects: int
     )
 
 
-def decide(sides: Sides, policy: Policy, write_reports: ReportWriter, *, min_subjects: int) -> Document:
+def decide(
+    sides: Sides,
+    policy: Policy,
+    write_reports: ReportWriter,
+    *,
+    min_subjects: int,
+    compare: Callable[..., Comparison] = compute_drift,
+) -> Document:
     """Compare, judge at once (one window, no cooldown), write the reports, and return the result document."""
     comparison, blind = None, ""
     try:
-        comparison = compute_drift(
+        comparison = compare(
             sides.reference,
             sides.current,
             sides.schema,

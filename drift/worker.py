@@ -92,6 +92,8 @@ class Cycle:
                 if kind == "database":
                     self._watch.forget()
                 self._unknown(run, kind, str(error) or type(error).__name__, error)
+            finally:
+                self._watch.rest()
 
     def _unknown(self, run: RunProbe, kind: str, reason: str, error: Exception | None = None) -> None:
         """Count it, and log it where it is news: a quiet night and a long outage are told once."""
@@ -130,18 +132,12 @@ class Cycle:
 
     def _measure(self, in_force: InForce, served: Served) -> tuple[Comparison | None, str]:
         """The comparison, or None and why there is too little for one."""
+        sides = in_force.reference, served.frame, in_force.bundle.schema, in_force.plan
+        least, subjects = self._extent.min_subjects, served.window.subjects
         try:
-            comparison = self._compare(
-                in_force.reference,
-                served.frame,
-                in_force.bundle.schema,
-                in_force.plan,
-                min_subjects=self._extent.min_subjects,
-                current_subjects=served.window.subjects,
-            )
+            return self._compare(*sides, min_subjects=least, current_subjects=subjects), ""
         except TooFewRows as error:
             return None, str(error)
-        return comparison, ""
 
     def _document(
         self,
@@ -185,6 +181,7 @@ class Cycle:
             self._unknown(run, TOO_FEW_ROWS, judgement.reason)
         else:
             self._said = ""
+            _log.info("%s at a drift share of %.2f: %s", judgement.recommendation, document["share"], judgement.reason)
             run.finished(document)
             self._tell(document)
 

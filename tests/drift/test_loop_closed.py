@@ -1,0 +1,200 @@
+"""From a served request to the drift that it is part of, all in one process: the real API, spool, mover and worker."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import format_span_id, format_trace_id
+
+from drift.confirmation import Policy
+from drift.detector import compute_drift
+from drift.live import BundleWatch
+from drift.reports import ReportFolder
+from drift.worker import Cycle, Extent
+from leeway.bundle import Bundle
+from leeway.database import open_engine
+from leeway.drift_log import DriftLog
+from leeway.population import Population, population
+from leeway.snapshots import Snapshots
+from leeway.tables import tables_for
+from leeway.telemetry import names
+from tests.conftest import Serve
+from tests.drift.cycles import IDENTITY, Clock, RememberingProbe, a_probe, plain_compare
+from tests.fakes import Service
+from tests.service.observed import observed_service
+from tests.telemetry import Measured, attributes_of, span_id, telemetry_in_memory, trace_id
+
+AS_OF = date(2026, 2, 28)
+CUSTOMERS = 260
+LABELLED = 700
+EXTENT = Extent(window_s=600, min_subjects=200, max_subjects=50_000, max_labels=2_000)
+
+
+@dataclass(frozen=True)
+class Loop:
+    """What was answered, and what telemetry holds of service and worker."""
+
+    answers: list[dict[str, Any]]
+    requests: list[ReadableSpan]
+    run: ReadableSpan
+    measured: Measured
+
+
+@pytest.fixture(scope="module")
+def loop(bundle: Bundle, people: Population, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loop]:
+    """Customers of a network grown worse ask one by one; then the worker looks, once."""
+    folder = tmp_path_factory.mktemp("loop")
+    worse = population(1, customers=CUSTOMERS, covariate_drift=1)
+    with ExitStack() as stack:
+        service = stack.enter_context(observed_service(bundle, folder, people))
+        worker = stack.enter_context(telemetry_in_memory(IDENTITY))
+        answers = [service.predict(worse.row(place)).json() for place in range(CUSTOMERS)]
+        engine = open_engine(service.settings.database_url)
+        stack.callback(engine.dispose)
+        wait_for(engine, bundle, CUSTOMERS)
+        tables, clock = tables_for(bundle.schema), Clock(datetime.now(UTC) + timedelta(seconds=1))
+        Cycle(
+            BundleWatch(bundle.folder, engine),
+            DriftLog(engine, tables),
+            ReportFolder(folder / "reports"),
+            a_probe(worker, bundle, clock),
+            extent=EXTENT,
+            policy=Policy(),
+            compare=compute_drift,
+            now=clock,
+        )()
+        (run,) = worker.spans(names.SPAN_DRIFT_RUN)
+        yield Loop(answers, service.telemetry.server_spans(), run, worker.collect())
+
+
+def wait_for(engine: sa.Engine, bundle: Bundle, rows: int) -> None:
+    """Wait until the mover has brought so many predictions into the database."""
+    table, deadline_s = tables_for(bundle.schema).predictions, time.monotonic() + 20
+    while time.monotonic() < deadline_s:
+        with engine.connect() as connection:
+            if connection.scalar(sa.select(sa.func.count()).select_from(table)) == rows:
+                return
+        time.sleep(0.05)
+    raise AssertionError("the mover did not bring the predictions in time")
+
+
+def test_the_drift_of_what_was_served_is_a_metric(loop: Loop, bundle: Bundle) -> None:
+    """The share of the features that moved, over its threshold, of the model that answered."""
+    (point,) = loop.measured.points(names.DRIFT_SHARE, {names.MODEL_VERSION: bundle.version})
+    assert point.value >= 0.3
+    assert {answer["model"]["version"] for answer in loop.answers} == {bundle.version}
+
+
+def test_the_features_that_moved_are_found(loop: Loop) -> None:
+    """Detected are features that the worse network moves, by metric and on the run's span."""
+    moved = {
+        "watch_hours_30d",
+        "avg_session_mins_7d",
+        "skips_7d",
+        "rebuffer_events_7d",
+        "support_tickets_90d",
+        "ticket_avg_resolution_hrs_90d",
+    }
+    points = loop.measured.points(names.DRIFT_FEATURE_DETECTED)
+    detected = {point.attributes[names.FEATURE_NAME] for point in points if point.value == 1}
+    assert detected <= moved
+    assert len(detected) >= 5
+    assert set(attributes_of(loop.run)[names.DRIFT_DETECTED_FEATURES]) == detected
+
+
+def test_the_run_links_to_requests_that_were_served(loop: Loop) -> None:
+    """Each link is the server span of a request, with the id of the prediction that it answered."""
+    served = {(trace_id(span), span_id(span)) for span in loop.requests}
+    answered = {answer["prediction_id"]: answer["trace_id"] for answer in loop.answers}
+    assert 1 <= len(loop.run.links) <= 20
+    for link in loop.run.links:
+        ids = format_trace_id(link.context.trace_id), format_span_id(link.context.span_id)
+        assert ids in served
+        assert answered[str((link.attributes or {})[names.PREDICTION_ID])] == ids[0]
+
+
+def test_the_window_holds_what_was_answered(loop: Loop) -> None:
+    """As many rows and subjects as answers."""
+    attributes = attributes_of(loop.run)
+    assert (attributes[names.DRIFT_ROWS], attributes[names.DRIFT_SUBJECTS]) == (CUSTOMERS, CUSTOMERS)
+
+
+# --- labels come late, and by two ways ----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def turned() -> Population:
+    """Customers whose features are as ever, and who leave for other reasons than the model learnt."""
+    return population(1, customers=LABELLED, concept_drift=1)
+
+
+def looked_at(service: Service, policy: Policy | None = None) -> dict[str, Any]:
+    """The result of one look at what this service answered."""
+    service.move()
+    probe = RememberingProbe()
+    Cycle(
+        BundleWatch(service.bundle.folder, service.engine),
+        DriftLog(service.engine, service.tables),
+        ReportFolder(service.database.parent.parent / "reports"),
+        probe,
+        extent=EXTENT,
+        policy=policy or Policy(),
+        compare=plain_compare,
+        now=Clock(datetime.now(UTC) + timedelta(seconds=1)),
+    )()
+    (result,) = probe.results
+    return dict(result)
+
+
+def ask(service: Service, items: list[dict[str, Any]]) -> list[str]:
+    """Answer these items in one batch; return the ids of the predictions."""
+    return [each["prediction_id"] for each in service.post("/predict/batch", {"items": items}).json()["results"]]
+
+
+def feed_back(service: Service, ids: list[str], labels: list[int]) -> None:
+    """Tell the service what turned out to be true."""
+    items = [{"prediction_id": one, "label": label} for one, label in zip(ids, labels, strict=True)]
+    assert service.post("/feedback", {"items": items}).status_code == 202
+
+
+def test_turned_labels_by_feedback_ask_for_training(serve: Serve, bundle: Bundle, turned: Population) -> None:
+    """POST /feedback for what was answered: performance acts while no feature moved, RETRAIN at once."""
+    service = serve(bundle)
+    ids = ask(service, [{"features": turned.row(place)} for place in range(LABELLED)])
+    feed_back(service, ids, turned.labels)
+    result = looked_at(service)
+    assert result["verdicts"]["covariate"]["state"] == "ok"
+    assert result["verdicts"]["performance"]["state"] == "act"
+    assert (result["decision"], result["recommendation"]) == ("NO_ACTION", "RETRAIN")
+    assert result["performance"]["labels"] == LABELLED
+
+
+def test_turned_labels_by_an_ingested_month_ask_for_training(serve: Serve, bundle: Bundle, turned: Population) -> None:
+    """Customers are answered from a month without labels; the month comes again with labels, and they are matched."""
+    service = serve(bundle)
+    snapshots = Snapshots(service.engine, service.tables)
+    snapshots.ingest(AS_OF, turned.user_ids, turned.columns, None)
+    ask(service, [{"user_id": user_id} for user_id in turned.user_ids])
+    snapshots.ingest(AS_OF, turned.user_ids, turned.columns, turned.labels)
+    result = looked_at(service)
+    assert result["verdicts"]["covariate"]["state"] == "ok"
+    assert result["verdicts"]["performance"]["state"] == "act"
+    assert result["recommendation"] == "RETRAIN"
+    assert result["performance"]["labels"] == LABELLED
+
+
+def test_too_few_labels_say_nothing_yet(serve: Serve, bundle: Bundle, turned: Population) -> None:
+    """One label under the minimum: performance is unknown and says how many are needed."""
+    service = serve(bundle)
+    ids = ask(service, [{"features": turned.row(place)} for place in range(LABELLED)])
+    feed_back(service, ids[:199], turned.labels[:199])
+    verdict = looked_at(service)["verdicts"]["performance"]
+    assert verdict == {"state": "unknown", "evidence": "199 labels so far; 200 are needed."}
