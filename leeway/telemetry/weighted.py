@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Self
 
 from opentelemetry.metrics import Histogram
@@ -43,7 +44,8 @@ def record_all(
     for value in values:
         buckets[bisect_left(metric.buckets, value)].append(value)
     for held in buckets.values():
-        histogram.record(Weighted(sum(held) / len(held), len(held)), attributes)
+        mean, weight = sum(held) / len(held), len(held)
+        histogram.record(mean if weight == 1 else Weighted(mean, weight), attributes)
 
 
 class WeightedHistogramAggregation(ExplicitBucketHistogramAggregation):
@@ -78,12 +80,14 @@ class _WeightedHistogram(_ExplicitBucketHistogramAggregation):
     _sum: Any
 
     def aggregate(self, measurement: Measurement, should_sample_exemplar: bool = True) -> None:  # noqa: FBT001, FBT002 (the SDK's)
-        super().aggregate(measurement, should_sample_exemplar)
-        more = getattr(measurement.value, "weight", 1) - 1
-        if not more:
+        weight = getattr(measurement.value, "weight", 1)
+        if weight == 1:
+            super().aggregate(measurement, should_sample_exemplar)
             return
+        mean = float(measurement.value)  # what is kept of it, as an exemplar say, is a plain number
+        super().aggregate(replace(measurement, value=mean), should_sample_exemplar)
         with self._lock:
             if self._value is None:  # collected in this instant: the rest belongs to the next point
                 self._value = self._get_empty_bucket_counts()
-            self._value[bisect_left(self._boundaries, measurement.value)] += more
-            self._sum += float(measurement.value) * more
+            self._value[bisect_left(self._boundaries, mean)] += weight - 1
+            self._sum += mean * (weight - 1)

@@ -68,6 +68,17 @@ def test_a_batch_leaves_an_exemplar() -> None:
     assert exemplar.trace_id == span.get_span_context().trace_id
 
 
+def test_what_is_exported_is_plain_numbers() -> None:
+    """An exemplar, the smallest and the largest value can be written by any exporter."""
+    tracer = TracerProvider(shutdown_on_exit=False).get_tracer("test")
+    with measured() as (at_once, reader):
+        with tracer.start_as_current_span("batch"):
+            record_all(at_once, METRIC, [0.2] * 10, {})
+        found = point(reader, {})
+        assert {type(value) for value in (found.exemplars[0].value, found.min, found.max, found.sum)} == {float}
+        assert '"count": 10' in found.to_json()
+
+
 def test_nothing_leaves_nothing() -> None:
     """A batch of none is no measurement."""
     with measured() as (at_once, reader):
