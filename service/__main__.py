@@ -13,10 +13,6 @@ from importlib.metadata import version
 
 import uvicorn
 from fastapi import FastAPI
-from fastapi.routing import iter_route_contexts
-from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
-from opentelemetry.trace import Span
-from opentelemetry.util.http import sanitize_method
 
 from leeway import bundle as bundles
 from leeway.bundle import Bundle, BundleError
@@ -31,7 +27,7 @@ from leeway.spool import Spool, SpoolError
 from leeway.tables import tables_for
 from leeway.telemetry import names
 from leeway.telemetry.instruments import observe
-from leeway.telemetry.logs import configure_logging, speak_of
+from leeway.telemetry.logs import configure_logging
 from leeway.telemetry.providers import (
     ProcessIdentity,
     Providers,
@@ -42,6 +38,7 @@ from leeway.telemetry.providers import (
 )
 from service.app import create_app
 from service.feedback import Feedback
+from service.instrumentation import instrument
 from service.otel_mover_probe import OTelMoverProbe
 from service.otel_probe import OTelPredictionProbe
 from service.predictor import Predictor
@@ -56,7 +53,6 @@ SWITCH_S = 0.0005
 """How long the threads that export and move may keep the interpreter: a request waits for it several times."""
 DRAIN_S = 1.0
 TALLY_S = 0.5
-UNTRACED = "^[^/]*//[^/]*/(health/live|health/ready|metrics)$"
 _log = logging.getLogger("service")
 
 STARTUP_ERRORS = (BundleError, SpoolError, DatabaseError, TelemetryError, SettingsError, OSError)
@@ -164,33 +160,6 @@ def assemble(settings: ServiceSettings, providers: Providers, stack: ExitStack, 
     )
     instrument(app, providers)
     return app
-
-
-def instrument(app: FastAPI, providers: Providers) -> None:
-    """Give `app` one server span and the HTTP metrics a request, by the stable conventions (seconds, `http.route`)."""
-    if not providers.enabled:
-        return
-    os.environ["OTEL_SEMCONV_STABILITY_OPT_IN"] = "http"  # read once by the instrumentation, so set before it
-    known = {route.path for route in iter_route_contexts(app.routes)}
-
-    def scrub(span: Span, scope: Mapping[str, object]) -> None:
-        """A client can put a customer's id into any address; only ours are kept."""
-        speak_of(span.get_span_context())
-        if scope.get("query_string"):
-            span.set_attribute("url.query", names.OTHER)
-        if scope.get("path") not in known:
-            span.set_attribute("url.path", f"/{names.OTHER}")
-        if sanitize_method(str(scope["method"])) != scope["method"]:
-            span.set_attribute("http.request.method_original", names.OTHER)
-
-    FastAPIInstrumentor.instrument_app(
-        app,
-        tracer_provider=providers.tracer_provider,
-        meter_provider=providers.meter_provider,
-        excluded_urls=UNTRACED,
-        exclude_spans=["receive", "send"],
-        server_request_hook=scrub,
-    )
 
 
 def _open_spool(settings: ServiceSettings, bundle: Bundle) -> Spool:
