@@ -39,7 +39,7 @@ def setting(kind: type[Settings], name: str, *flags: str) -> Any:  # noqa: ANN40
     default = "" if field.default is None else f"; default {field.default}"
     return typer.Option(
         *(flags or (f"--{name.replace('_', '-')}",)),
-        help=f"{field.description}. \\[LEEWAY_{name.upper()}{default}]",
+        help=f"{field.description}. [LEEWAY_{name.upper()}{default}]",
         show_default=False,
     )
 
