@@ -27,6 +27,7 @@ from leeway.settings import DriftSettings, SettingsError
 from leeway.tables import tables_for
 from leeway.telemetry.instruments import observe
 from leeway.telemetry.logs import configure_logging
+from leeway.telemetry.process import observe_process
 from leeway.telemetry.providers import (
     ProcessIdentity,
     Providers,
@@ -154,6 +155,7 @@ def _probe(providers: Providers, settings: DriftSettings, links_to: str) -> Drif
     gauges = DriftGauges(settings.drift_threshold, {}, settings.drift_interval)
     for metric, read in gauges.readings().items():
         observe(providers.meter, metric, read)
+    observe_process(providers.meter)
     return OTelDriftProbe(providers.tracer, providers.meter, gauges, lambda run_id: f"{links_to}/runs/{run_id}/")
 
 

@@ -27,6 +27,7 @@ class DriftGauges:
     ) -> None:
         self._threshold = threshold
         self._card = card
+        self._interval_s = interval_s
         self._stale_after_s = STALE_AFTER_INTERVALS * interval_s
         self._now_s = now_s
         self._lock = threading.Lock()
@@ -69,6 +70,7 @@ class DriftGauges:
             names.DRIFT_TARGET_DIFFERENCE: self._of_result(lambda result: _value(result["target"]["difference"], {})),
             names.DRIFT_WINDOW_ROWS: self._of_result(lambda result: _sizes(result, "rows")),
             names.DRIFT_WINDOW_SUBJECTS: self._of_result(lambda result: _sizes(result, "subjects")),
+            names.DRIFT_INTERVAL: lambda: [(self._interval_s, {})],
             names.DRIFT_LAST_SUCCESS: lambda: _value(self._success_s, {}),
             names.DRIFT_LAST_CYCLE: lambda: _value(self._cycle_s, {}),
             names.DRIFT_RECOMMENDATION_ACTIVE: self._recommendations,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import logging
 import os
@@ -26,8 +27,9 @@ from leeway.snapshots import Snapshots
 from leeway.spool import Spool, SpoolError
 from leeway.tables import tables_for
 from leeway.telemetry import names
-from leeway.telemetry.instruments import observe
+from leeway.telemetry.instruments import histogram, observe
 from leeway.telemetry.logs import configure_logging
+from leeway.telemetry.process import observe_process
 from leeway.telemetry.providers import (
     ProcessIdentity,
     Providers,
@@ -39,6 +41,7 @@ from leeway.telemetry.providers import (
 from service.app import create_app
 from service.feedback import Feedback
 from service.instrumentation import instrument
+from service.loop_lag import watched
 from service.otel_mover_probe import OTelMoverProbe
 from service.otel_probe import OTelPredictionProbe
 from service.predictor import Predictor
@@ -92,12 +95,12 @@ def serve(settings: ServiceSettings, listener: socket.socket, worker: int | None
     sys.setswitchinterval(SWITCH_S)
     with ExitStack() as stack:
         try:
-            app = compose(settings, stack, worker)
+            app, record_lag = compose(settings, stack, worker)
         except STARTUP_ERRORS as error:
             return cannot_start(str(error))
         gc.collect()
         gc.freeze()  # what is built by now lives on: no collection goes through it while requests wait
-        _run(app, listener)
+        _run(app, listener, record_lag)
     end_despite_threads(0)
     return 0
 
@@ -108,8 +111,10 @@ def cannot_start(reason: str) -> int:
     return 2
 
 
-def compose(settings: ServiceSettings, stack: ExitStack, worker: int | None = None) -> FastAPI:
-    """Build the whole object graph; `stack` takes it down again, telemetry last.
+def compose(
+    settings: ServiceSettings, stack: ExitStack, worker: int | None = None
+) -> tuple[FastAPI, Callable[[float], None] | None]:
+    """Build the whole object graph, and what takes the event loop's lag; `stack` takes it down, telemetry last.
 
     Raises:
         leeway.bundle.BundleError, leeway.spool.SpoolError, leeway.database.DatabaseError,
@@ -122,7 +127,15 @@ def compose(settings: ServiceSettings, stack: ExitStack, worker: int | None = No
             spans_file=settings.spans_file,
         )
     )
-    return assemble(settings, providers, stack, is_first=not worker)
+    record_lag = _observe_process(providers)
+    return assemble(settings, providers, stack, is_first=not worker), record_lag
+
+
+def _observe_process(providers: Providers) -> Callable[[float], None] | None:
+    if not providers.enabled:
+        return None
+    observe_process(providers.meter)
+    return histogram(providers.meter, names.EVENT_LOOP_LAG).record
 
 
 def assemble(settings: ServiceSettings, providers: Providers, stack: ExitStack, *, is_first: bool = True) -> FastAPI:
@@ -208,13 +221,21 @@ def server_config(app: FastAPI) -> uvicorn.Config:
     )
 
 
-def _run(app: FastAPI, listener: socket.socket) -> None:
+def _run(app: FastAPI, listener: socket.socket, record_lag: Callable[[float], None] | None) -> None:
     server = uvicorn.Server(server_config(app))
+
+    async def answer() -> None:
+        async with watched(record_lag):
+            await server.serve(sockets=[listener])
+
     host, port = listener.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     _log.info("serving on %s, docs at %s/docs", url, url, extra={"url": url})
-    with on_stop(lambda: setattr(server, "should_exit", True)):
-        server.run(sockets=[listener])
+    with (
+        on_stop(lambda: setattr(server, "should_exit", True)),
+        asyncio.Runner(loop_factory=server.config.get_loop_factory()) as loop,
+    ):
+        loop.run(answer())
 
 
 def _main() -> int:

@@ -20,9 +20,13 @@ def histogram(meter: Meter, metric: Metric) -> Histogram:
 
 
 def observe(meter: Meter, metric: Metric, read: Callable[[], Iterable[tuple[float, Mapping[str, str]]]]) -> None:
-    """Report a gauge by asking `read` for (value, attributes) at every collection; nothing read, nothing reported."""
+    """Report `metric` by asking `read` for (value, attributes) at every collection; nothing read, nothing reported.
+
+    A gauge reads what is so now, a counter the sum since the process began.
+    """
 
     def callback(_options: CallbackOptions) -> Iterable[Observation]:
         return [Observation(value, dict(attributes)) for value, attributes in read()]
 
-    meter.create_observable_gauge(metric.name, [callback], metric.unit, metric.description)
+    create = meter.create_observable_counter if metric.kind == "counter" else meter.create_observable_gauge
+    create(metric.name, [callback], metric.unit, metric.description)

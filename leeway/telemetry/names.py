@@ -62,9 +62,16 @@ DRIFT_REASON: Final = "leeway.drift.reason"
 DRIFT_ROWS: Final = "leeway.drift.rows"
 DRIFT_SUBJECTS: Final = "leeway.drift.subjects"
 DRIFT_REPORT_URL: Final = "leeway.drift.report.url"
+CPU_MODE: Final = "cpu.mode"
 
 OTHER: Final = "_other"
 """Stands for what clients invent, so that cardinality stays bounded."""
+
+
+def prometheus_label(attribute: str) -> str:
+    """The attribute's name as a label in Prometheus."""
+    return attribute.replace(".", "_")
+
 
 # --- spans ----------------------------------------------------------------------------------------------------------
 SPAN_SNAPSHOT_LOOKUP: Final = "snapshot lookup"
@@ -86,6 +93,13 @@ INFERENCE_BUCKETS: Final = (
 SCORE_BUCKETS: Final = tuple(round(step / 20, 2) for step in range(1, 21))
 UNUSUAL_BUCKETS: Final = (0.0, 1.0, 2.0, 3.0, 5.0, 8.0)
 RUN_BUCKETS: Final = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0)
+LAG_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+
+# --- every process --------------------------------------------------------------------------------------------------
+PROCESS_CPU_TIME: Final = Metric(
+    "process.cpu.time", "counter", "s", "Processor time that the process took.", (CPU_MODE,)
+)
+PROCESS_MEMORY: Final = Metric("process.memory.usage", "gauge", "By", "Physical memory that the process holds.")
 
 # --- the service ----------------------------------------------------------------------------------------------------
 HTTP_REQUEST_DURATION: Final = Metric(
@@ -123,6 +137,9 @@ REQUEST_REJECTED: Final = Metric(
     "leeway.request.rejected", "counter", "{item}", "Refused items, by the feature that was at fault.",
     (FEATURE_NAME, ERROR_TYPE),
 )  # fmt: skip
+EVENT_LOOP_LAG: Final = Metric(
+    "leeway.event_loop.lag", "histogram", "s", "How late the event loop ran what was due.", (), LAG_BUCKETS
+)
 LOG_SPOOLED: Final = Metric(
     "leeway.prediction_log.spooled", "counter", "{prediction}", "Predictions written to the spool."
 )
@@ -173,6 +190,7 @@ DRIFT_WINDOW_ROWS: Final = Metric(
 DRIFT_WINDOW_SUBJECTS: Final = Metric(
     "leeway.drift.window.subjects", "gauge", "{subject}", "Subjects of a compared window.", (DRIFT_WINDOW_ROLE,)
 )
+DRIFT_INTERVAL: Final = Metric("leeway.drift.interval", "gauge", "s", "Time from one comparison to the next.")
 DRIFT_LAST_SUCCESS: Final = Metric(
     "leeway.drift.last_success.timestamp", "gauge", "s", "Unix time of the last run that could see."
 )

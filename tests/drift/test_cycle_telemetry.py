@@ -33,6 +33,7 @@ OF_A_RESULT = tuple(
     and metric
     not in {
         names.DRIFT_THRESHOLD,
+        names.DRIFT_INTERVAL,
         names.DRIFT_LAST_SUCCESS,
         names.DRIFT_LAST_CYCLE,
         names.DRIFT_RECOMMENDATION_ACTIVE,

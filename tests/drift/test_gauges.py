@@ -30,10 +30,11 @@ def read(each: DriftGauges, metric: Metric) -> list[tuple[float, Mapping[str, st
 
 
 def test_before_the_first_run_nothing_is_claimed() -> None:
-    """Without a result there is the threshold and the card, and nothing that looks like a measurement."""
+    """Without a result there are the settings and the card, and nothing that looks like a measurement."""
     before = gauges(Clock())
     reported = {metric.name for metric, reading in before.readings().items() if list(reading())}
-    assert reported == {"leeway.drift.threshold", "leeway.model.roc_auc", "leeway.model.brier", "leeway.model.labels"}
+    settings = {"leeway.drift.threshold", "leeway.drift.interval"}
+    assert reported == settings | {"leeway.model.roc_auc", "leeway.model.brier", "leeway.model.labels"}
 
 
 def test_the_last_result_is_reported() -> None:
