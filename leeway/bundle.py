@@ -8,13 +8,13 @@ and draws the tree of errors.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from leeway.encoding import Encoded, Encoder
@@ -33,6 +33,9 @@ from leeway.manifest import (
     read_manifest,
 )
 from leeway.schema import LABEL_COLUMN, SCORE_COLUMN, FeatureSchema, SchemaError
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # it reports to its maker from its import on, unless told before
+import onnxruntime
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -17,6 +17,7 @@ TOUCH_THE_ENVIRONMENT = {
     "leeway/telemetry/providers.py": "reads OTEL_*",
     "service/instrumentation.py": "sets the stable HTTP conventions before the instrumentation reads them",
     "drift/detector.py": "tells Evidently not to phone home",
+    "leeway/bundle.py": "tells ONNX Runtime the same",
     "cli/workshop.py": "hands the demo's service an environment of its own",
 }
 

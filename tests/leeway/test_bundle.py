@@ -366,3 +366,11 @@ def test_an_onnx_bundle_needs_neither_pandas_nor_scikit_learn(bundle: Bundle) ->
     )
     ran = subprocess.run([sys.executable, "-c", code, bundle.folder], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "set()"
+
+
+def test_the_model_runtime_does_not_phone_home(tmp_path: Path) -> None:
+    """ONNX Runtime would make itself a device id in the user's cache, and report: imported by us it leaves no trace."""
+    home = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"} | home
+    subprocess.run([sys.executable, "-c", "import leeway.bundle"], env=environment, check=True)
+    assert list(tmp_path.rglob("*onnxruntime*")) == []
