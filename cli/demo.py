@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +18,9 @@ from cli.trace_view import key_metrics, trace_tree, wait_for_trace
 from cli.workshop import Workshop, WorkshopError, serving
 from leeway.bundle import Bundle, BundleError
 from leeway.database import DatabaseError
-from leeway.population import Population, population
+from leeway.population import AS_OF, Population, population
 from leeway.training import train
 
-AS_OF = date(2024, 1, 31)
 CUSTOMER = "7590-VHVEG"
 INTERRUPTED = 130
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
@@ -17,8 +18,18 @@ from leeway.tables import tables_for
 def run_ingest(folder: Path, as_of: date, settings: Settings) -> None:
     """Read the extract, load it in one transaction, and say what was loaded and what was passed over."""
     with plain_errors(ExtractError, DatabaseError):
-        extract = read_extract(folder)
-        count = open_snapshots(settings.database_url).ingest(as_of, extract.user_ids, extract.columns, extract.labels)
+        load_extract(folder, as_of, lambda: open_snapshots(settings.database_url))
+
+
+def load_extract(folder: Path, as_of: date, opened: Callable[[], Snapshots]) -> None:
+    """Read one month's extract, then load it into the `opened` snapshots, and print what was loaded.
+
+    Raises:
+        ExtractError: something is wrong with a file; nothing was loaded, and no database asked.
+        DatabaseError: the database cannot be used.
+    """
+    extract = read_extract(folder)
+    count = opened().ingest(as_of, extract.user_ids, extract.columns, extract.labels)
     if extract.passed_over:
         print(f"Passed over, as no features: {', '.join(extract.passed_over)}")
     labels = "without labels" if extract.labels is None else f"with {len(extract.labels):,} labels"

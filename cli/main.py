@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from cli.options import PlainGroup, setting
-from leeway.settings import DriftSettings, ServiceSettings, Settings
+from leeway.settings import DriftSettings, ServiceSettings, Settings, SetupSettings
 
 app = typer.Typer(
     name="leeway",
@@ -63,6 +63,18 @@ def train(
         id_column=id_column,
         name=name,
     )
+
+
+@app.command()
+def setup(
+    extract: Annotated[Path | None, setting(SetupSettings, "extract")] = None,
+    database_url: DatabaseUrl = None,
+    bundle: BundleFolder = None,
+) -> None:
+    """Make what the service needs and is not there yet: tables, customers, a model. Can be run at every start."""
+    from cli.setup import run_setup
+
+    run_setup(SetupSettings.read(extract=extract, database_url=database_url, bundle=bundle))
 
 
 @app.command()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from string import ascii_uppercase
 from typing import Final, TypeAlias
 
@@ -16,6 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leeway.schema import CHURN_SCHEMA, Feature, Value
+
+AS_OF = date(2024, 1, 31)
+"""The month that stands for the population wherever one is needed."""
 
 Numbers: TypeAlias = NDArray[np.float64]
 """One number a customer, shape (n,). Flags are 0 or 1, categories their place in `SERVICES`."""

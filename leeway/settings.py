@@ -81,6 +81,14 @@ class ServiceSettings(Settings):
     faults: bool = Field(default=False, description="Allow `leeway faults`: on or off")
 
 
+class SetupSettings(Settings):
+    """What setting a new place up needs besides."""
+
+    extract: Path | None = Field(
+        None, description="Folder of month-end extracts, one sub-folder a date; without it customers are made up"
+    )
+
+
 class DriftSettings(Settings):
     """What the drift worker needs besides."""
 

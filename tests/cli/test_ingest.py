@@ -8,8 +8,8 @@ from typer.testing import CliRunner, Result
 
 from cli.ingest import open_snapshots
 from cli.main import app
-from leeway.extract import LAYOUT
 from leeway.population import population
+from tests.cli.extracts import write_extract
 
 USAGE = "usage_agg_30d.csv"
 
@@ -23,19 +23,7 @@ def database_url(tmp_path: Path) -> str:
 @pytest.fixture
 def extract(tmp_path: Path) -> Path:
     """A month-end extract of twenty customers."""
-    folder = tmp_path / "extract"
-    folder.mkdir()
-    people = population(customers=20)
-    columns = people.columns
-    for file, layout in LAYOUT.items():
-        lines = [",".join(["user_id", *layout.features])]
-        for place, user_id in enumerate(people.user_ids):
-            cells = [columns[name][place] for name in layout.features]
-            lines.append(",".join([user_id, *("" if cell is None else str(cell) for cell in cells)]))
-        (folder / file).write_text("\n".join(lines) + "\n")
-    labels = [f"{user_id},{label == 1}" for user_id, label in zip(people.user_ids, people.labels, strict=True)]
-    (folder / "labels.csv").write_text("\n".join(["user_id,churn_label", *labels]) + "\n")
-    return folder
+    return write_extract(tmp_path / "extract", population(customers=20))
 
 
 def ingest(folder: Path, database_url: str, as_of: str = "2024-01-31") -> Result:

@@ -1,0 +1,60 @@
+"""`leeway setup`: what has to be there before the service starts: tables, customers, a model."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+from cli.data import card_table, churn_origin, month_data
+from cli.ingest import load_extract, open_snapshots
+from cli.options import console, plain_errors, sigterm_as_ctrl_c
+from leeway import bundle as bundles
+from leeway.bundle import Bundle, BundleError
+from leeway.database import DatabaseError
+from leeway.extract import ExtractError
+from leeway.population import AS_OF, population
+from leeway.settings import SetupSettings
+from leeway.snapshots import Snapshots
+from leeway.training import TrainingError, train
+
+
+def run_setup(settings: SetupSettings) -> None:
+    """Make what is missing and keep what is there, so that it can be run at every start."""
+    with plain_errors(ExtractError, DatabaseError, TrainingError, BundleError), sigterm_as_ctrl_c():
+        snapshots = open_snapshots(settings.database_url)
+        if settings.extract:
+            for as_of, folder in months(settings.extract).items():
+                load_extract(folder, as_of, lambda: snapshots)
+        elif AS_OF not in snapshots.dates():
+            people = population()
+            count = snapshots.ingest(AS_OF, people.user_ids, people.columns, people.labels)
+            print(f"Made up {count:,} customers as of {AS_OF}.")
+        bundle = bundles.load(settings.bundle) if settings.bundle.exists() else _train(snapshots, settings.bundle)
+    console().print(card_table(bundle))
+    print(f"Ready: model {bundle.version}, trained on {bundle.card['trained_on']['as_of']}, in {bundle.folder}")
+
+
+def months(folder: Path) -> dict[date, Path]:
+    """The extracts in `folder`, one sub-folder a month, named by its date; oldest first.
+
+    Raises:
+        ExtractError: there is none, or a sub-folder's name is no date.
+    """
+    found: dict[date, Path] = {}
+    for each in sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else ():
+        try:
+            found[date.fromisoformat(each.name)] = each
+        except ValueError as error:
+            raise ExtractError(str(each), "name each month's folder by its date, like 2024-01-31") from error
+    if not found:
+        raise ExtractError(str(folder), "no month in it; LEEWAY_EXTRACT names a folder with folders like 2024-01-31")
+    return found
+
+
+def _train(snapshots: Snapshots, folder: Path) -> Bundle:
+    """Train on the first labelled month, so that every later one can be compared with it."""
+    for as_of in sorted(snapshots.dates()):
+        month = snapshots.read(as_of)
+        if month.labels is not None:
+            return train(month_data(month), folder, churn_origin(as_of))
+    raise TrainingError("no month has labels: add labels.csv to one of the extracts")
