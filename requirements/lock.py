@@ -1,16 +1,17 @@
-"""Resolve the three requirement files again: hash-locked, valid on Python 3.11 to 3.13, without download addresses."""
+"""Resolve the requirement files again: hash-locked, valid on Python 3.11 to 3.13, without download addresses."""
 
 import subprocess
 import sys
 
 COMMON = [
-    "pyproject.toml", "--universal", "--python-version", "3.11", "--generate-hashes", "--no-emit-index-url",
+    "--universal", "--python-version", "3.11", "--generate-hashes", "--no-emit-index-url",
     "--no-strip-extras", "--custom-compile-command", "make lock", "--quiet",
 ]  # fmt: skip
 FILES = {
-    "requirements/dev.txt": ["--extra", "drift", "--group", "dev"],
-    "requirements/drift.txt": ["--extra", "drift", "--constraints", "requirements/dev.txt"],
-    "requirements/service.txt": ["--constraints", "requirements/dev.txt"],
+    "requirements/dev.txt": ["pyproject.toml", "--extra", "drift", "--group", "dev"],
+    "requirements/drift.txt": ["pyproject.toml", "--extra", "drift", "--constraints", "requirements/dev.txt"],
+    "requirements/service.txt": ["pyproject.toml", "--constraints", "requirements/dev.txt"],
+    "requirements/build.txt": ["--group", "pyproject.toml:build", "--constraints", "requirements/dev.txt"],
 }
 
 for output, options in FILES.items():
