@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check lock clean help
+.PHONY: demo test check rules lock clean help
 
 help:  ## say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -18,6 +18,10 @@ check: .venv/ready  ## lint, types and the arrows between the packages
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+WINDOW ?= 1d
+rules: .venv/ready  ## write the rules of the objectives; WINDOW=30d promises them over 30 days instead of a day
+	@$(BIN)/python -m observability.prometheus.generate --window $(WINDOW)
 
 lock:  ## resolve the dependencies again, for Python 3.11 to 3.13
 	@$(BIN)/python requirements/lock.py

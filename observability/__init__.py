@@ -1,0 +1,1 @@
+"""The configuration of what watches Leeway, and the code that generates parts of it."""

@@ -1,0 +1,1 @@
+"""Prometheus: what it scrapes, its rules, and their tests."""

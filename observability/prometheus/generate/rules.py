@@ -1,0 +1,130 @@
+"""The rules of `objectives.yaml` as plain values, for one budget."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final, TypeAlias
+
+from leeway.telemetry import names
+from observability.prometheus.generate.budgets import LEAST_EVENTS, WINDOWS_S, Alarm, Budget
+from observability.prometheus.generate.objectives import (
+    DRIFT_HOUR_MISSED,
+    DRIFT_RUNS,
+    DRIFT_RUNS_TARGET,
+    REQUEST_OBJECTIVES,
+    Objective,
+)
+
+Rule: TypeAlias = dict[str, Any]
+
+DASHBOARD_URL: Final = "http://127.0.0.1:3000/d/leeway-service"
+RUNBOOK: Final = "docs/runbook.md"
+
+
+def rule_file(budget: Budget) -> dict[str, Any]:
+    """The whole file: ratios every 30 s, the budget every minute, and the alerts on both."""
+    return {
+        "groups": [
+            {"name": "objective-ratios", "interval": "30s", "rules": list(_ratios())},
+            {"name": "objective-budget", "interval": "1m", "rules": list(_budget_rules(budget))},
+            {"name": "objective-alerts", "interval": "30s", "rules": list(_alerts(budget))},
+        ]
+    }
+
+
+def _ratios() -> Iterator[Rule]:
+    for objective in REQUEST_OBJECTIVES:
+        for window in WINDOWS_S:
+            events, bad = f"{objective.events_name}{window}", f"{objective.bad_name}{window}"
+            yield _record(events, objective.events(window))
+            yield _record(bad, objective.bad(window))
+            # Without events there is no ratio, and so no alarm: silence at night is neither good nor bad.
+            yield _record(f"{objective.ratio_name}{window}", f"{bad} / ({events} > 0)")
+
+
+def _budget_rules(budget: Budget) -> Iterator[Rule]:
+    yield _record("leeway:objective:window_seconds", f"vector({budget.seconds})")
+    for objective in REQUEST_OBJECTIVES:
+        yield from _counts(
+            objective.name, objective.target, objective.events(budget.window), objective.bad(budget.window)
+        )
+    yield _record(DRIFT_HOUR_MISSED, _HOUR_MISSED)
+    moments = f"{DRIFT_HOUR_MISSED}[{budget.window}]"
+    yield from _counts(DRIFT_RUNS, DRIFT_RUNS_TARGET, f"count_over_time({moments})", f"sum_over_time({moments})")
+    yield _record(
+        "leeway:objective:budget_left",
+        "1 -\n  leeway:objective:bad_events / clamp_min(leeway:objective:events, 1)\n  / (1 - leeway:objective:target)",
+    )
+
+
+def _counts(name: str, target: float, events: str, bad: str) -> Iterator[Rule]:
+    labels = {"objective": name}
+    yield _record("leeway:objective:target", f"vector({target})", labels)
+    yield _record("leeway:objective:events", events, labels)
+    yield _record("leeway:objective:bad_events", bad, labels)
+
+
+# A run that found too few rows has looked, and saw a quiet night: it counts as successful. An hour begins to count when
+# applications were scraped an hour ago, so that a stack that was just started has missed nothing.
+_HOUR_MISSED: Final = f"""\
+(
+  (
+    sum(increase({names.DRIFT_RUNS.prometheus_name}{{{names.prometheus_label(names.ERROR_TYPE)}=~"|too_few_rows"}}[1h]))
+    or vector(0)
+  ) == bool 0
+)
+and on () max(up{{job="applications"}} offset 1h)
+or vector(0)"""
+
+
+def _alerts(budget: Budget) -> Iterator[Rule]:
+    for objective in REQUEST_OBJECTIVES:
+        for alarm in budget.alarms:
+            yield _burn(objective, budget, alarm)
+    yield {
+        "alert": "ObjectiveBudgetSpent",
+        "expr": f"leeway:objective:budget_left < 0\nand leeway:objective:bad_events >= {LEAST_EVENTS}",
+        "for": "5m",
+        "labels": {"severity": "ticket"},
+        "annotations": _annotations(
+            "ObjectiveBudgetSpent",
+            f"The budget of {budget.window} is spent: {{{{ $labels.objective }}}}",
+            "More went wrong over the budget's window than the objective {{ $labels.objective }} allows: "
+            "{{ $value | humanizePercentage }} of the budget is left. It may have burned too slowly to page anyone.",
+        ),
+    }
+
+
+def _burn(objective: Objective, budget: Budget, alarm: Alarm) -> Rule:
+    rate = budget.burn_rate(alarm)
+    limit = f"{rate * (1 - objective.target):.6g}"
+    conditions = (
+        f"{objective.ratio_name}{alarm.long} > {limit}",
+        f"{objective.ratio_name}{alarm.short} > {limit}",
+        f"{objective.bad_name}{alarm.long} >= {LEAST_EVENTS}",
+    )
+    return {
+        "alert": objective.alert,
+        "expr": "\nand ".join(conditions),
+        "labels": {"severity": "page", "burn": alarm.name, "objective": objective.name},
+        "annotations": _annotations(
+            objective.alert,
+            f"The {objective.name.replace('_', ' ')} budget burns {rate:.3g} times too fast",
+            f"{{{{ $value | humanizePercentage }}}} {objective.bad_means} in the last {alarm.long}, "
+            f"and it goes on. {objective.target * 100:g} % must not: at this rate a budget of {budget.window} loses "
+            f"{alarm.spends * 100:g} % in {alarm.long}.",
+        ),
+    }
+
+
+def _record(name: str, expr: str, labels: dict[str, str] | None = None) -> Rule:
+    return {"record": name, "expr": expr} | ({"labels": labels} if labels else {})
+
+
+def _annotations(alert: str, summary: str, description: str) -> dict[str, str]:
+    return {
+        "summary": summary,
+        "description": description,
+        "dashboard": DASHBOARD_URL,
+        "runbook": f"{RUNBOOK}#{alert.lower()}",
+    }
