@@ -1,0 +1,89 @@
+"""Brings the stack up once, keeps requests coming, and takes everything down again with its volumes."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.stack.composed import ROOT, Stack, docker_is_here, eventually
+from tests.stack.load import Load, steady_load
+
+SINK = "webhook"
+_SINK_SOURCE = """
+import http.server, sys
+class Sink(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        print(self.rfile.read(int(self.headers["Content-Length"])).decode(), flush=True)
+        self.send_response(200); self.end_headers()
+    def log_message(self, *_): pass
+http.server.HTTPServer(("0.0.0.0", 9095), Sink).serve_forever()
+"""
+_REPORT: list[str] = []
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip, with the reason, where there is no engine."""
+    here = [item for item in items if item.path.is_relative_to(Path(__file__).parent)]
+    if here and any(item.get_closest_marker("stack") for item in here) and not docker_is_here():
+        for item in here:
+            item.add_marker(pytest.mark.skip(reason="docker with compose is not here"))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what was measured, below the tests."""
+    for line in _REPORT:
+        terminalreporter.write_line(line)
+
+
+@pytest.fixture(scope="session")
+def report() -> list[str]:
+    """Lines that stand below the tests' result."""
+    return _REPORT
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory, report: list[str]) -> Iterator[Stack]:
+    """The running stack; LEEWAY_TEST_STACK_WITHOUT names services that have no image here, like grafana."""
+    without = frozenset(os.environ.get("LEEWAY_TEST_STACK_WITHOUT", "").split())
+    stack = Stack(without, overrides=[_with_a_sink(tmp_path_factory.mktemp("compose"))])
+    stack.down()
+    try:
+        stack.up()
+        report.append(f"ready {stack.ready_after_s:.0f} s after `docker compose up`, images built")
+        report.append("images: " + ", ".join(f"{name} {size:.0f} MB" for name, size in stack.image_megabytes().items()))
+        yield stack
+    finally:
+        stack.down()
+
+
+@pytest.fixture(scope="session")
+def load(stack: Stack) -> Iterator[Load]:
+    """Requests at a steady rate from now to the end of the session; the first half minute is over."""
+    assert stack.ready_after_s
+    began_s = time.monotonic()
+    with steady_load() as load:
+        eventually(lambda: time.monotonic() - began_s > 30, 60)
+        yield load
+
+
+def _with_a_sink(folder: Path) -> Path:
+    """An override: a container that prints what is posted, and Alertmanager and drift worker told to post there."""
+    config = yaml.safe_load((ROOT / "observability/alertmanager/alertmanager.yaml").read_text(encoding="utf-8"))
+    for receiver in config["receivers"]:
+        receiver["webhook_configs"] = [{"url": f"http://{SINK}:9095/"}]
+    (folder / "alertmanager.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    services = {
+        SINK: {"image": "leeway-drift", "init": True, "command": ["python", "-c", _SINK_SOURCE]},
+        "alertmanager": {"volumes": [f"{folder}:/etc/alertmanager:ro"]},
+        "drift": {"environment": {"LEEWAY_WEBHOOK_URL": f"http://{SINK}:9095/"}},
+    }
+    for each in folder, folder / "alertmanager.yaml":
+        each.chmod(0o755)  # read there by another user
+    override = folder / "override.yaml"
+    override.write_text(yaml.safe_dump({"services": services}), encoding="utf-8")
+    return override

@@ -1,0 +1,193 @@
+"""What is broken on purpose while requests go on: nobody who asks may notice, and no answered prediction is lost."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+
+import pytest
+
+from leeway.telemetry import names
+from tests.stack import backends
+from tests.stack.composed import DRIFT_INTERVAL_S, REPORTS, SERVICE, Stack, eventually, get
+from tests.stack.load import TIMEOUT_S, Load, Sent, p95_s
+
+pytestmark = pytest.mark.stack
+
+BEFORE_S, DURING_S = 10.0, 15.0
+WORST_RATIO = 5.0
+"""p95 during an outage over p95 before it; machines are noisy, so this is a bound and no promise."""
+
+
+@dataclass
+class Outage:
+    """One outage: its time in monotonic seconds, and what was sent then."""
+
+    began_s: float
+    over_s: float = 0.0
+    requests: list[Sent] = field(default_factory=list)
+    before: list[Sent] = field(default_factory=list)
+
+    @property
+    def failed(self) -> list[Sent]:
+        """What was not answered as it should be."""
+        return [each for each in self.requests if each.failed]
+
+    @property
+    def slowdown(self) -> float:
+        """p95 during the outage over p95 before it."""
+        return p95_s(self.requests) / p95_s(self.before)
+
+
+Breaks = Callable[..., AbstractContextManager[Outage]]
+
+
+@pytest.fixture
+def broken(stack: Stack, load: Load, report: list[str]) -> Breaks:
+    """Kill a service for a while, and start it again; afterwards the outage holds what was sent."""
+
+    @contextmanager
+    def kill(service: str, lasting_s: float = DURING_S) -> Iterator[Outage]:
+        time.sleep(BEFORE_S)
+        outage = Outage(time.monotonic())
+        stack.kill(service)
+        try:
+            yield outage
+            time.sleep(max(0.0, outage.began_s + lasting_s - time.monotonic()))
+        finally:
+            stack.start(service)
+        outage.over_s = time.monotonic()
+        time.sleep(TIMEOUT_S / 2)  # what is under way is given time to be answered
+        outage.requests = load.between(outage.began_s, outage.over_s)
+        outage.before = load.between(outage.began_s - BEFORE_S, outage.began_s)
+        report.append(_line(f"{service} away {outage.over_s - outage.began_s:.0f} s", outage))
+
+    return kill
+
+
+def _line(what: str, outage: Outage) -> str:
+    slowest_s = max(each.latency_s for each in outage.requests)
+    return (
+        f"outage: {what}: {len(outage.requests)} sent, {len(outage.failed)} failed"
+        f" {dict(Counter((each.kind, each.status) for each in outage.failed)) or ''}, slowest {slowest_s:.2f} s,"
+        f" p95 {outage.slowdown:.1f} times that before"
+    )
+
+
+def recorded(stack: Stack) -> list[str]:
+    """Every prediction id in the database."""
+    return stack.sql("SELECT prediction_id FROM predictions")
+
+
+def all_recorded_once(stack: Stack, answered: Sequence[str], report: list[str]) -> None:
+    """Wait until every answered prediction is in the database, and see that none is there twice."""
+    wanted = set(answered)
+    eventually(lambda: wanted <= set(recorded(stack)), 90)
+    ids = recorded(stack)
+    report.append(f"        {len(wanted)} predictions answered so far, {len(wanted & set(ids))} of them recorded")
+    assert len(ids) == len(set(ids))
+
+
+@pytest.mark.parametrize("service", ["otel-collector", "jaeger", "prometheus", "drift"])
+def test_no_request_notices(broken: Breaks, service: str) -> None:
+    """Whatever only watches may be away: every request is answered, about as fast as before."""
+    with broken(service) as outage:
+        pass
+    assert len(outage.requests) > 100
+    assert outage.failed == []
+    assert outage.slowdown < WORST_RATIO
+
+
+def test_traces_of_jaegers_gap_arrive_later(broken: Breaks, load: Load) -> None:
+    """The Collector keeps what Jaeger could not take."""
+    with broken("jaeger") as outage:
+        time.sleep(8)
+        middle_s = time.monotonic()
+    asked = [each for each in load.between(outage.began_s + 3, middle_s, "features") if each.trace_id]
+    assert asked
+    for each in asked[:5]:
+        assert eventually(partial(backends.spans, str(each.trace_id)), 60)
+
+
+def test_a_killed_drift_run_leaves_nothing_half_done(stack: Stack, load: Load) -> None:
+    """Killed again and again at any moment, the worker leaves whole reports only, and goes on."""
+    assert load.sent
+    for moment_s in (0.5, 1.5, 2.5):
+        _wait_for_the_next_run()
+        time.sleep(DRIFT_INTERVAL_S - 1 + moment_s)
+        stack.kill("drift")
+        stack.start("drift")
+    eventually(lambda: get(f"{REPORTS}/").is_success, 60)
+    time.sleep(DRIFT_INTERVAL_S)
+    listing = stack.python("drift", _LIST_REPORTS).splitlines()
+    folders: dict[str, set[str]] = {}
+    for run, name in (line.split("/", 1) for line in listing):
+        folders.setdefault(run, set()).add(name)
+    assert folders
+    assert {frozenset(files) for files in folders.values()} == {
+        frozenset({"report.html", "report.json", "result.json"})
+    }
+
+
+_LIST_REPORTS = """
+from pathlib import Path
+runs = Path("/var/lib/leeway/reports/runs")
+print(*sorted(str(path.relative_to(runs)) for path in runs.rglob("*") if path.is_file()), sep="\\n")
+"""
+
+
+def _wait_for_the_next_run() -> None:
+    """Until the worker has finished another run."""
+    now_s = time.time()
+    finished = names.DRIFT_LAST_SUCCESS.prometheus_name
+    eventually(lambda: backends.value(finished) > now_s, 60 + 3 * DRIFT_INTERVAL_S)
+
+
+def test_the_database_away(stack: Stack, broken: Breaks, load: Load, report: list[str]) -> None:
+    """No `features` request fails, `user_id` gets 503, and afterwards every answered prediction is there once."""
+    with broken("postgres", lasting_s=20) as outage:
+        pass
+    by_features = load.between(outage.began_s, outage.over_s, "features", "batch")
+    assert by_features
+    assert [each for each in by_features if each.failed] == []
+    assert {each.status for each in load.between(outage.began_s + 1, outage.over_s - 1, "customer")} == {503}
+    eventually(lambda: all(not each.failed for each in load.sent[-20:]), 30)
+    all_recorded_once(stack, load.prediction_ids(), report)
+
+
+def test_the_service_killed(stack: Stack, load: Load, report: list[str]) -> None:
+    """Only what was in flight is lost to its sender; what was answered is recorded once; and it comes back."""
+    time.sleep(BEFORE_S)
+    outage = Outage(time.monotonic())
+    stack.python("service", _KILL_THE_API)
+    eventually(lambda: get(f"{SERVICE}/health/ready").is_success, 60)
+    outage.over_s = time.monotonic()
+    time.sleep(2)
+    outage.requests = load.between(outage.began_s, outage.over_s)
+    outage.before = load.between(outage.began_s - BEFORE_S, outage.began_s)
+    report.append(_line(f"service killed, back after {outage.over_s - outage.began_s:.1f} s", outage))
+    assert {each.status for each in outage.failed} <= {0}, "no answer is a wrong one"
+    assert [each for each in load.between(outage.over_s + 1, time.monotonic()) if each.failed] == []
+    all_recorded_once(stack, load.prediction_ids(), report)
+
+
+_KILL_THE_API = """
+import os, pathlib, signal
+for each in pathlib.Path("/proc").glob("[0-9]*"):
+    words = each.joinpath("cmdline").read_bytes().split(b"\\0")
+    if each.name != "1" and b"serve" in words:
+        os.kill(int(each.name), signal.SIGKILL)
+"""
+
+
+def test_no_series_doubles_when_the_service_restarts(stack: Stack, load: Load) -> None:
+    """After the restart above every series of the service still stands once: its instance has a fixed name."""
+    assert load.sent
+    assert stack.services
+    count = f"{names.HTTP_REQUEST_DURATION.prometheus_name}_count"
+    eventually(lambda: backends.query(count), 30)
+    assert backends.query(f"count without (instance) ({count}) > 1") == []

@@ -1,0 +1,56 @@
+"""After minutes of traffic and outages: what boards show, who is told, and what it all costs."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+from tests.stack import backends
+from tests.stack.composed import Stack, eventually
+from tests.stack.load import Load
+
+pytestmark = pytest.mark.stack
+
+TRAFFIC_S = 300.0
+
+
+def posted(stack: Stack) -> list[dict[str, object]]:
+    """What the sink was sent."""
+    return [json.loads(line) for line in stack.logs("webhook").splitlines() if line.startswith("{")]
+
+
+def test_an_alert_reaches_its_receiver(stack: Stack, load: Load) -> None:
+    """A verdict that acts goes from the rule by Alertmanager to the receiver, with what a person needs to act on it."""
+    assert load.sent
+
+    def told() -> list[dict[str, object]]:
+        alerts = [each for post in posted(stack) if isinstance(found := post.get("alerts"), list) for each in found]
+        return [each for each in alerts if each["labels"]["alertname"] == "DriftVerdictActs"]
+
+    (alert, *_) = eventually(told, 300, every_s=2)
+    assert {"summary", "description", "dashboard", "runbook"} <= alert["annotations"].keys()  # type: ignore[attr-defined]
+
+
+def test_a_changed_recommendation_calls_the_webhook(stack: Stack, load: Load) -> None:
+    """The worker posts a CloudEvent when what it recommends changes."""
+    assert load.sent
+    assert eventually(lambda: [post for post in posted(stack) if post.get("specversion") == "1.0"], 120)
+
+
+def test_memory_after_five_minutes_of_traffic(stack: Stack, load: Load, report: list[str]) -> None:
+    """Every container stays within the memory that it is given, with a fifth to spare."""
+    eventually(lambda: time.monotonic() - load.sent[0].due_s > TRAFFIC_S, TRAFFIC_S)
+    used = stack.memory_mib()
+    report.append("memory: " + ", ".join(f"{name} {mib:.0f} MiB" for name, mib in sorted(used.items())))
+    limits = json.loads(stack.compose("config", "--format", "json"))["services"]
+    given = {name: int(limits[name].get("mem_limit", 2**40)) / 2**20 for name in used}
+    assert {name: mib for name, mib in used.items() if mib > 0.8 * given[name]} == {}
+
+
+def test_nothing_was_dropped_on_the_way(load: Load) -> None:
+    """Through all the outages the Collector dropped no span and the service lost no prediction."""
+    assert load.sent
+    lost = ("otelcol_exporter_enqueue_failed_spans", "leeway_prediction_log_unrecorded_total")
+    assert {name: backends.value(name) for name in lost} == dict.fromkeys(lost, 0.0)
