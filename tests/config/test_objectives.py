@@ -15,9 +15,9 @@ from observability.prometheus.generate.objectives import (
     Objective,
     latency_objective,
 )
-from tests.config.promtool_cases import Case, run_cases
+from tests.config.promtool_cases import Case, rule_text, run_cases
 
-GROUPS = ("traffic", "objective-ratios", "objective-budget", "objective-alerts")
+GROUPS = ("traffic", "drift-ages", "objective-ratios", "objective-budget", "objective-alerts")
 EVERY_MINUTE = 100_000
 BUDGET = pytest.mark.parametrize("budget", BUDGETS.values(), ids=BUDGETS)
 _REQUESTS = names.HTTP_REQUEST_DURATION.prometheus_name
@@ -75,8 +75,8 @@ def cases(budget: Budget) -> list[Case]:
 @BUDGET
 def test_alarms_fire_at_their_burn_rate(budget: Budget, tmp_path: Path) -> None:
     """Whatever the budget's window, an alarm fires over its burn rate, not under it, and not when it is over."""
-    replaced = {"objectives.yaml": render(budget.window)}
-    result = run_cases(tmp_path, cases(budget), GROUPS, replaced)
+    rules = {"recording.yaml": rule_text("recording.yaml"), "objectives.yaml": render(budget.window)}
+    result = run_cases(tmp_path, cases(budget), rules, GROUPS)
     assert result.returncode == 0, result.stdout + result.stderr
 
 

@@ -8,10 +8,11 @@ import pytest
 
 from leeway.distances import cumulative_shares, wasserstein_normed
 from leeway.telemetry import names
-from tests.config.promtool_cases import Case, run_cases
+from tests.config.promtool_cases import Case, rule_text, run_cases
 
 Scores = npt.NDArray[np.float64]
 
+RULES = {"prediction_drift.yaml": rule_text("prediction_drift.yaml")}
 AS_CLOSE = 0.02
 AS_CLOSE_IF_NARROW = 0.06  # of the distance
 REFERENCE_ROWS, WINDOW_ROWS = 2_000, 1_500
@@ -87,7 +88,7 @@ def test_prediction_drift_is_the_workers(shape: str, tmp_path: Path) -> None:
         same_distance(f"{shape}, drift: {name}", reference, drifted(SHAPES[shape](rng, WINDOW_ROWS), share))
         for name, share in DRIFTS.items()
     ]
-    result = run_cases(tmp_path, cases, ["prediction-drift"])
+    result = run_cases(tmp_path, cases, RULES, ["prediction-drift"])
     assert result.returncode == 0, result.stdout + result.stderr
 
 
@@ -99,7 +100,7 @@ def test_narrow_scores_cost_little(tmp_path: Path) -> None:
         same_distance(name, reference, drifted(narrow(rng, WINDOW_ROWS), share), AS_CLOSE_IF_NARROW)
         for name, share in DRIFTS.items()
     ]
-    result = run_cases(tmp_path, cases, ["prediction-drift"])
+    result = run_cases(tmp_path, cases, RULES, ["prediction-drift"])
     assert result.returncode == 0, result.stdout + result.stderr
 
 
