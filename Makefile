@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check rules lock clean help
+.PHONY: demo test check rules dashboards lock clean help
 
 help:  ## say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -22,6 +22,9 @@ check: .venv/ready  ## lint, types and the arrows between the packages
 WINDOW ?= 1d
 rules: .venv/ready  ## write the rules of the objectives; WINDOW=30d promises them over 30 days instead of a day
 	@$(BIN)/python -m observability.prometheus.generate --window $(WINDOW)
+
+dashboards: .venv/ready  ## write Grafana's dashboards anew from observability/grafana/generate
+	@$(BIN)/python -m observability.grafana.generate
 
 lock:  ## resolve the dependencies again, for Python 3.11 to 3.13
 	@$(BIN)/python requirements/lock.py

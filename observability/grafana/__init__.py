@@ -1,0 +1,1 @@
+"""What Grafana is given: data sources, dashboards, and the code that makes the dashboards."""

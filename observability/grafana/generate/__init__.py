@@ -1,0 +1,1 @@
+"""Dashboards as code: `python -m observability.grafana.generate` writes them anew."""

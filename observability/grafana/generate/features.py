@@ -1,0 +1,21 @@
+"""Each feature's distance from the reference, measured in its own effective threshold: 1 is where drift begins."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from leeway.telemetry import names
+from observability.grafana.generate.queries import largest, series
+from observability.grafana.generate.states import CALM, ORANGE, RED, YELLOW, thresholds
+
+FAR_BEYOND: Final = 3
+"""A feature this many times beyond its threshold is for `drift.verdicts` reason enough to act."""
+COLOURS = thresholds((None, CALM), (0.8, YELLOW), (1.0, ORANGE), (FAR_BEYOND, RED))
+
+
+def by_feature() -> str:
+    """Score ÷ effective threshold. A feature that is missing altogether has no score and has drifted: far beyond."""
+    score = largest(series(names.DRIFT_FEATURE_SCORE), names.FEATURE_NAME)
+    threshold = largest(series(names.DRIFT_FEATURE_THRESHOLD), names.FEATURE_NAME)
+    detected = largest(series(names.DRIFT_FEATURE_DETECTED), names.FEATURE_NAME)
+    return f"{score} / {threshold} or {FAR_BEYOND} * {detected}"

@@ -1,0 +1,27 @@
+"""Where colours change: objectives and defaults, taken from where they are set."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from leeway.settings import DriftSettings
+from observability.grafana.generate.states import GREEN, ORANGE, RED, YELLOW, thresholds
+
+OBJECTIVE_S: Final = 0.05
+"""99 % of single predictions are answered within it."""
+BATCH_OBJECTIVE_S: Final = 1.0
+DRIFT_SHARE: Final = float(DriftSettings.model_fields["drift_threshold"].default)
+DRIFT_INTERVAL_S: Final = float(DriftSettings.model_fields["drift_interval"].default)
+STALE_S: Final = 3 * DRIFT_INTERVAL_S
+"""After three intervals without a result the worker stops reporting it."""
+FAST_BURN, SLOW_BURN = 14.4, 1.0
+"""Burn rates: a page at the first over an hour; over the second the budget does not last its window."""
+
+LATENCY = thresholds((None, GREEN), (OBJECTIVE_S / 2, YELLOW), (OBJECTIVE_S, RED))
+LATENCY_LINE = thresholds((None, "transparent"), (OBJECTIVE_S, RED))
+BATCH_LINE = thresholds((None, "transparent"), (BATCH_OBJECTIVE_S, RED))
+ERRORS = thresholds((None, GREEN), (0.001, ORANGE), (0.01, RED))
+SHARE_OF_DRIFT = thresholds((None, GREEN), (DRIFT_SHARE / 2, YELLOW), (DRIFT_SHARE, RED))
+AGE = thresholds((None, GREEN), (2 * DRIFT_INTERVAL_S, YELLOW), (STALE_S, RED))
+BUDGET = thresholds((None, RED), (0.0, ORANGE), (0.25, GREEN))
+FILL = thresholds((None, GREEN), (0.5, YELLOW), (0.8, RED))

@@ -1,0 +1,252 @@
+"""Panels as this house has them: a unit, a description, a legend that says numbers, and words where data is absent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from grafana_foundation_sdk.builders import bargauge, common, heatmap, prometheus, stat, statetimeline, timeseries
+from grafana_foundation_sdk.builders import dashboard as builders
+from grafana_foundation_sdk.cog.builder import Builder
+from grafana_foundation_sdk.cog.variants import Dataquery
+from grafana_foundation_sdk.models import common as choices
+from grafana_foundation_sdk.models import dashboard as models
+from grafana_foundation_sdk.models import heatmap as heatmap_choices
+from grafana_foundation_sdk.models.common import DataSourceRef
+from grafana_foundation_sdk.models.prometheus import PromQueryFormat
+
+from observability.grafana.generate.states import GREEN, States, mapping, steps, thresholds
+
+DATA_SOURCE: Final = DataSourceRef(type_val="prometheus", uid="leeway-prometheus")
+SHARE, SECONDS, BYTES, PER_SECOND, COUNT, STATE = "percentunit", "s", "bytes", "reqps", "short", "none"
+TIMES: Final = "suffix:×"
+ABSENT: Final = "nothing reported"
+Links = Sequence[builders.DashboardLink]
+
+
+@dataclass(frozen=True)
+class Query:
+    """One query with its legend; `exemplars` asks for the traces behind the numbers too."""
+
+    expression: str
+    legend: str = "__auto"
+    exemplars: bool = False
+
+
+def stats(
+    title: str,
+    description: str,
+    unit: str,
+    *queries: Query,
+    absent: str = ABSENT,
+    colours: builders.ThresholdsConfig | None = None,
+    links: Links = (),
+) -> stat.Panel:
+    """Numbers as they are now, with a faint line of how they came there."""
+    several = len(queries) > 1
+    return (
+        stat.Panel()
+        .title(title)
+        .description(description)
+        .datasource(DATA_SOURCE)
+        .unit(unit)
+        .targets(_targets(queries))
+        .no_value(absent)
+        .thresholds(colours or thresholds((None, "text")))
+        .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
+        .color_mode(choices.BigValueColorMode.VALUE)
+        .graph_mode(choices.BigValueGraphMode.NONE if several else choices.BigValueGraphMode.AREA)
+        .text_mode(choices.BigValueTextMode.VALUE_AND_NAME if several else choices.BigValueTextMode.VALUE)
+        .data_links(list(links))
+    )
+
+
+def state_now(title: str, description: str, states: States, *queries: Query, links: Links = ()) -> stat.Panel:
+    """States in words and colours. Instant: a state that is over is never shown as the last one that was seen."""
+    return (
+        stats(title, description, STATE, *queries, colours=steps(states), links=links)
+        .targets(_targets(queries, instant=True))
+        .mappings(mapping(states))
+        .color_mode(
+            choices.BigValueColorMode.BACKGROUND_SOLID if len(queries) == 1 else choices.BigValueColorMode.VALUE
+        )
+        .graph_mode(choices.BigValueGraphMode.NONE)
+        .text(common.VizTextDisplayOptions().value_size(20))
+    )
+
+
+def lines(
+    title: str,
+    description: str,
+    unit: str,
+    *queries: Query,
+    limit: builders.ThresholdsConfig | None = None,
+    absent: str = ABSENT,
+    links: Links = (),
+) -> timeseries.Panel:
+    """Lines over time; `limit` draws a dashed line where it changes colour."""
+    dashes = choices.GraphThresholdsStyleMode.DASHED if limit else choices.GraphThresholdsStyleMode.OFF
+    return (
+        timeseries.Panel()
+        .title(title)
+        .description(description)
+        .datasource(DATA_SOURCE)
+        .unit(unit)
+        .min(0)
+        .targets(_targets(queries))
+        .no_value(absent)
+        .line_width(1.5)
+        .fill_opacity(0)
+        .show_points(choices.VisibilityMode.AUTO)
+        .thresholds(limit or thresholds((None, GREEN)))
+        .thresholds_style(common.GraphThresholdsStyleConfig().mode(dashes))
+        .legend(_legend().calcs(["lastNotNull", "max"]))
+        .tooltip(_tooltip())
+        .data_links(list(links))
+    )
+
+
+def stacked(panel: timeseries.Panel) -> timeseries.Panel:
+    """Parts that add up to a whole."""
+    return panel.stacking(common.StackingConfig().mode(choices.StackingMode.NORMAL)).fill_opacity(25).line_width(1)
+
+
+def bars_over_time(panel: timeseries.Panel) -> timeseries.Panel:
+    """Events in each step of time, stacked."""
+    return stacked(panel).draw_style(choices.GraphDrawStyle.BARS).fill_opacity(70)
+
+
+def bars(
+    title: str, description: str, unit: str, *queries: Query, colours: builders.ThresholdsConfig, links: Links = ()
+) -> bargauge.Panel:
+    """Values side by side as they are now."""
+    return (
+        bargauge.Panel()
+        .title(title)
+        .description(description)
+        .datasource(DATA_SOURCE)
+        .unit(unit)
+        .min(0)
+        .targets(_targets(queries, instant=True))
+        .no_value(ABSENT)
+        .thresholds(colours)
+        .display_mode(choices.BarGaugeDisplayMode.BASIC)
+        .orientation(choices.VizOrientation.HORIZONTAL)
+        .name_placement(choices.BarGaugeNamePlacement.LEFT)
+        .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
+        .show_unfilled(True)
+        .data_links(list(links))
+    )
+
+
+def timeline(
+    title: str,
+    description: str,
+    colours: builders.ThresholdsConfig,
+    *queries: Query,
+    unit: str = STATE,
+    states: States | None = None,
+    absent: str = ABSENT,
+    links: Links = (),
+) -> statetimeline.Panel:
+    """One row each, coloured by state; a gap where nothing is reported."""
+    return (
+        statetimeline.Panel()
+        .title(title)
+        .description(description)
+        .datasource(DATA_SOURCE)
+        .unit(unit)
+        .targets(_targets(queries))
+        .no_value(absent)
+        .mappings(mapping(states) if states else [])
+        .thresholds(colours)
+        .color_scheme(builders.FieldColor().mode(models.FieldColorModeId.THRESHOLDS))
+        .merge_values(True)
+        .show_value(choices.VisibilityMode.NEVER)
+        .row_height(0.85)
+        .fill_opacity(75)
+        .legend(_legend().show_legend(False))
+        .tooltip(_tooltip())
+        .data_links(list(links))
+    )
+
+
+def heat_map(
+    title: str,
+    description: str,
+    unit: str,
+    query: Query,
+    *,
+    axis: str,
+    absent: str = ABSENT,
+    links: Links = (),
+) -> heatmap.Panel:
+    """A histogram over time: brighter is more; dots are exemplars, and each leads to its trace."""
+    colour = (
+        heatmap.HeatmapColorOptions()
+        .mode(heatmap_choices.HeatmapColorMode.SCHEME)
+        .scheme("Inferno")
+        .scale(heatmap_choices.HeatmapColorScale.EXPONENTIAL)
+        .exponent(0.4)
+        .steps(64)
+    )
+    return (
+        heatmap.Panel()
+        .title(title)
+        .description(description)
+        .datasource(DATA_SOURCE)
+        .unit(unit)
+        .targets([_target(query, "A").format(PromQueryFormat.HEATMAP).range()])
+        .no_value(absent)
+        .calculate(False)
+        .rows_frame(heatmap.RowsHeatmapOptions().layout(choices.HeatmapCellLayout.LE))
+        .y_axis(heatmap.YAxisConfig().unit(unit).axis_label(axis))
+        .color(colour)
+        .filter_values(heatmap.FilterValueRange().le(1e-9))
+        .cell_gap(1)
+        .exemplars_color("rgba(120,220,255,0.9)")
+        .tooltip(heatmap.HeatmapTooltip().mode(choices.TooltipDisplayMode.SINGLE).y_histogram(True))
+        .data_links(list(links))
+    )
+
+
+def tint(colour: str) -> models.DynamicConfigValue:
+    """Gives a series a colour of its own, for an override."""
+    return models.DynamicConfigValue("color", {"mode": "fixed", "fixedColor": colour})
+
+
+def dashed() -> models.DynamicConfigValue:
+    """Draws a series as a dashed line, for an override: what is a bound and not a measurement."""
+    return models.DynamicConfigValue("custom.lineStyle", {"fill": "dash", "dash": [8, 6]})
+
+
+def _legend() -> common.VizLegendOptions:
+    return (
+        common.VizLegendOptions()
+        .display_mode(choices.LegendDisplayMode.TABLE)
+        .placement(choices.LegendPlacement.BOTTOM)
+        .show_legend(True)
+    )
+
+
+def _tooltip() -> common.VizTooltipOptions:
+    return common.VizTooltipOptions().mode(choices.TooltipDisplayMode.MULTI).sort(choices.SortOrder.DESCENDING)
+
+
+def _targets(queries: Sequence[Query], *, instant: bool = False) -> list[Builder[Dataquery]]:
+    return [
+        _target(query, chr(ord("A") + place)).instant() if instant else _target(query, chr(ord("A") + place)).range()
+        for place, query in enumerate(queries)
+    ]
+
+
+def _target(query: Query, reference: str) -> prometheus.Dataquery:
+    return (
+        prometheus.Dataquery()
+        .ref_id(reference)
+        .datasource(DATA_SOURCE)
+        .expr(query.expression)
+        .legend_format(query.legend)
+        .exemplar(query.exemplars)
+    )

@@ -1,0 +1,122 @@
+"""PromQL in the words of `leeway.telemetry.names`: no metric or label name is written by hand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+from leeway.telemetry import names
+from leeway.telemetry.names import Metric
+
+WINDOW: Final = "$window"
+"""The dashboard's variable: over how long rates and quantiles are taken."""
+SCRAPES: Final = "$__rate_interval"
+"""Grafana's own: the shortest span that a rate can be taken over at this zoom; cells of a heat map do not overlap."""
+WHOLE_RANGE: Final = "$__range"
+RUNS: Final = "10m"
+"""Drift runs are rare: what counts them looks further back than what counts requests."""
+
+SINGLE, BATCH, BOTH = "/predict", "/predict/batch", "/predict|/predict/batch"
+
+Operator: TypeAlias = Literal["=", "!=", "=~", "!~"]
+Part: TypeAlias = Literal["bucket", "count", "sum"]
+
+
+@dataclass(frozen=True)
+class Match:
+    """Keeps the series whose attribute has this value."""
+
+    attribute: str
+    value: str
+    operator: Operator = "="
+
+    def __str__(self) -> str:
+        return f'{names.prometheus_label(self.attribute)}{self.operator}"{self.value}"'
+
+
+OF_MODEL: Final = Match(names.MODEL_VERSION, "$model", "=~")
+ROUTE_SINGLE: Final = Match(names.HTTP_ROUTE, SINGLE)
+ROUTE_BATCH: Final = Match(names.HTTP_ROUTE, BATCH)
+ROUTE_BOTH: Final = Match(names.HTTP_ROUTE, BOTH, "=~")
+FAILED: Final = Match(names.HTTP_STATUS, "5..", "=~")
+
+
+def series(metric: Metric, *where: Match, part: Part | None = None) -> str:
+    """The metric's series; of a histogram its `part`."""
+    name = metric.prometheus_name + (f"_{part}" if part else "")
+    return name + ("{" + ", ".join(map(str, where)) + "}" if where else "")
+
+
+def rate(counter: str, over: str = WINDOW) -> str:
+    """Events (of a counter of seconds: seconds) a second."""
+    return f"rate({counter}[{over}])"
+
+
+def increase(counter: str, over: str = WINDOW) -> str:
+    """Events in that time."""
+    return f"increase({counter}[{over}])"
+
+
+def total(expression: str, *by: str) -> str:
+    """The sum, one for each combination of the attributes in `by`."""
+    return _aggregate("sum", expression, by)
+
+
+def largest(expression: str, *by: str) -> str:
+    """The maximum, in the same way."""
+    return _aggregate("max", expression, by)
+
+
+def _aggregate(operation: str, expression: str, by: tuple[str, ...]) -> str:
+    labels = ", ".join(map(names.prometheus_label, by))
+    return f"{operation} by ({labels}) ({expression})" if by else f"{operation}({expression})"
+
+
+def quantile(share: float, metric: Metric, *where: Match, by: tuple[str, ...] = (), over: str = WINDOW) -> str:
+    """The `share` quantile of a histogram, interpolated within its bucket."""
+    buckets = total(rate(series(metric, *where, part="bucket"), over), *by, names.BUCKET_BOUND)
+    return f"histogram_quantile({share:g}, {buckets})"
+
+
+def heat(metric: Metric, *where: Match) -> str:
+    """Events of each bucket, for a heat map."""
+    return total(increase(series(metric, *where, part="bucket"), SCRAPES), names.BUCKET_BOUND)
+
+
+def ratio(part: str, whole: str) -> str:
+    """`part` ÷ `whole`; zero where nothing of the part was seen, nothing at all where there is no whole."""
+    return f"({part} or 0 * {whole}) / ({whole} > 0)"
+
+
+def or_else(expression: str, value: int) -> str:
+    """The expression, or `value` where it is absent: for values that a mapping turns into words."""
+    return f"{expression} or vector({value})"
+
+
+def legend(*attributes: str, between: str = " · ") -> str:
+    """A legend that shows the values of these attributes."""
+    return between.join("{{" + names.prometheus_label(attribute) + "}}" for attribute in attributes)
+
+
+class Recorded:
+    """What the recording rules of Prometheus keep: observability/prometheus/rules."""
+
+    ERROR_RATIO_1H: Final = "leeway:predictions:error_ratio_rate1h"
+    SLOW_RATIO_1H: Final = "leeway:predictions:slow_ratio_rate1h"
+    SLOW_BATCH_RATIO_1H: Final = "leeway:batches:slow_ratio_rate1h"
+    OBJECTIVE: Final = "leeway:objective:target"
+    BUDGET_LEFT: Final = "leeway:objective:budget_left"
+    LAST_RUN_AGE: Final = "leeway:drift:last_run_age_seconds"
+    LAST_CYCLE_AGE: Final = "leeway:drift:last_cycle_age_seconds"
+    SCORE_DISTANCE: Final = "leeway:score:wasserstein5m"
+    SPOOL_USED: Final = "leeway:spool:used_ratio"
+
+
+def objective(name: str) -> str:
+    """The target of one objective as a scalar, such as 0.999."""
+    return f'scalar({Recorded.OBJECTIVE}{{objective="{name}"}})'
+
+
+def burn_rate(bad_ratio: str, name: str) -> str:
+    """How many times faster than allowed the objective's error budget is spent."""
+    return f"{bad_ratio} / (1 - {objective(name)})"
