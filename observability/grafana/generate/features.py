@@ -6,11 +6,13 @@ from typing import Final
 
 from leeway.telemetry import names
 from observability.grafana.generate.queries import largest, series
-from observability.grafana.generate.states import CALM, ORANGE, RED, YELLOW, thresholds
+from observability.grafana.generate.states import CALM, GREEN, ORANGE, RED, YELLOW, thresholds
 
 FAR_BEYOND: Final = 3
 """A feature this many times beyond its threshold is for `drift.verdicts` reason enough to act."""
 COLOURS = thresholds((None, CALM), (0.8, YELLOW), (1.0, ORANGE), (FAR_BEYOND, RED))
+COLOURS_BRIGHT = thresholds((None, GREEN), (0.8, YELLOW), (1.0, ORANGE), (FAR_BEYOND, RED))
+LINES = thresholds((None, "transparent"), (1.0, ORANGE), (FAR_BEYOND, RED))
 
 
 def by_feature() -> str:

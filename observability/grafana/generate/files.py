@@ -8,10 +8,13 @@ from typing import Final
 
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
+from observability.grafana.generate.drift import drift
 from observability.grafana.generate.home import home
+from observability.grafana.generate.pipeline import pipeline
+from observability.grafana.generate.service import service
 
 FOLDER: Final = Path(__file__).parents[1] / "dashboards"
-BOARDS: Final = {"latency-drift.json": home}
+BOARDS: Final = {"latency-drift.json": home, "service.json": service, "drift.json": drift, "pipeline.json": pipeline}
 
 
 def texts() -> dict[str, str]:

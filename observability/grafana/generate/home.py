@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from grafana_foundation_sdk.builders import heatmap, stat, statetimeline, timeseries
-from grafana_foundation_sdk.models import common as choices
 from grafana_foundation_sdk.models import dashboard as models
 
 from leeway.telemetry import names
@@ -19,8 +18,10 @@ from observability.grafana.generate.panels import (
     dashed,
     heat_map,
     lines,
+    right_axis,
     state_now,
     stats,
+    stepped,
     timeline,
     tint,
 )
@@ -44,7 +45,7 @@ from observability.grafana.generate.queries import (
 KINDS = {"usual": states.GREEN, "unusual": states.YELLOW, "strange": states.RED}
 """`leeway.input.typicality`: 0, 1 to 2, 3 or more unusual features."""
 NO_TRAFFIC = "no traffic"
-DRIFT_BLUE, SHARE_LABEL, THRESHOLD_LABEL = "#b877d9", "drift share", "drift threshold"
+PURPLE, SHARE_LABEL, THRESHOLD_LABEL = "#b877d9", "drift share", "drift threshold"
 
 
 def home() -> models.Dashboard:
@@ -176,25 +177,11 @@ def latency_and_drift() -> timeseries.Panel:
     panel.axis_soft_max(1.2 * limits.OBJECTIVE_S)
     for name, colour in (("p50", "#5794f2"), ("p95", "#f2cc0c"), ("p99", "#ff780a")):
         panel.override_by_name(name, [tint(colour)])
-    panel.override_by_name(SHARE_LABEL, [*_right_axis(), tint(DRIFT_BLUE), _property("custom.lineWidth", 3)])
-    panel.override_by_name(THRESHOLD_LABEL, [*_right_axis(), tint(DRIFT_BLUE), dashed()])
+    panel.override_by_name(SHARE_LABEL, [*right_axis(SHARE, "drift", soft_max=0.5), *stepped(), tint(PURPLE)])
+    panel.override_by_name(
+        THRESHOLD_LABEL, [*right_axis(SHARE, "drift", soft_max=0.5), *stepped(), tint(PURPLE), dashed()]
+    )
     return panel
-
-
-def _right_axis() -> list[models.DynamicConfigValue]:
-    return [
-        _property("unit", SHARE),
-        _property("min", 0),
-        _property("custom.axisSoftMax", 0.5),
-        _property("custom.axisPlacement", choices.AxisPlacement.RIGHT.value),
-        _property("custom.axisLabel", "drift"),
-        _property("custom.lineInterpolation", choices.LineInterpolation.STEP_AFTER.value),
-        _property("custom.thresholdsStyle", {"mode": "off"}),
-    ]
-
-
-def _property(name: str, value: object) -> models.DynamicConfigValue:
-    return models.DynamicConfigValue(name, value)
 
 
 def unusual_features() -> heatmap.Panel:

@@ -21,6 +21,7 @@ from observability.grafana.generate.states import GREEN, States, mapping, steps,
 DATA_SOURCE: Final = DataSourceRef(type_val="prometheus", uid="leeway-prometheus")
 SHARE, SECONDS, BYTES, PER_SECOND, COUNT, STATE = "percentunit", "s", "bytes", "reqps", "short", "none"
 TIMES: Final = "suffix:×"
+DISTANCE: Final = "none"
 ABSENT: Final = "nothing reported"
 Links = Sequence[builders.DashboardLink]
 
@@ -82,18 +83,18 @@ def lines(
     unit: str,
     *queries: Query,
     limit: builders.ThresholdsConfig | None = None,
+    floor: float | None = 0,
     absent: str = ABSENT,
     links: Links = (),
 ) -> timeseries.Panel:
-    """Lines over time; `limit` draws a dashed line where it changes colour."""
+    """Lines over time; `limit` draws a dashed line where it changes colour, `floor` is where the axis begins."""
     dashes = choices.GraphThresholdsStyleMode.DASHED if limit else choices.GraphThresholdsStyleMode.OFF
-    return (
+    panel = (
         timeseries.Panel()
         .title(title)
         .description(description)
         .datasource(DATA_SOURCE)
         .unit(unit)
-        .min(0)
         .targets(_targets(queries))
         .no_value(absent)
         .line_width(1.5)
@@ -105,6 +106,13 @@ def lines(
         .tooltip(_tooltip())
         .data_links(list(links))
     )
+    return panel if floor is None else panel.min(floor)
+
+
+def listed(panel: timeseries.Panel) -> timeseries.Panel:
+    """Many lines: their numbers stand in a table at the right, the largest on top."""
+    table = _legend().display_mode(choices.LegendDisplayMode.TABLE).placement(choices.LegendPlacement.RIGHT)
+    return panel.legend(table.calcs(["lastNotNull"]).sort_by("Last *").sort_desc(True))
 
 
 def stacked(panel: timeseries.Panel) -> timeseries.Panel:
@@ -221,10 +229,30 @@ def dashed() -> models.DynamicConfigValue:
     return models.DynamicConfigValue("custom.lineStyle", {"fill": "dash", "dash": [8, 6]})
 
 
+def right_axis(unit: str, label: str, *, soft_max: float) -> list[models.DynamicConfigValue]:
+    """Measures a series on an axis of its own, from zero, for an override; the left axis' limits are not its."""
+    return [
+        models.DynamicConfigValue("unit", unit),
+        models.DynamicConfigValue("min", 0),
+        models.DynamicConfigValue("custom.axisPlacement", choices.AxisPlacement.RIGHT.value),
+        models.DynamicConfigValue("custom.axisLabel", label),
+        models.DynamicConfigValue("custom.axisSoftMax", soft_max),
+        models.DynamicConfigValue("custom.thresholdsStyle", {"mode": choices.GraphThresholdsStyleMode.OFF.value}),
+    ]
+
+
+def stepped() -> list[models.DynamicConfigValue]:
+    """Draws a thick line that stands until the next run, for an override."""
+    return [
+        models.DynamicConfigValue("custom.lineInterpolation", choices.LineInterpolation.STEP_AFTER.value),
+        models.DynamicConfigValue("custom.lineWidth", 3),
+    ]
+
+
 def _legend() -> common.VizLegendOptions:
     return (
         common.VizLegendOptions()
-        .display_mode(choices.LegendDisplayMode.TABLE)
+        .display_mode(choices.LegendDisplayMode.LIST)
         .placement(choices.LegendPlacement.BOTTOM)
         .show_legend(True)
     )
