@@ -6,8 +6,9 @@ from grafana_foundation_sdk.builders import bargauge, heatmap, stat, statetimeli
 from grafana_foundation_sdk.models import dashboard as models
 
 from leeway.telemetry import names
-from observability.grafana.generate import features, limits, links, runs, saturation, states
+from observability.grafana.generate import features, limits, links, performance, runs, saturation, states
 from observability.grafana.generate.board import Row, board
+from observability.grafana.generate.overrides import dashed, stepped, tint
 from observability.grafana.generate.panels import (
     COUNT,
     DISTANCE,
@@ -16,16 +17,12 @@ from observability.grafana.generate.panels import (
     TIMES,
     Query,
     bars,
-    dashed,
     heat_map,
     lines,
     listed,
-    right_axis,
     state_now,
     stats,
-    stepped,
     timeline,
-    tint,
 )
 from observability.grafana.generate.queries import (
     OF_MODEL,
@@ -39,9 +36,8 @@ from observability.grafana.generate.queries import (
 )
 
 NO_RUN = "no drift run within three intervals"
-LIVE, CARD = Match(names.MODEL_BASIS, "live"), Match(names.MODEL_BASIS, "card")
 CURRENT, REFERENCE = Match(names.DRIFT_WINDOW_ROLE, "current"), Match(names.DRIFT_WINDOW_ROLE, "reference")
-BLUE, PURPLE = "#5794f2", "#b877d9"
+VERDICTS, RECOMMENDATIONS = states.calm(states.VERDICTS), states.calm(states.RECOMMENDATIONS)
 
 
 def drift() -> models.Dashboard:
@@ -55,7 +51,7 @@ def drift() -> models.Dashboard:
             Row(7, [(12, verdicts()), (12, share_over_time())]),
             Row(10, [(9, ratios()), (15, ratios_over_time())], "Features"),
             Row(8, [(12, score_distance()), (12, score_heat())], "Predictions"),
-            Row(8, [(8, roc_auc()), (8, brier()), (8, labels())], "Performance"),
+            Row(8, [(8, performance.roc_auc()), (8, performance.brier()), (8, performance.labels())], "Performance"),
             Row(8, [(12, runs.by_recommendation()), (12, runs.duration())], "The worker"),
             Row(7, [(9, runs.stages()), (5, window_sizes()), (5, saturation.cpu(links.WORKER)), (5, memory())]),
         ],
@@ -148,16 +144,16 @@ def verdicts() -> statetimeline.Panel:
         "Verdicts and recommendation",
         "Green: ok, or NO_ACTION. Yellow: watch. Orange: INVESTIGATE. Red: act, or RETRAIN. Grey: unknown. A click"
         " opens the report of that moment, with the evidence in a sentence.",
-        states.steps(states.VERDICTS),
+        states.steps(VERDICTS),
         *(Query(states.verdict(question), question) for question in states.QUESTIONS),
         Query(states.recommendation(), "recommendation"),
-        states=states.VERDICTS,
+        states=VERDICTS,
         links=[links.TO_REPORT, links.TO_RUNS],
     ).override_by_name(
         "recommendation",
         [
-            models.DynamicConfigValue("mappings", states.mapping(states.RECOMMENDATIONS)),
-            models.DynamicConfigValue("thresholds", states.steps(states.RECOMMENDATIONS).build()),
+            models.DynamicConfigValue("mappings", states.mapping(RECOMMENDATIONS)),
+            models.DynamicConfigValue("thresholds", states.steps(RECOMMENDATIONS).build()),
         ],
     )
 
@@ -222,8 +218,8 @@ def score_distance() -> timeseries.Panel:
             absent="too few predictions to compare",
             links=[links.TO_REPORT],
         )
-        .override_by_name("worker", [*stepped(), tint(PURPLE)])
-        .override_by_name("Prometheus alone", [tint(BLUE)])
+        .override_by_name("worker", [*stepped(), tint(states.PURPLE)])
+        .override_by_name("Prometheus alone", [tint(states.BLUE)])
         .decimals(3)
     )
 
@@ -238,66 +234,6 @@ def score_heat() -> heatmap.Panel:
         axis="probability, up to",
         absent="no traffic",
     )
-
-
-def roc_auc() -> timeseries.Panel:
-    """Is it still right?"""
-    return _performance(
-        "ROC AUC, live against the card",
-        "How well the model ranks: 1 is perfect, 0.5 a coin. Live: over the last labelled predictions. Without labels"
-        " there is no live line, and the verdict on performance is unknown.",
-        series(names.MODEL_ROC_AUC, CARD),
-        series(names.MODEL_ROC_AUC, LIVE),
-        between=(0.5, 1.0),
-    )
-
-
-def brier() -> timeseries.Panel:
-    """And is it as sure as it should be?"""
-    return _performance(
-        "Brier score, live against the card",
-        "Mean squared error of the probabilities: lower is better.",
-        series(names.MODEL_BRIER, CARD),
-        series(names.MODEL_BRIER, LIVE),
-        between=(0.0, 0.25),
-    )
-
-
-def _performance(
-    title: str, description: str, card: str, live: str, *, between: tuple[float, float]
-) -> timeseries.Panel:
-    lowest, highest = between
-    return (
-        lines(
-            title,
-            description,
-            DISTANCE,
-            Query(largest(live), "live"),
-            Query(largest(card), "card"),
-            floor=None,
-            absent="the model's card has no figures",
-            links=[links.TO_REPORT],
-        )
-        .axis_soft_min(lowest)
-        .axis_soft_max(highest)
-        .override_by_name("live", [*stepped(), tint(BLUE)])
-        .override_by_name("card", [tint(states.GREEN), dashed()])
-        .decimals(3)
-    )
-
-
-def labels() -> timeseries.Panel:
-    """How much is known of the truth."""
-    return lines(
-        "Labels, and how their rate moved",
-        "Labels behind the live figures (left); absolute difference of the two label rates (right).",
-        COUNT,
-        Query(
-            f"{largest(series(names.MODEL_LABELS, LIVE))} or 0 * {largest(series(names.DRIFT_LAST_CYCLE))}", "labels"
-        ),
-        Query(largest(series(names.DRIFT_TARGET_DIFFERENCE)), "target difference"),
-        links=[links.TO_REPORT],
-    ).override_by_name("target difference", right_axis(SHARE, "target", soft_max=0.1))
 
 
 def window_sizes() -> timeseries.Panel:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-JOB, EXPORTER, RECEIVER, RULE_GROUP = "job", "exporter", "receiver", "rule_group"
+JOB, EXPORTER = "job", "exporter"
 
 UP: Final = "up"
 SCRAPE_DURATION: Final = "scrape_duration_seconds"

@@ -8,22 +8,19 @@ from grafana_foundation_sdk.models import dashboard as models
 from leeway.telemetry import names
 from observability.grafana.generate import features, limits, links, states
 from observability.grafana.generate.board import Row, board
+from observability.grafana.generate.overrides import dashed, right_axis, stepped, tint
 from observability.grafana.generate.panels import (
     COUNT,
-    PER_SECOND,
+    REQUESTS,
     SECONDS,
     SHARE,
     TIMES,
     Query,
-    dashed,
     heat_map,
     lines,
-    right_axis,
     state_now,
     stats,
-    stepped,
     timeline,
-    tint,
 )
 from observability.grafana.generate.queries import (
     FAILED,
@@ -45,7 +42,7 @@ from observability.grafana.generate.queries import (
 KINDS = {"usual": states.GREEN, "unusual": states.YELLOW, "strange": states.RED}
 """`leeway.input.typicality`: 0, 1 to 2, 3 or more unusual features."""
 NO_TRAFFIC = "no traffic"
-PURPLE, SHARE_LABEL, THRESHOLD_LABEL = "#b877d9", "drift share", "drift threshold"
+SHARE_LABEL, THRESHOLD_LABEL = "drift share", "drift threshold"
 
 
 def home() -> models.Dashboard:
@@ -67,7 +64,7 @@ def home() -> models.Dashboard:
                     (3, _age()),
                 ],
             ),
-            Row(11, [(24, latency_and_drift())]),
+            Row(10, [(24, latency_and_drift())]),
             Row(8, [(12, unusual_features()), (12, latency_by_input())]),
             Row(9, [(14, drift_by_feature()), (10, firing())]),
         ],
@@ -100,7 +97,7 @@ def _requests() -> stat.Panel:
     return stats(
         "Requests",
         "Prediction requests a second, single and batch.",
-        PER_SECOND,
+        REQUESTS,
         Query(requests),
         absent=NO_TRAFFIC,
         links=[links.TO_SERVICE],
@@ -175,11 +172,11 @@ def latency_and_drift() -> timeseries.Panel:
         links=[links.TO_SLOW, links.TO_STRANGE, links.TO_REPORT],
     ).axis_label("latency")
     panel.axis_soft_max(1.2 * limits.OBJECTIVE_S)
-    for name, colour in (("p50", "#5794f2"), ("p95", "#f2cc0c"), ("p99", "#ff780a")):
+    for name, colour in (("p50", states.BLUE), ("p95", "#f2cc0c"), ("p99", "#ff780a")):
         panel.override_by_name(name, [tint(colour)])
-    panel.override_by_name(SHARE_LABEL, [*right_axis(SHARE, "drift", soft_max=0.5), *stepped(), tint(PURPLE)])
+    panel.override_by_name(SHARE_LABEL, [*right_axis(SHARE, "drift", soft_max=0.5), *stepped(), tint(states.PURPLE)])
     panel.override_by_name(
-        THRESHOLD_LABEL, [*right_axis(SHARE, "drift", soft_max=0.5), *stepped(), tint(PURPLE), dashed()]
+        THRESHOLD_LABEL, [*right_axis(SHARE, "drift", soft_max=0.5), *stepped(), tint(states.PURPLE), dashed()]
     )
     return panel
 

@@ -13,15 +13,18 @@ from grafana_foundation_sdk.cog.variants import Dataquery
 from grafana_foundation_sdk.models import common as choices
 from grafana_foundation_sdk.models import dashboard as models
 from grafana_foundation_sdk.models import heatmap as heatmap_choices
+from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.common import DataSourceRef
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 from observability.grafana.generate.states import GREEN, States, mapping, steps, thresholds
 
 DATA_SOURCE: Final = DataSourceRef(type_val="prometheus", uid="leeway-prometheus")
-SHARE, SECONDS, BYTES, PER_SECOND, COUNT, STATE = "percentunit", "s", "bytes", "reqps", "short", "none"
+SHARE, COUNT, BYTES = units.PercentUnit, units.Short, units.BytesIEC
+SECONDS, MILLISECONDS = units.Seconds, units.Milliseconds
+REQUESTS, WRITES, EVENTS = units.RequestsPerSecond, units.WritesPerSecond, units.CountsPerSecond
+STATE = DISTANCE = units.NoUnit
 TIMES: Final = "suffix:×"
-DISTANCE: Final = "none"
 ABSENT: Final = "nothing reported"
 Links = Sequence[builders.DashboardLink]
 
@@ -217,36 +220,6 @@ def heat_map(
         .tooltip(heatmap.HeatmapTooltip().mode(choices.TooltipDisplayMode.SINGLE).y_histogram(True))
         .data_links(list(links))
     )
-
-
-def tint(colour: str) -> models.DynamicConfigValue:
-    """Gives a series a colour of its own, for an override."""
-    return models.DynamicConfigValue("color", {"mode": "fixed", "fixedColor": colour})
-
-
-def dashed() -> models.DynamicConfigValue:
-    """Draws a series as a dashed line, for an override: what is a bound and not a measurement."""
-    return models.DynamicConfigValue("custom.lineStyle", {"fill": "dash", "dash": [8, 6]})
-
-
-def right_axis(unit: str, label: str, *, soft_max: float) -> list[models.DynamicConfigValue]:
-    """Measures a series on an axis of its own, from zero, for an override; the left axis' limits are not its."""
-    return [
-        models.DynamicConfigValue("unit", unit),
-        models.DynamicConfigValue("min", 0),
-        models.DynamicConfigValue("custom.axisPlacement", choices.AxisPlacement.RIGHT.value),
-        models.DynamicConfigValue("custom.axisLabel", label),
-        models.DynamicConfigValue("custom.axisSoftMax", soft_max),
-        models.DynamicConfigValue("custom.thresholdsStyle", {"mode": choices.GraphThresholdsStyleMode.OFF.value}),
-    ]
-
-
-def stepped() -> list[models.DynamicConfigValue]:
-    """Draws a thick line that stands until the next run, for an override."""
-    return [
-        models.DynamicConfigValue("custom.lineInterpolation", choices.LineInterpolation.STEP_AFTER.value),
-        models.DynamicConfigValue("custom.lineWidth", 3),
-    ]
 
 
 def _legend() -> common.VizLegendOptions:

@@ -9,22 +9,21 @@ from grafana_foundation_sdk.models import dashboard as models
 
 from observability.grafana.generate import foreign, limits, links, states
 from observability.grafana.generate.board import Row, board
+from observability.grafana.generate.overrides import dashed, tint
 from observability.grafana.generate.panels import (
     BYTES,
     COUNT,
+    EVENTS,
     SECONDS,
     SHARE,
     Query,
-    dashed,
     lines,
     stacked,
     stats,
     timeline,
-    tint,
 )
 from observability.grafana.generate.queries import WHOLE_RANGE, increase, rate, total
 
-PER_SECOND = "cps"
 NO_COLLECTOR = "the Collector is not seen"
 NO_JAEGER = "Jaeger is not seen"
 
@@ -37,7 +36,7 @@ def pipeline() -> models.Dashboard:
         "Whether metrics and traces arrive whole. A gap here explains a gap on every other board.",
         [
             Row(4, [(6, lost()), (6, queue_fill()), (6, rule_failures()), (6, series_count())]),
-            Row(7, [(12, targets()), (12, arriving_by_service())]),
+            Row(6, [(12, targets()), (12, arriving_by_service())]),
             Row(8, [(8, accepted()), (8, losses()), (8, queue())], "Collector"),
             Row(8, [(8, stored()), (8, memory()), (8, collector_cpu())], "Jaeger, and what all of them take"),
             Row(8, [(8, scrapes()), (8, rules()), (8, storage())], "Prometheus"),
@@ -46,7 +45,7 @@ def pipeline() -> models.Dashboard:
 
 
 def _of(counters: tuple[str, ...], count: Callable[[str], str]) -> str:
-    """The counters' sum. The Collector begins some with the first loss: until then zero is the truth, if it is there."""
+    """The counters' sum. Some begin with the first loss: until then zero is the truth, if the Collector is seen."""
     seen = f"0 * {total(count(foreign.ACCEPTED_SPANS))}"
     return " + ".join(f"({total(count(each))} or {seen})" for each in counters)
 
@@ -119,7 +118,7 @@ def arriving_by_service() -> timeseries.Panel:
         "Spans that arrive, by service",
         "From the Collector's span metrics, counted before any sampling. A service that falls silent here while it is"
         " asked has lost its way to the Collector.",
-        PER_SECOND,
+        EVENTS,
         Query(foreign.by(foreign.SPAN_SERVICE, rate(foreign.SPAN_CALLS)), f"{{{{{foreign.SPAN_SERVICE}}}}}"),
         absent="no spans yet",
     )
@@ -130,7 +129,7 @@ def accepted() -> timeseries.Panel:
     return lines(
         "Accepted",
         "Spans and metric points a second that the Collector took.",
-        PER_SECOND,
+        EVENTS,
         Query(total(rate(foreign.ACCEPTED_SPANS)), "spans"),
         Query(total(rate(foreign.ACCEPTED_POINTS)), "metric points"),
         absent=NO_COLLECTOR,
@@ -144,7 +143,7 @@ def losses() -> timeseries.Panel:
             "Refused, not queued, given up",
             "Refused: the memory limit is reached; who sends tries again. Not queued: the queue is full. Given up: the"
             " receiver said no for good. All three are zero on a good day.",
-            PER_SECOND,
+            EVENTS,
             Query(_of(foreign.REFUSED, rate), "refused"),
             Query(_of(foreign.ENQUEUE_FAILED, rate), "not queued"),
             Query(_of(foreign.SEND_FAILED, rate), "given up"),
@@ -180,7 +179,7 @@ def stored() -> timeseries.Panel:
         "Spans on their way to disk",
         "Sent by the Collector, stored by Jaeger, failed to be stored. Sent and stored are one line, or traces are"
         " missing.",
-        PER_SECOND,
+        EVENTS,
         Query(total(rate(foreign.SENT_SPANS)), "sent by the Collector"),
         Query(total(rate(foreign.JAEGER_STORED)), "stored by Jaeger"),
         Query(f"{failed} or 0 * {total(rate(foreign.JAEGER_STORED))}", "failed"),
@@ -218,7 +217,6 @@ def scrapes() -> timeseries.Panel:
         "How long each target takes to be read, every five seconds. Over four a scrape is given up.",
         SECONDS,
         Query(f"max by ({foreign.JOB}) ({foreign.SCRAPE_DURATION})", f"{{{{{foreign.JOB}}}}}"),
-        limit=limits.SCRAPE_LINE,
         links=[links.link("Targets in Prometheus", f"{links.PROMETHEUS}/targets")],
     )
 
@@ -227,9 +225,10 @@ def rules() -> timeseries.Panel:
     """And its rules?"""
     return lines(
         "Rule evaluation",
-        "How long the slowest groups of rules took, last time.",
+        "How long the groups of rules took, last time. They are due every five to sixty seconds.",
         SECONDS,
-        Query(f"topk(5, max by ({foreign.RULE_GROUP}) ({foreign.RULE_DURATION}))", f"{{{{{foreign.RULE_GROUP}}}}}"),
+        Query(total(foreign.RULE_DURATION), "all together"),
+        Query(f"max({foreign.RULE_DURATION})", "slowest group"),
     )
 
 

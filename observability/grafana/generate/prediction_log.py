@@ -6,7 +6,8 @@ from grafana_foundation_sdk.builders import stat, timeseries
 
 from leeway.telemetry import names
 from observability.grafana.generate import limits, links, states
-from observability.grafana.generate.panels import COUNT, SHARE, Query, lines, stats, tint
+from observability.grafana.generate.overrides import tint
+from observability.grafana.generate.panels import COUNT, SHARE, WRITES, Query, lines, stats
 from observability.grafana.generate.queries import WHOLE_RANGE, Recorded, increase, largest, rate, series, total
 
 
@@ -40,7 +41,7 @@ def predictions_kept() -> timeseries.Panel:
         "Predictions recorded",
         "Into the spool before the answer is sent, into the database soon after. Lines that part: the database is"
         " slow or away, and the backlog grows.",
-        "wps",
+        WRITES,
         Query(total(rate(series(names.LOG_SPOOLED))), "into the spool"),
         Query(total(rate(series(names.LOG_WRITTEN))), "into the database"),
         Query(total(rate(series(names.LOG_UNRECORDED))), "lost"),

@@ -7,7 +7,8 @@ from grafana_foundation_sdk.builders import timeseries
 from leeway.telemetry import names
 from observability.grafana.generate import links, states
 from observability.grafana.generate.foreign import SPAN_DURATION, SPAN_NAME, of_spans
-from observability.grafana.generate.panels import COUNT, SECONDS, Query, bars_over_time, dashed, lines, tint
+from observability.grafana.generate.overrides import dashed, tint
+from observability.grafana.generate.panels import COUNT, MILLISECONDS, SECONDS, Query, bars_over_time, lines
 from observability.grafana.generate.queries import (
     RUNS,
     SCRAPES,
@@ -71,7 +72,7 @@ def stages() -> timeseries.Panel:
     return lines(
         "What a run takes its time for",
         "Mean duration of each stage over ten minutes, from the spans.",
-        "ms",
+        MILLISECONDS,
         Query(f"{spent} / {counted}", f"{{{{{SPAN_NAME}}}}}"),
         absent="no spans yet",
         links=[links.TO_RUNS],

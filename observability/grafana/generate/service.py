@@ -8,9 +8,10 @@ from grafana_foundation_sdk.models import dashboard as models
 from leeway.telemetry import names
 from observability.grafana.generate import limits, links, saturation, states
 from observability.grafana.generate.board import Row, board
+from observability.grafana.generate.overrides import right_axis, tint
 from observability.grafana.generate.panels import (
     COUNT,
-    PER_SECOND,
+    REQUESTS,
     SECONDS,
     SHARE,
     TIMES,
@@ -18,10 +19,8 @@ from observability.grafana.generate.panels import (
     bars,
     heat_map,
     lines,
-    right_axis,
     stacked,
     stats,
-    tint,
 )
 from observability.grafana.generate.prediction_log import (
     backlog,
@@ -116,7 +115,7 @@ def requests() -> timeseries.Panel:
         lines(
             "Requests by route",
             "Requests a second, health checks and metrics left out. A batch counts once.",
-            PER_SECOND,
+            REQUESTS,
             Query(
                 total(rate(series(names.HTTP_REQUEST_DURATION, part="count")), names.HTTP_ROUTE),
                 legend(names.HTTP_ROUTE),

@@ -11,6 +11,7 @@ from leeway.telemetry import names
 from observability.grafana.generate.queries import Match, largest, or_else, series
 
 GREEN, YELLOW, ORANGE, RED = "green", "yellow", "orange", "red"
+BLUE, PURPLE = "#5794f2", "#b877d9"
 GREY, CALM = "#7b8087", "#2f4f3a"
 """Unknown, and a green that does not shout: what is as it should be needs no light."""
 
@@ -25,7 +26,7 @@ RECOMMENDATIONS: Final = {
     2: ("RETRAIN", RED),
 }
 ALERTS: Final = {0: ("quiet", CALM), 1: ("pending", YELLOW), 2: ("ticket", ORANGE), 3: ("page", RED)}
-TARGETS: Final = {0: ("down", RED), 1: ("up", GREEN)}
+TARGETS: Final = {0: ("down", RED), 1: ("up", CALM)}
 
 States = dict[int, tuple[str, str]]
 
@@ -42,6 +43,11 @@ def mapping(states: States) -> list[models.ValueMapping]:
 def steps(states: States) -> builders.ThresholdsConfig:
     """Numbers to colours."""
     return thresholds(*((None if place == 0 else float(value), states[value][1]) for place, value in enumerate(states)))
+
+
+def calm(states: States) -> States:
+    """The same for large areas: green does not shout there."""
+    return {value: (text, CALM if colour == GREEN else colour) for value, (text, colour) in states.items()}
 
 
 def thresholds(*pairs: tuple[float | None, str]) -> builders.ThresholdsConfig:
