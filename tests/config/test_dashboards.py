@@ -219,7 +219,7 @@ def test_boards_share_time_and_choices(board: Document) -> None:
 @EACH_BOARD
 def test_boards_mark_what_changed(board: Document) -> None:
     """Every board marks changes of the recommendation and of the model version."""
-    marked = {each["name"]: each["expr"] for each in board["annotations"]["list"] if each["enable"]}
+    marked = {each["name"]: each["target"]["expr"] for each in board["annotations"]["list"] if each["enable"]}
     assert names.DRIFT_RECOMMENDATION_ACTIVE.prometheus_name in marked["Recommendations"]
     assert names.prometheus_label(names.MODEL_VERSION) in marked["Model versions"]
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from grafana_foundation_sdk.builders import dashboard as builders
+from grafana_foundation_sdk.builders import prometheus
 from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.models import dashboard as models
 
@@ -124,7 +125,13 @@ def _changes(name: str, state: Callable[[str], str], colour: str, title: str) ->
         .datasource(DATA_SOURCE)
         .enable(True)
         .icon_color(colour)
-        .expr(f"{state('')} unless {state(' offset $__interval')}")
-        .step("15s")
+        .target(
+            prometheus.Dataquery()
+            .ref_id("changes")
+            .datasource(DATA_SOURCE)
+            .expr(f"{state('')} unless {state(' offset $__interval')}")
+            .interval("15s")
+            .range()
+        )
         .title_format(title)
     )

@@ -8,7 +8,7 @@ from grafana_foundation_sdk.models import dashboard as models
 from leeway.telemetry import names
 from observability.grafana.generate import features, limits, links, states
 from observability.grafana.generate.board import Row, board
-from observability.grafana.generate.overrides import dashed, right_axis, stepped, tint
+from observability.grafana.generate.overrides import dashed, quantiles, right_axis, stepped, tint
 from observability.grafana.generate.panels import (
     COUNT,
     REQUESTS,
@@ -172,8 +172,7 @@ def latency_and_drift() -> timeseries.Panel:
         links=[links.TO_SLOW, links.TO_STRANGE, links.TO_REPORT],
     ).axis_label("latency")
     panel.axis_soft_max(1.2 * limits.OBJECTIVE_S)
-    for name, colour in (("p50", states.BLUE), ("p95", "#f2cc0c"), ("p99", "#ff780a")):
-        panel.override_by_name(name, [tint(colour)])
+    quantiles(panel)
     panel.override_by_name(SHARE_LABEL, [*right_axis(SHARE, "drift", soft_max=0.5), *stepped(), tint(states.PURPLE)])
     panel.override_by_name(
         THRESHOLD_LABEL, [*right_axis(SHARE, "drift", soft_max=0.5), *stepped(), tint(states.PURPLE), dashed()]

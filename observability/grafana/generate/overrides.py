@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from grafana_foundation_sdk.builders import timeseries
 from grafana_foundation_sdk.models import common as choices
 from grafana_foundation_sdk.models import dashboard as models
+
+from observability.grafana.generate.states import BLUE
 
 
 def tint(colour: str) -> models.DynamicConfigValue:
     """Gives a series a colour of its own, for an override."""
     return models.DynamicConfigValue("color", {"mode": "fixed", "fixedColor": colour})
+
+
+def quantiles(panel: timeseries.Panel) -> timeseries.Panel:
+    """p50, p95 and p99 have the same colours on every board."""
+    for name, colour in (("p50", BLUE), ("p95", "#f2cc0c"), ("p99", "#ff780a")):
+        panel.override_by_name(name, [tint(colour)])
+    return panel
 
 
 def dashed() -> models.DynamicConfigValue:

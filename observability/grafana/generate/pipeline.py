@@ -9,7 +9,7 @@ from grafana_foundation_sdk.models import dashboard as models
 
 from observability.grafana.generate import foreign, limits, links, states
 from observability.grafana.generate.board import Row, board
-from observability.grafana.generate.overrides import dashed, tint
+from observability.grafana.generate.overrides import tint
 from observability.grafana.generate.panels import (
     BYTES,
     COUNT,
@@ -158,18 +158,15 @@ def losses() -> timeseries.Panel:
 
 def queue() -> timeseries.Panel:
     """What waits."""
-    return (
-        lines(
-            "Queue against its capacity",
-            "Batches that wait for Jaeger, and how many may. Full means that spans are lost.",
-            COUNT,
-            Query(f"max by ({foreign.EXPORTER}) ({foreign.QUEUE_SIZE})", f"{{{{{foreign.EXPORTER}}}}}"),
-            Query(f"max({foreign.QUEUE_CAPACITY})", "capacity"),
-            absent=NO_COLLECTOR,
-        )
-        .override_by_name("capacity", [tint(states.RED), dashed()])
-        .decimals(0)
-    )
+    waiting = f"max by ({foreign.EXPORTER}) ({foreign.QUEUE_SIZE})"
+    return lines(
+        "Spans that wait for Jaeger",
+        "The Collector's queue on disk. It climbs while Jaeger is away and empties when it is back. How much of it is"
+        " taken stands above; what comes when it is full is lost.",
+        COUNT,
+        Query(waiting, f"{{{{{foreign.EXPORTER}}}}}"),
+        absent=NO_COLLECTOR,
+    ).decimals(0)
 
 
 def stored() -> timeseries.Panel:

@@ -8,7 +8,7 @@ from grafana_foundation_sdk.models import dashboard as models
 from leeway.telemetry import names
 from observability.grafana.generate import limits, links, saturation, states
 from observability.grafana.generate.board import Row, board
-from observability.grafana.generate.overrides import right_axis, tint
+from observability.grafana.generate.overrides import quantiles, right_axis, tint
 from observability.grafana.generate.panels import (
     COUNT,
     REQUESTS,
@@ -49,7 +49,7 @@ from observability.grafana.generate.queries import (
     total,
 )
 
-NO_TRAFFIC = "no traffic"
+NO_TRAFFIC, BATCHES = "no traffic", "p95 of batches"
 
 
 def service() -> models.Dashboard:
@@ -149,18 +149,20 @@ def errors() -> timeseries.Panel:
 
 def latency() -> timeseries.Panel:
     """Duration."""
-    return lines(
-        "Latency against the objective of 50 ms",
-        "Single predictions as the client waits for them, and batches (objective: 1 s). Dots are exemplars: click one"
-        " for its trace.",
-        SECONDS,
-        Query(quantile(0.5, names.HTTP_REQUEST_DURATION, ROUTE_SINGLE), "p50"),
-        Query(quantile(0.95, names.HTTP_REQUEST_DURATION, ROUTE_SINGLE), "p95"),
-        Query(quantile(0.99, names.HTTP_REQUEST_DURATION, ROUTE_SINGLE), "p99", exemplars=True),
-        Query(quantile(0.95, names.HTTP_REQUEST_DURATION, ROUTE_BATCH), "p95 of batches"),
-        limit=limits.LATENCY_LINE,
-        absent=NO_TRAFFIC,
-        links=[links.TO_SLOW],
+    return quantiles(
+        lines(
+            "Latency against the objective of 50 ms",
+            "Single predictions as the client waits for them. Grey: batches, whose objective is 1 s. Dots are exemplars:"
+            " click one for its trace.",
+            SECONDS,
+            Query(quantile(0.5, names.HTTP_REQUEST_DURATION, ROUTE_SINGLE), "p50"),
+            Query(quantile(0.95, names.HTTP_REQUEST_DURATION, ROUTE_SINGLE), "p95"),
+            Query(quantile(0.99, names.HTTP_REQUEST_DURATION, ROUTE_SINGLE), "p99", exemplars=True),
+            Query(quantile(0.95, names.HTTP_REQUEST_DURATION, ROUTE_BATCH), BATCHES),
+            limit=limits.LATENCY_LINE,
+            absent=NO_TRAFFIC,
+            links=[links.TO_SLOW],
+        ).override_by_name(BATCHES, [tint(states.GREY)])
     )
 
 
