@@ -294,6 +294,12 @@ def test_boards_lead_to_each_other(board: Document) -> None:
     assert all(set(listed["tags"]) <= set(each["tags"]) for each in BOARDS.values())
 
 
+@EACH_BOARD
+def test_links_are_in_sight(board: Document) -> None:
+    """Neither links nor annotations hide in a menu."""
+    assert "inControlsMenu" not in set(values_of(board, "placement"))
+
+
 def test_searches_ask_for_what_spans_carry() -> None:
     """A search in Jaeger asks a service of ours, in microseconds, for attributes that spans have."""
     searches = {url for board in BOARDS.values() for url in urls(board) if url.startswith(f"{links.JAEGER}/search")}

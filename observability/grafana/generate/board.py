@@ -88,7 +88,7 @@ def _model() -> builders.QueryVariable:
         .multi(True)
         .include_all(True)
         .all_value(".*")
-        .current(models.VariableOption(selected=True, text="All", value="$__all"))
+        .current(models.VariableOption(selected=True, text=["All"], value=["$__all"]))
     )
 
 

@@ -152,8 +152,8 @@ def latency() -> timeseries.Panel:
     return quantiles(
         lines(
             "Latency against the objective of 50 ms",
-            "Single predictions as the client waits for them. Grey: batches, whose objective is 1 s. Dots are exemplars:"
-            " click one for its trace.",
+            "Single predictions as the client waits for them. Grey: batches, whose objective is 1 s. Dots are"
+            " exemplars: click one for its trace.",
             SECONDS,
             Query(quantile(0.5, names.HTTP_REQUEST_DURATION, ROUTE_SINGLE), "p50"),
             Query(quantile(0.95, names.HTTP_REQUEST_DURATION, ROUTE_SINGLE), "p95"),
