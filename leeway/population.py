@@ -89,14 +89,19 @@ def population(
     draws = _Draws(seed, customers)
     traits = _traits(draws)
     values = {**traits, **_month(draws, traits, month, covariate_drift)}
-    angle = concept_drift * np.pi / 2
-    log_odds = INTERCEPT + STEEPNESS * (np.cos(angle) * risk(values) + np.sin(angle) * turned_risk(values))
-    labels = draws.chance("label", 1 / (1 + np.exp(-log_odds)), month)
+    labels = draws.chance("label", chance_of_leaving(values, concept_drift), month)
     return Population(
         user_ids=[_user_id(place) for place in range(customers)],
         columns={feature.name: _column(feature, values) for feature in CHURN_SCHEMA},
         labels=labels.astype(int).tolist(),
     )
+
+
+def chance_of_leaving(values: Mapping[str, Numbers], concept_drift: float = 0.0) -> Numbers:
+    """How likely customers with these features are to leave, 0…1; `concept_drift` as `population` takes it."""
+    angle = concept_drift * np.pi / 2
+    log_odds = INTERCEPT + STEEPNESS * (np.cos(angle) * risk(values) + np.sin(angle) * turned_risk(values))
+    return np.asarray(1 / (1 + np.exp(-log_odds)))
 
 
 def risk(values: Mapping[str, Numbers]) -> Numbers:

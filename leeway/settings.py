@@ -89,6 +89,12 @@ class SetupSettings(Settings):
     )
 
 
+class ClientSettings(Settings):
+    """What commands need besides that talk to a running service."""
+
+    url: str = Field("http://127.0.0.1:8000", description="Where the service answers")
+
+
 class DriftSettings(Settings):
     """What the drift worker needs besides."""
 

@@ -1,0 +1,133 @@
+"""Where the rows of requests by `features` come from, and which of their features drift moves."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol, TypeAlias
+
+from leeway.encoding import usual_range
+from leeway.population import Population, population
+from leeway.schema import Feature, FeatureSchema, Value
+
+Row: TypeAlias = Mapping[str, Value]
+WORSE_NETWORK = (
+    "watch_hours_30d and avg_session_mins_7d go down; rebuffer_events_7d, skips_7d, support_tickets_90d and"
+    " ticket_avg_resolution_hrs_90d go up"
+)
+
+
+class Rows(Protocol):
+    """Rows to ask for by their features."""
+
+    @property
+    def origin(self) -> str:
+        """Where they come from, in words."""
+        ...
+
+    @property
+    def moved(self) -> str:
+        """What drift moves, in words."""
+        ...
+
+    def row(self, rng: random.Random, drift: float) -> Row:
+        """One row, drawn by `rng`, with drift of this strength, 0…1."""
+        ...
+
+
+class PopulationRows:
+    """Customers of the built-in population, with its own covariate drift.
+
+    Each strength is a population of its own, made here: 30 ms each, which the sender could not spare later.
+    """
+
+    origin = "the built-in population's customers"
+    moved = WORSE_NETWORK
+
+    def __init__(self, strengths: Iterable[float]) -> None:
+        self._people: dict[float, Population] = {
+            strength: population(covariate_drift=strength) for strength in {0.0, *strengths}
+        }
+
+    @property
+    def user_ids(self) -> Sequence[str]:
+        """The ids of its customers."""
+        return self._people[0.0].user_ids
+
+    def row(self, rng: random.Random, drift: float) -> Row:
+        """See `Rows`; `drift` is one of the strengths given."""
+        people = self._people[drift]
+        return people.row(rng.randrange(len(people)))
+
+
+class AnsweredRows:
+    """Features with which the service answered for customers, and a network that grows worse for them."""
+
+    origin = "what the service knows of your customers"
+    moved = WORSE_NETWORK
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self._rows = rows
+
+    def row(self, rng: random.Random, drift: float) -> Row:
+        """See `Rows`."""
+        row = self._rows[rng.randrange(len(self._rows))]
+        return worse_network(row, drift, rng) if drift else row
+
+
+def worse_network(row: Row, drift: float, rng: random.Random) -> Row:
+    """The row of a customer whose network is worse, by what `leeway.population` says of covariate drift.
+
+    Counts are rounded up or down by chance, so that they are right on average.
+    """
+    changed = {
+        "watch_hours_30d": max(_number(row["watch_hours_30d"]) - 5 * drift, 0.0),
+        "avg_session_mins_7d": _number(row["avg_session_mins_7d"]) * (1 - 0.25 * drift),
+        "ticket_avg_resolution_hrs_90d": min(_number(row["ticket_avg_resolution_hrs_90d"]) + 3 * drift, 2_160.0),
+    }
+    for name, more in (("skips_7d", 0.5), ("rebuffer_events_7d", 0.7), ("support_tickets_90d", 1.0)):
+        changed[name] = math.floor(_number(row[name]) * (1 + more * drift) + rng.random())
+    return {**row, **changed}
+
+
+def _number(value: Value) -> float:
+    return float(value or 0.0)
+
+
+class DrawnRows:
+    """Rows drawn feature by feature from what the model's training data held, for any schema.
+
+    They are valid, but look less like its customers than real ones would: each feature is drawn evenly, and alone.
+    """
+
+    origin = "rows drawn from the schema's ranges (each feature for itself, so expect some drift from the start)"
+
+    def __init__(self, schema: FeatureSchema) -> None:
+        self._schema = schema
+        numbers = [each.name for each in schema if each.kind in {"number", "integer"}]
+        self._moved = frozenset(numbers[::2])
+
+    @property
+    def moved(self) -> str:
+        """See `Rows`."""
+        names = [name for name in self._schema.names if name in self._moved]
+        return f"{', '.join(names)} go up, by half their usual range at strength 1" if names else "nothing: no numbers"
+
+    def row(self, rng: random.Random, drift: float) -> Row:
+        """See `Rows`."""
+        return {each.name: self._value(each, rng, drift if each.name in self._moved else 0.0) for each in self._schema}
+
+    def _value(self, feature: Feature, rng: random.Random, drift: float) -> Value:
+        if feature.nullable and rng.random() < feature.seen.missing_share:
+            return None
+        if feature.kind == "flag":
+            return rng.random() < 0.5  # noqa: PLR2004 (even odds)
+        if feature.kind == "category":
+            return rng.choice(feature.seen.categories or ("other",))
+        low, high = usual_range(feature.seen)
+        if not (math.isfinite(low) and math.isfinite(high)):
+            low = high = feature.minimum or 0.0  # never seen
+        value = rng.uniform(low, high) + 0.5 * drift * (high - low)
+        value = value if feature.maximum is None else min(value, feature.maximum)
+        return math.floor(value) if feature.kind == "integer" else value

@@ -1,0 +1,102 @@
+"""What came of the requests: counts, errors by kind, and latencies, in bounded memory however long it goes on."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, deque
+from typing import Final
+
+from cli.traffic_plan import KINDS, Kind
+
+NOT_SENT: Final = "not sent: too many under way"
+RECENT_S: Final = 5.0
+_MAX_RECENT = 5_000
+_SMALLEST_S, _STEP, _BUCKETS = 1e-5, 1.02, 900
+
+
+class Latencies:
+    """Durations in seconds, from 10 µs to 9 minutes; a quantile is right to 1 %."""
+
+    def __init__(self) -> None:
+        self._counts = [0] * _BUCKETS
+
+    def add(self, seconds: float) -> None:
+        """Count one."""
+        place = int(math.log(max(seconds, _SMALLEST_S) / _SMALLEST_S) / math.log(_STEP))
+        self._counts[min(place, _BUCKETS - 1)] += 1
+
+    def __len__(self) -> int:
+        return sum(self._counts)
+
+    def __add__(self, other: Latencies) -> Latencies:
+        both = Latencies()
+        both._counts = [mine + theirs for mine, theirs in zip(self._counts, other._counts, strict=True)]
+        return both
+
+    def quantile_s(self, share: float) -> float | None:
+        """The duration that this share of all did not exceed; None where there is none."""
+        left = share * len(self)
+        for place, count in enumerate(self._counts):
+            left -= count
+            if count and left <= 0:
+                return float(_SMALLEST_S * _STEP ** (place + 0.5))
+        return None
+
+
+class Tally:
+    """Counts what happens; whoever shows it reads it."""
+
+    def __init__(self) -> None:
+        self.planned: Counter[Kind] = Counter()
+        self.answered: Counter[Kind] = Counter()
+        self.errors: Counter[str] = Counter()
+        self.latencies: dict[Kind, Latencies] = {kind: Latencies() for kind in KINDS}
+        self.lateness = Latencies()
+        self.in_flight = 0
+        self.unfinished = 0
+        self.labels = 0
+        self.label_errors: Counter[str] = Counter()
+        self.drifted = 0
+        self.drift = 0.0
+        self.turned = 0.0
+        self._recent: deque[tuple[float, float]] = deque(maxlen=_MAX_RECENT)
+
+    def due(self, kind: Kind, drift: float, turned: float) -> None:
+        """A request is due, with these strengths of covariate and concept drift, 0…1."""
+        self.planned[kind] += 1
+        self.drifted += drift > 0
+        self.drift, self.turned = drift, turned
+
+    def took(self, kind: Kind, latency_s: float, ended_s: float) -> None:
+        """A request was answered, or given up, `ended_s` seconds from the start."""
+        self.latencies[kind].add(latency_s)
+        if kind != "bad":
+            self._recent.append((ended_s, latency_s))
+
+    @property
+    def failed(self) -> int:
+        """Requests that ended other than they should, those not sent among them."""
+        return self.errors.total()
+
+    def good_latencies(self) -> Latencies:
+        """The latencies of all but bad input."""
+        return self.latencies["customer"] + self.latencies["features"] + self.latencies["batch"]
+
+    def recent(self, now_s: float) -> tuple[float, list[float | None]]:
+        """Answers a second, and p50, p95 and p99 in seconds, over the last `RECENT_S`; bad input aside."""
+        since_s = max(now_s - RECENT_S, 0.0)
+        while self._recent and self._recent[0][0] < since_s:
+            self._recent.popleft()
+        ended = sorted(latency for _, latency in self._recent)
+        # Where answers come faster than are kept, the rate is that of those kept.
+        span_s = now_s - (self._recent[0][0] if len(self._recent) == _MAX_RECENT else since_s)
+        return len(ended) / max(span_s, 0.001), [_quantile(ended, share) for share in (0.5, 0.95, 0.99)]
+
+
+def _quantile(ordered: list[float], share: float) -> float | None:
+    return ordered[min(int(share * len(ordered)), len(ordered) - 1)] if ordered else None
+
+
+def counted(errors: Counter[str]) -> str:
+    """Errors in words, the most frequent first."""
+    return ", ".join(f"{count:,} × {reason}" for reason, count in errors.most_common())

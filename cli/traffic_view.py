@@ -1,0 +1,143 @@
+"""Shows the traffic: a bar and live figures in a terminal, a plain line every few seconds in a pipe, then a summary."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from cli.traffic_plan import Kind, Plan
+from cli.traffic_tally import Tally, counted
+
+LINE_EVERY_S = 5.0
+DRAW_EVERY_S = 0.25
+LATE_S = 0.01
+KIND_NAMES: dict[Kind, str] = {
+    "customer": "by customer",
+    "features": "by features",
+    "batch": "batches",
+    "bad": "bad input",
+}
+
+
+class View:
+    """Shows one tally; `now_s` are the seconds from the start."""
+
+    def __init__(self, out: Console, tally: Tally, duration_s: float | None) -> None:
+        self._out = out
+        self._tally = tally
+        self._duration_s = duration_s
+        self._lively = out.is_terminal and not out.is_dumb_terminal
+
+    async def show(self, now_s: Callable[[], float], over: asyncio.Event) -> None:
+        """Show until it is over."""
+        if not self._lively:
+            while not await _came(over, LINE_EVERY_S):
+                self._out.print(self.line(now_s()), markup=False, highlight=False)
+            return
+        with _live(self._out) as live:
+            while not await _came(over, DRAW_EVERY_S):
+                live.update(self.frame(now_s()), refresh=True)
+
+    def line(self, now_s: float) -> str:
+        """The figures of the last seconds, in one line."""
+        return f"{now_s:6.0f} s  {'  '.join((*self._state(now_s), *self._latencies(now_s)))}"
+
+    def frame(self, now_s: float) -> Group:
+        """A bar, and the figures below it."""
+        total = self._duration_s
+        at_s = now_s if total is None else min(now_s, total)
+        bar = Table.grid(padding=(0, 1))
+        clock = f"{at_s:.0f} s, until Ctrl-C" if total is None else f"{at_s:.0f} of {total:g} s"
+        bar.add_row(ProgressBar(total=total, completed=at_s, width=30, pulse=total is None), clock)
+        state = Text("   ".join(self._state(now_s)), style="red" if self._tally.failed else "")
+        return Group(bar, state, Text("   ".join(self._latencies(now_s))))
+
+    def _state(self, now_s: float) -> list[str]:
+        rate, _ = self._tally.recent(now_s)
+        found = [f"{rate:.1f}/s", f"errors {self._tally.failed:,}", f"drift {self._tally.drift:.2f}"]
+        return [*found, f"concept {self._tally.turned:.2f}"] if self._tally.turned else found
+
+    def _latencies(self, now_s: float) -> list[str]:
+        _, quantiles = self._tally.recent(now_s)
+        return [f"p{name} {ms(each)} ms" for name, each in zip((50, 95, 99), quantiles, strict=True)]
+
+    def summary(self, plan: Plan, truth: str | None, took_s: float) -> None:
+        """Print what happened, in plain words."""
+        tally, out = self._tally, self._out
+        planned, answered = tally.planned.total(), tally.answered.total()
+        out.print(
+            f"{planned:,} requests in {took_s:.1f} s ({planned / max(took_s, 0.001):.1f}/s), {answered:,} answered,"
+            f" {tally.failed:,} errors" + (f", {tally.unfinished:,} cut off at the end" if tally.unfinished else ""),
+            highlight=False,
+        )
+        out.print(_latencies(tally))
+        for line in _remarks(tally, plan, truth):
+            out.print(line, markup=False, highlight=False)
+
+
+def _latencies(tally: Tally) -> Table:
+    table = Table("latency in ms", "count", "p50", "p95", "p99", "longest", box=None, pad_edge=False)
+    for place, column in enumerate(table.columns):
+        column.no_wrap = True
+        column.justify = "right" if place else "left"
+    for kind, name in KIND_NAMES.items():
+        if tally.planned[kind]:
+            found = tally.latencies[kind]
+            quantiles = (ms(found.quantile_s(share)) for share in (0.5, 0.95, 0.99, 1.0))
+            table.add_row(name, f"{tally.planned[kind]:,}", *quantiles)
+    found = tally.good_latencies()
+    count = sum(tally.planned[kind] for kind in ("customer", "features", "batch"))
+    table.add_row(
+        "all of these" if not tally.planned["bad"] else "all but bad",
+        f"{count:,}",
+        *(ms(found.quantile_s(share)) for share in (0.5, 0.95, 0.99, 1.0)),
+    )
+    return table
+
+
+def _remarks(tally: Tally, plan: Plan, truth: str | None) -> Iterator[str]:
+    if tally.errors:
+        yield f"Errors: {counted(tally.errors)}."
+    if tally.planned["bad"]:
+        yield f"Bad input: {tally.answered['bad']:,} of {tally.planned['bad']:,} answered; a refusal is no error."
+    if plan.drift:
+        yield f"Drift: {tally.drifted:,} of the requests drifted, with strength {tally.drift:.2f} at the end."
+    if truth is not None:
+        lost = f"; not taken: {counted(tally.label_errors)}" if tally.label_errors else ""
+        turned = f", turned by {tally.turned:.2f} at the end" if plan.concept_drift else ""
+        yield f"Labels: {tally.labels:,} posted{lost}. They follow {truth}{turned}."
+    late_s = tally.lateness.quantile_s(0.99)
+    if late_s is not None and late_s > LATE_S:
+        yield f"This machine was busy: requests left up to {ms(late_s)} ms late (p99), and the latencies hold that too."
+
+
+def ms(seconds: float | None) -> str:
+    """Milliseconds for people, three digits of them."""
+    if seconds is None:
+        return "–"
+    value = seconds * 1_000
+    return f"{value:.1f}" if value < 100 else f"{value:,.0f}"  # noqa: PLR2004 (three digits)
+
+
+async def _came(event: asyncio.Event, within_s: float) -> bool:
+    """Whether it comes in time."""
+    try:
+        async with asyncio.timeout(within_s):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True
+
+
+@contextmanager
+def _live(out: Console) -> Iterator[Live]:
+    """A place in the terminal that is drawn anew, and is gone in the end."""
+    with Live(console=out, auto_refresh=False, transient=True) as live:
+        yield live
