@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -26,7 +27,9 @@ def command(tool: str, folder: Path) -> tuple[str, ...]:
     inspected = subprocess.run([docker, "image", "inspect", image], capture_output=True, check=False, timeout=30)
     if inspected.returncode != 0:
         return ()
-    return (docker, "run", "--rm", "--network=none", f"--volume={folder}:{folder}:ro", f"--entrypoint={tool}", image)
+    user = f"--user={os.getuid()}:{os.getgid()}"  # the image's own may not read a test's private folder
+    mount = f"--volume={folder}:{folder}:ro"
+    return (docker, "run", "--rm", "--network=none", user, mount, f"--entrypoint={tool}", image)
 
 
 def run_tool(tool: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.config.receivers import with_webhook
 from tests.stack.composed import ROOT, Stack, docker_is_here, eventually
 from tests.stack.load import Load, steady_load
 
@@ -73,10 +74,9 @@ def load(stack: Stack) -> Iterator[Load]:
 
 def _with_a_sink(folder: Path) -> Path:
     """An override: a container that prints what is posted, and Alertmanager and drift worker told to post there."""
-    config = yaml.safe_load((ROOT / "observability/alertmanager/alertmanager.yaml").read_text(encoding="utf-8"))
-    for receiver in config["receivers"]:
-        receiver["webhook_configs"] = [{"url": f"http://{SINK}:9095/"}]
-    (folder / "alertmanager.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    shipped = (ROOT / "observability/alertmanager/alertmanager.yaml").read_text(encoding="utf-8")
+    told = with_webhook(shipped, f"http://{SINK}:9095/")
+    (folder / "alertmanager.yaml").write_text(told, encoding="utf-8")
     services = {
         SINK: {"image": "leeway-drift", "init": True, "command": ["python", "-c", _SINK_SOURCE]},
         "alertmanager": {"volumes": [f"{folder}:/etc/alertmanager:ro"]},
