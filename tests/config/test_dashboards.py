@@ -190,6 +190,13 @@ def test_a_panel_says_what_it_shows(panel: Document) -> None:
 
 
 @EACH_PANEL
+def test_a_number_is_never_an_old_one(panel: Document) -> None:
+    """A single number is asked for this moment: of a range the last one seen would stay, long after it is over."""
+    now = {target["instant"] for target in panel["targets"]}
+    assert now == {panel["type"] in {"stat", "bargauge"}}
+
+
+@EACH_PANEL
 def test_every_series_has_a_name(panel: Document) -> None:
     """No legend is left to chance where a panel may show more than one series."""
     if panel["type"] != "stat" or len(panel["targets"]) > 1:

@@ -116,10 +116,10 @@ def success() -> stat.Panel:
     """When it last saw."""
     return stats(
         "Last run that could see",
-        "Time since. It grows on a quiet night too, and that is no fault.",
+        "Time since. It grows on a quiet night too, and that is no fault. Unknown: no worker reports.",
         SECONDS,
         Query(Recorded.LAST_RUN_AGE),
-        absent="never",
+        absent="unknown",
         colours=limits.AGE,
         links=[links.TO_RUNS],
     ).decimals(0)
@@ -132,7 +132,7 @@ def cycle() -> stat.Panel:
         "Time since the worker last finished a cycle, whatever it saw. If this grows, the worker is gone or stuck.",
         SECONDS,
         Query(Recorded.LAST_CYCLE_AGE),
-        absent="never",
+        absent="unknown",
         colours=limits.AGE,
         links=[links.TO_RUNS],
     ).decimals(0)

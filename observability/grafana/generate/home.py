@@ -146,10 +146,11 @@ def _share() -> stat.Panel:
 def _age() -> stat.Panel:
     return stats(
         "Last drift run",
-        "Time since a drift run last could see. On a quiet night it grows, and that is no fault.",
+        "Time since a drift run last could see. On a quiet night it grows, and that is no fault. Unknown: no worker"
+        " reports.",
         SECONDS,
         Query(Recorded.LAST_RUN_AGE),
-        absent="never",
+        absent="unknown",
         colours=limits.AGE,
         links=[links.TO_RUNS, links.TO_DRIFT],
     ).decimals(0)

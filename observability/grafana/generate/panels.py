@@ -47,35 +47,32 @@ def stats(
     colours: builders.ThresholdsConfig | None = None,
     links: Links = (),
 ) -> stat.Panel:
-    """Numbers as they are now, with a faint line of how they came there."""
-    several = len(queries) > 1
+    """Numbers as they are now. Instant: what is over, or no longer reported, never stays as the last one seen."""
     return (
         stat.Panel()
         .title(title)
         .description(description)
         .datasource(DATA_SOURCE)
         .unit(unit)
-        .targets(_targets(queries))
+        .targets(_targets(queries, instant=True))
         .no_value(absent)
         .thresholds(colours or thresholds((None, "text")))
         .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
         .color_mode(choices.BigValueColorMode.VALUE)
-        .graph_mode(choices.BigValueGraphMode.NONE if several else choices.BigValueGraphMode.AREA)
-        .text_mode(choices.BigValueTextMode.VALUE_AND_NAME if several else choices.BigValueTextMode.VALUE)
+        .graph_mode(choices.BigValueGraphMode.NONE)
+        .text_mode(choices.BigValueTextMode.AUTO)
         .data_links(list(links))
     )
 
 
 def state_now(title: str, description: str, states: States, *queries: Query, links: Links = ()) -> stat.Panel:
-    """States in words and colours. Instant: a state that is over is never shown as the last one that was seen."""
+    """States in words and colours."""
     return (
         stats(title, description, STATE, *queries, colours=steps(states), links=links)
-        .targets(_targets(queries, instant=True))
         .mappings(mapping(states))
         .color_mode(
             choices.BigValueColorMode.BACKGROUND_SOLID if len(queries) == 1 else choices.BigValueColorMode.VALUE
         )
-        .graph_mode(choices.BigValueGraphMode.NONE)
         .text(common.VizTextDisplayOptions().value_size(20))
     )
 
