@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import io
+import re
+
+import pytest
+from rich.console import Console
+
+from cli.traffic_plan import Plan
+from cli.traffic_rows import DrawnRows
+from cli.traffic_tally import NOT_SENT, Tally
+from cli.traffic_view import View, ms
+from leeway.schema import CHURN_SCHEMA
+
+NARROW = 50
+
+
+@pytest.fixture
+def tally() -> Tally:
+    """A hundred requests that took 20 ms each, and one that was not sent, under drift."""
+    made = Tally()
+    for place in range(100):
+        made.due("features", 0.4, 1.0)
+        made.took("features", 0.020, place / 100)
+        made.lateness.add(0.0001)
+        made.answered["features"] += 1
+    made.due("features", 0.4, 1.0)
+    made.errors[NOT_SENT] += 1
+    return made
+
+
+def screen(width: int = NARROW) -> Console:
+    """A terminal that keeps what it shows."""
+    return Console(file=io.StringIO(), force_terminal=True, width=width, color_system=None)
+
+
+def shown(out: Console) -> str:
+    """What it shows."""
+    assert isinstance(out.file, io.StringIO)
+    return out.file.getvalue()
+
+
+def summary(tally: Tally) -> str:
+    """The summary in a narrow terminal."""
+    out = screen()
+    plan = Plan(10, 10, DrawnRows(CHURN_SCHEMA), CHURN_SCHEMA, drift=0.4, concept_drift=1.0)
+    View(out, tally, 10.0).summary(plan, "a rule", 10.0)
+    return shown(out)
+
+
+def unwrapped(text: str) -> str:
+    """All in one line, with single spaces."""
+    return " ".join(text.split())
+
+
+def test_the_frame_shows_all_in_a_narrow_terminal(tally: Tally) -> None:
+    """Rate, errors, strength of drift and three latencies fit below the bar in a phone's width, none cut off."""
+    out = screen()
+    out.print(View(out, tally, 10.0).frame(2.0))
+    bar, state, latencies = shown(out).splitlines()
+    assert bar.endswith("2 of 10 s")
+    assert state.split() == ["50.0/s", "errors", "1", "drift", "0.40", "concept", "1.00"]
+    assert latencies.split() == ["p50", "20.0", "ms", "p95", "20.0", "ms", "p99", "20.0", "ms"]
+
+
+def test_a_run_without_end_shows_how_to_end_it(tally: Tally) -> None:
+    """Where there is no duration the bar says how long it has been and that Ctrl-C ends it."""
+    out = screen()
+    out.print(View(out, tally, None).frame(2.0))
+    assert shown(out).splitlines()[0].endswith("2 s, until Ctrl-C")
+
+
+def test_the_summary_says_what_happened(tally: Tally) -> None:
+    """The summary tells counts, errors by kind, latencies, drift and labels, its table in one piece."""
+    tally.labels, tally.label_errors["HTTP 503"] = 90, 10
+    text = summary(tally)
+    assert "101 requests in 10.0 s (10.1/s), 100 answered, 1 errors" in unwrapped(text)
+    assert re.search(r"^by features +101( +(19|20)\.\d){4} *$", text, re.MULTILINE)
+    assert f"Errors: 1 × {NOT_SENT}." in text
+    assert "Drift: 101 of the requests drifted, with strength 0.40" in unwrapped(text)
+    assert "Labels: 90 posted; not taken: 10 × HTTP 503. They follow a rule, turned by 1.00" in unwrapped(text)
+    assert "late" not in text
+
+
+def test_a_late_sender_says_so(tally: Tally) -> None:
+    """Where requests left late, the summary says that the latencies hold that too."""
+    for _ in range(10):
+        tally.lateness.add(0.05)
+    assert re.search(r"requests left up to (49|50|51)\.\d ms late", unwrapped(summary(tally)))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(None, "–"), (0.00123, "1.2"), (0.0999, "99.9"), (0.1234, "123"), (12.3, "12,300")]
+)
+def test_milliseconds_have_three_digits(seconds: float | None, text: str) -> None:
+    """Latencies are shown in milliseconds, as exact as is read at a glance."""
+    assert ms(seconds) == text
