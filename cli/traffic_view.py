@@ -74,7 +74,8 @@ class View:
         planned, answered = tally.planned.total(), tally.answered.total()
         out.print(
             f"{planned:,} requests in {took_s:.1f} s ({planned / max(took_s, 0.001):.1f}/s), {answered:,} answered,"
-            f" {tally.failed:,} errors" + (f", {tally.unfinished:,} cut off at the end" if tally.unfinished else ""),
+            f" {tally.failed:,} error{'' if tally.failed == 1 else 's'}"
+            + (f", {tally.unfinished:,} cut off at the end" if tally.unfinished else ""),
             highlight=False,
         )
         out.print(_latencies(tally))

@@ -74,12 +74,12 @@ def test_the_summary_says_what_happened(tally: Tally) -> None:
     """The summary tells counts, errors by kind, latencies, drift and labels, its table in one piece."""
     tally.labels, tally.label_errors["HTTP 503"] = 90, 10
     text = summary(tally)
-    assert "101 requests in 10.0 s (10.1/s), 100 answered, 1 errors" in unwrapped(text)
+    assert "101 requests in 10.0 s (10.1/s), 100 answered, 1 error latency" in unwrapped(text)
     assert re.search(r"^by features +101( +(19|20)\.\d){4} *$", text, re.MULTILINE)
     assert f"Errors: 1 × {NOT_SENT}." in text
     assert "Drift: 101 of the requests drifted, with strength 0.40" in unwrapped(text)
     assert "Labels: 90 posted; not taken: 10 × HTTP 503. They follow a rule, turned by 1.00" in unwrapped(text)
-    assert "late" not in text
+    assert "This machine was busy" not in text
 
 
 def test_a_late_sender_says_so(tally: Tally) -> None:
