@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,8 @@ from tests.stack.composed import ROOT, Stack, docker_is_here, eventually
 from tests.stack.load import Load, steady_load
 
 SINK = "webhook"
+LOG_LINES = 30
+"""Of each container, below a test that failed: by the time a person looks, the containers are gone."""
 _SINK_SOURCE = """
 import http.server, sys
 class Sink(http.server.BaseHTTPRequestHandler):
@@ -33,6 +35,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if here and any(item.get_closest_marker("stack") for item in here) and not docker_is_here():
         for item in here:
             item.add_marker(pytest.mark.skip(reason="docker with compose is not here"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Add the end of what the containers printed to the report of a test that failed."""
+    outcome = yield
+    stack: object = getattr(item, "funcargs", {}).get("stack")
+    if outcome.failed and isinstance(stack, Stack):
+        outcome.sections.append(("what the containers printed last", stack.compose("logs", "--tail", str(LOG_LINES))))
+    return outcome
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
