@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check rules dashboards lock clean help
+.PHONY: demo test test-stack check rules dashboards lock clean help
 
 help:  ## say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -12,6 +12,9 @@ demo: .venv/ready  ## train, serve, ask and see, all on this machine
 
 test: .venv/ready  ## run the tests
 	@$(BIN)/python -m pytest
+
+test-stack: .venv/ready  ## bring the stack up in Docker, break it on purpose, take it down; about ten minutes
+	@$(BIN)/python -m pytest -m stack tests/stack --timeout 900
 
 check: .venv/ready  ## lint, types and the arrows between the packages
 	@$(BIN)/ruff format --check .

@@ -91,7 +91,8 @@ class OTelPredictionProbe:
         attributes: dict[str, AttributeValue] = dict(self._model)
         if scoring.rows == 1:
             attributes[names.UNUSUAL_COUNT] = len(scoring.unusual[0])
-            attributes[names.UNUSUAL_NAMES] = scoring.unusual[0]
+            if scoring.unusual[0]:
+                attributes[names.UNUSUAL_NAMES] = scoring.unusual[0]
         else:
             attributes[names.BATCH_SIZE] = scoring.rows
             attributes[names.UNUSUAL_COUNT] = max(map(len, scoring.unusual))

@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Final
+
+import pytest
 
 from leeway.extract import LAYOUT
 from leeway.population import Population
+
+REAL: Final = "LEEWAY_TEST_EXTRACTS"
+"""Names a folder with real extracts, `month_000` and `month_001`, for the tests that look at them."""
+
+
+def real_extracts() -> Path:
+    """The folder with the real extracts; skips the test where none is named."""
+    folder = os.environ.get(REAL)
+    if not folder:
+        pytest.skip(f"{REAL} names no folder with real extracts")
+    return Path(folder)
 
 
 def write_extract(folder: Path, people: Population, *, labelled: bool = True) -> Path:

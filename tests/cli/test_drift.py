@@ -23,6 +23,7 @@ from leeway.record import PredictionRecord
 from leeway.schema import CHURN_SCHEMA
 from leeway.snapshots import Snapshots
 from leeway.tables import tables_for
+from tests.cli.extracts import real_extracts
 
 RUNNER = CliRunner()
 CUSTOMERS = 700
@@ -36,7 +37,6 @@ LEEWAY_LINE = re.compile(
     r" performance (?P<performance>\w+)(?: \(ROC AUC \d\.\d\d -> \d\.\d\d, \d\.\d\d\.\.\.\d\.\d\d on [\d,]+ labels\))?"
     r" -> (?P<recommendation>NO_ACTION|INVESTIGATE|RETRAIN|UNKNOWN)"
 )
-REAL = Path(__file__).parents[2].parent / "shared" / "data" / "streamflow"
 
 
 @dataclass(frozen=True)
@@ -276,13 +276,13 @@ def test_evidently_is_imported_by_nobody_else(code: str, heavy: set[str]) -> Non
     assert ran.stdout.splitlines()[-1] == "imported: []"
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason="the real months are not here: ../shared/data/streamflow")
 def test_the_real_months(tmp_path: Path) -> None:
     """One feature of fourteen drifts and the share is calm; the labels say that the model is no better than a coin."""
+    extracts = real_extracts()
     where = ["--database-url", f"sqlite:///{tmp_path / 'leeway.db'}"]
     bundle = ["--bundle", str(tmp_path / "bundle")]
     for as_of, folder in (("2024-01-31", "month_000"), ("2024-02-29", "month_001")):
-        assert RUNNER.invoke(app, ["ingest", "--as-of", as_of, str(REAL / folder), *where]).exit_code == 0
+        assert RUNNER.invoke(app, ["ingest", "--as-of", as_of, str(extracts / folder), *where]).exit_code == 0
     assert RUNNER.invoke(app, ["train", "--as-of", "2024-01-31", *where, *bundle]).exit_code == 0
     command = ["drift", "run", "--reference", "2024-01-31", "--current", "2024-02-29", "--quiet", *where, *bundle]
     result = RUNNER.invoke(app, [*command, "--report-dir", str(tmp_path / "reports")])

@@ -17,9 +17,9 @@ from leeway import bundle as bundles
 from leeway.bundle import Bundle
 from leeway.population import Population
 from leeway.schema import Feature, FeatureSchema, Seen
+from tests.cli.extracts import real_extracts
 from tests.leeway.bundles import some_rows
 
-REAL = Path(__file__).parents[3] / "shared" / "data" / "streamflow"
 MONTHS = {"2024-01-31": "month_000", "2024-02-29": "month_001"}
 CUSTOMER = "7590-VHVEG"
 
@@ -198,12 +198,11 @@ def test_a_folder_of_other_things_is_spared(table: Path, tmp_path: Path) -> None
 @pytest.fixture(scope="module")
 def real(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Bundle]:
     """Both real extracts ingested, and a model trained on the first."""
-    if not REAL.is_dir():
-        pytest.skip(f"the real extracts are not there: {REAL}")
+    extracts = real_extracts()
     folder = tmp_path_factory.mktemp("real")
     url = f"sqlite:///{folder / 'leeway.db'}"
     for as_of, month in MONTHS.items():
-        result = leeway("ingest", "--as-of", as_of, REAL / month, "--database-url", url)
+        result = leeway("ingest", "--as-of", as_of, extracts / month, "--database-url", url)
         assert (result.exit_code, "Loaded 7,043 customers" in result.stdout) == (0, True), result.output
     result = leeway("train", "--as-of", "2024-01-31", "--database-url", url, "--bundle", folder / "bundle")
     assert result.exit_code == 0, result.output

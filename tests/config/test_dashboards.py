@@ -3,10 +3,9 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Iterator
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -27,6 +26,7 @@ from observability.grafana.generate.home import KINDS
 from observability.grafana.generate.queries import Recorded
 from observability.grafana.generate.runs import STAGES
 from service.otel_probe import typicality
+from tests.config.boards import BOARDS, Document, panels, queries, values_of
 from tests.config.known_metrics import RULES, complaints, known_series, rules_of
 from tests.drift.documents import NOON, result, run_id
 
@@ -40,14 +40,7 @@ JAEGERS_OWN: Final = {
     "otelcol_process_memory_rss_bytes": {"job", "instance"},
 }
 
-Document = dict[str, Any]
-BOARDS: Final[dict[str, Document]] = {path.stem: json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))}
 EACH_BOARD = pytest.mark.parametrize("board", BOARDS.values(), ids=BOARDS.keys())
-
-
-def panels(board: Document) -> list[Document]:
-    """The panels of a board, headings left out."""
-    return [each for each in board["panels"] if each["type"] != "row"]
 
 
 EACH_PANEL = pytest.mark.parametrize(
@@ -55,25 +48,6 @@ EACH_PANEL = pytest.mark.parametrize(
     [panel for board in BOARDS.values() for panel in panels(board)],
     ids=[f"{name}: {panel['title']}" for name, board in BOARDS.items() for panel in panels(board)],
 )
-
-
-def values_of(document: object, key: str) -> Iterator[Any]:
-    """Every value that stands under this key, however deep."""
-    if isinstance(document, dict):
-        for name, value in document.items():
-            if name == key:
-                yield value
-            yield from values_of(value, key)
-    elif isinstance(document, list):
-        for each in document:
-            yield from values_of(each, key)
-
-
-def queries(board: Document) -> list[str]:
-    """What a board asks Prometheus: by its panels, its annotations and its variables."""
-    labels = (each["query"] for each in board["templating"]["list"] if each["type"] == "query")
-    asked = [re.fullmatch(r"label_values\((\w+), (\w+)\)", query) for query in labels]
-    return [*values_of(board, "expr"), *(f"sum by ({match[2]}) ({match[1]})" for match in asked if match)]
 
 
 def urls(board: Document) -> set[str]:

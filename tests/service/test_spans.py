@@ -133,6 +133,13 @@ def test_the_score_span_names_the_unusual_features(service: Observed) -> None:
     assert attributes_of(score)[names.UNUSUAL_NAMES] == list(UNUSUAL)
 
 
+def test_a_usual_request_has_no_unusual_features_to_name(service: Observed) -> None:
+    """An empty list would be noise on nearly every trace."""
+    service.predict_customer()
+    (score,) = service.telemetry.spans("score")
+    assert names.UNUSUAL_NAMES not in attributes_of(score)
+
+
 def test_the_answer_names_its_trace(service: Observed) -> None:
     """`trace_id` of the answer is that of the request's span."""
     answer = service.predict_customer().json()

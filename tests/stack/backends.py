@@ -23,6 +23,20 @@ def query(expression: str) -> list[tuple[dict[str, str], float]]:
     return [(series["metric"], float(series["value"][1])) for series in result]
 
 
+def is_answered(expression: str, over_s: float, step_s: float = 15) -> bool:
+    """Whether a range query finds any series in the last `over_s` seconds.
+
+    Raises:
+        StackError: Prometheus refuses the expression.
+    """
+    now_s = time.time()
+    answer = get(f"{PROMETHEUS}/api/v1/query_range", query=expression, start=now_s - over_s, end=now_s, step=step_s)
+    document = answer.json()
+    if document["status"] != "success":
+        raise StackError(f"{expression}: {document.get('error')}")
+    return bool(document["data"]["result"])
+
+
 def value(expression: str) -> float:
     """The one number of an instant query; 0 where there is no series."""
     return sum(number for _, number in query(expression))

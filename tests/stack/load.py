@@ -22,6 +22,8 @@ RATE: Final = 20.0
 SENDERS: Final = 32
 TIMEOUT_S: Final = 10.0
 DRIFTED_SHARE: Final = 0.5
+STRANGE_SHARE: Final = 0.02
+STRANGE: Final = {"rebuffer_events_7d": 90, "skips_7d": 400, "support_tickets_90d": 40}
 
 Kind: TypeAlias = Literal["features", "customer", "batch", "refused", "stranger", "label"]
 EXPECTED: Final[dict[Kind, int]] = {
@@ -117,6 +119,7 @@ def _bodies(load: Load) -> Iterator[tuple[Kind, str, dict[str, Any]]]:
     for place in itertools.cycle(range(len(calm))):
         (kind,) = rng.choices(kinds, weights)
         row = (drifted if rng.random() < DRIFTED_SHARE else calm).row(place)
+        row |= STRANGE if rng.random() < STRANGE_SHARE else {}
         if kind == "features":
             yield kind, "/predict", {"features": row}
         elif kind == "customer":

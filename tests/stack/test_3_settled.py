@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from tests.config.boards import Asked, asked
 from tests.stack import backends
 from tests.stack.composed import Stack, eventually
 from tests.stack.load import Load
@@ -14,6 +15,13 @@ from tests.stack.load import Load
 pytestmark = pytest.mark.stack
 
 TRAFFIC_S = 300.0
+VARIABLES = {"$model": ".*", "$window": "5m", "$__rate_interval": "20s", "$__interval": "15s", "$__range": "5m"}
+"""What Grafana would put in for its variables."""
+MAY_BE_EMPTY = {
+    ("latency-drift", "What fires", "all quiet"): "an alert fires by now",
+    ("service", "Refused items in this time range", "nothing refused"): "the load holds bad input",
+}
+"""Questions without an answer here, by board, panel and legend; and why."""
 
 
 def posted(stack: Stack) -> list[dict[str, object]]:
@@ -37,6 +45,17 @@ def test_a_changed_recommendation_calls_the_webhook(stack: Stack, load: Load) ->
     """The worker posts a CloudEvent when what it recommends changes."""
     assert load.sent
     assert eventually(lambda: [post for post in posted(stack) if post.get("specversion") == "1.0"], 120)
+
+
+@pytest.mark.parametrize("asked", asked(), ids=str)
+def test_a_board_has_something_to_show(load: Load, asked: Asked) -> None:
+    """Prometheus reads every question of every board, and after minutes of traffic answers it."""
+    assert load.sent
+    query = asked.query
+    for name, value in VARIABLES.items():
+        query = query.replace(name, value)
+    answered = bool(backends.query(query)) if asked.instant else backends.is_answered(query, over_s=TRAFFIC_S)
+    assert answered or (asked.board, asked.panel, asked.legend) in MAY_BE_EMPTY
 
 
 def test_memory_after_five_minutes_of_traffic(stack: Stack, load: Load, report: list[str]) -> None:

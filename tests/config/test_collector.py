@@ -1,0 +1,51 @@
+"""The Collector reads its own configuration, with either way of sampling."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+CONFIGURATION: Final = Path(__file__).parents[2] / "otel-collector"
+IMAGE: Final = "otel/opentelemetry-collector-contrib:0.161.0"
+SEEN_AT: Final = "/etc/otelcol-contrib"
+
+
+def validate(folder: Path, sampling: str) -> subprocess.CompletedProcess[str]:
+    """Let the Collector check the configuration in `folder`; skip the test where its image is not here."""
+    docker = shutil.which("docker")
+    inspect = [docker or "docker", "image", "inspect", IMAGE]
+    if docker is None or subprocess.run(inspect, capture_output=True, check=False, timeout=30).returncode:
+        pytest.skip(f"the image {IMAGE} is not here")
+    run = [
+        docker,
+        "run",
+        "--rm",
+        "--network=none",
+        f"--volume={folder}:{SEEN_AT}:ro",
+        "--tmpfs=/var/lib/otelcol",
+        IMAGE,
+    ]
+    files = [f"--config={SEEN_AT}/{name}.yaml" for name in ("config", sampling)]
+    return subprocess.run([*run, "validate", *files], capture_output=True, text=True, check=False, timeout=120)
+
+
+@pytest.mark.parametrize("sampling", ["keep-all", "tail-sampling"])
+def test_the_collector_takes_its_configuration(sampling: str) -> None:
+    """Every component exists in this version, takes its settings, and stands in a pipeline that knows it."""
+    done = validate(CONFIGURATION, sampling)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_broken_configuration_is_refused(tmp_path: Path) -> None:
+    """The check can fail: a pipeline with a processor that nobody defined is refused by name."""
+    tmp_path.chmod(0o755)
+    for path in CONFIGURATION.glob("*.yaml"):
+        text = path.read_text(encoding="utf-8").replace("processors: [memory_limiter", "processors: [no_such_limiter")
+        (tmp_path / path.name).write_text(text, encoding="utf-8")
+    done = validate(tmp_path, "keep-all")
+    assert done.returncode != 0
+    assert "no_such_limiter" in done.stderr
