@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
+from opentelemetry.metrics import Histogram, Meter, MeterProvider, NoOpMeter, NoOpMeterProvider, UpDownCounter
 from opentelemetry.trace import Span
 from opentelemetry.util.http import sanitize_method
+from opentelemetry.util.types import Attributes
 
 from leeway.telemetry import names
+from leeway.telemetry.instruments import histogram, tallied
 from leeway.telemetry.logs import speak_of
 from leeway.telemetry.providers import Providers
 
@@ -38,8 +42,41 @@ def instrument(app: FastAPI, providers: Providers) -> None:
     FastAPIInstrumentor.instrument_app(
         app,
         tracer_provider=providers.tracer_provider,
-        meter_provider=providers.meter_provider,
+        meter_provider=HttpMeterProvider(providers.meter_provider),
         excluded_urls=UNTRACED,
         exclude_spans=["receive", "send"],
         server_request_hook=scrub,
     )
+
+
+class HttpMeterProvider(NoOpMeterProvider):
+    """Gives the instrumentation a meter that counts cheaply, and only what we report."""
+
+    def __init__(self, provider: MeterProvider) -> None:
+        self._provider = provider
+
+    def get_meter(
+        self, name: str, version: str | None = None, schema_url: str | None = None, attributes: Attributes = None
+    ) -> Meter:
+        """See `MeterProvider`."""
+        return HttpMeter(self._provider.get_meter(name, version, schema_url, attributes))
+
+
+class HttpMeter(NoOpMeter):
+    """Makes the two instruments that we report, with our attributes only (a client can invent a host)."""
+
+    def __init__(self, meter: Meter) -> None:
+        super().__init__(meter.name, meter.version, meter.schema_url)
+        self._meter = meter
+
+    def create_histogram(self, name: str, *args: Any, **kwargs: Any) -> Histogram:  # noqa: ANN401 (handed on)
+        """See `Meter`; body sizes are not reported."""
+        if name == names.HTTP_REQUEST_DURATION.name:
+            return histogram(self._meter, names.HTTP_REQUEST_DURATION)
+        return super().create_histogram(name, *args, **kwargs)
+
+    def create_up_down_counter(self, name: str, *args: Any, **kwargs: Any) -> UpDownCounter:  # noqa: ANN401 (as above)
+        """See `Meter`."""
+        if name == names.HTTP_ACTIVE_REQUESTS.name:
+            return tallied(self._meter, names.HTTP_ACTIVE_REQUESTS)
+        return super().create_up_down_counter(name, *args, **kwargs)

@@ -15,8 +15,7 @@ from opentelemetry.util.types import AttributeValue
 
 from leeway.record import PredictionRecord
 from leeway.telemetry import names
-from leeway.telemetry.instruments import counter, histogram
-from leeway.telemetry.weighted import record_all
+from leeway.telemetry.instruments import counter, histogram, tallied
 from service.probe import REJECTION_REASONS, Cause, Lookup, Scoring, TraceRef
 
 UNUSUAL_FROM, STRANGE_FROM = 1, 3
@@ -45,12 +44,11 @@ class OTelPredictionProbe:
         self._inference = histogram(meter, names.INFERENCE_DURATION)
         self._lookup = histogram(meter, names.LOOKUP_DURATION)
         self._rejected = counter(meter, names.REQUEST_REJECTED)
-        self._spooled = counter(meter, names.LOG_SPOOLED)
+        self._spooled = tallied(meter, names.LOG_SPOOLED)
         self._unrecorded = counter(meter, names.LOG_UNRECORDED)
         for feature in (*feature_names, names.OTHER):
             for reason in REJECTION_REASONS if feature == names.OTHER else REJECTION_REASONS[:3]:
                 self._rejected.add(0, {names.FEATURE_NAME: feature, names.ERROR_TYPE: reason})
-        self._spooled.add(0)
         self._unrecorded.add(0)
 
     def trace_ref(self) -> TraceRef | None:
@@ -82,10 +80,7 @@ class OTelPredictionProbe:
     def scored(self, scoring: Scoring) -> None:
         """See `PredictionProbe`."""
         self._inference.record(scoring.inference_ns / _NANOSECONDS, self._model)
-        if scoring.rows == 1:
-            self._unusual.record(len(scoring.unusual[0]), self._model)
-        else:
-            record_all(self._unusual, names.UNUSUAL_FEATURES, map(len, scoring.unusual), self._model)
+        self._unusual.record_all(map(len, scoring.unusual), self._model)
         if not trace.get_current_span().is_recording():
             return
         attributes: dict[str, AttributeValue] = dict(self._model)
@@ -121,8 +116,7 @@ class OTelPredictionProbe:
     def batch_answered(self, records: Sequence[PredictionRecord]) -> None:
         """See `PredictionProbe`."""
         for outcome, attributes in self._outcome.items():
-            scores = (record.score for record in records if record.prediction == outcome)
-            record_all(self._scores, names.PREDICTION_SCORES, scores, attributes)
+            self._scores.record_all([record.score for record in records if record.prediction == outcome], attributes)
         trace.get_current_span().set_attributes({**self._model, names.BATCH_SIZE: len(records)})
 
     def failed(self, error_type: str, duration_s: float) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from opentelemetry.metrics import CallbackOptions, Counter, Histogram, Meter, Observation
+from opentelemetry.metrics import CallbackOptions, Counter, Meter, Observation
 
 from leeway.telemetry.names import Metric
+from leeway.telemetry.tally import TalliedHistogram, TalliedSum
 
 
 def counter(meter: Meter, metric: Metric) -> Counter:
@@ -14,9 +15,14 @@ def counter(meter: Meter, metric: Metric) -> Counter:
     return meter.create_counter(metric.name, metric.unit, metric.description)
 
 
-def histogram(meter: Meter, metric: Metric) -> Histogram:
+def histogram(meter: Meter, metric: Metric) -> TalliedHistogram:
     """The histogram that `metric` describes; a View gives it its buckets."""
-    return meter.create_histogram(metric.name, metric.unit, metric.description)
+    return TalliedHistogram(meter, metric)
+
+
+def tallied(meter: Meter, metric: Metric) -> TalliedSum:
+    """As `counter`, for what is counted for every request: read at collection, without exemplars."""
+    return TalliedSum(meter, metric)
 
 
 def observe(meter: Meter, metric: Metric, read: Callable[[], Iterable[tuple[float, Mapping[str, str]]]]) -> None:
