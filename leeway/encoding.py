@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from leeway.schema import FeatureSchema, Seen, Value
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
-_NAN = float("nan")
 
 
 @dataclass(frozen=True)
@@ -50,8 +49,8 @@ class Encoder:
 
     def encode(self, rows: Sequence[Mapping[str, Value]]) -> Encoded:
         """Encode rows that the schema has found valid; a feature that is absent counts as missing."""
-        values = [[_NAN if (value := row.get(name)) is None else value for name in self.number_names] for row in rows]
-        numbers = np.array(values, dtype=np.float64).reshape(len(rows), len(self.number_names))
+        values = [list(map(row.get, self.number_names)) for row in rows]
+        numbers = np.array(values, dtype=np.float64).reshape(len(rows), len(self.number_names))  # None becomes NaN
         return Encoded(numbers, {name: [str(row.get(name) or "") for row in rows] for name in self.text_names})
 
     def unusual(self, encoded: Encoded) -> list[tuple[str, ...]]:

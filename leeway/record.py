@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from math import isfinite
@@ -12,9 +12,11 @@ import orjson
 from leeway.schema import Value
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PredictionRecord:
     """What was asked, what was answered, when and how fast.
+
+    Not to be changed; not frozen, because that makes making one three times as dear.
 
     `predicted_at` is an aware UTC time, `score` a probability, durations are seconds. `trace_id` and `span_id` (of the
     server span) are None where the trace was not sampled: a link to it would lead nowhere.
@@ -40,28 +42,27 @@ class PredictionRecord:
         Raises:
             ValueError: a value has no JSON form: a score that is no number, an integer beyond 64 bits, broken text.
         """
+        return _json(self.values())
+
+    def values(self) -> tuple[object, ...]:
+        """The fields in their order, as JSON has them; ValueError where the score is no number."""
         if not isfinite(self.score):
             raise ValueError(f"the score is {self.score}, no probability")
-        try:
-            return orjson.dumps(
-                (
-                    self.prediction_id,
-                    self.predicted_at.timestamp(),
-                    self.model_version,
-                    self.user_id,
-                    None if self.as_of is None else self.as_of.isoformat(),
-                    self.features,
-                    self.score,
-                    self.prediction,
-                    self.unusual_features,
-                    self.lookup_duration_s,
-                    self.inference_duration_s,
-                    self.trace_id,
-                    self.span_id,
-                )
-            ).decode()
-        except TypeError as error:
-            raise ValueError(str(error)) from error
+        return (
+            self.prediction_id,
+            self.predicted_at.timestamp(),
+            self.model_version,
+            self.user_id,
+            None if self.as_of is None else self.as_of.isoformat(),
+            self.features,
+            self.score,
+            self.prediction,
+            self.unusual_features,
+            self.lookup_duration_s,
+            self.inference_duration_s,
+            self.trace_id,
+            self.span_id,
+        )
 
     @classmethod
     def from_json(cls, text: str) -> PredictionRecord:
@@ -82,3 +83,15 @@ class PredictionRecord:
             )
         except (TypeError, OverflowError, OSError) as error:
             raise ValueError(f"not a prediction record: {error}") from error
+
+
+def all_to_json(records: Iterable[PredictionRecord]) -> str:
+    """One JSON array of what `to_json` would write of each record; raises as that does."""
+    return _json([record.values() for record in records])
+
+
+def _json(values: object) -> str:
+    try:
+        return orjson.dumps(values).decode()
+    except TypeError as error:
+        raise ValueError(str(error)) from error

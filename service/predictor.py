@@ -11,10 +11,9 @@ Errors:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from time import perf_counter_ns, time_ns
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import uuid_utils
 
@@ -46,16 +45,14 @@ class NotRecorded(PredictionError):
     """The answer could not be recorded, and recording is required."""
 
 
-@dataclass(frozen=True, slots=True)
-class PredictionRequest:
+class PredictionRequest(NamedTuple):
     """One thing to predict: a customer's newest snapshot, or features as given (valid ones). Exactly one is set."""
 
     user_id: str | None = None
     features: Mapping[str, Value] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
+class Prediction(NamedTuple):
     """An answer: what was used, what came out, and whether it was recorded."""
 
     record: PredictionRecord

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from threading import Lock
 from time import time_ns
@@ -45,10 +46,10 @@ class TalliedHistogram(Histogram):
         """Count measurements that have the same attributes."""
         context = get_current() if context is None else context
         is_sampled = get_current_span(context).get_span_context().trace_flags.sampled
-        found: dict[int, list[float]] = {}
+        found: dict[int, list[float]] = defaultdict(list)
         for amount in amounts:
             if 0 <= amount <= sys.float_info.max:
-                found.setdefault(bisect_left(self._bounds, amount), []).append(amount)
+                found[bisect_left(self._bounds, amount)].append(amount)
             else:
                 self._told.record(amount, attributes, context)  # the SDK says what is wrong with it
         given = attributes or {}
