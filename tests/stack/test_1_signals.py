@@ -97,7 +97,7 @@ def test_a_drift_run_links_to_predictions_that_are_there(drift_run: list[dict[st
     for link in links:
         (server,) = [span for span in backends.spans(link["traceId"]) if span["spanId"] == link["spanId"]]
         assert server["service"] == "leeway-service"
-        assert int(backends.attributes(link)[names.UNUSUAL_COUNT]) > 0
+        assert int(backends.attributes(server)[names.UNUSUAL_COUNT]) > 0
 
 
 def test_a_drift_runs_report_is_served(drift_run: list[dict[str, object]]) -> None:
