@@ -80,6 +80,9 @@ def setup(
 @app.command()
 def serve(
     workers: Annotated[int, typer.Option(min=1, help="Processes; more than one needs a Collector")] = 1,
+    supervise: Annotated[
+        bool, typer.Option("--supervise", help="Keep the port open while a killed process is replaced: callers wait")
+    ] = False,
     host: Annotated[str | None, setting(ServiceSettings, "host")] = None,
     port: Annotated[int | None, setting(ServiceSettings, "port")] = None,
     bundle: BundleFolder = None,
@@ -100,7 +103,7 @@ def serve(
         recording=recording,
         spans_file=spans_file,
     )
-    raise typer.Exit(main(settings, workers=workers))
+    raise typer.Exit(main(settings, workers=workers, supervise=supervise))
 
 
 drift = typer.Typer(

@@ -61,8 +61,11 @@ _log = logging.getLogger("service")
 STARTUP_ERRORS = (BundleError, SpoolError, DatabaseError, TelemetryError, SettingsError, OSError)
 
 
-def main(settings: ServiceSettings, *, workers: int = 1) -> int:
-    """Serve until SIGTERM or SIGINT; return the exit code: 0, or 2 where the service cannot start and says why."""
+def main(settings: ServiceSettings, *, workers: int = 1, supervise: bool = False) -> int:
+    """Serve until SIGTERM or SIGINT; return the exit code: 0, or 2 where the service cannot start and says why.
+
+    Several workers are always supervised: the port stays open while one that was killed is replaced.
+    """
     configure_logging()
     hold_stop_signals()
     if workers > 1 and (reason := _only_one_worker(settings)):
@@ -72,7 +75,9 @@ def main(settings: ServiceSettings, *, workers: int = 1) -> int:
     except OSError as error:
         return cannot_start(str(error.strerror))
     with listener:
-        return serve(settings, listener) if workers == 1 else run_workers(workers, serve, settings, listener)
+        if workers == 1 and not supervise:
+            return serve(settings, listener)
+        return run_workers(workers, serve, settings, listener)
 
 
 def _only_one_worker(settings: ServiceSettings) -> str | None:

@@ -30,6 +30,7 @@ ROOT = Path(__file__).parents[2]
 WAIT_S = 30.0
 ALONE = ("-m", "service")
 TWO_WORKERS = ("-m", "cli.main", "serve", "--workers", "2")
+SUPERVISED = ("-m", "cli.main", "serve", "--supervise")
 
 
 def environment(bundle: Bundle, folder: Path, **changes: str) -> dict[str, str]:

@@ -26,6 +26,7 @@ from leeway.bundle import Bundle
 from leeway.telemetry import names
 from tests.service.processes import (
     ROOT,
+    SUPERVISED,
     TWO_WORKERS,
     Server,
     Sink,
@@ -349,6 +350,17 @@ def test_after_kill_9_no_recorded_answer_is_missing(killed: Killed) -> None:
 def test_after_kill_9_no_answer_is_doubled(killed: Killed) -> None:
     """Each stands there exactly once."""
     assert set(killed.stored.values()) == {1}
+
+
+def test_a_supervised_service_keeps_callers_waiting(bundle: Bundle, example: dict[str, Any], tmp_path: Path) -> None:
+    """Who asks while a killed process is replaced is answered by the new one, not refused."""
+    with running(tmp_path, environment(bundle, tmp_path), SUPERVISED) as server:
+        server.ask(example)
+        (first,) = starts(server)
+        os.kill(pid_of(first), signal.SIGKILL)
+        assert len(server.ask(example, 5)) == 5
+        assert len(starts(server)) == 2
+        assert server.stop()[0] == 0
 
 
 def test_a_database_that_is_away_at_the_start_is_found_later(
