@@ -34,22 +34,23 @@ from leeway.telemetry.providers import (
     ProcessIdentity,
     Providers,
     TelemetryError,
-    instance_is_given,
     providers_from_environment,
     serves_metrics,
 )
 from service.app import create_app
+from service.faults import FaultSwitch, FaultySnapshots, with_faulty_scorer
 from service.feedback import Feedback
 from service.instrumentation import instrument
 from service.loop_lag import watched
+from service.otel_fault_probe import OTelFaultProbe
 from service.otel_mover_probe import OTelMoverProbe
 from service.otel_probe import OTelPredictionProbe
-from service.predictor import Predictor
+from service.predictor import Predictor, SnapshotSource
 from service.probe import NullPredictionProbe, PredictionProbe
 from service.readiness import ReadinessCheck
 from service.recording import Recorder
 from service.rejections import RejectionTally, RejectionWriter, TallyingProbe
-from service.workers import end_despite_threads, hold_stop_signals, listen, on_stop, run_workers
+from service.workers import end_despite_threads, hold_stop_signals, listen, on_stop, only_one, run_workers
 
 GRACE_S = 4
 SWITCH_S = 0.0005
@@ -68,7 +69,7 @@ def main(settings: ServiceSettings, *, workers: int = 1, supervise: bool = False
     """
     configure_logging()
     hold_stop_signals()
-    if workers > 1 and (reason := _only_one_worker(settings)):
+    if workers > 1 and (reason := only_one(settings)):
         return cannot_start(reason)
     try:
         listener = listen(settings.host, settings.port)
@@ -78,21 +79,6 @@ def main(settings: ServiceSettings, *, workers: int = 1, supervise: bool = False
         if workers == 1 and not supervise:
             return serve(settings, listener)
         return run_workers(workers, serve, settings, listener)
-
-
-def _only_one_worker(settings: ServiceSettings) -> str | None:
-    """Why there cannot be several, and the way out; None where there can."""
-    if serves_metrics(settings.metrics_endpoint):
-        return (
-            "each of several workers would answer /metrics with its own numbers: set OTEL_EXPORTER_OTLP_ENDPOINT, so"
-            " that a Collector adds them up, or LEEWAY_METRICS_ENDPOINT=off, or use one worker"
-        )
-    if instance_is_given():
-        return (
-            "several workers under one service.instance.id would overwrite each other's numbers: leave it out of"
-            " OTEL_RESOURCE_ATTRIBUTES, or use one worker"
-        )
-    return None
 
 
 def serve(settings: ServiceSettings, listener: socket.socket, worker: int | None = None) -> int:
@@ -168,16 +154,34 @@ def assemble(settings: ServiceSettings, providers: Providers, stack: ExitStack, 
     stack.callback(refused.stop, TALLY_S)
     recorder = Recorder(spool, probe, required=settings.recording == "required")
     log = PredictionLog(engine, tables)
+    snapshots = Snapshots(engine, tables)
+    faults = _allowed_faults(providers) if settings.faults else None
     app = create_app(
-        Predictor(bundle, Snapshots(engine, tables), recorder, probe),
+        _predictor(bundle, snapshots, recorder, probe, faults),
         Feedback(log),
         bundle,
         ReadinessCheck(spool, log),
         probe,
         metrics_text=providers.metrics_text,
+        faults=faults,
     )
     instrument(app, providers)
     return app
+
+
+def _predictor(
+    bundle: Bundle, snapshots: SnapshotSource, recorder: Recorder, probe: PredictionProbe, faults: FaultSwitch | None
+) -> Predictor:
+    if faults is not None:
+        bundle, snapshots = with_faulty_scorer(bundle, faults), FaultySnapshots(snapshots, faults)
+    return Predictor(bundle, snapshots, recorder, probe)
+
+
+def _allowed_faults(providers: Providers) -> FaultSwitch:
+    faults = FaultSwitch(OTelFaultProbe())
+    observe(providers.meter, names.FAULT_ACTIVE, faults.active)
+    _log.warning("LEEWAY_FAULTS=on: whoever reaches this service can switch faults on in it")
+    return faults
 
 
 def _open_spool(settings: ServiceSettings, bundle: Bundle) -> Spool:

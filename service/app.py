@@ -11,6 +11,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from leeway.bundle import Bundle
 from service import problems
+from service.fault_routes import fault_routes
+from service.faults import FaultSwitch
 from service.probe import PredictionProbe
 from service.routes import (
     FeedbackUseCase,
@@ -36,8 +38,9 @@ def create_app(
     probe: PredictionProbe,
     *,
     metrics_text: Callable[[], tuple[bytes, str]] | None = None,
+    faults: FaultSwitch | None = None,
 ) -> FastAPI:
-    """Build the API round finished objects; tests hand in fakes."""
+    """Build the API round finished objects; tests hand in fakes. Without `faults` none can be switched on."""
     app = FastAPI(
         title=f"Leeway: {bundle.name}",
         version=bundle.version,
@@ -53,6 +56,8 @@ def create_app(
     app.include_router(prediction_routes(predictor, bundle.schema, model, probe, bundle.card.get("example")))
     app.include_router(feedback_routes(feedback))
     app.include_router(operation_routes(public_card(bundle), readiness, metrics_text))
+    if faults is not None:
+        app.include_router(fault_routes(faults))
     problems.install(app, probe)
     app.add_middleware(BodyLimit, probe=probe)
     return app

@@ -13,6 +13,7 @@ _MAX_NAME = 100
 _WORDS = {
     "missing": "is missing",
     "extra_forbidden": "is not known here: leave it out",
+    "greater_than": "must be more than {gt}",
     "greater_than_equal": "must be at least {ge}",
     "less_than_equal": "must be at most {le}",
     "finite_number": "must be a finite number",

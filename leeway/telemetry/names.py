@@ -69,6 +69,12 @@ DRIFT_REPORT_URL: Final = "leeway.drift.report.url"
 CPU_MODE: Final = "cpu.mode"
 TRAFFIC_KIND: Final = "leeway.traffic.kind"
 TRAFFIC_DRIFT: Final = "leeway.traffic.drift"
+FAULT_NAME: Final = "leeway.fault.name"
+FLAG_KEY: Final = "feature_flag.key"
+FLAG_VARIANT: Final = "feature_flag.result.variant"
+FLAG_VALUE: Final = "feature_flag.result.value"
+FLAG_REASON: Final = "feature_flag.result.reason"
+FLAG_PROVIDER: Final = "feature_flag.provider.name"
 
 OTHER: Final = "_other"
 """Stands for what clients invent, so that cardinality stays bounded."""
@@ -90,6 +96,8 @@ SPAN_JUDGE: Final = "judge"
 SPAN_PUBLISH: Final = "publish"
 SPAN_CLIENT: Final = "{method} {path}"
 """A request of `leeway traffic`: the paths are few and fixed."""
+EVENT_FLAG_EVALUATED: Final = "feature_flag.evaluation"
+"""A span event."""
 
 # --- buckets --------------------------------------------------------------------------------------------------------
 REQUEST_BUCKETS: Final = (
@@ -165,6 +173,10 @@ SPOOL_LIMIT: Final = Metric("leeway.prediction_log.spool.limit", "gauge", "By", 
 SCORE_REFERENCE: Final = Metric(
     "leeway.model.score.reference", "gauge", "{share}",
     "The reference's cumulative share of scores up to each bucket bound.", (MODEL_VERSION, BUCKET_BOUND),
+)  # fmt: skip
+FAULT_ACTIVE: Final = Metric(
+    "leeway.fault.active", "gauge", "{fault}", "1 for each fault in force, else 0; only where faults are allowed.",
+    (FAULT_NAME,),
 )  # fmt: skip
 
 # --- the drift worker -----------------------------------------------------------------------------------------------

@@ -62,7 +62,7 @@ class Observed:
 
 @contextmanager
 def observed_service(
-    bundle: Bundle, folder: Path, people: Population, *, database: str | None = None
+    bundle: Bundle, folder: Path, people: Population, *, database: str | None = None, faults: bool = False
 ) -> Iterator[Observed]:
     """Yield a service whose database, unless another one is named, holds twenty of these people."""
     own = f"sqlite:///{folder / 'leeway.db'}"
@@ -71,7 +71,9 @@ def observed_service(
     columns = {name: values[:LOADED] for name, values in people.columns.items()}
     Snapshots(engine, tables).ingest(AS_OF, people.user_ids[:LOADED], columns, None)
     engine.dispose()
-    settings = ServiceSettings.read(database_url=database or own, bundle=bundle.folder, spool=folder / "spool.db")
+    settings = ServiceSettings.read(
+        database_url=database or own, bundle=bundle.folder, spool=folder / "spool.db", faults=faults
+    )
     reader, text = prometheus_text()
     with telemetry_in_memory(more_readers=[reader], metrics_text=text) as telemetry, ExitStack() as stack:
         app = assemble(settings, telemetry.providers, stack)
