@@ -200,10 +200,11 @@ def test_boards_share_time_and_choices(board: Document) -> None:
 
 @EACH_BOARD
 def test_boards_mark_what_changed(board: Document) -> None:
-    """Every board marks changes of the recommendation and of the model version."""
+    """Every board marks changes of the recommendation and of the model version, and faults that were tried out."""
     marked = {each["name"]: each["target"]["expr"] for each in board["annotations"]["list"] if each["enable"]}
     assert names.DRIFT_RECOMMENDATION_ACTIVE.prometheus_name in marked["Recommendations"]
     assert names.prometheus_label(names.MODEL_VERSION) in marked["Model versions"]
+    assert names.FAULT_ACTIVE.prometheus_name in marked["Faults"]
 
 
 @EACH_BOARD

@@ -47,7 +47,7 @@ def board(uid: str, title: str, description: str, rows: Iterable[Row]) -> models
         .timepicker(builders.TimePicker().refresh_intervals([REFRESH, "30s", "5m"]))
         .links(header())
         .variables([_model(), _window()])
-        .annotations([_recommendations(), _versions()])
+        .annotations([_recommendations(), _versions(), _faults()])
         .build()
     )
     made.panels = list(_placed(rows))
@@ -117,21 +117,25 @@ def _versions() -> builders.AnnotationQuery:
     return _changes("Model versions", serving, "blue", f"Model {legend(names.MODEL_VERSION)} began to serve")
 
 
+def _faults() -> builders.AnnotationQuery:
+    """Marks the time in which a fault was in force: Grafana joins the steps of a series into one region."""
+    step_by_step = f"max_over_time({series(names.FAULT_ACTIVE)}[$__interval])"  # one shorter than a step is seen too
+    asked = f"{largest(step_by_step, names.FAULT_NAME)} > 0"
+    return _marks("Faults", asked, "red", f"Fault in force: {legend(names.FAULT_NAME)}")
+
+
 def _changes(name: str, state: Callable[[str], str], colour: str, title: str) -> builders.AnnotationQuery:
     """Marks the moments where a series begins: it is there, and one step earlier it was not."""
+    return _marks(name, f"{state('')} unless {state(' offset $__interval')}", colour, title)
+
+
+def _marks(name: str, asked: str, colour: str, title: str) -> builders.AnnotationQuery:
     return (
         builders.AnnotationQuery()
         .name(name)
         .datasource(DATA_SOURCE)
         .enable(True)
         .icon_color(colour)
-        .target(
-            prometheus.Dataquery()
-            .ref_id("changes")
-            .datasource(DATA_SOURCE)
-            .expr(f"{state('')} unless {state(' offset $__interval')}")
-            .interval("15s")
-            .range()
-        )
+        .target(prometheus.Dataquery().ref_id("marks").datasource(DATA_SOURCE).expr(asked).interval("15s").range())
         .title_format(title)
     )
