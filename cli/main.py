@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from cli.faults import faults
 from cli.options import PlainGroup, setting
 from leeway.settings import ClientSettings, DriftSettings, ServiceSettings, Settings, SetupSettings
 
@@ -229,6 +230,9 @@ def traffic(
         wait_s=wait,
     )
     raise typer.Exit(run_traffic(ClientSettings.read(url=url), wanted))
+
+
+app.add_typer(faults, name="faults")
 
 
 @app.command()

@@ -41,7 +41,7 @@ def test_ingest_imports_no_training() -> None:
     assert ran.stdout.strip() == "imported: []"
 
 
-@pytest.mark.parametrize("command", ["ingest", "train", "serve", "traffic", "demo"])
+@pytest.mark.parametrize("command", ["ingest", "train", "serve", "traffic", "faults", "demo"])
 def test_every_command_is_listed(command: str) -> None:
     """`leeway --help` names each command."""
     assert command in help_of()
