@@ -93,8 +93,6 @@ def serve(
     spans_file: Annotated[Path | None, setting(ServiceSettings, "spans_file")] = None,
 ) -> None:
     """Run the API until SIGTERM or Ctrl-C."""
-    from service.__main__ import main
-
     settings = ServiceSettings.read(
         host=host,
         port=port,
@@ -104,7 +102,13 @@ def serve(
         recording=recording,
         spans_file=spans_file,
     )
-    raise typer.Exit(main(settings, workers=workers, supervise=supervise))
+    if supervise or workers > 1:
+        from service.supervisor import supervise as run
+
+        raise typer.Exit(run(settings, workers))
+    from service.__main__ import main
+
+    raise typer.Exit(main(settings))
 
 
 drift = typer.Typer(

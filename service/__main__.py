@@ -50,7 +50,7 @@ from service.probe import NullPredictionProbe, PredictionProbe
 from service.readiness import ReadinessCheck
 from service.recording import Recorder
 from service.rejections import RejectionTally, RejectionWriter, TallyingProbe
-from service.workers import end_despite_threads, hold_stop_signals, listen, on_stop, only_one, run_workers
+from service.workers import cannot_start, end_despite_threads, hold_stop_signals, listen, on_stop
 
 GRACE_S = 4
 SWITCH_S = 0.0005
@@ -62,23 +62,16 @@ _log = logging.getLogger("service")
 STARTUP_ERRORS = (BundleError, SpoolError, DatabaseError, TelemetryError, SettingsError, OSError)
 
 
-def main(settings: ServiceSettings, *, workers: int = 1, supervise: bool = False) -> int:
-    """Serve until SIGTERM or SIGINT; return the exit code: 0, or 2 where the service cannot start and says why.
-
-    Several workers are always supervised: the port stays open while one that was killed is replaced.
-    """
+def main(settings: ServiceSettings) -> int:
+    """Serve until SIGTERM or SIGINT; return the exit code: 0, or 2 where the service cannot start and says why."""
     configure_logging()
     hold_stop_signals()
-    if workers > 1 and (reason := only_one(settings)):
-        return cannot_start(reason)
     try:
         listener = listen(settings.host, settings.port)
     except OSError as error:
         return cannot_start(str(error.strerror))
     with listener:
-        if workers == 1 and not supervise:
-            return serve(settings, listener)
-        return run_workers(workers, serve, settings, listener)
+        return serve(settings, listener)
 
 
 def serve(settings: ServiceSettings, listener: socket.socket, worker: int | None = None) -> int:
@@ -94,12 +87,6 @@ def serve(settings: ServiceSettings, listener: socket.socket, worker: int | None
         _run(app, listener, record_lag)
     end_despite_threads(0)
     return 0
-
-
-def cannot_start(reason: str) -> int:
-    """Say on standard error, in one line, why not; return the exit code for it."""
-    sys.stderr.write(f"leeway serve: {' '.join(reason.split())}\n")
-    return 2
 
 
 def compose(

@@ -17,7 +17,6 @@ from multiprocessing.process import BaseProcess
 
 from leeway.settings import ServiceSettings
 from leeway.telemetry.logs import configure_logging
-from leeway.telemetry.providers import instance_is_given, serves_metrics
 
 Serve = Callable[[ServiceSettings, socket.socket, int], int]
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -27,24 +26,10 @@ STOP_TIMEOUT_S = 15.0
 _log = logging.getLogger(__name__)
 
 
-def only_one(settings: ServiceSettings) -> str | None:
-    """Why there cannot be several workers, and the way out; None where there can."""
-    if settings.faults:
-        return (
-            "a fault would strike in one of several workers only, whichever took the request that switched it on: leave"
-            " LEEWAY_FAULTS out, or use one worker"
-        )
-    if serves_metrics(settings.metrics_endpoint):
-        return (
-            "each of several workers would answer /metrics with its own numbers: set OTEL_EXPORTER_OTLP_ENDPOINT, so"
-            " that a Collector adds them up, or LEEWAY_METRICS_ENDPOINT=off, or use one worker"
-        )
-    if instance_is_given():
-        return (
-            "several workers under one service.instance.id would overwrite each other's numbers: leave it out of"
-            " OTEL_RESOURCE_ATTRIBUTES, or use one worker"
-        )
-    return None
+def cannot_start(reason: str) -> int:
+    """Say on standard error, in one line, why not; return the exit code for it."""
+    sys.stderr.write(f"leeway serve: {' '.join(reason.split())}\n")
+    return CANNOT_START
 
 
 def listen(host: str, port: int) -> socket.socket:
