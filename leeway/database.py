@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.schema import CreateColumn
 
 from leeway.tables import Tables
 
@@ -85,18 +86,35 @@ def translated() -> Iterator[None]:
 
 
 def create_tables(engine: sa.Engine, tables: Tables) -> None:
-    """Create what is missing of `tables`; several processes may do so at once.
+    """Create what is missing of `tables`, columns of older tables too; several processes may do so at once.
 
     Raises:
         DatabaseError: the database could not be reached or refused.
     """
     with translated(), engine.connect() as connection:
-        if tables.metadata.tables.keys() <= set(sa.inspect(connection).get_table_names()):
+        if not _missing(connection, tables):
             return
         connection.rollback()
         connection.exec_driver_sql(_ONE_AT_A_TIME[connection.dialect.name])  # checking and creating are two steps
         tables.metadata.create_all(connection)
+        for column in _missing(connection, tables):
+            definition = CreateColumn(column).compile(dialect=connection.dialect)
+            connection.exec_driver_sql(f"ALTER TABLE {_quoted(connection, column.table.name)} ADD COLUMN {definition}")
         connection.commit()
+
+
+def _missing(connection: sa.Connection, tables: Tables) -> list[sa.Column[Any]]:
+    """The columns that the database does not have, all of a table's where the table is not there."""
+    wanted = tables.metadata.tables
+    found = sa.inspect(connection).get_multi_columns(filter_names=list(wanted))
+    held = {name: {column["name"] for column in columns} for (_, name), columns in found.items()}
+    return [
+        column for name, table in wanted.items() for column in table.columns if column.name not in held.get(name, ())
+    ]
+
+
+def _quoted(connection: sa.Connection, name: str) -> str:
+    return connection.dialect.identifier_preparer.quote(name)
 
 
 _ONE_AT_A_TIME = {"sqlite": "BEGIN IMMEDIATE", "postgresql": "SELECT pg_advisory_xact_lock(5329233)"}
@@ -143,10 +161,9 @@ def _insert(
 def _copy(
     connection: sa.Connection, table: sa.Table, rows: list[Mapping[str, Any]], *, ignore_duplicates: bool
 ) -> None:
-    quote = connection.dialect.identifier_preparer.quote
     columns = [column for column in table.columns if column.key in rows[0]]
-    names = ", ".join(quote(column.name) for column in columns)
-    target = quote(table.name)
+    names = ", ".join(_quoted(connection, column.name) for column in columns)
+    target = _quoted(connection, table.name)
     if ignore_duplicates:
         connection.exec_driver_sql(
             f"CREATE TEMP TABLE incoming ON COMMIT DROP AS SELECT {names} FROM {target} LIMIT 0"  # noqa: S608 (quoted)

@@ -130,7 +130,7 @@ class PredictionLog:
             upsert_rows(connection, self._tables.prediction_labels, rows)
 
     def window(self, start: datetime, end: datetime, limit: int | None = None) -> Window:
-        """Read the predictions of [start, end), aware times, one row a subject: its last prediction.
+        """Read the predictions of [start, end), aware times, one row a subject: its last one; checks are left out.
 
         The subject is the customer, or the prediction itself where none was named; its last prediction is the one with
         the greatest id (a UUIDv7). With a limit, subjects are drawn by the random digits of that id: an even sample,
@@ -153,7 +153,7 @@ class PredictionLog:
     def _window_query(self, start: datetime, end: datetime, limit: int | None) -> sa.Select[Any]:
         """In two steps: who is in the sample, by narrow rows; then all columns of these alone."""
         made = self._tables.predictions.c
-        inside = (made.predicted_at >= start, made.predicted_at < end)
+        inside = (made.predicted_at >= start, made.predicted_at < end, made.is_check.is_(sa.false()))
         subject = (made.user_id, sa.case((made.user_id.is_(None), made.prediction_id)))
         # Ranking by time would sort the whole window; ids are UUIDv7, so the greatest is the last.
         last = sa.select(sa.func.max(made.prediction_id).label("id")).where(*inside).group_by(*subject).cte("last")
@@ -173,12 +173,23 @@ class PredictionLog:
             .order_by(made.prediction_id)
         )
 
+    def mark(self, prediction_id: str) -> bool | None:
+        """Whether a prediction was made as a check only; None where the database does not have it (yet).
+
+        Raises:
+            PredictionLogError: the database cannot be read now.
+        """
+        made = self._tables.predictions.c
+        with translated_errors(), self._engine.connect() as connection:
+            return connection.scalar(sa.select(made.is_check).where(made.prediction_id == prediction_id))
+
     def labelled(self, model_version: str, limit: int) -> Labelled:
         """Read the last `limit` labelled predictions of a model version, newest prediction first.
 
         A prediction has one label: that of its feedback, or else the one ingested with the month that its features
         came from (same customer, same `as_of`). So a prediction made from given features is labelled by feedback only.
-        One outcome counts once: of several predictions for a customer from the same snapshot, the last one.
+        One outcome counts once: of several predictions for a customer from the same snapshot, the last one. Checks are
+        left out.
 
         Raises:
             PredictionLogError: the database cannot be read now.
@@ -210,7 +221,7 @@ class PredictionLog:
             )
             .outerjoin_from(made, fed, made.c.prediction_id == fed.c.prediction_id)
             .outerjoin(known, sa.and_(made.c.user_id == known.c.user_id, made.c.as_of == known.c.as_of))
-            .where(made.c.model_version == model_version, label.is_not(None))
+            .where(made.c.model_version == model_version, made.c.is_check.is_(sa.false()), label.is_not(None))
             .subquery()
         )
         return (

@@ -11,6 +11,9 @@ import orjson
 
 from leeway.schema import Value
 
+CHECK_HEADER = "leeway-check"
+"""The request header that marks a prediction as a check only."""
+
 
 @dataclass(slots=True)
 class PredictionRecord:
@@ -19,7 +22,8 @@ class PredictionRecord:
     Not to be changed; not frozen, because that makes making one three times as dear.
 
     `predicted_at` is an aware UTC time, `score` a probability, durations are seconds. `trace_id` and `span_id` (of the
-    server span) are None where the trace was not sampled: a link to it would lead nowhere.
+    server span) are None where the trace was not sampled: a link to it would lead nowhere. `is_check` is True where
+    nobody wanted to know, but somebody tried whether all works: no drift window counts it.
     """
 
     prediction_id: str
@@ -35,6 +39,7 @@ class PredictionRecord:
     inference_duration_s: float
     trace_id: str | None
     span_id: str | None
+    is_check: bool = False
 
     def to_json(self) -> str:
         """One compact JSON array, the fields in their order: this is written for every answer.
@@ -45,10 +50,14 @@ class PredictionRecord:
         return _json(self.values())
 
     def values(self) -> tuple[object, ...]:
-        """The fields in their order, as JSON has them; ValueError where the score is no number."""
+        """The fields in their order, as JSON has them; ValueError where the score is no number.
+
+        `is_check` is there only where it is True: all others read as they always did, in older spools and by older
+        programs.
+        """
         if not isfinite(self.score):
             raise ValueError(f"the score is {self.score}, no probability")
-        return (
+        values = (
             self.prediction_id,
             self.predicted_at.timestamp(),
             self.model_version,
@@ -63,6 +72,7 @@ class PredictionRecord:
             self.trace_id,
             self.span_id,
         )
+        return (*values, True) if self.is_check else values
 
     @classmethod
     def from_json(cls, text: str) -> PredictionRecord:
@@ -73,7 +83,7 @@ class PredictionRecord:
         """
         try:
             prediction_id, predicted_at, version, user_id, as_of, *rest = orjson.loads(text)
-            return cls(
+            record = cls(
                 prediction_id,
                 datetime.fromtimestamp(predicted_at, UTC),
                 version,
@@ -83,6 +93,9 @@ class PredictionRecord:
             )
         except (TypeError, OverflowError, OSError) as error:
             raise ValueError(f"not a prediction record: {error}") from error
+        if not isinstance(record.is_check, bool):
+            raise ValueError("not a prediction record: its mark is no mark")  # noqa: TRY004 (as for any other text)
+        return record
 
 
 def all_to_json(records: Iterable[PredictionRecord]) -> str:

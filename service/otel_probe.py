@@ -112,6 +112,8 @@ class OTelPredictionProbe:
                     names.PREDICTION_RECORDED: recorded,
                 }
             )
+            if record.is_check:
+                span.set_attribute(names.PREDICTION_CHECK, True)  # noqa: FBT003 (OpenTelemetry's way to say it)
 
     def batch_answered(self, records: Sequence[PredictionRecord]) -> None:
         """See `PredictionProbe`."""

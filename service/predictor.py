@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from time import perf_counter_ns, time_ns
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeAlias
 
 import uuid_utils
 
@@ -46,10 +46,18 @@ class NotRecorded(PredictionError):
 
 
 class PredictionRequest(NamedTuple):
-    """One thing to predict: a customer's newest snapshot, or features as given (valid ones). Exactly one is set."""
+    """One thing to predict: a customer's newest snapshot, or features as given (valid ones). Exactly one is set.
+
+    `is_check` says that nobody wants to know: see `leeway.record.PredictionRecord`.
+    """
 
     user_id: str | None = None
     features: Mapping[str, Value] | None = None
+    is_check: bool = False
+
+
+Usable: TypeAlias = tuple[str | None, date | None, Mapping[str, Value], bool]
+"""What can be scored: customer, date of the snapshot, features, and whether it is a check."""
 
 
 class Prediction(NamedTuple):
@@ -157,22 +165,20 @@ class Predictor:
 
     def _features(
         self, request: PredictionRequest, looked_up: Mapping[str, Snapshot] | PredictionError
-    ) -> tuple[str | None, date | None, Mapping[str, Value]] | PredictionError:
+    ) -> Usable | PredictionError:
         if request.user_id is None:
-            return None, None, request.features or {}
+            return None, None, request.features or {}, request.is_check
         if isinstance(looked_up, PredictionError):
             return looked_up
         snapshot = looked_up.get(request.user_id)
         if snapshot is None:
             return UnknownCustomer("There is no snapshot of this customer: check the user_id, or send features.")
-        return snapshot.user_id, snapshot.as_of, snapshot.features
+        return snapshot.user_id, snapshot.as_of, snapshot.features, request.is_check
 
-    def _score(
-        self, usable: Sequence[tuple[str | None, date | None, Mapping[str, Value]]], lookup_s: float | None
-    ) -> list[PredictionRecord]:
+    def _score(self, usable: Sequence[Usable], lookup_s: float | None) -> list[PredictionRecord]:
         bundle = self._bundle
         began_at_ns, started_ns = time_ns(), perf_counter_ns()
-        encoded = bundle.encoder.encode([features for _, _, features in usable])
+        encoded = bundle.encoder.encode([features for _, _, features, _ in usable])
         unusual = bundle.encoder.unusual(encoded)
         inference_started_ns = perf_counter_ns()
         scores = bundle.scorer.score(encoded).tolist()
@@ -199,8 +205,9 @@ class Predictor:
                 inference_duration_s=inference_s,
                 trace_id=trace_id,
                 span_id=span_id,
+                is_check=is_check,
             )
-            for (user_id, as_of, features), score, names in zip(usable, scores, unusual, strict=True)
+            for (user_id, as_of, features, is_check), score, names in zip(usable, scores, unusual, strict=True)
         ]
 
 

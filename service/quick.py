@@ -18,8 +18,13 @@ from pydantic import BaseModel, ValidationError
 Body = TypeVar("Body", bound=BaseModel)
 
 
-def quick_route(model: type[Body], answer: Callable[[Body], Awaitable[Response]]) -> type[APIRoute]:
-    """A route class that hands a JSON body straight from `model` to `answer`."""
+def quick_route(
+    model: type[Body], answer: Callable[[Body], Awaitable[Response]], *, careful_with: str | None = None
+) -> type[APIRoute]:
+    """A route class that hands a JSON body straight from `model` to `answer`.
+
+    A request with the header `careful_with`, which few have, takes FastAPI's way: it reads headers.
+    """
 
     class QuickRoute(APIRoute):
         """See `quick_route`."""
@@ -30,6 +35,8 @@ def quick_route(model: type[Body], answer: Callable[[Body], Awaitable[Response]]
 
             async def handle(request: Request) -> Response:
                 if request.headers.get("content-type") != "application/json":
+                    return await careful(request)
+                if careful_with is not None and careful_with in request.headers:
                     return await careful(request)
                 try:
                     body = model.model_validate_json(await request.body())

@@ -21,6 +21,7 @@ _WORDS = {
     "int_type": "must be a whole number: 1, not 1.0",
     "int_parsing_size": "must fit into 64 bits",
     "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
     "string_type": "must be text",
     "string_unicode": "must be well-formed Unicode",
     "string_too_short": "must not be empty",

@@ -2,14 +2,15 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol, TypeAlias
 
 import orjson
-from fastapi import APIRouter, params
+from fastapi import APIRouter, Header, params
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 from pydantic import ValidationError
 
+from leeway.record import CHECK_HEADER
 from leeway.schema import FeatureSchema
 from service.predictor import Prediction, PredictionError, PredictionRequest
 from service.probe import PredictionProbe
@@ -30,6 +31,14 @@ from service.schemas import (
 
 FEEDBACK_EXAMPLE = {"items": [{"prediction_id": "01a20733-8e39-71aa-9fec-4c4f5f21ed60", "label": 1}]}
 Check = Literal["ok", "failing"]
+CheckHeader: TypeAlias = Annotated[
+    bool,
+    Header(
+        description="True where nobody wants to know and you only try whether all works, as `leeway doctor` does: the"
+        " prediction is answered, measured, traced and stored as any other, and no drift window counts it."
+    ),
+]
+"""The header of a prediction that is a check only; the parameter's name gives it its own, `CHECK_HEADER`."""
 
 
 class PredictUseCase(Protocol):
@@ -89,9 +98,9 @@ def prediction_routes(
     models = request_models(schema)
     one = {"features": dict(example or {})}
 
-    async def predict(body: PredictItem) -> Response:
+    async def predict(body: PredictItem, *, leeway_check: CheckHeader = False) -> Response:
         """Answer for one customer (`user_id`) or for given `features`."""
-        request = body.request()
+        request = body.request(is_check=leeway_check)
         if request.user_id is None:  # scoring takes microseconds; a look-up may wait for a database
             return as_json(answer(predictor.predict(request), model))
         return as_json(answer(await run_in_threadpool(predictor.predict, request), model))
@@ -120,7 +129,7 @@ def prediction_routes(
         predict,
         methods=["POST"],
         response_model=PredictionAnswer,
-        route_class_override=quick_route(models.item, predict),
+        route_class_override=quick_route(models.item, predict, careful_with=CHECK_HEADER),
         responses=responses(400, 404, 413, 415, 422, 503),
     )
     router.add_api_route(

@@ -53,9 +53,9 @@ class PredictItem(Strict):
             raise ValueError("must hold exactly one of user_id and features")
         return self
 
-    def request(self) -> PredictionRequest:
+    def request(self, *, is_check: bool = False) -> PredictionRequest:
         """The same in the use case's words."""
-        return PredictionRequest(self.user_id, None if self.features is None else self.features.values())
+        return PredictionRequest(self.user_id, None if self.features is None else self.features.values(), is_check)
 
 
 class PredictBatch(Strict):

@@ -141,6 +141,14 @@ def test_labels_give_performance_and_target(world: World, in_force: InForce) -> 
     assert served.target.difference == pytest.approx(0.4)
 
 
+def test_a_check_is_in_no_window(world: World, in_force: InForce) -> None:
+    """What `leeway doctor` asks for is neither compared nor linked to, however unusual."""
+    world.serve(calm_rows(20))
+    world.serve(calm_rows(1).assign(age=999), traced=True, is_check=True)
+    served = read(in_force)
+    assert (served.window.rows, len(served.frame), served.unusual) == (20, 20, [])
+
+
 def test_an_empty_window_is_read_as_any_other(in_force: InForce) -> None:
     """No rows, no labels, nothing to link to."""
     served = read(in_force)

@@ -4,13 +4,17 @@ import socket
 import time
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.schema import CreateColumn
 
 from leeway.database import CHUNK_ROWS, DatabaseError, create_tables, insert_rows, open_engine, translated, upsert_rows
+from leeway.prediction_log import PredictionLog
 from leeway.schema import CHURN_SCHEMA
 from leeway.tables import feature_key, tables_for
+from tests.leeway.records import a_record
 
 TABLES = tables_for(CHURN_SCHEMA)
 LABELS = TABLES.snapshot_labels
@@ -105,6 +109,23 @@ def test_tables_can_be_made_again(engine: sa.Engine) -> None:
         insert_rows(connection, LABELS, rows(1))
     create_tables(engine, TABLES)
     assert held(engine) == [("u0", 0)]
+
+
+def test_an_older_table_gains_what_it_lacks(engine: sa.Engine) -> None:
+    """A database of before there were checks gets the column, and keeps its rows: they were wanted."""
+    log = PredictionLog(engine, TABLES)
+    log.write_batch([a_record()])
+    with engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE predictions DROP COLUMN is_check")
+    create_tables(engine, TABLES)
+    assert log.mark(a_record().prediction_id) is False
+
+
+def test_what_is_added_can_be_added_to_rows_that_are_there() -> None:
+    """PostgreSQL too takes the column without touching a row: it has a default."""
+    dialect: Any = sa.make_url("postgresql+psycopg://").get_dialect()()
+    definition = CreateColumn(TABLES.predictions.c.is_check).compile(dialect=dialect)
+    assert str(definition) == "is_check BOOLEAN DEFAULT false NOT NULL"
 
 
 def test_inserts_rows_in_chunks(engine: sa.Engine) -> None:

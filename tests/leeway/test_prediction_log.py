@@ -100,6 +100,12 @@ def test_a_database_without_our_tables_is_not_the_record_s_fault(tmp_path: Path)
     engine.dispose()
 
 
+def test_a_check_is_told_from_a_prediction_that_was_wanted(log: PredictionLog) -> None:
+    """And from one that is not there."""
+    log.write_batch([a_record(0), a_record(1, is_check=True)])
+    assert [log.mark(prediction_id) for prediction_id in IDS[:3]] == [False, True, None]
+
+
 def test_ping_tells_whether_the_database_answers(tmp_path: Path, log: PredictionLog) -> None:
     """It is silent where it does, and raises where it does not."""
     log.ping()
@@ -181,6 +187,13 @@ def test_a_window_s_lists_stand_side_by_side(log: PredictionLog) -> None:
         "trace_id": "a" * 32,
         "span_id": "b" * 16,
     }
+
+
+def test_a_window_leaves_checks_out(log: PredictionLog) -> None:
+    """Who tries whether all works moves no window: not its rows, not its subjects, not a customer's last prediction."""
+    log.write_batch([a_record(0, user_id="one"), a_record(1, user_id="one", is_check=True), a_record(2, is_check=True)])
+    window = log.window(NOON, NOON + HOUR)
+    assert (window.rows, window.subjects, window.columns["prediction_id"]) == (1, 1, [IDS[0]])
 
 
 def test_an_empty_window_has_empty_lists(log: PredictionLog) -> None:
@@ -281,6 +294,14 @@ def test_an_ingested_month_labels_what_was_predicted_from_it(
     assert (found.labels, found.labelled_from) == ([1], None)
 
 
+def test_a_check_is_judged_by_nobody(database: tuple[sa.Engine, Tables, PredictionLog]) -> None:
+    """Its label says nothing of how the model did for those who wanted to know."""
+    log = database[2]
+    log.write_batch([a_record(0, user_id="a", is_check=True)])
+    add_snapshot_label(database, "a", MONTH, 1)
+    assert log.labelled("v1", 10).labels == []
+
+
 def test_feedback_goes_before_the_month_s_label(database: tuple[sa.Engine, Tables, PredictionLog]) -> None:
     """And a prediction that has both counts once."""
     log = database[2]
@@ -331,3 +352,16 @@ def test_postgresql_does_the_same(postgres: sa.Engine) -> None:
     assert log.window(NOON, NOON + HOUR).features["plan_stream_tv"] == [None] * 6
     assert log.labelled("v1", 10).labels == [1, 1]
     assert stored_ids(postgres) == IDS[:7]
+
+
+def test_postgresql_gains_the_mark_too(postgres: sa.Engine) -> None:
+    """A table of before there were checks gets its column; from then on checks are left out there as well."""
+    tables = tables_for(CHURN_SCHEMA)
+    log = PredictionLog(postgres, tables)
+    log.write_batch(some_records(2))
+    with postgres.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE predictions DROP COLUMN is_check")
+    create_tables(postgres, tables)
+    log.write_batch([a_record(2, is_check=True)])
+    assert [log.mark(prediction_id) for prediction_id in IDS[:3]] == [False, False, True]
+    assert log.window(NOON, NOON + HOUR).rows == 2

@@ -17,6 +17,7 @@ from tests.leeway.records import a_record
         {"user_id": None, "as_of": None, "lookup_duration_s": None, "trace_id": None, "span_id": None},
         {"features": {"größe": "ünïcödé 🎬", "b": None, "c": -(2**63), "d": 1e-300}},
         {"score": 0.1 + 0.2},
+        {"is_check": True},
     ],
 )
 def test_survives_the_journey(changes: dict[str, Any]) -> None:
@@ -30,6 +31,18 @@ def test_times_keep_their_microseconds(microsecond: int) -> None:
     """No rounding moves a prediction's time."""
     moment = datetime(2031, 7, 4, 23, 59, 59, microsecond, tzinfo=UTC)
     assert PredictionRecord.from_json(a_record(predicted_at=moment).to_json()).predicted_at == moment
+
+
+def test_a_record_of_before_there_were_checks_is_none() -> None:
+    """What an older service left in its spool is read, and was wanted."""
+    older = '["id",1.5,"v",null,null,{"a":1},0.5,1,0,null,0.1,null,null]'
+    assert PredictionRecord.from_json(older).is_check is False
+
+
+def test_only_a_check_is_written_otherwise_than_before() -> None:
+    """An older service, put back in place, reads all that was wanted."""
+    wanted, check = (json.loads(a_record(is_check=each).to_json()) for each in (False, True))
+    assert (len(wanted), check) == (13, [*wanted, True])
 
 
 def test_is_one_line() -> None:

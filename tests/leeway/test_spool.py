@@ -463,6 +463,14 @@ def test_a_folder_that_may_not_be_written_is_named(tmp_path: Path) -> None:
             os.seteuid(0)
 
 
+def test_a_check_keeps_its_mark(spool: Spool) -> None:
+    """Alone or between others, it comes out as it went in."""
+    records = [a_record(0, is_check=True), *some_records(2, start=1), a_record(3, is_check=True)]
+    spool.append(records[:1])
+    spool.append(records[1:])
+    assert waiting(spool) == records
+
+
 def test_records_with_nothing_known_but_the_answer_pass(spool: Spool) -> None:
     """No customer, no month, no look-up, no trace: all of these may be missing."""
     bare = replace(a_record(), user_id=None, as_of=None, lookup_duration_s=None, trace_id=None, span_id=None)

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from leeway.bundle import Bundle
+from leeway.record import CHECK_HEADER
 from leeway.schema import CHURN_SCHEMA, Feature
 from tests.conftest import AWKWARD_SCHEMA, Serve
 from tests.fakes import Service
@@ -104,6 +105,14 @@ def test_the_width_of_numbers_is_told(serve: Serve, awkward_bundle: Bundle) -> N
             value = inner(feature, shown[feature.name])
             assert value["format"] == {"integer": "int64", "number": "double"}[feature.kind]
             assert (value.get("minimum"), value.get("maximum")) == (feature.minimum, feature.maximum)
+
+
+def test_the_mark_of_a_check_is_shown(service: Service) -> None:
+    """OpenAPI has the header, says what it does, and that nobody need send it."""
+    (header,) = document_of(service)["paths"]["/predict"]["post"]["parameters"]
+
+    assert (header["name"], header["in"], header["required"]) == (CHECK_HEADER, "header", False)
+    assert "no drift window counts it" in header["description"]
 
 
 @pytest.mark.parametrize("path", ["/predict", "/predict/batch", "/feedback"])

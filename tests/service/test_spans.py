@@ -18,6 +18,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from leeway.bundle import Bundle, OnnxScorer
 from leeway.population import Population
+from leeway.record import CHECK_HEADER
 from leeway.telemetry import names
 from service.__main__ import server_config
 from service.workers import listen
@@ -124,6 +125,14 @@ def test_a_server_span_tells_what_was_predicted(service: Observed) -> None:
         names.PREDICTION_RECORDED: True,
     }
     assert attributes | expected == attributes
+
+
+def test_a_check_is_marked_in_its_trace(service: Observed) -> None:
+    """Who looks at traces, or samples them, can tell it from what was wanted; those have no such attribute."""
+    for headers in ({CHECK_HEADER: "true"}, {}):
+        service.predict(None, **headers)
+    marks = [attributes_of(span).get(names.PREDICTION_CHECK) for span in service.telemetry.spans("POST /predict")]
+    assert marks == [True, None]
 
 
 def test_the_score_span_names_the_unusual_features(service: Observed) -> None:
