@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from cli.doctor.command import doctor
 from cli.faults import faults
 from cli.options import PlainGroup, setting
 from leeway.settings import ClientSettings, DriftSettings, ServiceSettings, Settings, SetupSettings
@@ -248,6 +249,9 @@ def demo(
     from cli.demo import run_demo
 
     raise typer.Exit(run_demo(folder, requests))
+
+
+app.command()(doctor)
 
 
 if __name__ == "__main__":

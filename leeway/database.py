@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -73,6 +75,47 @@ def _sqlite_engine(url: sa.URL) -> sa.Engine:
 
 
 _ENGINES = {"sqlite": _sqlite_engine, "postgresql": _postgresql_engine}
+
+
+@dataclass(frozen=True)
+class ServerFacts:
+    """What a database server says of itself. `now` is None for SQLite, which has no clock of its own."""
+
+    product: str
+    version: str
+    now: datetime | None
+    size_bytes: int
+
+
+def server_facts(engine: sa.Engine) -> ServerFacts:
+    """Ask the database for its version, its clock and its size.
+
+    Raises:
+        DatabaseError: it could not be reached.
+    """
+    with translated(), engine.connect() as connection:
+        if connection.dialect.name == "sqlite":
+            pages = connection.exec_driver_sql("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")
+            return ServerFacts("SQLite", sqlite3.sqlite_version, None, int(pages.scalar_one()))
+        version, now, size_bytes = connection.exec_driver_sql(
+            "SELECT current_setting('server_version'), clock_timestamp(), pg_database_size(current_database())"
+        ).one()
+        return ServerFacts("PostgreSQL", str(version).split()[0], now, int(size_bytes))
+
+
+def sqlite_file(url: str) -> Path | None:
+    """The file that an address of SQLite names; None for a server, and for what is no address."""
+    try:
+        parsed = sa.make_url(url)
+    except sa.exc.ArgumentError:
+        return None
+    return Path(parsed.database) if parsed.database and parsed.get_backend_name() == "sqlite" else None
+
+
+def server_address(engine: sa.Engine) -> tuple[str, int] | None:
+    """Host and port of a database server; None for SQLite, and where a socket file is named instead."""
+    url = engine.url
+    return None if engine.dialect.name == "sqlite" or not url.host else (url.host, url.port or 5432)
 
 
 @contextmanager

@@ -118,3 +118,14 @@ class DriftSettings(Settings):
     drift_labels: int = Field(2_000, ge=2, description="Performance looks at this many last labelled predictions")
     drift_min_labels: int = Field(200, ge=2, description="Fewest labels that performance is judged on")
     webhook_url: str | None = Field(None, description="Where a change of recommendation is posted")
+
+
+class DoctorSettings(ClientSettings, ServiceSettings, DriftSettings):
+    """What `leeway doctor` needs besides: where the rest of the stack answers. What is not named is not looked at."""
+
+    prometheus_url: str | None = Field(None, description="Where Prometheus answers; without it /metrics is asked")
+    jaeger_url: str | None = Field(
+        None, description="Where Jaeger's page and API answer; without it the spans file is read"
+    )
+    collector_url: str | None = Field(None, description="Where the Collector's health_check extension answers")
+    grafana_url: str | None = Field(None, description="Where Grafana answers")

@@ -1,0 +1,123 @@
+"""Looks at what all of it stands on: ports, disks, clocks."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeAlias
+
+from cli.doctor.finding import Finding
+from cli.traffic_http import BadUrl, Target
+from leeway.database import DatabaseError, open_engine, server_address, sqlite_file
+from leeway.settings import DoctorSettings
+
+Address: TypeAlias = tuple[str, int]
+
+MOST_SKEW_S = 2.0
+"""What answers tell of their clock is rounded to seconds; and a drift window of seconds is none."""
+LEAST_FREE_BYTES = 2**28
+_GIBIBYTE = 2**30
+
+
+def addresses(settings: DoctorSettings) -> dict[str, Address]:
+    """Host and port of all that the settings name and that should be there."""
+    urls = {
+        "service": settings.url,
+        "drift worker": settings.reports_url if "reports_url" in settings.model_fields_set else None,
+        "collector": settings.collector_url,
+        "prometheus": settings.prometheus_url,
+        "jaeger": settings.jaeger_url,
+        "grafana": settings.grafana_url,
+    }
+    found = {name: address for name, url in urls.items() if url is not None and (address := _address(url))}
+    database = _database_address(settings.database_url)
+    return found if database is None else {**found, "database": database}
+
+
+def _address(url: str) -> Address | None:
+    try:
+        target = Target.parse(url)
+    except BadUrl:  # said by who asks there
+        return None
+    return target.host, target.port
+
+
+def _database_address(url: str) -> Address | None:
+    if sqlite_file(url) is not None:
+        return None
+    try:
+        return server_address(open_engine(url))
+    except DatabaseError:  # said by who opens it
+        return None
+
+
+def ports(wanted: Mapping[str, Address], timeout_s: float) -> Finding:
+    """Whether somebody listens at each of these."""
+    with ThreadPoolExecutor(max(1, len(wanted))) as pool:
+        opened = dict(zip(wanted, pool.map(lambda address: _is_open(address, timeout_s), wanted.values()), strict=True))
+    closed = [f"{name} at {_told(wanted[name])}" for name, is_open in opened.items() if not is_open]
+    listening = [f"{name} {_told(wanted[name])}" for name, is_open in opened.items() if is_open]
+    if closed:
+        found = f"nobody listens for {', '.join(closed)}"
+        return Finding("ports", "failed", found, "start what should be there (in compose: docker compose ps)")
+    return Finding("ports", "ok", f"open: {', '.join(listening)}")
+
+
+def _told(address: Address) -> str:
+    return f"{address[0]}:{address[1]}"
+
+
+def _is_open(address: Address, timeout_s: float) -> bool:
+    try:
+        with socket.create_connection(address, timeout_s):
+            return True
+    except OSError:
+        return False
+
+
+def disk(settings: DoctorSettings, least_bytes: int = LEAST_FREE_BYTES) -> Finding:
+    """How much room is left where the spool, a database file and the reports are, as far as they are here."""
+    paths = {"spool": settings.spool, "database": sqlite_file(settings.database_url), "reports": settings.reports}
+    folders = {
+        name: path if path.is_dir() else path.parent
+        for name, path in paths.items()
+        if path is not None and path.exists()
+    }
+    if not folders:
+        return Finding("disk", "skipped", "neither spool nor database nor reports are here: run this where they are")
+    free = {name: shutil.disk_usage(folder).free for name, folder in folders.items()}
+    found = "free for " + _by_disk(folders, free)
+    short = [str(folders[name]) for name, left in free.items() if left < least_bytes]
+    if short:
+        return Finding("disk", "failed", found, f"make room at {', '.join(short)}: without it nothing is recorded")
+    if free.get("spool", settings.spool_limit) < settings.spool_limit:
+        limit = f"{settings.spool_limit / _GIBIBYTE:.1f} GiB"
+        next_step = f"make room, or lower LEEWAY_SPOOL_LIMIT ({limit}): in a long outage the spool would fill the disk"
+        return Finding("disk", "warning", found, next_step)
+    return Finding("disk", "ok", found)
+
+
+def _by_disk(folders: Mapping[str, Path], free: Mapping[str, int]) -> str:
+    """What shares a disk is told once."""
+    disks: dict[int, list[str]] = {}
+    for name, folder in folders.items():
+        disks.setdefault(folder.stat().st_dev, []).append(name)
+    return "; ".join(f"{', '.join(names)}: {free[names[0]] / _GIBIBYTE:,.1f} GiB" for names in disks.values())
+
+
+def clocks(findings: Iterable[Finding]) -> Finding:
+    """Whether the clocks of who answered agree with ours."""
+    told = {each.check: each.clock_ahead_s for each in findings if each.clock_ahead_s is not None}
+    if not told:
+        return Finding("clocks", "skipped", "nobody told the time")
+    off = {name: ahead_s for name, ahead_s in told.items() if abs(ahead_s) > MOST_SKEW_S}
+    if not off:
+        return Finding("clocks", "ok", f"{', '.join(told)} within {MOST_SKEW_S:g} s of ours")
+    found = ", ".join(
+        f"{name} is {abs(ahead_s):,.0f} s {'ahead' if ahead_s > 0 else 'behind'}" for name, ahead_s in off.items()
+    )
+    next_step = "set the clocks by NTP on both machines: windows and traces are put in order by them"
+    return Finding("clocks", "failed", found, next_step)
