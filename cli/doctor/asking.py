@@ -29,12 +29,13 @@ class Unanswered(Exception):
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back, and how far the clock over there is ahead of ours (seconds; None where it did not tell)."""
+    """What came back, who said it was, and how far the clock over there is ahead of ours (s; None: it did not tell)."""
 
     status: int
     body: bytes
     took_s: float
     clock_ahead_s: float | None
+    server: str
 
     def document(self) -> dict[str, Any]:
         """The JSON object that was answered.
@@ -80,7 +81,7 @@ def _asked(connection: http.client.HTTPConnection, path: str, body: object, head
     heard_at_s = time.time()
     content = response.read(MAX_ANSWER_BYTES)
     ahead_s = clock_ahead_s(response.headers.get("date"), (asked_at_s + heard_at_s) / 2)
-    return Answer(response.status, content, time.monotonic() - began_s, ahead_s)
+    return Answer(response.status, content, time.monotonic() - began_s, ahead_s, response.headers.get("server") or "")
 
 
 def clock_ahead_s(date: str | None, at_s: float) -> float | None:

@@ -36,7 +36,7 @@ def places(settings: DoctorSettings) -> list[Place]:
             "LEEWAY_REPORTS_URL",
             settings.reports_url,
             "/",
-            _no_version,
+            _own_page,
             "start it with `leeway drift worker` (in compose: docker compose up --detach drift)",
             is_expected="reports_url" in settings.model_fields_set,
         ),
@@ -92,6 +92,12 @@ def _up(service: str) -> str:
 
 def _no_version(_answer: Answer) -> None:
     return None
+
+
+def _own_page(answer: Answer) -> None:
+    """The drift reports' page says in a header whose it is."""
+    if answer.server != "leeway":
+        raise KeyError(answer.server)
 
 
 def _jaeger_version(answer: Answer) -> str | None:

@@ -40,7 +40,7 @@ def show(out: Console, examination: Examination) -> None:
         for each in examination.findings:
             text = f"{each.state:<8} {each.check:<12} {each.version or _NOBODY:<8} {_sentence(each)}"
             out.print(text, markup=False, highlight=False, soft_wrap=True)
-    out.print(_summary(examination), markup=False, highlight=False)
+    out.print(_summary(examination), markup=False, highlight=False, soft_wrap=True)
 
 
 def _table(examination: Examination) -> Table:
@@ -66,7 +66,8 @@ def _summary(examination: Examination) -> str:
     by_state = {state: [each.check for each in examination.findings if each.state == state] for state in _STYLE}
     failed, warnings, skipped = by_state["failed"], by_state["warning"], by_state["skipped"]
     made = len(examination.findings) - len(skipped)
-    first = f"{len(failed)} of {made} checks failed: {', '.join(failed)}" if failed else f"All {made} checks went well"
+    well = "The only check went well" if made == 1 else f"All {made} checks went well"
+    first = f"{len(failed)} of {made} checks failed: {', '.join(failed)}" if failed else well
     more = f"; mind: {', '.join(warnings)}" if warnings else ""
     left = f"; {len(skipped)} not made, for want of something to look at" if skipped else ""
     return f"{first}{more}{left}. {examination.took_s:.1f} s."

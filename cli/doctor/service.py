@@ -42,12 +42,13 @@ def meet(url: str, timeout_s: float) -> tuple[Finding, Served | None]:
         card = ask(url, "/model", timeout_s).document()
         api = ask(url, "/openapi.json", timeout_s).document()
         served = _served(card, api)
+        finding = _readiness(ready, state, served)
     except Unanswered as error:
         return Finding("service", "failed", f"the service {error}", START), None
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         found = f"what answers at {url} is no Leeway ({type(error).__name__}: {error})"
         return Finding("service", "failed", found, START), None
-    return _readiness(ready, state, served), served
+    return finding, served
 
 
 def _served(card: Mapping[str, Any], api: Mapping[str, Any]) -> Served:

@@ -41,7 +41,7 @@ def test_ingest_imports_no_training() -> None:
     assert ran.stdout.strip() == "imported: []"
 
 
-@pytest.mark.parametrize("command", ["ingest", "train", "serve", "traffic", "faults", "demo"])
+@pytest.mark.parametrize("command", ["ingest", "train", "serve", "traffic", "faults", "demo", "doctor"])
 def test_every_command_is_listed(command: str) -> None:
     """`leeway --help` names each command."""
     assert command in help_of()
@@ -64,6 +64,8 @@ def test_help_documents_exit_codes() -> None:
         ("serve", "LEEWAY_SPOOL", "var/spool.db"),
         ("serve", "LEEWAY_RECORDING", "available"),
         ("traffic", "LEEWAY_URL", "http://127.0.0.1:8000"),
+        ("doctor", "LEEWAY_URL", "http://127.0.0.1:8000"),
+        ("doctor", "LEEWAY_REPORTS_URL", "http://127.0.0.1:8001"),
     ],
 )
 def test_help_shows_variable_and_default(command: str, variable: str, default: str) -> None:

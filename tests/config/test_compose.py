@@ -88,6 +88,26 @@ def test_a_process_of_ours_keeps_its_instance(name: str) -> None:
     assert SERVICES[name]["environment"]["OTEL_RESOURCE_ATTRIBUTES"] == f"service.instance.id={name}"
 
 
+def test_the_doctor_in_the_service_knows_where_all_of_it_is() -> None:
+    """`docker compose exec service leeway doctor` looks at each, by the name that it has in this network."""
+    environment = SERVICES["service"]["environment"]
+    named = {name: value for name, value in environment.items() if name.startswith("LEEWAY_") and "http://" in value}
+    hosts = {name: re.findall(r"http://([a-z-]+):\d+", value) for name, value in named.items()}
+    assert hosts == {
+        "LEEWAY_REPORTS_URL": ["drift"],
+        "LEEWAY_COLLECTOR_URL": ["otel-collector"],
+        "LEEWAY_PROMETHEUS_URL": ["prometheus"],
+        "LEEWAY_JAEGER_URL": ["jaeger"],
+        "LEEWAY_GRAFANA_URL": ["grafana"],
+    }
+
+
+def test_the_doctor_knows_how_often_the_worker_runs() -> None:
+    """Both have the interval of the same variable."""
+    every = {SERVICES[name]["environment"]["LEEWAY_DRIFT_INTERVAL"] for name in ("service", "drift")}
+    assert every == {"${LEEWAY_DRIFT_INTERVAL:-30}"}
+
+
 def test_export_and_scrape_keep_time() -> None:
     """Metrics are exported as often as Prometheus scrapes."""
     prometheus = yaml.safe_load((ROOT / "observability/prometheus/prometheus.yaml").read_text(encoding="utf-8"))

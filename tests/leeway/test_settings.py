@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from leeway.settings import DriftSettings, ServiceSettings, Settings, SettingsError
+from leeway.settings import DoctorSettings, DriftSettings, ServiceSettings, Settings, SettingsError
 
 
 @pytest.fixture(autouse=True)
@@ -73,6 +73,13 @@ def test_drift_defaults_are_those_of_the_design() -> None:
         (DriftSettings, "DRIFT_LABELS", "10", 10),
         (DriftSettings, "DRIFT_MIN_LABELS", "10", 10),
         (DriftSettings, "WEBHOOK_URL", "https://w", "https://w"),
+        (DoctorSettings, "URL", "http://s", "http://s"),
+        (DoctorSettings, "SPOOL", "s.db", Path("s.db")),
+        (DoctorSettings, "DRIFT_INTERVAL", "30", 30),
+        (DoctorSettings, "PROMETHEUS_URL", "http://p", "http://p"),
+        (DoctorSettings, "JAEGER_URL", "http://j", "http://j"),
+        (DoctorSettings, "COLLECTOR_URL", "http://c", "http://c"),
+        (DoctorSettings, "GRAFANA_URL", "", None),
     ],
 )
 def test_reads_each_variable(

@@ -186,6 +186,16 @@ def test_otlp_stays_inside(stack: Stack) -> None:
     assert {port for _, port in published} <= {3000, 8000, 8001, 9090, 9093, 16686}
 
 
+def test_the_doctor_finds_all_well(stack: Stack, load: Load) -> None:
+    """From inside the network each of its checks goes well, but of who has no image here."""
+    assert load.sent
+    told = ["--env", "LEEWAY_GRAFANA_URL="] if "grafana" in stack.without else []
+    found = json.loads(stack.compose("exec", "--no-TTY", *told, "service", "leeway", "doctor", "--json"))
+    states = {each["check"]: each["state"] for each in found["checks"]}
+    assert {check for check, state in states.items() if state != "ok"} <= stack.without
+    assert found["ok"] is True
+
+
 def test_an_answer_names_its_trace() -> None:
     """The very first thing a newcomer tries works: the docs' example, and the trace id of its answer."""
     document = get(f"{SERVICE}/openapi.json").json()
