@@ -59,7 +59,7 @@ def _table(examination: Examination) -> Table:
 
 
 def _sentence(finding: Finding) -> str:
-    return f"{finding.found}. Next: {finding.next_step}" if finding.next_step else finding.found
+    return f"{finding.found.rstrip('.')}. Next: {finding.next_step}" if finding.next_step else finding.found
 
 
 def _summary(examination: Examination) -> str:

@@ -12,7 +12,7 @@ from cli.doctor.service import Sent
 
 WELL = Finding("service", "ok", "ready, model churn v1", version="0.1.0", clock_ahead_s=0.12345)
 AWAY = Finding("jaeger", "failed", "is not there: nobody listens at http://jaeger:16686", "start it")
-FULL = Finding("disk", "warning", "free for spool: 0.5 GiB", "make room")
+FULL = Finding("disk", "warning", "free for spool: 0.5 GiB.", "make room")
 UNSET = Finding("grafana", "skipped", "not looked for: LEEWAY_GRAFANA_URL is not set")
 
 
@@ -84,7 +84,8 @@ def test_in_a_pipe_each_check_is_a_line() -> None:
         ["warning", "disk"],
         ["skipped", "grafana"],
     ]
-    assert lines[1].endswith("Next: start it")
+    assert lines[1].endswith("http://jaeger:16686. Next: start it")
+    assert lines[2].endswith("0.5 GiB. Next: make room")
     assert len(lines) == 5
 
 
