@@ -13,11 +13,11 @@ from functools import cache
 from importlib.resources import files as files_of_package
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from drift.page import history, words
-from drift.page.chart import in_utc
+from drift.page.axis import in_utc
 from drift.page.summary import QUESTIONS, RunSummary
 from drift.page.svg import shape
 
@@ -75,16 +75,25 @@ def _render(name: str, **values: Any) -> str:  # noqa: ANN401 (a template takes 
 
 @cache
 def _environment() -> Environment:
+    return page_environment()
+
+
+def page_environment(package: str | None = None, more_style: str = "") -> Environment:
+    """The pages' own templates, filters and words, for a page of the same look.
+
+    `package` is one whose `templates` may extend and import ours; `more_style` is CSS that goes behind ours.
+    """
+    packages = ["drift.page", *([package] if package else [])]
     environment = Environment(
-        loader=PackageLoader("drift.page"),
+        loader=ChoiceLoader([PackageLoader(each) for each in packages]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.globals.update(
-        style=Markup(_style()),  # noqa: S704 (our own file)
-        policy=page_policy(),
+        style=Markup(_style() + more_style),  # noqa: S704 (our own files)
+        policy=page_policy(more_style),
         words=words,
         bar=history.bar,
         bar_top=history.bar_top,
@@ -102,7 +111,7 @@ def _style() -> str:
 
 
 @cache
-def page_policy() -> str:
+def page_policy(more_style: str = "") -> str:
     """A Content-Security-Policy that allows the pages' own style sheet and icon, and nothing else."""
-    digest = base64.b64encode(hashlib.sha256(_style().encode()).digest()).decode()
+    digest = base64.b64encode(hashlib.sha256((_style() + more_style).encode()).digest()).decode()
     return f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'"

@@ -15,6 +15,7 @@ _STEPS_S = (
 )  # fmt: skip
 _DAY_S = 86_400
 _MINUTE_S = 60
+_SHORT_S = 600
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,10 @@ class TimeAxis:
     def place(self, moment: datetime) -> float:
         """Per cent from the left; what lies outside stands on the edge."""
         return 100 * min(1.0, max(0.0, (moment - self.start).total_seconds() / self.span_s))
+
+    def say(self, moment: datetime) -> str:
+        """A time for people: to the minute, and on a short axis to the second."""
+        return f"{moment.astimezone(UTC):%H:%M:%S} UTC" if self.span_s < _SHORT_S else in_utc(moment)
 
     def ticks(self) -> list[Tick]:
         """At most seven round times in UTC; midnight shows the day."""
@@ -80,3 +85,9 @@ def value_axis(values: Sequence[float], show: Callable[[float], str]) -> ValueAx
     magnitude = 10.0 ** math.floor(math.log10(highest / 4))
     step = next(magnitude * factor for factor in (1, 2, 5, 10) if magnitude * factor * 4 >= highest * 0.9999)
     return ValueAxis(step * math.ceil(highest / step - 1e-9), step, show)
+
+
+def in_utc(moment: datetime) -> str:
+    """A time for people, to the minute: `1 Mar 2024, 11:45 UTC`."""
+    at = moment.astimezone(UTC)
+    return f"{at.day} {at:%b %Y, %H:%M} UTC"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import groupby
 
 from markupsafe import Markup
@@ -44,6 +44,15 @@ class Marker:
 
 
 @dataclass(frozen=True)
+class Stretch:
+    """A part of the time axis that has a name; every second one has a ground of its own."""
+
+    start: datetime
+    end: datetime
+    name: str
+
+
+@dataclass(frozen=True)
 class Band:
     """From `start` to `end` this was the state: ok, watch, act or unknown."""
 
@@ -60,11 +69,13 @@ def line_chart(
     *,
     threshold: Series | None = None,
     markers: Sequence[Marker] = (),
+    stretches: Sequence[Stretch] = (),
     show: Callable[[float], str] = "{:.2f}".format,
     height: int = 200,
 ) -> Markup:
     """Draw lines over time, from 0 up; a threshold is dashed, a marker a dotted upright with its shape on top.
 
+    Each point's place carries `data-series`, `data-time` and `data-value`, so that a chart can be held to its data.
     `key` is the chart's id in the page and must be its own there; `show` makes a value's label; `height` is in pixels.
     """
     lines = [*series, *([threshold] if threshold else [])]
@@ -75,6 +86,7 @@ def line_chart(
         title,
         said,
         height,
+        _grounds(axis, stretches),
         _grid(axis, values),
         *(_marker(axis, marker) for marker in markers),
         *([_line(axis, values, threshold, "threshold")] if threshold else []),
@@ -83,14 +95,31 @@ def line_chart(
     )
 
 
-def state_timeline(key: str, title: str, axis: TimeAxis, rows: Mapping[str, Sequence[Band]]) -> Markup:
+def state_timeline(
+    key: str, title: str, axis: TimeAxis, rows: Mapping[str, Sequence[Band]], stretches: Sequence[Stretch] = ()
+) -> Markup:
     """Draw one row of bands for each name; the taller a band, the worse, and a hollow one is unknown."""
     said = "; ".join(f"{name}: last {bands[-1].state if bands else 'unknown'}" for name, bands in rows.items())
     drawn = [
         part for place, (name, bands) in enumerate(rows.items()) for part in _row(axis, name, bands, place * _ROW_PITCH)
     ]
     height = _ROW_PITCH * len(rows) + 6
-    return _chart(key, title, said, height, _time_grid(axis), *drawn)
+    return _chart(key, title, said, height, _grounds(axis, stretches), _time_grid(axis), *drawn)
+
+
+def _grounds(axis: TimeAxis, stretches: Sequence[Stretch]) -> Markup:
+    drawn = [
+        element(
+            "rect",
+            element("title", stretch.name),
+            x=percent(axis.place(stretch.start)),
+            width=percent(axis.place(stretch.end) - axis.place(stretch.start)),
+            height="100%",
+            class_="ground even" if number % 2 else "ground",
+        )
+        for number, stretch in enumerate(stretches)
+    ]
+    return element("g", *drawn, class_="grounds") if drawn else Markup("")
 
 
 def _chart(key: str, title: str, said: str, height: int, *parts: Markup) -> Markup:
@@ -170,10 +199,11 @@ def _dots(axis: TimeAxis, values: ValueAxis, line: Series) -> Markup:
     for number, (at, value) in enumerate(line.points):
         if value is not None:
             seen = len(line.points) <= _MOST_DOTS or _stands_alone(line.points, number)
-            said = f"{line.name} {values.show(value)} at {in_utc(at)}"
+            said = f"{line.name} {values.show(value)} at {axis.say(at)}"
             place = {"cx": percent(axis.place(at)), "cy": percent(values.place(value))}
             dot = element("circle", **place, r="3", class_="dot") if seen else Markup("")
-            target = element("circle", element("title", said), **place, r="8", class_="target", data_value=str(value))
+            held = {"data_series": line.name, "data_time": at.isoformat(), "data_value": str(value)}
+            target = element("circle", element("title", said), **place, r="8", class_="target", **held)
             drawn += [dot, target]
     return element("g", *drawn, class_=f"dots tone-{line.tone}")
 
@@ -189,10 +219,10 @@ def _marker(axis: TimeAxis, marker: Marker) -> Markup:
     upright = element("line", x1=place, x2=place, y1="0", y2="100%")
     target = element("rect", x=place, y="-16", width="20", height="22", transform="translate(-10 0)", class_="target")
     sign = element("svg", shape(marker.state), x=place, y="-14", overflow="visible")
-    said = element("title", f"{marker.label}, {in_utc(marker.time)}")
-    return element(
-        "g", said, upright, element("g", sign, transform="translate(-6 0)"), target, class_=f"marker {marker.state}"
-    )
+    said = element("title", f"{marker.label}, {axis.say(marker.time)}")
+    sign = element("g", sign, transform="translate(-6 0)")
+    held = {"data_state": marker.state, "data_time": marker.time.isoformat()}
+    return element("g", said, upright, sign, target, class_=f"marker {marker.state}", **held)
 
 
 def _row(axis: TimeAxis, name: str, bands: Sequence[Band], top: int) -> Iterable[Markup]:
@@ -201,7 +231,7 @@ def _row(axis: TimeAxis, name: str, bands: Sequence[Band], top: int) -> Iterable
     for band in bands:
         left, right = axis.place(band.start), axis.place(band.end)
         tall = BAND_HEIGHT[band.state]
-        said = f"{name}: {band.state}, {in_utc(band.start)} to {in_utc(band.end)}"
+        said = f"{name}: {band.state}, {axis.say(band.start)} to {axis.say(band.end)}"
         yield element(
             "rect",
             element("title", said),
@@ -210,10 +240,6 @@ def _row(axis: TimeAxis, name: str, bands: Sequence[Band], top: int) -> Iterable
             y=str(middle - tall // 2),
             height=str(tall),
             class_=f"band {band.state}",
+            data_row=name,
+            data_state=band.state,
         )
-
-
-def in_utc(moment: datetime) -> str:
-    """A time for people, to the minute: `1 Mar 2024, 11:45 UTC`."""
-    at = moment.astimezone(UTC)
-    return f"{at.day} {at:%b %Y, %H:%M} UTC"

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from drift.page import words
 from drift.page.axis import TimeAxis
-from drift.page.chart import Band, Marker, Series, line_chart, state_timeline
+from drift.page.chart import Band, Marker, Series, Stretch, line_chart, state_timeline
 from drift.page.summary import QUESTIONS, FeatureDistance, RunSummary
 from drift.page.svg import element, percent
 
@@ -43,13 +43,13 @@ def time_axis(runs: Sequence[RunSummary]) -> TimeAxis:
     return TimeAxis(start if start < last else last - timedelta(minutes=1), last)
 
 
-def verdict_chart(runs: Sequence[RunSummary], axis: TimeAxis) -> Markup:
+def verdict_chart(runs: Sequence[RunSummary], axis: TimeAxis, stretches: Sequence[Stretch] = ()) -> Markup:
     """One row a question; `runs` are oldest first."""
     rows = {question.capitalize(): _bands(runs, question, _longest_step(runs)) for question in QUESTIONS}
-    return state_timeline("verdicts", "The four verdicts over time", axis, rows)
+    return state_timeline("verdicts", "The four verdicts over time", axis, rows, stretches)
 
 
-def share_chart(runs: Sequence[RunSummary], axis: TimeAxis) -> Markup:
+def share_chart(runs: Sequence[RunSummary], axis: TimeAxis, stretches: Sequence[Stretch] = ()) -> Markup:
     """The share of drifted features, its threshold, and each change of recommendation; `runs` are oldest first.
 
     The line breaks at a run that could not tell and where no run finished for three intervals.
@@ -69,7 +69,8 @@ def share_chart(runs: Sequence[RunSummary], axis: TimeAxis) -> Markup:
         axis,
         [Series("share", points)],
         threshold=Series("threshold", limits),
-        markers=list(_changes(runs)),
+        markers=list(changes(runs)),
+        stretches=stretches,
     )
 
 
@@ -96,7 +97,8 @@ def _bands(runs: Sequence[RunSummary], question: str, longest: timedelta) -> lis
     return bands
 
 
-def _changes(runs: Sequence[RunSummary]) -> Iterator[Marker]:
+def changes(runs: Sequence[RunSummary]) -> Iterator[Marker]:
+    """A marker for each change of recommendation; `runs` are oldest first."""
     before = "NO_ACTION"
     for run in runs:
         if run.recommendation != before:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import re
 from datetime import UTC, datetime, timedelta
@@ -12,9 +14,9 @@ from xml.etree import ElementTree as ET
 import pytest
 from markupsafe import Markup
 
-from drift.page import history, page_policy, render_document, render_index, render_run
+from drift.page import history, page_environment, page_policy, render_document, render_index, render_run
 from drift.page.axis import TimeAxis, value_axis
-from drift.page.chart import Band, Marker, Series, line_chart, state_timeline
+from drift.page.chart import Band, Marker, Series, Stretch, line_chart, state_timeline
 from drift.page.summary import RunSummary, SummaryError, read_summary
 from tests.drift.documents import NOON, TRACE, feature, result, run_id, unknown, verdict
 from tests.drift.documents import history as a_history
@@ -50,6 +52,44 @@ def visible(page: str) -> str:
 
 
 # --- charts ---------------------------------------------------------------------------------------------------------
+def test_points_carry_their_data() -> None:
+    """Each point names its series, its time and its value as they were given, so that a chart can be held to them."""
+    tree = parse(line_chart("c", "Share", HOUR, [Series("a", minutes(0.1, None, 0.3)), Series("b", minutes(0.5))]))
+    carried = [
+        (each.attrib["data-series"], each.attrib["data-time"], float(each.attrib["data-value"]))
+        for each in of_class(tree, "target")
+        if each.tag == "circle"
+    ]
+    noon, later = NOON.isoformat(), (NOON + timedelta(minutes=20)).isoformat()
+    assert carried == [("a", noon, 0.1), ("a", later, 0.3), ("b", noon, 0.5)]
+
+
+def test_stretches_lie_under_lines_and_bands() -> None:
+    """A named stretch is a ground from its start to its end, below everything else; every second one is shaded."""
+    quarter = timedelta(minutes=15)
+    stretches = [
+        Stretch(NOON + number * quarter, NOON + (number + 1) * quarter, f"act {number}") for number in range(2)
+    ]
+    for drawn in (
+        line_chart("c", "Share", HOUR, [Series("a", minutes(0.1))], stretches=stretches),
+        state_timeline("c", "Verdicts", HOUR, {"quality": [Band(NOON, HOUR.end, "ok")]}, stretches),
+    ):
+        tree = parse(drawn)
+        grounds = of_class(tree, "ground")
+        assert [(each.attrib["x"], each.attrib["width"], each[0].text) for each in grounds] == [
+            ("0%", "25%", "act 0"),
+            ("25%", "25%", "act 1"),
+        ]
+        assert ["even" in each.attrib["class"] for each in grounds] == [False, True]
+        assert [each.get("class") for each in tree][2] == "grounds"
+
+
+def test_short_axes_tell_seconds() -> None:
+    """On an axis of minutes a point's time is said to the second, on a longer one to the minute."""
+    assert TimeAxis(NOON, NOON + timedelta(seconds=50)).say(NOON + timedelta(seconds=7)) == "12:00:07 UTC"
+    assert HOUR.say(NOON + timedelta(seconds=7)) == "1 Mar 2026, 12:00 UTC"
+
+
 def test_points_stand_where_their_values_are() -> None:
     """Each point's place, turned back by the axes' ends, is its time and value."""
     values = [0.0714, 0.2143, 0.3571, 0.5]
@@ -263,6 +303,16 @@ def test_document_has_the_same_look_around_other_charts() -> None:
     page = render_document("Demo & drift", line_chart("latency", "Latency", HOUR, [Series("p95", minutes(2, 3))]))
     assert "<title>Demo &amp; drift</title>" in page
     assert 'id="latency" class="chart" role="img"' in page
+
+
+def test_another_package_may_add_its_style() -> None:
+    """A page with a style sheet of its own allows that one too, and our own pages' policy stays as it is."""
+    more = "h1 { margin: 1px; }"
+    page = page_environment(more_style=more).get_template("document.html.j2").render(title="t", main="m")
+    digest = hashlib.sha256(page[page.index("<style>") + 7 : page.index("</style>")].encode()).digest()
+    assert more in page
+    assert base64.b64encode(digest).decode() in page_policy(more) != page_policy()
+    assert more not in render_document("t", Markup("m"))
 
 
 # --- reading results ------------------------------------------------------------------------------------------------
