@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
@@ -48,6 +49,8 @@ def console() -> Console:
     """A console as wide as the terminal; in a pipe as wide as it takes, so that no line is broken."""
     from rich.console import Console
 
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a sign that this terminal lacks is no reason to stop
     return Console(soft_wrap=True, width=None if sys.stdout.isatty() else PIPE_WIDTH)
 
 
@@ -68,9 +71,10 @@ def plain_errors(*kinds: type[Exception], code: int = BAD_INPUT) -> Iterator[Non
 
 @contextmanager
 def sigterm_as_ctrl_c() -> Iterator[None]:
-    """Unwind on SIGTERM as on Ctrl-C inside the block, so that nothing is left behind half done."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """Unwind on SIGTERM, or where the terminal goes away, as on Ctrl-C, so that nothing is left behind half done."""
+    before = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

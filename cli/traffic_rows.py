@@ -39,15 +39,16 @@ class Rows(Protocol):
 class PopulationRows:
     """Customers of the built-in population, with its own covariate drift.
 
-    Each strength is a population of its own, made here: 30 ms each, which the sender could not spare later.
+    Each strength is a population of its own, made here: 30 ms each, which the sender could not spare later. `month`
+    is the one at whose end the customers stand, see `leeway.population`.
     """
 
     origin = "the built-in population's customers"
     moved = WORSE_NETWORK
 
-    def __init__(self, strengths: Iterable[float]) -> None:
+    def __init__(self, strengths: Iterable[float], month: int = 0) -> None:
         self._people: dict[float, Population] = {
-            strength: population(covariate_drift=strength) for strength in {0.0, *strengths}
+            strength: population(month, covariate_drift=strength) for strength in {0.0, *strengths}
         }
 
     @property
