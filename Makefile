@@ -7,7 +7,7 @@ BIN := .venv/bin
 help:  ## say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
-demo: .venv/ready  ## train, serve, ask and see, all on this machine
+demo: .venv/ready  ## a story of a minute on this machine: train, serve, drift, slow down, be wrong; see demo/index.html
 	@$(BIN)/leeway demo
 
 test: .venv/ready  ## run the tests

@@ -1,71 +1,88 @@
-"""`leeway demo`: everything on this machine, without Docker and network."""
+"""`leeway demo`: everything on this machine, without Docker and network, as a story in acts."""
 
 from __future__ import annotations
 
-import json
+import asyncio
 import shlex
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Final
 
-import httpx2
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-from cli.data import card_table, churn_origin, labelled_month, month_data
+from cli.data import churn_origin, labelled_month, month_data
+from cli.demonstration.evidence import Evidence, gather
+from cli.demonstration.page import render
+from cli.demonstration.play import Director, Played
+from cli.demonstration.processes import running
+from cli.demonstration.screen import Screen
+from cli.demonstration.story import Act, story, strengths
+from cli.demonstration.words import closing
+from cli.demonstration.workshop import REPORTS_PORT, SERVICE_PORT, Pace, Workshop, WorkshopError, port_or_free
 from cli.ingest import open_snapshots
 from cli.options import FAILED, console, plain_errors, sigterm_as_ctrl_c
-from cli.trace_view import key_metrics, trace_tree, wait_for_trace
-from cli.workshop import Workshop, WorkshopError, serving
+from cli.traffic_http import HttpClient, Target
+from cli.traffic_rows import PopulationRows
+from drift.reports import ReportFolder
 from leeway.bundle import Bundle, BundleError
 from leeway.database import DatabaseError
-from leeway.population import AS_OF, Population, population
+from leeway.population import AS_OF, population
 from leeway.training import train
 
-CUSTOMER = "7590-VHVEG"
-INTERRUPTED = 130
+INTERRUPTED: Final = 130
+NEXT_MONTH: Final = date(2024, 2, 29)
+"""The model is trained on one month and serves the next, whose labels are not known yet."""
+TIMEOUT_S: Final = 10.0
+ERRORS: Final = (WorkshopError, BundleError, DatabaseError, OSError)
 
 
-def run_demo(folder: Path, requests: int) -> int:
-    """Build the population, train, serve, ask, show, stop; return the exit code. Ctrl-C at any time."""
+def run_demo(folder: Path, lasts_s: float, rate: float) -> int:
+    """Make customers and a model, serve it, play the story, leave a page; return the exit code. Ctrl-C at any time."""
     out = console()
-    shop = Workshop(folder)
-    with plain_errors(WorkshopError):
-        shop.prepare()
-    try:
-        with (
-            plain_errors(WorkshopError, BundleError, DatabaseError, httpx2.HTTPError, OSError, code=FAILED),
-            sigterm_as_ctrl_c(),
-        ):
-            _show(out, shop, requests)
-    except KeyboardInterrupt:
-        out.print("Stopped; what was made is in", folder)
-        return INTERRUPTED
+    shop, screen = Workshop(folder), Screen(out)
+    with ExitStack() as stack:
+        with plain_errors(WorkshopError):
+            stack.enter_context(shop.opened())
+        try:
+            with plain_errors(*ERRORS, code=FAILED), sigterm_as_ctrl_c() as go_on:
+                evidence = _perform(screen, shop, story(lasts_s), rate, go_on)
+                _leave(screen, shop, evidence)
+        except KeyboardInterrupt:
+            screen.say(f"Stopped; what was made is in {folder}")
+            return INTERRUPTED
     return 0
 
 
-def _show(out: Console, shop: Workshop, requests: int) -> None:
-    with out.status("Building the population…"):
-        people = population()
-        month = _load(shop, people)
-    out.print(f"[green]✓[/] {month:,} customers, made up here (nothing is downloaded)")
-    with out.status("Training the model…"):
+def _perform(screen: Screen, shop: Workshop, acts: Sequence[Act], rate: float, go_on: Callable[[], None]) -> Evidence:
+    """Everything from the customers to the end of the last act; all that was started has ended then.
+
+    `go_on` raises KeyboardInterrupt where one was swallowed on the way: training has been seen to do that.
+    """
+    with screen.stage("Making up customers") as said:
+        rows = _customers(shop, acts)
+        said.append(f"{len(rows.user_ids):,}, by stated rules; nothing is downloaded")
+    with screen.stage("Training the model") as said:
         bundle = _train(shop)
-    out.print(card_table(bundle))
-    with serving(shop) as url:
-        out.print(f"[green]✓[/] serving on {url}")
-        answer = _ask(out, url, people, requests)
-        wait_for_trace(shop.spans, answer["trace_id"])
-        out.print("\n[bold]One answer[/]")
-        out.print_json(json.dumps(answer))
-        out.print(key_metrics(httpx2.get(f"{url}/metrics", trust_env=False).raise_for_status().text))
-        out.print(trace_tree(shop.spans, answer["trace_id"]))
-    out.print(f"[green]✓[/] stopped cleanly; {_recorded(shop):,} predictions are in {shop.database_url}")
-    command = shlex.join(["leeway", "serve", "--bundle", str(shop.bundle), "--database-url", shop.database_url])
-    out.print(f"Next: `{command}`, then open /docs", markup=False)
+        said.append(f"{bundle.version}, ROC AUC {bundle.card['roc_auc']['value']:.2f} on customers it never saw")
+    go_on()
+    played = Played(acts)
+    with ExitStack() as stack:
+        url = _start(screen, shop, Pace.of(sum(act.lasts_s for act in acts), rate), stack)
+        go_on()
+        try:
+            asyncio.run(_play(screen, url, rows, rate, shop.reports, played))
+        except ExceptionGroup as group:
+            raise _first(group) from group
+    played.runs = ReportFolder(shop.reports).runs()[::-1]
+    return gather(shop, played, f"{bundle.name} {bundle.version}")
 
 
-def _load(shop: Workshop, people: Population) -> int:
-    return open_snapshots(shop.database_url).ingest(AS_OF, people.user_ids, people.columns, people.labels)
+def _customers(shop: Workshop, acts: Sequence[Act]) -> PopulationRows:
+    """Two months: of the first the labels are known, and of the second nobody knows yet who leaves."""
+    snapshots = open_snapshots(shop.database_url)
+    for as_of, people, known in ((AS_OF, population(), True), (NEXT_MONTH, population(1), False)):
+        snapshots.ingest(as_of, people.user_ids, people.columns, people.labels if known else None)
+    return PopulationRows(strengths(acts), month=1)
 
 
 def _train(shop: Workshop) -> Bundle:
@@ -73,23 +90,69 @@ def _train(shop: Workshop) -> Bundle:
     return train(month_data(month), shop.bundle, churn_origin(AS_OF))
 
 
-def _ask(out: Console, url: str, people: Population, requests: int) -> dict[str, Any]:
-    """Send requests by customer and by features; return the answer for our best-known customer."""
-    columns = TextColumn("Sending requests"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    # A proxy of the environment has no business between this machine and itself.
-    with httpx2.Client(base_url=url, trust_env=False) as client, Progress(*columns, console=out) as progress:
-        for number in progress.track(range(requests)):
-            place = number % len(people.user_ids)
-            by_id = number % 2 == 0
-            body = {"user_id": people.user_ids[place]} if by_id else {"features": people.row(place)}
-            client.post("/predict", json=body).raise_for_status()
-        answer: dict[str, Any] = client.post("/predict", json={"user_id": CUSTOMER}).raise_for_status().json()
-    return answer
+def _start(screen: Screen, shop: Workshop, pace: Pace, stack: ExitStack) -> str:
+    """Start both processes side by side, and return the service's address."""
+    service_port, reports_port = _port(screen, SERVICE_PORT), _port(screen, REPORTS_PORT)
+    environment = shop.environment(service_port, reports_port, pace)
+    worker = stack.enter_context(running("drift", shop.log("drift"), environment, ready="/healthz", gives_way=True))
+    service = stack.enter_context(running("service", shop.log("service"), environment, ready="/health/ready"))
+    stack.callback(worker.tell_to_stop)  # both end at once: the wait for one is that for the other
+    with screen.stage("Starting the service") as said:
+        url = service.url()
+        said.append(f"serving on {url}")
+    with screen.stage("Starting the drift worker") as said:
+        said.append(f"its page is {worker.url()}")
+    return url
 
 
-def _recorded(shop: Workshop) -> int:
-    import sqlite3
+def _port(screen: Screen, wanted: int) -> int:
+    port = port_or_free(wanted)
+    if port != wanted:
+        screen.say(f"Port {wanted} is taken by somebody else: using {port}")
+    return port
 
-    with sqlite3.connect(shop.database) as connection:
-        (count,) = connection.execute("SELECT count(*) FROM predictions").fetchone()
-    return int(count)
+
+def _first(error: Exception) -> Exception:
+    """What went wrong first, out of a group of groups."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+async def _play(screen: Screen, url: str, rows: PopulationRows, rate: float, reports: Path, played: Played) -> None:
+    over, client, folder = asyncio.Event(), HttpClient(Target.parse(url), TIMEOUT_S), ReportFolder(reports)
+    director = Director(client, rows, rate, lambda: folder.runs()[::-1])
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(screen.show(played, over))
+            await director.play(played, over)
+    finally:
+        client.close()
+
+
+def _leave(screen: Screen, shop: Workshop, evidence: Evidence) -> None:
+    """Write the page, and say what happened and where to look."""
+    reports = ReportFolder(shop.reports)
+    shop.page.write_text(render(evidence, reports.files(reports.runs()), _commands(shop)), encoding="utf-8")
+    screen.say("")
+    for line in closing(evidence):
+        screen.say(line)
+    screen.say(f"Look at {shop.page} in a browser. Everything else is in {shop.folder}, and nothing runs any more.")
+
+
+def _commands(shop: Workshop) -> list[tuple[str, str]]:
+    """What to try next, and why."""
+    ours = ["--bundle", str(shop.bundle), "--database-url", shop.database_url]
+    return [
+        (
+            f"LEEWAY_FAULTS=on {shlex.join(['leeway', 'serve', *ours])}",
+            "Serve this model again; then open http://127.0.0.1:8000/docs",
+        ),
+        (
+            shlex.join(["leeway", "drift", "worker", *ours, "--interval", "10", "--window", "60"]),
+            "Watch it for drift; its page is http://127.0.0.1:8001",
+        ),
+        ("leeway traffic --drift 1 --duration 120", "Send it requests that drift"),
+        ("leeway faults on --help", "Make it slow, or fail, for a while"),
+        ("COMPOSE_PROFILES=traffic docker compose up --build", "The whole stack; Grafana is at http://127.0.0.1:3000"),
+    ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -70,11 +70,27 @@ def plain_errors(*kinds: type[Exception], code: int = BAD_INPUT) -> Iterator[Non
 
 
 @contextmanager
-def sigterm_as_ctrl_c() -> Iterator[None]:
-    """Unwind on SIGTERM, or where the terminal goes away, as on Ctrl-C, so that nothing is left behind half done."""
-    before = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGTERM, signal.SIGHUP)}
+def sigterm_as_ctrl_c() -> Iterator[Callable[[], None]]:
+    """Unwind on SIGTERM, or where the terminal goes away, as on Ctrl-C, so that nothing is left behind half done.
+
+    Yields what raises KeyboardInterrupt once more where one came and a library has swallowed it.
+    """
+    came: list[int] = []
+
+    def unwind(number: int, _: object) -> NoReturn:
+        came.append(number)
+        raise KeyboardInterrupt
+
+    def go_on() -> None:
+        if came:
+            raise KeyboardInterrupt
+
+    numbers = [signal.SIGTERM, signal.SIGHUP]
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else Ctrl-C is not for us
+        numbers.append(signal.SIGINT)
+    before = {number: signal.signal(number, unwind) for number in numbers}
     try:
-        yield
+        yield go_on
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

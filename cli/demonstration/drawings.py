@@ -1,0 +1,148 @@
+"""Drawings that the drift pages do not have: the acts as a strip, a trace as a waterfall, a feature before and after.
+
+They are inline SVG like the charts of `drift.page`, take its style, and carry their values as `data-*`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+
+from markupsafe import Markup
+
+from cli.demonstration.evidence import ActSeen
+from cli.demonstration.features import FeatureShift
+from cli.demonstration.samples import STRANGE, USUAL, Quantiles
+from cli.demonstration.spans import Span
+from drift.page.axis import TimeAxis
+from drift.page.chart import Stretch
+from drift.page.svg import element, percent
+
+_ROW, _NAME, _BAR = 36, 18, 12
+_PAIR, _THIN = 52, 11
+_THINNEST, _WIDEST = 0.25, 68.0
+"""Per cent: what is short is still seen, and what is long leaves room for its figures."""
+_LATE = 55.0
+_STRIP = 30
+_PLOT, _BASE = 84, 92
+
+
+def act_strip(axis: TimeAxis, acts: Sequence[Stretch]) -> Markup:
+    """The acts on the charts' own axis, numbered; a narrow page shows the numbers alone."""
+    drawn = []
+    for number, act in enumerate(acts, start=1):
+        left, right = axis.place(act.start), axis.place(act.end)
+        held = {"data_act": str(number), "data_from": act.start.isoformat(), "data_to": act.end.isoformat()}
+        box = element(
+            "rect", element("title", act.name), x=percent(left), width=percent(right - left), height=str(_STRIP),
+            class_="ground even" if number % 2 == 0 else "ground", **held,
+        )  # fmt: skip
+        name = element("tspan", f" {act.name}", class_="act-name")
+        text = element(
+            "text", element("tspan", str(number), class_="act-number"), name, x=percent(left), dx="7", y="20"
+        )
+        drawn += [box, text]
+    return _svg("acts", "The acts on the time axis", _STRIP, *drawn, style="chart strip")
+
+
+def waterfall(key: str, title: str, spans: Sequence[Span]) -> Markup:
+    """One trace: a bar for each span from its start to its end, on the time of the outermost one, its name above it."""
+    first, total_ms = spans[0], max(spans[0].lasted_ms, 0.001)
+    drawn = []
+    for number, span in enumerate(spans):
+        start_ms = (span.start - first.start).total_seconds() * 1_000
+        left, width = 100 * start_ms / total_ms, 100 * span.lasted_ms / total_ms
+        top = number * _ROW
+        held = {"data_span": span.name, "data_start_ms": f"{start_ms:.3f}", "data_ms": f"{span.lasted_ms:.3f}"}
+        style = "span" if number else "span outer"
+        bar = {"x": percent(left), "width": percent(max(width, _THINNEST)), "y": str(top + _NAME), "height": str(_BAR)}
+        drawn += [
+            _label(f"{span.name} {_ms(span.lasted_ms)}", left, left + width, top),
+            element("rect", **bar, rx="2", class_=style, **held),
+        ]
+    return _svg(key, title, _ROW * len(spans), *drawn)
+
+
+def kinds_of_input(acts: Sequence[ActSeen]) -> Markup:
+    """For each act p95 of usual and of strange input, as two bars on one scale, with the number of requests."""
+    shown = [(seen, seen.figures.by_kind) for seen in acts if seen.figures is not None]
+    longest = max((each.p95 or 0.0 for _, by_kind in shown for each in by_kind.values()), default=0.0) or 1.0
+    drawn = [
+        part for number, (seen, by_kind) in enumerate(shown) for part in _pair(seen, by_kind, number * _PAIR, longest)
+    ]
+    return _svg("kinds", "p95 of usual and of strange input in each act", _PAIR * len(shown), *drawn)
+
+
+def _pair(seen: ActSeen, by_kind: Mapping[str, Quantiles], top: int, longest: float) -> Iterator[Markup]:
+    yield element("text", f"{seen.number} {seen.act.title}", x="0", y=str(top + 12), class_="length")
+    for place, (kind, style) in enumerate(((USUAL, "usual"), (STRANGE, "strange"))):
+        found = by_kind.get(kind, Quantiles())
+        y, width = top + _NAME + place * (_THIN + 3), _WIDEST * (found.p95 or 0.0) / longest
+        held = {"data_act": str(seen.number), "data_kind": kind, "data_count": str(found.count)}
+        value = None if found.p95 is None else str(found.p95)
+        size = {"width": percent(max(width, _THINNEST)), "height": str(_THIN)}
+        yield element("rect", x="0", y=str(y), rx="1.5", **size, class_=style, data_value=value, **held)
+        said = "none" if found.p95 is None else f"{_ms(found.p95)} ({found.count:,})"
+        yield element("text", said, x=percent(width), dx="6", y=str(y + _THIN - 1), class_="small")
+
+
+def _label(text: str, left: float, right: float, top: int) -> Markup:
+    """A bar's name above it: from its left end, or where that is far right, up to its right end."""
+    late = left > _LATE
+    anchor = "end" if late else "start"
+    return element(
+        "text", text, x=percent(right if late else left), y=str(top + 13), text_anchor=anchor, class_="length"
+    )
+
+
+def histogram(key: str, shift: FeatureShift) -> Markup:
+    """A feature's shares before as filled bars, and after as an outline over them."""
+    bins = len(shift.before)
+    top = max(*shift.before, *shift.after, 0.001)
+    width = 100 / bins
+    bars = [
+        element(
+            "rect", x=percent(place * width + width * 0.06), width=percent(width * 0.88),
+            y=f"{_PLOT * (1 - share / top):.2f}", height=f"{_PLOT * share / top:.2f}",
+            class_="before", data_bin=str(place), data_share=f"{share:.4f}",
+        )
+        for place, share in enumerate(shift.before)
+    ]  # fmt: skip
+    steps = [
+        element(
+            "line", x1=percent(place * width), x2=percent((place + 1) * width),
+            y1=f"{_PLOT * (1 - share / top):.2f}", y2=f"{_PLOT * (1 - share / top):.2f}",
+            class_="after", data_bin=str(place), data_share=f"{share:.4f}",
+        )
+        for place, share in enumerate(shift.after)
+    ]  # fmt: skip
+    risers = [
+        element(
+            "line", x1=percent(place * width), x2=percent(place * width),
+            y1=f"{_PLOT * (1 - low / top):.2f}", y2=f"{_PLOT * (1 - high / top):.2f}", class_="after",
+        )
+        for place, (low, high) in enumerate(pairwise((0.0, *shift.after)))
+    ]  # fmt: skip
+    floor = element("line", x1="0", x2="100%", y1=str(_PLOT), y2=str(_PLOT), class_="floor")
+    ends = [
+        element("text", _short(shift.low), x="0", y=str(_PLOT + 16)),
+        element("text", _short(shift.high), x="100%", y=str(_PLOT + 16), text_anchor="end"),
+    ]
+    title = f"{shift.feature} before and after"
+    return _svg(key, title, _BASE + 12, *bars, *risers, *steps, floor, *ends, style="chart histogram")
+
+
+def _svg(key: str, title: str, height: int, *parts: Markup, style: str = "chart") -> Markup:
+    named = element("title", title, id=f"{key}-title")
+    return element(
+        "svg", named, *parts, id=key, class_=style, role="img", width="100%", height=str(height),
+        aria_labelledby=f"{key}-title",
+    )  # fmt: skip
+
+
+def _ms(value: float) -> str:
+    return f"{value:,.0f} ms" if value >= 100 else f"{value:.2g} ms" if value < 10 else f"{value:.1f} ms"  # noqa: PLR2004 (digits)
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 10 or value == int(value) else f"{value:.1f}"  # noqa: PLR2004 (digits)

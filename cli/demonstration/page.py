@@ -1,0 +1,102 @@
+"""The page that the demo leaves: one file, drawn by the drift pages' renderer, that asks nobody for anything."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from importlib.resources import files as files_of_package
+from typing import Final
+
+from markupsafe import Markup
+
+from cli.demonstration import words
+from cli.demonstration.drawings import act_strip, histogram, kinds_of_input, waterfall
+from cli.demonstration.evidence import Evidence, as_json
+from cli.demonstration.spans import Span
+from drift.page import page_environment
+from drift.page.axis import TimeAxis
+from drift.page.chart import Series, Stretch, line_chart
+from drift.page.history import changes, share_chart, verdict_chart
+from leeway.telemetry import names
+
+_PACKAGE: Final = "cli.demonstration"
+_SHOWN_OF_A_SPAN: Final = ("leeway.", "feature_flag.", names.HTTP_ROUTE, names.HTTP_STATUS)
+
+
+def render(evidence: Evidence, files: Collection[str], commands: Sequence[tuple[str, str]]) -> str:
+    """The page. `files` are the report files that exist, as `<run_id>/report.html`; `commands` what to try, and why."""
+    style = files_of_package(_PACKAGE).joinpath("templates/demo.css").read_text(encoding="utf-8")
+    axis = time_axis(evidence)
+    template = page_environment(_PACKAGE, style).get_template("demo.html.j2")
+    return template.render(
+        evidence=evidence,
+        said=words,
+        charts=_charts(evidence, axis),
+        axis=axis,
+        slow=_traced("slow-trace", "A slow request", evidence.slow),
+        slow_facts=_facts(evidence.slow),
+        run_trace=_traced("run-trace", "The drift run", evidence.run_trace),
+        histograms=[(shift, histogram(f"feature-{shift.feature}", shift)) for shift in evidence.shifts],
+        files=files,
+        commands=commands,
+        data=embedded(evidence),
+    )
+
+
+def embedded(evidence: Evidence) -> Markup:
+    """The page's data as JSON that cannot end the element it stands in."""
+    text = json.dumps(as_json(evidence), ensure_ascii=False, allow_nan=False)
+    return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))  # noqa: S704 (no tag is left)
+
+
+def time_axis(evidence: Evidence) -> TimeAxis:
+    """From the beginning of the first act to the end of the last one, or to the last run where it is later."""
+    ends = [evidence.acts[-1].end, *(run.time for run in evidence.runs)]
+    return TimeAxis(evidence.acts[0].start, max(ends))
+
+
+def _charts(evidence: Evidence, axis: TimeAxis) -> Mapping[str, Markup]:
+    acts = [Stretch(each.start, each.end, each.act.title) for each in evidence.acts]
+    runs = evidence.runs
+    figures = [each for each in evidence.figures if axis.start <= each.at <= axis.end]
+    latency = [
+        Series(name, [(each.at, getattr(each.latency, name)) for each in figures], tone)
+        for name, tone in (("p99", 4), ("p95", 2), ("p50", 1))
+    ]
+    areas = [(run.time, run.performance.roc_auc.current) for run in runs]
+    card = next((each for run in runs if (each := run.performance.roc_auc.reference) is not None), None)
+    return {
+        "acts": act_strip(axis, acts),
+        "latency": line_chart(
+            "latency", "Latency of single predictions in milliseconds", axis, latency,
+            markers=list(changes(runs)), stretches=acts, show=words.plain_ms, height=190,
+        ),
+        "share": share_chart(runs, axis, acts),
+        "auc": line_chart(
+            "auc", "ROC AUC on the newest labels", axis, [Series("ROC AUC", areas)],
+            threshold=Series("card", [] if card is None else [(axis.start, card), (axis.end, card)]),
+            stretches=acts, height=130,
+        ),
+        "verdicts": verdict_chart(runs, axis, acts),
+        "kinds": kinds_of_input(evidence.acts),
+    }  # fmt: skip
+
+
+def _traced(key: str, title: str, spans: Sequence[Span]) -> Markup | None:
+    return waterfall(key, title, spans) if spans else None
+
+
+def _facts(spans: Sequence[Span]) -> list[tuple[str, str, str]]:
+    """Span, attribute and value: what the spans of a trace say of themselves, without addresses."""
+    return [
+        (span.name, name, _value(value))
+        for span in spans
+        for name, value in span.attributes.items()
+        if name.startswith(_SHOWN_OF_A_SPAN)
+    ]
+
+
+def _value(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

@@ -1,0 +1,138 @@
+"""What the terminal shows: stages with their times, the story as it is played; in a pipe, plain lines of the same."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from cli.demonstration.play import Played
+from cli.demonstration.samples import Figures
+from cli.demonstration.words import ms
+from drift.page.summary import QUESTIONS, RunSummary
+from drift.page.words import HEADLINE, STATE, number
+
+DRAW_EVERY_S: Final = 0.25
+LINE_EVERY_S: Final = 5.0
+SPARKS: Final = "▁▂▃▄▅▆▇█"
+PLAIN_SPARKS: Final = "_.-=+*%#"
+_WIDTH = 36
+_BAR = 30
+_STYLES = {"ok": "green", "watch": "yellow", "act": "red", "unknown": "dim"}
+
+
+class Screen:
+    """Shows what is done. It moves in a terminal; elsewhere every line is printed once."""
+
+    def __init__(self, out: Console) -> None:
+        self._out = out
+        self._lively = out.is_terminal and not out.is_dumb_terminal
+        self._sparks, self._tick = (PLAIN_SPARKS, "-") if out.options.ascii_only else (SPARKS, "✓")
+
+    @contextmanager
+    def stage(self, doing: str) -> Iterator[list[str]]:
+        """Show a spinner while the block lasts, and then its time and what it put into the list."""
+        began_s = time.monotonic()
+        said: list[str] = []
+        with self._out.status(doing):
+            yield said
+        took_s = time.monotonic() - began_s
+        self.say(f"{self._tick} {doing:<24} {took_s:4.1f} s  {'; '.join(said)}".rstrip())
+
+    def say(self, line: str) -> None:
+        """Print one line as it is."""
+        self._out.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    async def show(self, played: Played, over: asyncio.Event) -> None:
+        """Show the story until it is over."""
+        if self._lively:
+            with Live(console=self._out, auto_refresh=False, transient=True) as live:
+                while not over.is_set():
+                    live.update(self.frame(played), refresh=True)
+                    await asyncio.sleep(DRAW_EVERY_S)
+            return
+        told, due_s = 0, 0.0
+        while not over.is_set():
+            if len(played.began) > told:
+                told = len(played.began)
+                self.say(f"Act {told} of {len(played.acts)}: {played.act.title}. {played.act.told}")
+            if played.now_s >= due_s and played.samples.now:
+                self.say(f"  {played.now_s:5.0f} s  {self.line(played)}")
+                due_s = played.now_s + LINE_EVERY_S
+            await asyncio.sleep(DRAW_EVERY_S)
+
+    def line(self, played: Played) -> str:
+        """Latency, drift and verdicts of now, in one line."""
+        run = _newest(played.runs)
+        verdicts = (
+            ", ".join(f"{question} {run.verdict(question).state}" for question in QUESTIONS) if run else "no run yet"
+        )
+        said = HEADLINE[run.recommendation] if run else "–"
+        return "  ".join((*_latency(played.samples.now), _share(run), verdicts, said))
+
+    def frame(self, played: Played) -> Group:
+        """A bar with the act, and below it what the line says, with a sparkline each for p95 and the share."""
+        run, total_s = _newest(played.runs), sum(act.lasts_s for act in played.acts)
+        head = Table.grid(padding=(0, 1))
+        title = f"{played.act.title}; waiting for the last comparison" if played.settling else played.act.title
+        at_s = min(played.now_s, total_s)
+        head.add_row(
+            ProgressBar(total=total_s, completed=at_s, width=_BAR),
+            Text(f"{at_s:.0f} of {total_s:.0f} s", style="dim"),
+            Text(f"Act {played.number + 1} of {len(played.acts)}: {title}", style="bold"),
+        )
+        figures = played.samples.over_time[-2 * _WIDTH :: 2]
+        lines = Table.grid(padding=(0, 2))
+        lines.add_row(
+            "latency", "  ".join(_latency(played.samples.now)), self.spark([each.latency.p95 for each in figures])
+        )
+        lines.add_row("drift", _share(run), self.spark([each.share for each in played.runs[-_WIDTH:]], top=1.0))
+        return Group(head, Text(played.act.told, style="dim"), lines, _verdicts(run), _recommendation(run))
+
+    def spark(self, values: Sequence[float | None], top: float = 0.0) -> str:
+        """One sign a value, from 0 to the highest of them or `top`; a blank where nothing is known."""
+        highest = max((value for value in values if value is not None), default=0.0)
+        highest = max(highest, top) or 1.0
+        last = len(self._sparks) - 1
+        return "".join(" " if value is None else self._sparks[round(last * value / highest)] for value in values)
+
+
+def _newest(runs: Sequence[RunSummary]) -> RunSummary | None:
+    return runs[-1] if runs else None
+
+
+def _latency(figures: Figures | None) -> tuple[str, ...]:
+    if figures is None:
+        return ("no answers yet",)
+    names = (("p50", figures.latency.p50), ("p95", figures.latency.p95), ("p99", figures.latency.p99))
+    return (f"{figures.rate:4.0f}/s", *(f"{name} {ms(value):>7}" for name, value in names))
+
+
+def _share(run: RunSummary | None) -> str:
+    if run is None or run.share is None or run.threshold is None:
+        return "share n/a"
+    sign = ">=" if run.share >= run.threshold else "<"
+    return f"share {number(run.share)} {sign} {number(run.threshold)}"
+
+
+def _verdicts(run: RunSummary | None) -> Text:
+    text = Text("verdicts  ")
+    for question in QUESTIONS:
+        state = run.verdict(question).state if run else "unknown"
+        text.append(f"{question} ").append(state, style=_STYLES[state]).append("   ")
+    return text
+
+
+def _recommendation(run: RunSummary | None) -> Text:
+    if run is None:
+        return Text("no comparison yet", style="dim")
+    state = _STYLES[STATE[run.recommendation]]
+    return Text(HEADLINE[run.recommendation], style=state).append(f": {run.reason}", style="dim")

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from cli.demonstration.features import MOST_BINS, shifts
+from leeway.population import Population, population
+from leeway.prediction_log import Window
+from tests.cli.demonstration.telling import at
+
+
+def window(people: Population) -> Window:
+    """These customers as predictions of one window."""
+    columns: dict[str, list[Any]] = {"prediction_id": people.user_ids}
+    return Window(at(0), at(6), len(people), len(people), people.columns, columns)
+
+
+BEFORE = window(population(customers=800))
+AFTER = window(population(customers=600, covariate_drift=1.0))
+
+
+@pytest.mark.parametrize("name", ["watch_hours_30d", "rebuffer_events_7d", "support_tickets_90d"])
+def test_shares_are_whole(name: str) -> None:
+    """Each side's shares add up to one, in the same bins, and there are not too many of them."""
+    (found,) = shifts(BEFORE, AFTER, [name])
+    assert sum(found.before) == pytest.approx(1)
+    assert sum(found.after) == pytest.approx(1)
+    assert len(found.before) == len(found.after) <= MOST_BINS + 1
+
+
+def test_a_shift_shows() -> None:
+    """What drift moves down stands lower afterwards, by mean and by median."""
+    (found,) = shifts(BEFORE, AFTER, ["watch_hours_30d"])
+    assert found.mean_before - found.mean_after == pytest.approx(5, abs=1)
+    assert found.median_before > found.median_after
+
+
+def test_few_whole_numbers_have_a_bin_each() -> None:
+    """Counts are not smeared: the first bin holds the customers without a ticket, and no others."""
+    (found,) = shifts(BEFORE, AFTER, ["support_tickets_90d"])
+    tickets = BEFORE.features["support_tickets_90d"]
+    assert found.before[0] == pytest.approx(tickets.count(0) / len(tickets))
+
+
+def test_only_numbers_are_drawn_in_the_order_given() -> None:
+    """Flags and categories have no such picture; the others come as asked for."""
+    found = shifts(BEFORE, AFTER, ["skips_7d", "net_service", "plan_stream_tv", "monthly_fee"])
+    assert [each.feature for each in found] == ["skips_7d", "monthly_fee"]
+    assert found[0].unit == ""
+
+
+def test_an_empty_window_is_left_out() -> None:
+    """Without values on one side there is nothing to compare."""
+    nobody = Window(at(0), at(6), 0, 0, {name: [] for name in BEFORE.features}, {"prediction_id": []})
+    assert shifts(BEFORE, nobody, ["skips_7d"]) == []

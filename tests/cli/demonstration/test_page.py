@@ -1,0 +1,234 @@
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from cli.demonstration import words
+from cli.demonstration.evidence import as_json
+from cli.demonstration.page import render
+from tests.cli.demonstration.telling import COMMANDS, FILES, a_run, a_span, evidence
+from tests.drift.documents import run_id
+
+HOSTILE = '</script><script>alert("&")</script>'
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    """The page of a story that went as it should."""
+    return render(evidence(), FILES, COMMANDS)
+
+
+@pytest.fixture(scope="module")
+def data(page: str) -> dict[str, Any]:
+    """What the page holds as JSON."""
+    return data_of(page)
+
+
+def data_of(page: str) -> dict[str, Any]:
+    match = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
+    assert match is not None
+    found: dict[str, Any] = json.loads(match[1])
+    return found
+
+
+def drawing(page: str, key: str) -> ET.Element:
+    """One SVG of the page; it is well-formed."""
+    start = (
+        page.index(f'<svg id="{key}"')
+        if f'<svg id="{key}"' in page
+        else page.rindex("<svg", 0, page.index(f' id="{key}"'))
+    )
+    depth, end = 0, start
+    for match in re.finditer(r"<svg\b|</svg>", page[start:]):
+        depth += 1 if match[0] == "<svg" else -1
+        if not depth:
+            end = start + match.end()
+            break
+    return ET.fromstring(page[start:end])  # noqa: S314 (we drew it ourselves)
+
+
+def carriers(page: str, key: str, attribute: str) -> list[dict[str, str]]:
+    """The attributes of all elements in one SVG that carry this one."""
+    return [each.attrib for each in drawing(page, key).iter() if attribute in each.attrib]
+
+
+def visible(page: str) -> str:
+    """The text of a page without its tags, style and data."""
+    plain = re.sub(r"<(style|script)[^>]*>.*?</\1>", "", page, flags=re.DOTALL)
+    return " ".join(re.sub(r"<[^>]+>", " ", plain).split())
+
+
+def test_page_says_how_it_ended(page: str) -> None:
+    """The first words are what to do, and that nothing but labels shows why."""
+    match = re.search(r"<h1>.*?</h1>\s*<p class=\"reason\">(.*?)</p>", page, re.DOTALL)
+    assert match is not None
+    assert "Retrain the model" in match[0]
+    assert match[1] == (
+        "Answers take 8.0 ms (p95) and none of 14 features drifted, yet the model is no better than a coin:"
+        " ROC AUC 0.49, on the card 0.85. Only labels show that."
+    )
+
+
+def test_page_asks_nobody(page: str) -> None:
+    """Nothing is loaded, no script runs, and every link is to a file beside the page."""
+    assert not re.search(r"<(img|iframe|object|embed)|@import|url\(|\bsrc=|style=\"|\bon\w+=\"", page)
+    assert re.findall(r"<script[^>]*>", page) == ['<script type="application/json" id="data">']
+    assert "default-src &#39;none&#39;" in page
+    links = set(re.findall(r'<a[^>]+href="([^"]+)"', page))
+    assert links
+    assert not [link for link in links if not link.startswith(("reports/", "spans.jsonl"))]
+
+
+def test_style_is_the_one_that_the_policy_allows(page: str) -> None:
+    """The style sheet has the digest that the page's own policy names, or browsers would drop it."""
+    match = re.search(r"<style>(.*?)</style>", page, re.DOTALL)
+    assert match is not None
+    assert base64.b64encode(hashlib.sha256(match[1].encode()).digest()).decode() in page
+
+
+@pytest.mark.parametrize("quantile", ["p50", "p95", "p99"])
+def test_latency_chart_is_its_data(page: str, data: dict[str, Any], quantile: str) -> None:
+    """The chart's points of a quantile are those of the data, in time and value."""
+    drawn = [
+        (each["data-time"], float(each["data-value"]))
+        for each in carriers(page, "latency", "data-series")
+        if each["data-series"] == quantile
+    ]
+    assert drawn == [(each["at"], each["latency_ms"][quantile]) for each in data["figures"]]
+
+
+def test_share_and_area_charts_are_their_data(page: str, data: dict[str, Any]) -> None:
+    """The charts of share and ROC AUC show each run that could tell, and nothing else."""
+    shares, areas = (
+        [float(each["data-value"]) for each in carriers(page, key, "data-series") if each["data-series"] == series]
+        for key, series in (("share", "share"), ("auc", "ROC AUC"))
+    )
+    assert shares == [run["share"] for run in data["runs"]]
+    assert areas == [run["roc_auc"] for run in data["runs"] if run["roc_auc"] is not None]
+
+
+def test_acts_and_recommendations_are_marked(page: str, data: dict[str, Any]) -> None:
+    """The acts stand on the axis from when to when they were played, and each new recommendation at its time."""
+    assert [(each["data-from"], each["data-to"]) for each in carriers(page, "acts", "data-act")] == [
+        (act["from"], act["to"]) for act in data["acts"]
+    ]
+    changed = [
+        (after["at"], after["recommendation"])
+        for before, after in zip([{"recommendation": "NO_ACTION"}, *data["runs"]], data["runs"], strict=False)
+        if before["recommendation"] != after["recommendation"]
+    ]
+    marks = [each["data-time"] for each in carriers(page, "latency", "data-state")]
+    assert (len(changed), marks) == (3, [moment for moment, _ in changed])
+
+
+def test_kinds_of_input_are_compared(page: str, data: dict[str, Any]) -> None:
+    """Each act has a bar for usual and one for strange input, with its p95 and the number of requests."""
+    drawn = [
+        (int(each["data-act"]), each["data-kind"], float(each["data-value"]), int(each["data-count"]))
+        for each in carriers(page, "kinds", "data-kind")
+    ]
+    assert drawn == [
+        (act["number"], kind, found["p95"], found["count"])
+        for act in data["acts"]
+        for kind, found in act["figures"]["by_kind"].items()
+    ]
+
+
+@pytest.mark.parametrize(("key", "member"), [("slow-trace", "slow_trace"), ("run-trace", "run_trace")])
+def test_waterfalls_are_their_traces(page: str, data: dict[str, Any], key: str, member: str) -> None:
+    """Each span of a trace has a bar as long as it lasted, on the scale of the outermost one."""
+    bars = carriers(page, key, "data-span")
+    assert [(each["data-span"], float(each["data-ms"])) for each in bars] == [
+        (span["name"], span["ms"]) for span in data[member]
+    ]
+    whole = data[member][0]["ms"]
+    widths = [float(each["width"][:-1]) for each in bars]
+    assert widths == pytest.approx([max(100 * span["ms"] / whole, 0.25) for span in data[member]], abs=1e-2)
+
+
+def test_a_feature_stands_before_and_after(page: str, data: dict[str, Any]) -> None:
+    """A histogram's bars are the shares before, and its outline those after."""
+    drawn = carriers(page, "feature-skips_7d", "data-share")
+    for kind in ("before", "after"):
+        shares = [float(each["data-share"]) for each in drawn if each["class"] == kind]
+        assert shares == data["features"][0][kind]
+
+
+def test_slow_trace_says_where_its_time_went(page: str) -> None:
+    """Above the waterfall stands which part took the time, and which fault the span names."""
+    assert "81 ms of its 90 ms went into score; the span says why: feature_flag.key = slow_scoring" in visible(page)
+
+
+def test_run_leads_to_its_predictions(page: str) -> None:
+    """The predictions that the run links to stand with their unusual features and their traces."""
+    assert "12:00:15 UTC POST /predict 2 skips_7d, watch_hours_30d " + "2" * 32 in visible(page)
+
+
+def test_reports_are_linked_where_they_are(page: str) -> None:
+    """A run links to Evidently's report only where there is one."""
+    assert re.findall(r'href="reports/runs/([^/]+)/report.html"', page) == [run_id(6), run_id(2)]
+    assert len(re.findall(r'href="reports/runs/([^/]+)/index.html"', page)) == 6
+
+
+def test_commands_to_try_stand_on_the_page(page: str) -> None:
+    """What to try next stands there as it is typed."""
+    assert "Serve this model again leeway serve --bundle demo/bundle" in visible(page)
+
+
+def test_ids_are_given_once(page: str) -> None:
+    """No id stands twice, so that each name of a drawing leads to its own."""
+    ids = re.findall(r' id="([^"]+)"', page)
+    assert len(ids) == len(set(ids)) > 10
+
+
+def test_nothing_becomes_markup() -> None:
+    """Names with tags in them are text, in the page and in its data."""
+    page = render(evidence(model=HOSTILE, slow=[a_span(HOSTILE, "a1")]), (), [(HOSTILE, HOSTILE)])
+    assert page.count("<script") == 1
+    assert data_of(page)["model"] == HOSTILE
+
+
+def test_parts_that_were_not_seen_are_left_out() -> None:
+    """Without a slow request, a drifted run or predictions the page says less, and still ends."""
+    page = render(evidence(slow=[], run_trace=[], pointed=[], shifts=[]), (), [])
+    assert "From the spike" not in page
+    assert "before and after" not in page
+    assert "Try next" in page
+
+
+def test_a_worker_that_never_told_is_said() -> None:
+    """Without any drift run the page says that nothing could be told."""
+    told = evidence()
+    lone = [type(each)(each.number, each.act, each.start, each.end, each.figures, None) for each in told.acts]
+    text = visible(render(evidence(runs=[], acts=lone, shifts=[]), (), []))
+    assert "Cannot tell" in text
+    assert "The drift worker made no comparison that could tell." in text
+
+
+def test_another_end_is_told_in_its_own_words() -> None:
+    """Where performance does not act, the last run's reason is the conclusion, and nobody speaks of a coin."""
+    last = a_run(9, 58, drifted=1)
+    assert words.conclusion(evidence(runs=[last])) == last.reason
+
+
+def test_closing_words_say_each_act() -> None:
+    """The terminal's last lines tell each act by its figures, drift from slowness, and the end."""
+    lines = list(words.closing(evidence()))
+    assert lines[0] == "2,600 requests were sent, and none of them failed; 5,000 labels came."
+    assert "  2. Inputs drift: p95 8.0 ms, drift share 0.43, ROC AUC 0.84: have a look." in lines
+    assert "  4. Scoring slows: p95 95 ms, drift share 0.00, ROC AUC 0.84: nothing to do." in lines
+    assert "While scoring was slow p95 was 95 ms, and the share 0.00." in lines
+    assert lines[-1].startswith("In the end: Retrain the model. Answers take 8.0 ms (p95)")
+
+
+def test_data_is_plain_json() -> None:
+    """What is unknown is null, and there is no NaN in it."""
+    data = as_json(evidence())
+    assert json.loads(json.dumps(data, allow_nan=False)) == data
+    assert data["runs"][0]["roc_auc"] is None

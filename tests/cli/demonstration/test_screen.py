@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import asyncio
+import io
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from cli.demonstration.play import Played
+from cli.demonstration.samples import Sample, Samples
+from cli.demonstration.screen import PLAIN_SPARKS, Screen
+from cli.demonstration.story import story
+from tests.cli.demonstration.telling import a_coin, a_run, at
+
+
+def console(*, terminal: bool = False, encoding: str = "utf-8", width: int = 100) -> tuple[Console, io.BytesIO]:
+    """A console, and what is written to it."""
+    written = io.BytesIO()
+    file = io.TextIOWrapper(written, encoding=encoding, write_through=True)
+    return Console(file=file, force_terminal=terminal, width=width, color_system=None), written
+
+
+def played() -> Played:
+    """A story in its second act, with drift over its threshold."""
+    samples = Samples(
+        Sample(at(second), {0.01: 50.0 * second, 0.1: 50.0 * second}, answered=50.0 * second) for second in range(5)
+    )
+    runs = [a_run(1, 8), a_run(2, 18, drifted=6, recommendation="INVESTIGATE")]
+    return Played(story(), samples=samples, runs=runs, began=[at(0), at(10)], now_s=18.0)
+
+
+def shown(what: Played, *, terminal: bool) -> str:
+    """What `Screen.show` prints of it in a moment."""
+
+    async def show(screen: Screen) -> None:
+        over = asyncio.Event()
+        asyncio.get_running_loop().call_later(0.05, over.set)
+        await screen.show(what, over)
+
+    out, written = console(terminal=terminal)
+    asyncio.run(show(Screen(out)))
+    return written.getvalue().decode()
+
+
+def test_a_pipe_has_plain_lines() -> None:
+    """Elsewhere than in a terminal the act and its figures are one line each, without any control sign."""
+    act, figures = shown(played(), terminal=False).splitlines()
+    assert act.startswith("Act 2 of 6: Inputs drift. The network grows worse")
+    for part in ("50/s", "p95", "share 0.43 >= 0.30", "covariate act", "Have a look"):
+        assert part in figures
+    assert "\x1b" not in act + figures
+
+
+def test_a_terminal_has_a_live_view() -> None:
+    """In a terminal a bar, the act, latency, drift, the verdicts and the recommendation stand together."""
+    text = shown(played(), terminal=True)
+    for part in (
+        "Act 2 of 6: Inputs drift",
+        "18 of 52 s",
+        "p95",
+        "share 0.43 >= 0.30",
+        "covariate act",
+        "Have a look: ",
+    ):
+        assert part in text
+
+
+def test_nothing_known_is_shown_as_such() -> None:
+    """Before the first sample and the first run the view says so."""
+    text = shown(Played(story(), began=[at(0)]), terminal=True)
+    for part in ("no answers yet", "share n/a", "quality unknown", "no comparison yet"):
+        assert part in text
+
+
+def test_a_narrow_terminal_is_no_error() -> None:
+    """Twenty columns are enough to show something."""
+    out, written = console(terminal=True, width=20)
+    out.print(Screen(out).frame(played()))
+    assert "Act 2" in written.getvalue().decode()
+
+
+def test_sparkline_goes_from_nothing_to_the_highest() -> None:
+    """The highest value has the highest sign, 0 the lowest, and what is unknown a blank."""
+    out, _ = console()
+    assert Screen(out).spark([0.0, None, 4.0, 8.0]) == "▁ ▅█"
+    assert Screen(out).spark([0.5], top=1.0) == "▅"
+    assert Screen(out).spark([None, 0.0]) == " ▁"
+
+
+def test_plain_signs_where_there_are_no_others() -> None:
+    """A terminal that knows ASCII alone gets ASCII."""
+    out, written = console(encoding="ascii")
+    screen = Screen(out)
+    with screen.stage("Training") as said:
+        said.append("done")
+    assert set(screen.spark([0.0, 1.0])) <= set(PLAIN_SPARKS)
+    assert written.getvalue().decode("ascii").startswith("- Training")
+
+
+def test_a_stage_says_its_time_and_what_came_of_it() -> None:
+    """A stage that is over is one line: its name, its seconds, its outcome; one that fails says nothing."""
+    out, written = console()
+    screen = Screen(out)
+    with screen.stage("Training the model") as said:
+        said.append("ROC AUC 0.85")
+    with pytest.raises(RuntimeError), screen.stage("Serving"):
+        raise RuntimeError
+    assert written.getvalue().decode().split() == ["✓", "Training", "the", "model", "0.0", "s", "ROC", "AUC", "0.85"]
+
+
+def test_the_end_is_waited_for_in_words() -> None:
+    """While the last comparison is outstanding, the view says that it waits."""
+    out, written = console(width=200)
+    out.print(Screen(out).frame(replace(played(), settling=at(52), runs=[a_coin(6, 50)])))
+    text = written.getvalue().decode()
+    assert "waiting for the last comparison" in text
+    assert "performance act" in text
