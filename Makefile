@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-stack check rules dashboards lock clean help
+.PHONY: demo test test-stack check rules dashboards docs screenshots lock clean help
 
 help:  ## say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -28,6 +28,9 @@ rules: .venv/ready  ## write the rules of the objectives; WINDOW=30d promises th
 
 dashboards: .venv/ready  ## write Grafana's dashboards anew from observability/grafana/generate
 	@$(BIN)/python -m observability.grafana.generate
+
+docs: .venv/ready  ## write the generated parts of docs/ anew: metrics, settings, pictures of the structure
+	@$(BIN)/python -m docs.generate
 
 lock:  ## resolve the dependencies again, for Python 3.11 to 3.13
 	@$(BIN)/python requirements/lock.py

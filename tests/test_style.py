@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("leeway", "service", "drift", "cli", "observability")
+PACKAGES = ("leeway", "service", "drift", "cli", "observability", "docs")
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
 MAX_LINES = 270  # "about 250": a few lines over are no reason to tear a module apart

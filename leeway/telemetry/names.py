@@ -2,6 +2,8 @@
 
 Units are UCUM: `s`, `By`, `1`; a word in braces is an annotation that adds nothing to a Prometheus name. Shares have
 the unit `{share}` and not `1`, because the Collector would add `_ratio` and Python's own `/metrics` would not.
+
+`docs/reference/metrics.md` is made from this module (`make docs`): a remark after `#:` is what it says of a name.
 """
 
 from __future__ import annotations
@@ -30,52 +32,50 @@ class Metric:
 
 
 # --- attributes -----------------------------------------------------------------------------------------------------
-ERROR_TYPE: Final = "error.type"
-HTTP_METHOD: Final = "http.request.method"
-HTTP_ROUTE: Final = "http.route"
-HTTP_STATUS: Final = "http.response.status_code"
-SERVER_ADDRESS: Final = "server.address"
-SERVER_PORT: Final = "server.port"
-URL_FULL: Final = "url.full"
-URL_TEMPLATE: Final = "url.template"
-MODEL_NAME: Final = "leeway.model.name"
-MODEL_VERSION: Final = "leeway.model.version"
-MODEL_BASIS: Final = "leeway.model.basis"
-TYPICALITY: Final = "leeway.input.typicality"
-OUTCOME: Final = "leeway.prediction.outcome"
-PREDICTION_ID: Final = "leeway.prediction.id"
-PREDICTION_SCORE: Final = "leeway.prediction.score"
-PREDICTION_RECORDED: Final = "leeway.prediction.recorded"
-PREDICTION_CHECK: Final = "leeway.prediction.check"
-UNUSUAL_COUNT: Final = "leeway.prediction.unusual_features.count"
-UNUSUAL_NAMES: Final = "leeway.prediction.unusual_features.names"
-BATCH_SIZE: Final = "leeway.batch.size"
-SNAPSHOT_FOUND: Final = "leeway.snapshot.found"
-SNAPSHOT_AS_OF: Final = "leeway.snapshot.as_of"
-FEATURE_NAME: Final = "leeway.feature.name"
-BUCKET_BOUND: Final = "le"
-DRIFT_METHOD: Final = "leeway.drift.method"
-DRIFT_QUESTION: Final = "leeway.drift.question"
-DRIFT_RECOMMENDATION: Final = "leeway.drift.recommendation"
-DRIFT_DECISION: Final = "leeway.drift.decision"
-DRIFT_RUN_ID: Final = "leeway.drift.run.id"
-DRIFT_WINDOW_ROLE: Final = "leeway.drift.window.role"
-DRIFT_WINDOW_START: Final = "leeway.drift.window.start"
-DRIFT_WINDOW_END: Final = "leeway.drift.window.end"
-DRIFT_DETECTED_FEATURES: Final = "leeway.drift.detected_features"
-DRIFT_REASON: Final = "leeway.drift.reason"
-DRIFT_ROWS: Final = "leeway.drift.rows"
-DRIFT_SUBJECTS: Final = "leeway.drift.subjects"
-DRIFT_REPORT_URL: Final = "leeway.drift.report.url"
-CPU_MODE: Final = "cpu.mode"
-TRAFFIC_KIND: Final = "leeway.traffic.kind"
-TRAFFIC_DRIFT: Final = "leeway.traffic.drift"
-FAULT_NAME: Final = "leeway.fault.name"
-FLAG_KEY: Final = "feature_flag.key"
-FLAG_VARIANT: Final = "feature_flag.result.variant"
-FLAG_VALUE: Final = "feature_flag.result.value"
-FLAG_REASON: Final = "feature_flag.result.reason"
-FLAG_PROVIDER: Final = "feature_flag.provider.name"
+ERROR_TYPE: Final = "error.type"  #: what went wrong, as a short word or the exception's type; absent where nothing did
+HTTP_METHOD: Final = "http.request.method"  #: GET, POST, …; `_OTHER` for unknown ones
+HTTP_ROUTE: Final = "http.route"  #: the route as declared, such as /predict; absent for unknown addresses
+HTTP_STATUS: Final = "http.response.status_code"  #: the answer's status code
+SERVER_ADDRESS: Final = "server.address"  #: host that a client's request goes to
+SERVER_PORT: Final = "server.port"  #: port that a client's request goes to
+URL_FULL: Final = "url.full"  #: the address of a client's request
+URL_TEMPLATE: Final = "url.template"  #: its path, which is one of a few fixed ones
+MODEL_VERSION: Final = "leeway.model.version"  #: the bundle's version
+MODEL_BASIS: Final = "leeway.model.basis"  #: `card` for the data held out in training, `live` for labelled predictions
+TYPICALITY: Final = "leeway.input.typicality"  #: usual (no unusual feature), unusual (1 or 2) or strange (3 and more)
+OUTCOME: Final = "leeway.prediction.outcome"  #: 0 or 1, the score against the decision threshold
+PREDICTION_ID: Final = "leeway.prediction.id"  #: a UUIDv7, as in the answer
+PREDICTION_SCORE: Final = "leeway.prediction.score"  #: the predicted probability
+PREDICTION_RECORDED: Final = "leeway.prediction.recorded"  #: whether the prediction is in the spool
+PREDICTION_CHECK: Final = "leeway.prediction.check"  #: true where the request is only a check, which drift windows leave out
+UNUSUAL_COUNT: Final = "leeway.prediction.unusual_features.count"  #: how many are unusual; in a batch, the most
+UNUSUAL_NAMES: Final = "leeway.prediction.unusual_features.names"  #: which ones
+BATCH_SIZE: Final = "leeway.batch.size"  #: items of the request
+SNAPSHOT_FOUND: Final = "leeway.snapshot.found"  #: whether every customer asked for has a snapshot
+FEATURE_NAME: Final = "leeway.feature.name"  #: a feature of the bundle's schema, or `_other`
+BUCKET_BOUND: Final = "le"  #: upper bound of a bucket of the score histogram
+DRIFT_METHOD: Final = "leeway.drift.method"  #: wasserstein or jensenshannon
+DRIFT_QUESTION: Final = "leeway.drift.question"  #: quality, covariate, prediction or performance
+DRIFT_RECOMMENDATION: Final = "leeway.drift.recommendation"  #: NO_ACTION, INVESTIGATE, RETRAIN or UNKNOWN
+DRIFT_DECISION: Final = "leeway.drift.decision"  #: the plain rule on the share: RETRAIN or NO_ACTION
+DRIFT_RUN_ID: Final = "leeway.drift.run.id"  #: a UUIDv7, as in the reports' addresses
+DRIFT_WINDOW_ROLE: Final = "leeway.drift.window.role"  #: reference or current
+DRIFT_WINDOW_START: Final = "leeway.drift.window.start"  #: beginning of the compared window, ISO 8601
+DRIFT_WINDOW_END: Final = "leeway.drift.window.end"  #: its end, ISO 8601
+DRIFT_DETECTED_FEATURES: Final = "leeway.drift.detected_features"  #: the features that drifted
+DRIFT_REASON: Final = "leeway.drift.reason"  #: the recommendation's reason in one sentence
+DRIFT_ROWS: Final = "leeway.drift.rows"  #: predictions in the window
+DRIFT_SUBJECTS: Final = "leeway.drift.subjects"  #: subjects in the window, each compared once
+DRIFT_REPORT_URL: Final = "leeway.drift.report.url"  #: where the run's report is
+CPU_MODE: Final = "cpu.mode"  #: user or system
+TRAFFIC_KIND: Final = "leeway.traffic.kind"  #: what kind of request the traffic sent
+TRAFFIC_DRIFT: Final = "leeway.traffic.drift"  #: how strongly its input was drifted, 0 to 1
+FAULT_NAME: Final = "leeway.fault.name"  #: slow_scoring, slow_snapshots, no_snapshots or errors
+FLAG_KEY: Final = "feature_flag.key"  #: the fault that struck the request; of several, the last
+FLAG_VARIANT: Final = "feature_flag.result.variant"  #: on
+FLAG_VALUE: Final = "feature_flag.result.value"  #: how long the fault took, where it is a delay
+FLAG_REASON: Final = "feature_flag.result.reason"  #: static where it strikes every call, split where by chance
+FLAG_PROVIDER: Final = "feature_flag.provider.name"  #: leeway
 
 OTHER: Final = "_other"
 """Stands for what clients invent, so that cardinality stays bounded."""
@@ -87,18 +87,17 @@ def prometheus_label(attribute: str) -> str:
 
 
 # --- spans ----------------------------------------------------------------------------------------------------------
-SPAN_SNAPSHOT_LOOKUP: Final = "snapshot lookup"
-SPAN_SCORE: Final = "score"
-SPAN_DRIFT_RUN: Final = "drift run"
-SPAN_LOAD_REFERENCE: Final = "load reference"
-SPAN_LOAD_WINDOW: Final = "load window"
-SPAN_COMPARE: Final = "compare"
-SPAN_JUDGE: Final = "judge"
-SPAN_PUBLISH: Final = "publish"
-SPAN_CLIENT: Final = "{method} {path}"
-"""A request of `leeway traffic`: the paths are few and fixed."""
-EVENT_FLAG_EVALUATED: Final = "feature_flag.evaluation"
-"""A span event."""
+SPAN_SERVER: Final = "{method} {route}"  #: one request; the instrumentation names it
+SPAN_SNAPSHOT_LOOKUP: Final = "snapshot lookup"  #: finding the customers' features in the database
+SPAN_SCORE: Final = "score"  #: checking the features against the reference, and the model's call
+SPAN_DRIFT_RUN: Final = "drift run"  #: one comparison; links to the window's most unusual predictions
+SPAN_LOAD_REFERENCE: Final = "load reference"  #: the bundle and its reference
+SPAN_LOAD_WINDOW: Final = "load window"  #: the predictions of the window, and labels
+SPAN_COMPARE: Final = "compare"  #: Evidently's distances
+SPAN_JUDGE: Final = "judge"  #: verdicts, decision and recommendation
+SPAN_PUBLISH: Final = "publish"  #: report files and the row in the database
+SPAN_CLIENT: Final = "{method} {path}"  #: a request of `leeway traffic`: the paths are few and fixed
+EVENT_FLAG_EVALUATED: Final = "feature_flag.evaluation"  #: a fault struck the request
 
 # --- buckets --------------------------------------------------------------------------------------------------------
 REQUEST_BUCKETS: Final = (

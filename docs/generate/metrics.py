@@ -1,0 +1,109 @@
+"""`docs/reference/metrics.md`: every metric, span and attribute, from `leeway.telemetry.names`."""
+
+from __future__ import annotations
+
+import re
+from itertools import groupby
+from pathlib import Path
+from typing import Final
+
+from docs.generate.markdown import code, codes, generated_from, table
+from docs.generate.spans import SPANS
+from leeway.telemetry import names
+from leeway.telemetry.names import Metric
+
+_SOURCE: Final = Path(names.__file__)
+_INTRODUCTION: Final = """\
+# Metrics, spans and attributes
+
+Everything that Leeway tells OpenTelemetry, by the names in `leeway/telemetry/names.py`. In Prometheus dots become
+underscores, a unit of seconds or bytes and a counter's `_total` are added, and a histogram is three series: `_bucket`,
+`_sum` and `_count`. Labels are the attributes' names with underscores; every histogram may have `error_type` besides.
+
+Every process bears `service.namespace` (`leeway`), `service.name` (`leeway-service`, `leeway-drift`, `leeway-traffic`),
+`service.version` and `service.instance.id`; in Prometheus `job` is namespace and name (`leeway/leeway-service`), and
+`instance` is the instance. A customer's id is in none of them."""
+
+
+def reference() -> str:
+    """The whole text."""
+    parts = [generated_from("leeway/telemetry/names.py"), _INTRODUCTION, "## Metrics"]
+    for heading, group in groupby(names.ALL, _headings().__getitem__):
+        metrics = list(group)
+        parts += [f"### {heading[0].upper()}{heading[1:]}", _metrics(metrics)]
+        parts += [f"`{each.name}` has the buckets {_buckets(each)}." for each in metrics if each.buckets]
+    parts += ["## Spans", _spans(), *_links(), "## Attributes", _attributes()]
+    return "\n\n".join(parts) + "\n"
+
+
+def _metrics(metrics: list[Metric]) -> str:
+    rows = (
+        (
+            code(each.name),
+            code(each.prometheus_name),
+            each.kind,
+            code(each.unit),
+            codes(each.attributes),
+            each.description,
+        )
+        for each in metrics
+    )
+    return table(("metric", "in Prometheus", "kind", "unit", "attributes", "meaning"), rows)
+
+
+def _buckets(metric: Metric) -> str:
+    bounds = ", ".join(f"{bound:.10f}".rstrip("0").rstrip(".") for bound in metric.buckets)
+    return f"{bounds} {metric.unit}" if metric.unit == "s" else bounds
+
+
+def _spans() -> str:
+    meanings = remarks()
+    rows = (
+        (code(each.name), each.sender, each.kind, each.below, codes(each.attributes), meanings[each.constant])
+        for each in SPANS
+    )
+    return table(("span", "of", "kind", "below", "attributes", "what it covers"), rows)
+
+
+def _links() -> list[str]:
+    return [
+        f"Each link of `{each.name}` leads to the trace of a prediction and has {codes(each.link_attributes)}."
+        for each in SPANS
+        if each.link_attributes
+    ]
+
+
+def _attributes() -> str:
+    meanings = remarks()
+    rows = []
+    for constant, attribute in attributes().items():
+        metrics = codes(metric.name for metric in names.ALL if attribute in metric.attributes)
+        spans = codes(span.name for span in SPANS if attribute in span.attributes)
+        rows.append((code(attribute), meanings[constant], metrics, spans))
+    return table(("attribute", "meaning", "on metrics", "on spans"), rows)
+
+
+def attributes() -> dict[str, str]:
+    """Each attribute's name by its constant's, in order; what is neither attribute, span nor helper is none."""
+    return {
+        constant: value
+        for constant, value in vars(names).items()
+        if isinstance(value, str) and constant.isupper() and constant != "OTHER" and not constant.startswith("SPAN_")
+    }
+
+
+def remarks() -> dict[str, str]:
+    """What stands after `#:` behind a constant of `names`, by the constant's name."""
+    text = _SOURCE.read_text(encoding="utf-8")
+    return dict(re.findall(r'^([A-Z_]+): Final = "[^"]+"  #: (.+)$', text, flags=re.MULTILINE))
+
+
+def _headings() -> dict[Metric, str]:
+    """The heading below which each metric stands in `names`: `# --- the service ---`."""
+    found, heading = {}, ""
+    for line in _SOURCE.read_text(encoding="utf-8").splitlines():
+        if ruled := re.fullmatch(r"# --- (.+?) -+", line):
+            heading = ruled[1]
+        elif begun := re.match(r"([A-Z_]+): Final = Metric\(", line):
+            found[getattr(names, begun[1])] = heading
+    return found

@@ -1,0 +1,66 @@
+"""Which span has which attributes. A test holds this table to the spans that are really sent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from leeway.telemetry import names
+
+
+@dataclass(frozen=True)
+class Span:
+    """One kind of span; `constant` is its name's in `leeway.telemetry.names`, `below` the span that it hangs on."""
+
+    constant: str
+    sender: Literal["service", "drift worker", "traffic"]
+    kind: Literal["SERVER", "CLIENT", "INTERNAL"]
+    below: str = ""
+    attributes: tuple[str, ...] = ()
+    link_attributes: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The span's name, or what it is made of."""
+        return str(getattr(names, self.constant))
+
+
+SPANS: Final = (
+    Span(
+        "SPAN_SERVER", "service", "SERVER", "the client's span, where it sends one",
+        (
+            names.PREDICTION_ID, names.PREDICTION_SCORE, names.OUTCOME, names.MODEL_VERSION, names.TYPICALITY,
+            names.UNUSUAL_COUNT, names.PREDICTION_RECORDED, names.BATCH_SIZE, names.ERROR_TYPE,
+        ),
+    ),
+    Span(
+        "SPAN_SNAPSHOT_LOOKUP", "service", "INTERNAL", "the request's",
+        (names.SNAPSHOT_FOUND, names.BATCH_SIZE, names.ERROR_TYPE),
+    ),
+    Span(
+        "SPAN_SCORE", "service", "INTERNAL", "the request's",
+        (names.MODEL_VERSION, names.UNUSUAL_COUNT, names.UNUSUAL_NAMES, names.BATCH_SIZE),
+    ),
+    Span(
+        "SPAN_DRIFT_RUN", "drift worker", "INTERNAL", "",
+        (
+            names.DRIFT_RUN_ID, names.DRIFT_WINDOW_START, names.DRIFT_WINDOW_END, names.DRIFT_RECOMMENDATION,
+            names.DRIFT_DECISION, names.DRIFT_REASON, names.DRIFT_SHARE.name, names.DRIFT_ROWS, names.DRIFT_SUBJECTS,
+            names.DRIFT_DETECTED_FEATURES, names.DRIFT_REPORT_URL, names.MODEL_VERSION, names.ERROR_TYPE,
+        ),
+        link_attributes=(names.PREDICTION_ID, names.UNUSUAL_COUNT),
+    ),
+    Span("SPAN_LOAD_REFERENCE", "drift worker", "INTERNAL", "the run's"),
+    Span("SPAN_LOAD_WINDOW", "drift worker", "INTERNAL", "the run's"),
+    Span("SPAN_COMPARE", "drift worker", "INTERNAL", "the run's"),
+    Span("SPAN_JUDGE", "drift worker", "INTERNAL", "the run's"),
+    Span("SPAN_PUBLISH", "drift worker", "INTERNAL", "the run's"),
+    Span(
+        "SPAN_CLIENT", "traffic", "CLIENT", "",
+        (
+            names.HTTP_METHOD, names.SERVER_ADDRESS, names.SERVER_PORT, names.URL_FULL, names.URL_TEMPLATE,
+            names.HTTP_STATUS, names.TRAFFIC_KIND, names.TRAFFIC_DRIFT, names.ERROR_TYPE,
+        ),
+    ),
+)  # fmt: skip
+"""Each span; on those of requests the instrumentation adds the conventions' own `http.*` and `url.*`."""
