@@ -39,8 +39,7 @@ _OPENTELEMETRY: Final[Mapping[str, str]] = {
 _ONLY_COMPOSE: Final[Mapping[str, str]] = {
     "LEEWAY_DATABASE_PASSWORD": "PostgreSQL's password, inside the network only",
     "LEEWAY_SAMPLING": "`keep-all` or `tail-sampling`: which traces the Collector keeps",
-    "LEEWAY_TRAFFIC_RATE": "Requests a second of the profile `traffic`",
-    "LEEWAY_TRAFFIC_DRIFT": "How strongly their input drifts, 0 to 1",
+    "LEEWAY_TRAFFIC": "More flags for `leeway traffic` of the profile `traffic`",
 }
 
 
@@ -143,12 +142,14 @@ def _compose() -> Iterator[tuple[str, str, str]]:
     """Each variable of ours that compose.yaml takes from its surroundings, with the default that it gives it.
 
     Raises:
-        ValueError: one of them is described nowhere.
+        ValueError: one of them is described nowhere, or one is described that is not there.
     """
     described = {
         variable(name): field.description for kind in KINDS.values() for name, field in kind.model_fields.items()
     }
     taken = dict(re.findall(r"\$\{(LEEWAY_[A-Z_]+):-([^}]*)\}", _COMPOSE.read_text(encoding="utf-8")))
+    if gone := _ONLY_COMPOSE.keys() - taken.keys():
+        raise ValueError(f"{', '.join(sorted(gone))}: not in compose.yaml any more")
     for name, default in sorted(taken.items()):
         said = described.get(name) or _ONLY_COMPOSE.get(name)
         if said is None:

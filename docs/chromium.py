@@ -1,0 +1,36 @@
+"""The Chromium that is installed here, driven by Playwright, which downloads none of its own."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from playwright.sync_api import Browser, sync_playwright
+
+NAMES: Final = ("chromium", "chromium-browser", "google-chrome")
+MISSING: Final = f"no browser is here: none of {', '.join(NAMES)} is on the path (Debian: apt-get install chromium)"
+
+
+def installed() -> str | None:
+    """Where Chromium is; None where it is not."""
+    return next((path for name in NAMES if (path := shutil.which(name))), None)
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """Yield the installed Chromium without a window; it is ended on the way out.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    path = installed()
+    if path is None:
+        raise FileNotFoundError(MISSING)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path)
+        try:
+            yield browser
+        finally:
+            browser.close()

@@ -1,0 +1,182 @@
+"""The drift reports page in a real browser: as the worker's server shows it, and as files opened from a disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page
+
+from drift.reports import ReportFolder
+from tests.browser.visits import Visitor, focusable, overflow, tabbed
+from tests.drift.documents import history, run_id
+
+NEWEST = history()[-1]
+RUN = f"runs/{NEWEST['run_id']}/index.html"
+
+Address = Callable[[str], str]
+
+
+@pytest.fixture(params=["served", "file"])
+def address(request: pytest.FixtureRequest, site: str, folder: ReportFolder) -> Address:
+    """Where a page of the reports is: both ways of reading them."""
+    base = f"{site}/" if request.param == "served" else f"{folder.path.as_uri()}/"
+    return lambda name: base + name
+
+
+EACH_PAGE = pytest.mark.parametrize("name", ["index.html", RUN], ids=["index", "run"])
+
+
+def places(page: Page, chart: str) -> list[dict[str, float]]:
+    """Each point of a chart as it stands on the screen: its value, and its centre's place within the chart, 0…1."""
+    found: list[dict[str, float]] = page.evaluate(
+        """chart => {
+            const frame = document.getElementById(chart).getBoundingClientRect();
+            return [...document.querySelectorAll(`#${chart} circle.target`)].map(dot => {
+                const box = dot.getBoundingClientRect();
+                return {
+                    value: Number(dot.dataset.value),
+                    x: ((box.left + box.right) / 2 - frame.left) / frame.width,
+                    y: 1 - ((box.top + box.bottom) / 2 - frame.top) / frame.height,
+                };
+            });
+        }""",
+        chart,
+    )
+    return found
+
+
+@EACH_PAGE
+def test_page_renders(visitor: Visitor, address: Address, name: str) -> None:
+    """The headline is the newest recommendation, the four verdicts stand below, and nothing is empty."""
+    page = visitor.open(address(name))
+    assert page.inner_text("h1").strip() == "Retrain the model"
+    assert [each.split()[0].upper() for each in page.locator(".verdicts").first.locator("dt").all_inner_texts()] == [
+        "QUALITY",
+        "COVARIATE",
+        "PREDICTION",
+        "PERFORMANCE",
+    ]
+    assert page.evaluate("[...document.querySelectorAll('svg[role=img]')].every(each => each.clientWidth > 20)")
+
+
+def test_the_style_is_applied(visitor: Visitor, address: Address) -> None:
+    """The page's own policy lets its own style sheet through."""
+    page = visitor.open(address("index.html"))
+    assert page.evaluate("document.styleSheets[0].cssRules.length") > 50
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_headline_can_be_read(visitor: Visitor, address: Address, scheme: Any) -> None:  # noqa: ANN401 (Playwright's own literal)
+    """In light and in dark, the reason stands out from its ground by 4.5 to 1 at least (WCAG 2.2, 1.4.3)."""
+    page = visitor.open(address("index.html"))
+    page.emulate_media(color_scheme=scheme)
+    assert contrast(page, ".headline .reason") >= 4.5
+
+
+def test_the_chart_holds_the_results_values(visitor: Visitor, address: Address) -> None:
+    """The share chart's points are the shares of the results, run by run; a run that could not tell has none."""
+    page = visitor.open(address("index.html"))
+    assert [each["value"] for each in places(page, "share")][: len(shares())] == shares()
+
+
+def test_points_stand_on_the_screen_where_their_values_are(visitor: Visitor, address: Address) -> None:
+    """On the screen a point's height grows in proportion to its value, and its place from left with its time."""
+    page = visitor.open(address("index.html"))
+    points = places(page, "share")[: len(shares())]
+    scale = max(point["y"] / point["value"] for point in points)
+    assert [point["y"] for point in points] == pytest.approx([scale * each for each in shares()], abs=0.005)
+    assert [point["x"] for point in points] == sorted(point["x"] for point in points)
+    assert points[-1]["x"] == pytest.approx(1.0, abs=0.005)
+
+
+def test_bars_are_as_long_as_their_scores(visitor: Visitor, address: Address) -> None:
+    """On a run's page each bar ends at score ÷ threshold, by the measure of its upright, which stands at 1."""
+    page = visitor.open(address(RUN))
+    drawn = page.evaluate(
+        """() => [...document.querySelectorAll("td.plot svg")].map(bar => {
+            const [track, filled] = [...bar.querySelectorAll("rect")].map(each => each.getBoundingClientRect());
+            const upright = bar.querySelector("line").getBoundingClientRect();
+            return filled.width / (upright.left + upright.width / 2 - track.left);
+        })"""
+    )
+    wanted = sorted((each["score"] / each["threshold"] for each in NEWEST["features"]), reverse=True)
+    assert drawn == pytest.approx(wanted, abs=0.05)
+
+
+def test_the_table_holds_the_results_values(visitor: Visitor, address: Address) -> None:
+    """On a run's page each feature has the score and the threshold of the result."""
+    page = visitor.open(address(RUN))
+    rows = [row.locator("td.n").all_inner_texts() for row in page.locator("tbody tr:has(td.plot)").all()]
+    wanted = sorted(NEWEST["features"], key=lambda each: -each["score"])
+    assert [row[:2] for row in rows] == [[f"{each['score']:.4f}", f"{each['threshold']:.4f}"] for each in wanted]
+
+
+@EACH_PAGE
+def test_a_phone_shows_it_without_scrolling_sideways(phone: Visitor, address: Address, name: str) -> None:
+    """At 390 pixels the page is no wider than its window, with every run folded out too."""
+    page = phone.open(address(name))
+    assert overflow(page) == 0
+    page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
+    assert overflow(page) == 0
+
+
+@EACH_PAGE
+def test_the_keyboard_reaches_everything(visitor: Visitor, address: Address, name: str) -> None:
+    """Tab goes to each link and each fold in order, and wherever the focus is, it shows."""
+    page = visitor.open(address(name))
+    count = focusable(page)
+    reached = tabbed(page, count)
+    assert count > 3
+    assert [each["place"] for each in reached] == list(range(count))
+    assert [each["text"] for each in reached if not (each["outlined"] and each["inSight"])] == []
+
+
+def test_a_run_opens_by_the_keyboard(visitor: Visitor, address: Address) -> None:
+    """Enter on a folded run opens it, and the link to its page leads there."""
+    page = visitor.open(address("index.html"))
+    second = page.locator("details").nth(1)
+    second.locator("summary").focus()
+    page.keyboard.press("Enter")
+    second.locator(f"a[href='runs/{run_id(90)}/index.html']").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**/runs/{run_id(90)}/index.html")
+    assert page.inner_text("h1").strip() == "Retrain the model"
+
+
+def test_a_page_that_asks_for_something_elsewhere_is_noticed(visitor: Visitor) -> None:
+    """The ear and the eye work: a picture from elsewhere and a word in the console are both noticed."""
+    page = visitor.open("about:blank")
+    page.set_content("<img src='http://example.org/x.png'><script>console.log('hello')</script>")
+    page.wait_for_load_state("load")
+    assert visitor.left == ["http://example.org/x.png"]
+    assert "log: hello" in visitor.said
+    visitor.left.clear()
+    visitor.said.clear()
+
+
+def shares() -> list[float]:
+    """The shares of the results, oldest first."""
+    return [each["share"] for each in history() if each["share"] is not None]
+
+
+def contrast(page: Page, selector: str) -> float:
+    """The ratio of the luminances of a text and its ground, as WCAG 2.2 defines it."""
+    found: float = page.evaluate(
+        """selector => {
+            const channels = text => text.match(/[\\d.]+/g).map(Number);
+            const luminance = ([r, g, b]) => [r, g, b].map(each => each / 255)
+                .map(each => each <= 0.04045 ? each / 12.92 : ((each + 0.055) / 1.055) ** 2.4)
+                .reduce((sum, each, place) => sum + each * [0.2126, 0.7152, 0.0722][place], 0);
+            const ground = element => {
+                const colour = channels(getComputedStyle(element).backgroundColor);
+                return colour.length === 3 || colour[3] === 1 ? colour : ground(element.parentElement);
+            };
+            const element = document.querySelector(selector);
+            const both = [channels(getComputedStyle(element).color), ground(element)].map(luminance);
+            return (Math.max(...both) + 0.05) / (Math.min(...both) + 0.05);
+        }""",
+        selector,
+    )
+    return found
