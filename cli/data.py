@@ -64,7 +64,10 @@ def labelled_month(snapshots: Snapshots, as_of: date | None) -> Month:
         if month.labels is not None:
             return month
     if not dates:
-        raise TrainingError("there are no snapshots yet: run `leeway ingest --as-of DATE FOLDER` first")
+        raise TrainingError(
+            "there are no snapshots yet: run `leeway ingest` on an extract, let `leeway setup` make some up, or name a"
+            " table with --data"
+        )
     raise TrainingError(f"no labels as of {', '.join(map(str, dates))}: ingest an extract with labels.csv")
 
 

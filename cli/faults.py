@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.options import plain_errors, setting
+from cli.options import HELP, examples, plain_errors, setting
 from leeway.settings import ClientSettings
 
 KINDS = {
@@ -23,14 +23,22 @@ Probability = Annotated[
 
 faults = typer.Typer(
     no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=HELP,
+    short_help="Try faults out in a service that allows them.",
     help="Switch faults on and off in a service that allows it (LEEWAY_FAULTS=on), to see how they show.\n\nA fault in"
     " force is seen in the gauge leeway_fault_active, on every board, in the log, and on the span of each request that"
     " it strikes. It ends by itself. Exit codes: 0 done, 2 bad input, no such service, or one that allows no faults.",
 )
 
 
-@faults.command("on")
+@faults.command(
+    "on",
+    short_help="Put faults in force for a time.",
+    epilog=examples(
+        "leeway faults on --slow-scoring 80 --for 120",
+        "leeway faults on --errors 0.05 --no-snapshots",
+    ),
+)
 def switch_on(
     slow_scoring: Annotated[
         float | None, typer.Option(metavar="MS", help="The model takes so many milliseconds longer")
@@ -53,8 +61,6 @@ def switch_on(
 
     A call is one of the model or of the snapshot store; a batch is one. While it scores a request by features, slow
     scoring holds up the whole service, as a slow model would.
-
-    Example: leeway faults on --slow-scoring 80 --slow-scoring-probability 0.5 --for 120
     """
     wanted = {
         "slow_scoring": _delay("slow-scoring", slow_scoring, slow_scoring_probability),

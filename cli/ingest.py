@@ -37,7 +37,15 @@ def load_extract(folder: Path, as_of: date, opened: Callable[[], Snapshots]) -> 
 
 
 def open_snapshots(database_url: str) -> Snapshots:
-    """The churn schema's snapshots, their tables made where they are missing."""
+    """The churn schema's snapshots, their tables made where they are missing.
+
+    Raises:
+        DatabaseError: the database cannot be used; the message names it and says what to do.
+    """
     engine, tables = open_engine(database_url), tables_for(CHURN_SCHEMA)
-    create_tables(engine, tables)
+    try:
+        create_tables(engine, tables)
+    except DatabaseError as error:
+        hint = "see that it is there and may be written, or set LEEWAY_DATABASE_URL to another"
+        raise DatabaseError(f"{engine.url}: {error}; {hint}") from error
     return Snapshots(engine, tables)

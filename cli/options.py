@@ -6,8 +6,12 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import date
 from io import TextIOWrapper
-from typing import TYPE_CHECKING, Any, NoReturn
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NoReturn, get_args, get_origin
 
 import typer
 from typer.core import TyperGroup
@@ -18,6 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 FAILED, BAD_INPUT = 1, 2
+HELP: Final = {"help_option_names": ["-h", "--help"]}
 PIPE_WIDTH = 1_000
 """Characters; more than any table takes."""
 
@@ -41,8 +46,40 @@ def setting(kind: type[Settings], name: str, *flags: str) -> Any:  # noqa: ANN40
     return typer.Option(
         *(flags or (f"--{name.replace('_', '-')}",)),
         help=f"{field.description}. [LEEWAY_{name.upper()}{default}]",
+        metavar=_stands_for(name, field.annotation),
         show_default=False,
     )
+
+
+def _stands_for(name: str, annotation: Any) -> str:  # noqa: ANN401 (an annotation may be anything)
+    """The word that help shows for a setting's value."""
+    if get_origin(annotation) is Literal:
+        return "|".join(get_args(annotation))
+    if annotation is float:
+        return "SECONDS"
+    kinds = {"url": "URL", "port": "PORT", "host": "ADDRESS", "file": "FILE", "spool": "FILE"}
+    return kinds.get(name.rpartition("_")[2], "FOLDER")
+
+
+def a_date(text: str) -> date:
+    """A date as people give it to a command.
+
+    Raises:
+        typer.BadParameter: it is none.
+    """
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no date: give one like 2024-01-31") from None
+
+
+def examples(*lines: str) -> str:
+    """Commands to try, for the end of a command's help; the first sign keeps the lines as they are."""
+    return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])
+
+
+DatabaseUrl = Annotated[str | None, setting(Settings, "database_url")]
+BundleFolder = Annotated[Path | None, setting(Settings, "bundle")]
 
 
 def console() -> Console:

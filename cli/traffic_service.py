@@ -128,7 +128,7 @@ def read_users(path: Path) -> list[str]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise TrafficError(f"{path} cannot be read: {error}") from error
+        raise TrafficError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
     found = list(dict.fromkeys(line.strip() for line in lines if line.strip()))
     if not found:
         raise TrafficError(f"{path} holds no ids: give one a line")

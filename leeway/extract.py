@@ -101,7 +101,7 @@ def _csv_files(folder: Path) -> set[str]:
         raise ExtractError(name, f"is not a file of an extract; known are {', '.join(sorted(known))}")
     for name in LAYOUT:
         if name not in present:
-            raise ExtractError(name, f"is missing from {folder}")
+            raise ExtractError(name, f"is missing from {folder}; an extract has {', '.join(LAYOUT)}")
     return present
 
 

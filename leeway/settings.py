@@ -60,7 +60,9 @@ class Settings(BaseSettings):
             name = str(first["loc"][0])
             flag = "" if overrides.get(name) is None else " (given as a flag)"
             reason = first["msg"].removeprefix("Value error, ")
-            raise SettingsError(f"LEEWAY_{name.upper()}={str(first['input'])!r}{flag}: {reason}") from error
+            meaning = cls.model_fields[name].description
+            shown = f"LEEWAY_{name.upper()}={str(first['input'])!r}{flag}"
+            raise SettingsError(f"{shown}: {reason}. Its meaning: {meaning}") from error
 
 
 class ServiceSettings(Settings):

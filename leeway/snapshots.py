@@ -165,7 +165,7 @@ class Snapshots:
                     values.extend(more)
         user_ids, labels, *columns = gathered
         if not user_ids:
-            known = ", ".join(day.isoformat() for day in self.dates()) or "none at all"
+            known = ", ".join(day.isoformat() for day in self.dates()) or "none at all, run `leeway ingest`"
             raise UnknownMonth(f"there are no snapshots as of {as_of.isoformat()}; there are: {known}")
         return Month(
             as_of, user_ids, dict(zip(self._names, columns, strict=True)), None if labels[0] is None else labels

@@ -139,7 +139,8 @@ def _read(path: Path) -> pd.DataFrame:
     except TableError:
         raise
     except (OSError, ValueError, OverflowError) as error:
-        raise TableError(f"{path} cannot be read as a table: {str(error).strip().splitlines()[0]}") from error
+        reason = getattr(error, "strerror", None) or str(error).strip().splitlines()[0]
+        raise TableError(f"{path} cannot be read as a table: {reason}") from error
     if frame.empty:
         raise TableError(f"{path} holds no rows")
     if path.suffix.lower() not in PARQUET and not isinstance(frame.index, pd.RangeIndex):

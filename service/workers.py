@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import multiprocessing
 import os
@@ -42,8 +43,12 @@ def listen(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), backlog=2048, family=_family(host))
     except OSError as error:
         reason = str(error.strerror or error).partition(" (while")[0]
-        message = f"cannot listen on {host}:{port} ({reason}): free it, or set LEEWAY_PORT to another (0: any)"
-        raise OSError(error.errno, message) from error
+        what_to_do = (
+            "free it, or set LEEWAY_PORT to another (0: any)"
+            if error.errno == errno.EADDRINUSE
+            else "set LEEWAY_HOST and LEEWAY_PORT to an address of this machine and a port that you may use"
+        )
+        raise OSError(error.errno, f"cannot listen on {host}:{port} ({reason}): {what_to_do}") from error
 
 
 def _family(host: str) -> socket.AddressFamily:

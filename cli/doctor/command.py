@@ -20,7 +20,9 @@ def doctor(
     collector_url: Annotated[str | None, setting(DoctorSettings, "collector_url")] = None,
     grafana_url: Annotated[str | None, setting(DoctorSettings, "grafana_url")] = None,
     reports_url: Annotated[str | None, setting(DoctorSettings, "reports_url")] = None,
-    timeout: Annotated[float, typer.Option(min=0.1, max=600, help="Seconds that a signal may take to arrive")] = 30.0,
+    timeout: Annotated[
+        float, typer.Option(min=0.1, max=600, metavar="SECONDS", help="How long a signal may take to arrive")
+    ] = 30.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else")] = False,
 ) -> None:
     """Say what of the stack answers and which signals arrive, and what to do where they don't.

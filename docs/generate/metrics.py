@@ -32,7 +32,7 @@ def reference() -> str:
         metrics = list(group)
         parts += [f"### {heading[0].upper()}{heading[1:]}", _metrics(metrics)]
         parts += [f"`{each.name}` has the buckets {_buckets(each)}." for each in metrics if each.buckets]
-    parts += ["## Spans", _spans(), *_links(), "## Attributes", _attributes()]
+    parts += ["## Spans", _spans(), *_events(), *_links(), "## Attributes", _attributes()]
     return "\n\n".join(parts) + "\n"
 
 
@@ -65,6 +65,15 @@ def _spans() -> str:
     return table(("span", "of", "kind", "below", "attributes", "what it covers"), rows)
 
 
+def _events() -> list[str]:
+    meanings = remarks()
+    return [
+        f"`{each.name}` may have the event `{getattr(names, event)}`: {meanings[event]}."
+        for each in SPANS
+        for event in each.events
+    ]
+
+
 def _links() -> list[str]:
     return [
         f"Each link of `{each.name}` leads to the trace of a prediction and has {codes(each.link_attributes)}."
@@ -88,7 +97,10 @@ def attributes() -> dict[str, str]:
     return {
         constant: value
         for constant, value in vars(names).items()
-        if isinstance(value, str) and constant.isupper() and constant != "OTHER" and not constant.startswith("SPAN_")
+        if isinstance(value, str)
+        and constant.isupper()
+        and constant != "OTHER"
+        and not constant.startswith(("SPAN_", "EVENT_"))
     }
 
 

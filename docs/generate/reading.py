@@ -13,13 +13,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-_HOLDERS: Final = {"settings"}
+_HOLDER: Final = "settings"
 """What a settings object is called, wherever it is handed on."""
 
 
 @dataclass(frozen=True)
 class Function:
-    """A function of ours, by its module and name."""
+    """A function of ours, or a class, by its module and name."""
 
     module: str
     name: str
@@ -35,12 +35,8 @@ def fields_read(start: Function, fields: Collection[str]) -> set[str]:
         if function in seen or (body := _definition(function)) is None:
             continue
         seen.add(function)
-        found |= {
-            node.attr
-            for node in ast.walk(body)
-            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in _HOLDERS
-        }
-        found |= {text for text in _texts(body) if text in fields}
+        found |= {node.attr for node in ast.walk(body) if isinstance(node, ast.Attribute) and _is_settings(node.value)}
+        found |= set(_texts(body))
         waiting += _handed_to(function, body)
     return found & set(fields)
 
@@ -51,14 +47,20 @@ def _handed_to(function: Function, body: ast.AST) -> Iterator[Function]:
     for call in (node for node in ast.walk(body) if isinstance(node, ast.Call)):
         arguments = [*call.args, *(each.value for each in call.keywords)]
         if any(_is_settings(argument) for argument in arguments):
-            for name in (each.id for each in (call.func, *arguments) if isinstance(each, ast.Name)):
-                yield known.get(name, Function(function.module, name))
+            for named in (call.func, *arguments):
+                if isinstance(named, ast.Name):
+                    yield known.get(named.id, Function(function.module, named.id))
+                elif isinstance(named, ast.Attribute) and isinstance(named.value, ast.Name) and named.value.id in known:
+                    module = known[named.value.id]
+                    yield Function(f"{module.module}.{module.name}", named.attr)
 
 
 def _is_settings(argument: ast.expr) -> bool:
-    """`settings`, or `XSettings.read(…)`."""
+    """`settings`, `self.settings`, or `XSettings.read(…)`."""
     if isinstance(argument, ast.Name):
-        return argument.id in _HOLDERS
+        return argument.id == _HOLDER
+    if isinstance(argument, ast.Attribute):
+        return argument.attr == _HOLDER
     called = argument.func if isinstance(argument, ast.Call) else None
     return (
         isinstance(called, ast.Attribute)
@@ -76,9 +78,9 @@ def _texts(body: ast.AST) -> Iterator[str]:
 
 
 def _definition(function: Function) -> ast.AST | None:
-    """The function's own tree; None for a class, a library's function or a name that holds no function."""
+    """The function's or the class's own tree; None for a library's, or for a name that holds neither."""
     for node in ast.walk(_tree(function.module)):
-        if isinstance(node, ast.FunctionDef) and node.name == function.name:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == function.name:
             return node
     return None
 
@@ -97,5 +99,8 @@ def _imports(tree: ast.AST) -> dict[str, Function]:
 def _tree(module: str) -> ast.Module:
     """The module's source as a tree; empty for what is none of ours."""
     ours = module.split(".", maxsplit=1)[0] in {"cli", "service", "drift", "leeway"}
-    found = find_spec(module) if ours else None
+    try:
+        found = find_spec(module) if ours else None
+    except ModuleNotFoundError:  # `known.attribute` of something that is no module
+        found = None
     return ast.parse(Path(found.origin).read_text(encoding="utf-8") if found and found.origin else "")

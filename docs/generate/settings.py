@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 from docs.generate.commands import KINDS, Command, commands
 from docs.generate.markdown import code, codes, generated_from, table
 from leeway.settings import Settings
+from leeway.telemetry.providers import EXPORT_BATCH_SPANS, EXPORT_TIMEOUT_S
 
 _COMPOSE: Final = Path(__file__).parents[2] / "compose.yaml"
 _GIB: Final = 2**30
@@ -26,14 +27,16 @@ _OPENTELEMETRY: Final[Mapping[str, str]] = {
     "OTEL_EXPORTER_OTLP_ENDPOINT": "Where metrics and traces go, such as `http://localhost:4318`. Where it is not set, "
     "nothing is sent and `/metrics` is served instead. `_TRACES_` or `_METRICS_` after `OTLP` sets one of the two.",
     "OTEL_EXPORTER_OTLP_PROTOCOL": "`http/protobuf` (the default here) or `grpc` (port 4317, as a rule).",
-    "OTEL_EXPORTER_OTLP_TIMEOUT": "Seconds for one export; 2 by default here, so that a dead Collector delays no exit.",
+    "OTEL_EXPORTER_OTLP_TIMEOUT": f"Seconds for one export; {EXPORT_TIMEOUT_S:g} by default here, so that a dead "
+    "Collector delays no exit.",
     "OTEL_TRACES_EXPORTER, OTEL_METRICS_EXPORTER": "`none` switches the signal's export off.",
     "OTEL_SDK_DISABLED": "`true` switches telemetry off altogether.",
     "OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES": "Go before our own resource attributes. Without a "
     "`service.instance.id` each process gets one of its own.",
     "OTEL_TRACES_SAMPLER, OTEL_TRACES_SAMPLER_ARG": "Which requests are traced; all by default.",
     "OTEL_METRIC_EXPORT_INTERVAL": "Milliseconds from one export of metrics to the next; 60,000 by default.",
-    "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "Most spans in one export; 64 by default here, so that requests wait less.",
+    "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": f"Most spans in one export; {EXPORT_BATCH_SPANS} by default here, so that "
+    "requests wait less.",
 }
 
 _ONLY_COMPOSE: Final[Mapping[str, str]] = {
@@ -48,7 +51,8 @@ def reference() -> str:
     found = commands()
     parts = [generated_from("leeway/settings.py, cli/ and compose.yaml"), _INTRODUCTION]
     for kind in KINDS.values():
-        parts += [f"## {_heading(kind)}", _of_kind(kind, found)]
+        heading, _, more = (kind.__doc__ or kind.__name__).splitlines()[0].removesuffix(".").partition(": ")
+        parts += [f"## {heading}", *([f"{more[0].upper()}{more[1:]}."] if more else []), _of_kind(kind, found)]
     parts += [
         "## What belongs to OpenTelemetry",
         "Read by the SDK, or as it would read them. `leeway serve`, `leeway drift worker` and `leeway traffic` send.",
@@ -67,10 +71,6 @@ def variable(field: str) -> str:
     return f"LEEWAY_{field.upper()}"
 
 
-def _heading(kind: type[Settings]) -> str:
-    return (kind.__doc__ or kind.__name__).splitlines()[0].removesuffix(".")
-
-
 def _of_kind(kind: type[Settings], found: list[Command]) -> str:
     rows = []
     for name in vars(kind)["__annotations__"]:
@@ -84,7 +84,8 @@ def _of_kind(kind: type[Settings], found: list[Command]) -> str:
 
 def _belongs(command: Command, kind: type[Settings], name: str) -> bool:
     """Where two processes have a setting of one name, whether this command is of this kind."""
-    return sum(name in vars(each)["__annotations__"] for each in KINDS.values()) == 1 or command.kind is kind
+    of_one_name = [each for each in KINDS.values() if name in vars(each)["__annotations__"]]
+    return len(of_one_name) == 1 or issubclass(command.kind, kind)
 
 
 def _with_flag(command: Command, name: str) -> str:

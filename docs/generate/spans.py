@@ -10,13 +10,17 @@ from leeway.telemetry import names
 
 @dataclass(frozen=True)
 class Span:
-    """One kind of span; `constant` is its name's in `leeway.telemetry.names`, `below` the span that it hangs on."""
+    """One kind of span; `constant` is its name's in `leeway.telemetry.names`, `below` the span that it hangs on.
+
+    `events` are constants as well; an event has attributes that the span has too.
+    """
 
     constant: str
     sender: Literal["service", "drift worker", "traffic"]
     kind: Literal["SERVER", "CLIENT", "INTERNAL"]
     below: str = ""
     attributes: tuple[str, ...] = ()
+    events: tuple[str, ...] = ()
     link_attributes: tuple[str, ...] = ()
 
     @property
@@ -30,8 +34,10 @@ SPANS: Final = (
         "SPAN_SERVER", "service", "SERVER", "the client's span, where it sends one",
         (
             names.PREDICTION_ID, names.PREDICTION_SCORE, names.OUTCOME, names.MODEL_VERSION, names.TYPICALITY,
-            names.UNUSUAL_COUNT, names.PREDICTION_RECORDED, names.BATCH_SIZE, names.ERROR_TYPE,
+            names.UNUSUAL_COUNT, names.PREDICTION_RECORDED, names.PREDICTION_CHECK, names.BATCH_SIZE, names.ERROR_TYPE,
+            names.FLAG_KEY, names.FLAG_VARIANT, names.FLAG_VALUE, names.FLAG_REASON, names.FLAG_PROVIDER,
         ),
+        events=("EVENT_FLAG_EVALUATED",),
     ),
     Span(
         "SPAN_SNAPSHOT_LOOKUP", "service", "INTERNAL", "the request's",

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from cli.main import app
@@ -14,9 +19,26 @@ WIDE = {"COLUMNS": "200", "TERM": "dumb"}
 RUNNER = CliRunner()
 
 
-def help_of(*command: str) -> str:
+def walk(command: Any, name: str = "") -> Iterator[tuple[str, Any]]:  # noqa: ANN401 (Typer's own type is private)
+    """Each command and group below, by what is typed after `leeway`."""
+    yield name, command
+    for each in getattr(command, "commands", {}).values():
+        yield from walk(each, f"{name} {each.name}".strip())
+
+
+COMMANDS = dict(walk(typer.main.get_command(app)))
+
+
+def examples_of(command: Any) -> list[str]:  # noqa: ANN401 (as above)
+    """The commands that a help's end gives to try."""
+    lines = (command.epilog or "").splitlines()
+    several = [part.strip() for line in lines for part in line.partition("#")[0].split("&&")]
+    return [each for each in several if each.startswith("leeway ") and "COMMAND" not in each]
+
+
+def help_of(*command: str, columns: int = 200) -> str:
     """What `leeway COMMAND --help` says."""
-    result = RUNNER.invoke(app, [*command, "--help"], env=WIDE)
+    result = RUNNER.invoke(app, [*command, "--help"], env=WIDE | {"COLUMNS": str(columns)})
     assert result.exit_code == 0, result.output
     return result.output
 
@@ -108,6 +130,60 @@ def test_settings_error_is_one_line() -> None:
     assert result.stdout == ""
     assert result.stderr.startswith("leeway: LEEWAY_PORT='99999'")
     assert result.stderr.count("\n") == 1
+
+
+def test_a_setting_that_cannot_be_used_is_explained() -> None:
+    """The message says what the setting is for: nobody need look it up."""
+    result = RUNNER.invoke(app, ["drift", "worker"], env={"LEEWAY_DRIFT_WINDOW": "5m"})
+    assert "Its meaning: Seconds of served predictions in one comparison" in result.stderr
+
+
+def test_a_date_that_is_none_is_answered_with_one() -> None:
+    """A wrong date ends with exit code 2 and an example of a right one."""
+    result = RUNNER.invoke(app, ["ingest", "--as-of", "31.1.2024", "."])
+    assert result.exit_code == 2
+    assert "'31.1.2024' is no date: give one like 2024-01-31" in result.stderr
+
+
+def test_a_database_that_is_away_is_named_without_its_password() -> None:
+    """The message names the database and the setting, and not the password."""
+    url = "postgresql+psycopg://somebody:secret@127.0.0.1:1/leeway"
+    result = RUNNER.invoke(app, ["train", "--database-url", url])
+    assert result.exit_code == 2
+    assert "somebody:***@127.0.0.1:1/leeway" in result.stderr
+    assert "LEEWAY_DATABASE_URL" in result.stderr
+    assert "secret" not in result.stderr
+
+
+def test_the_version_is_the_package_s() -> None:
+    """`leeway --version` says which version is installed."""
+    assert RUNNER.invoke(app, ["--version"]).output == f"leeway {version('leeway')}\n"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_fits_a_terminal(name: str) -> None:
+    """At 80 columns no line of a help is broken or cut short, and each flag says what it does."""
+    told = help_of(*name.split(), columns=80)
+    lines = [line.removesuffix(" COMMAND [ARGS]...") for line in told.splitlines()]
+    assert [line for line in lines if len(line) > 80 or line.endswith("...")] == []
+    assert [option.name for option in COMMANDS[name].params if not getattr(option, "help", "")] == []
+
+
+@pytest.mark.parametrize("example", [line for command in COMMANDS.values() for line in examples_of(command)])
+def test_examples_can_be_typed(example: str) -> None:
+    """Each example of a help names commands and flags that there are."""
+    words = shlex.split(example, comments=True)[1:]
+    name = max((each for each in COMMANDS if words[: len(each.split())] == each.split()), key=len)
+    context = COMMANDS[name].make_context(name, words[len(name.split()) :])
+    assert context.params
+
+
+@pytest.mark.parametrize(("typed", "offered"), [("leeway dri", "drift"), ("leeway drift wor", "worker")])
+def test_the_shell_completes_commands(typed: str, offered: str) -> None:
+    """A shell that was told by `leeway --install-completion` is offered the commands that begin so."""
+    asked = {"_LEEWAY_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" "))}
+    completed = RUNNER.invoke(app, [], env=asked, prog_name="leeway")
+    assert completed.output.split() == [offered]
 
 
 def test_an_unknown_command_is_bad_input() -> None:

@@ -16,6 +16,7 @@ from cli.traffic_probe import OTelTrafficProbe
 from docs.generate.spans import SPANS, Span
 from leeway.bundle import Bundle
 from leeway.population import Population
+from leeway.record import CHECK_HEADER
 from leeway.telemetry import names
 from tests.drift.cycles import IDENTITY, RATE, WINDOW_S, a_probe, a_world, calm_rows
 from tests.leeway.bundles import fitted, small_bundle
@@ -43,15 +44,19 @@ def sent(spans: Iterable[ReadableSpan]) -> set[str]:
 
 @pytest.fixture(scope="module")
 def of_requests(bundle: Bundle, people: Population, tmp_path_factory: pytest.TempPathFactory) -> Spans:
-    """What a service told of a customer, a stranger, strange features, a batch, and without its database."""
+    """What a service told of a customer, a stranger, a check with strange features, a batch, and without its database."""
     nowhere = "postgresql+psycopg://nobody@127.0.0.1:1/nothing"
     with observed_service(bundle, tmp_path_factory.mktemp("away"), people, database=nowhere) as service:
         service.predict_customer()
         found = service.telemetry.spans()
+    with observed_service(bundle, tmp_path_factory.mktemp("faulty"), people, faults=True) as service:
+        service.client.put("/faults", json={"slow_scoring": {"milliseconds": 1}, "seconds": 60})
+        service.predict_customer()
+        found += service.telemetry.spans()
     with observed_service(bundle, tmp_path_factory.mktemp("service"), people) as service:
         service.predict_customer()
         service.predict_customer(STRANGER)
-        service.predict(STRANGE)
+        service.predict(STRANGE, **{CHECK_HEADER: "true"})
         items = [{"user_id": each} for each in people.user_ids[:2]] + [{"features": service.example}]
         service.client.post("/predict/batch", json={"items": items})
         return found + service.telemetry.spans()
