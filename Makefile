@@ -32,6 +32,9 @@ dashboards: .venv/ready  ## write Grafana's dashboards anew from observability/g
 docs: .venv/ready  ## write the generated parts of docs/ anew: metrics, settings, pictures of the structure
 	@$(BIN)/python -m docs.generate
 
+screenshots: .venv/ready  ## play the demo and take the pictures of docs/img with the installed Chromium; two minutes
+	@$(BIN)/python -m docs.screenshots
+
 lock:  ## resolve the dependencies again, for Python 3.11 to 3.13
 	@$(BIN)/python requirements/lock.py
 

@@ -1,0 +1,65 @@
+"""What is written by hand: links lead somewhere, commands exist, decisions have their form."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+DECISIONS = sorted((ROOT / "docs" / "adr").glob("*.md"))
+EACH_PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+
+
+def anchors(page: Path) -> set[str]:
+    """What a page's headings are called in links, as GitHub makes it."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in headings}
+
+
+@EACH_PAGE
+def test_links_lead_somewhere(page: Path) -> None:
+    """Each link to another file of ours is to one that is there, and to a heading that it has."""
+    broken = []
+    for target in re.findall(r"\]\(([^)#\s]*(?:#[^)\s]*)?)\)", page.read_text(encoding="utf-8")):
+        name, _, anchor = target.partition("#")
+        if name.startswith(("http://", "https://")):
+            continue
+        path = (page.parent / name).resolve() if name else page
+        if not path.exists() or (anchor and path.suffix == ".md" and anchor not in anchors(path)):
+            broken.append(target)
+    assert broken == []
+
+
+@EACH_PAGE
+def test_make_targets_exist(page: Path) -> None:
+    """Each `make` command that a page names is a target of the Makefile."""
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    named = set(re.findall(r"(?:^|`)make ([a-z-]+)", page.read_text(encoding="utf-8"), re.MULTILINE))
+    assert named - targets == set()
+
+
+@EACH_PAGE
+def test_modules_named_exist(page: Path) -> None:
+    """Each file of ours that a page names in code is there."""
+    named = re.findall(
+        r"`((?:leeway|service|drift|cli|docs|tests|observability)/[\w./]+)`", page.read_text(encoding="utf-8")
+    )
+    assert [each for each in named if not (ROOT / each).exists()] == []
+
+
+def test_decisions_are_numbered_without_a_gap() -> None:
+    """Decisions are numbered from 1 on, in their name and in their title."""
+    numbers = [int(page.name.split("-")[0]) for page in DECISIONS]
+    titled = [int(re.match(r"# (\d+)\. ", page.read_text(encoding="utf-8"))[1]) for page in DECISIONS]  # type: ignore[index]  # one without a number fails here
+    assert numbers == titled == list(range(1, len(DECISIONS) + 1))
+
+
+def test_the_index_names_every_page() -> None:
+    """Whoever begins at `docs/README.md` finds every page, but the decisions, which are one link."""
+    folder = ROOT / "docs"
+    index = (folder / "README.md").read_text(encoding="utf-8")
+    pages = [page.relative_to(folder).as_posix() for page in PAGES if folder in page.parents and page not in DECISIONS]
+    assert [each for each in pages if each != "README.md" and f"({each})" not in index] == []
