@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,10 +25,7 @@ DESK, PHONE = 1280, 390
 
 @dataclass(frozen=True)
 class Shot:
-    """One picture: of which page of the demo's folder, how wide and high, in light or dark.
-
-    Height 0 takes the whole page. Sizes are in the page's own pixels; the picture has `SCALE` times as many.
-    """
+    """One picture: of which page of the demo's folder, how wide and high in the page's own pixels, in light or dark."""
 
     name: str
     page: str
@@ -36,47 +35,56 @@ class Shot:
 
 
 SCALE: Final = 1.5
+"""A picture has so many pixels for each of the page's."""
+
+DEMO, REPORTS, RUN = "index.html", "reports/index.html", "reports/runs/*/index.html"
 SHOTS: Final = (
-    Shot("demo", "index.html", height=1000),
-    Shot("demo-dark", "index.html", height=1000, scheme="dark"),
-    Shot("demo-whole", "index.html", height=0),
-    Shot("demo-phone", "index.html", PHONE, 844),
-    Shot("drift-page", "reports/index.html"),
-    Shot("drift-page-dark", "reports/index.html", scheme="dark"),
-    Shot("drift-page-phone", "reports/index.html", PHONE, 844),
-    Shot("drift-run", "reports/runs/*/index.html"),
+    Shot("demo", DEMO, height=1240),
+    Shot("demo-dark", DEMO, height=1240, scheme="dark"),
+    Shot("demo-phone", DEMO, PHONE, 844),
+    Shot("drift-page", REPORTS),
+    Shot("drift-page-dark", REPORTS, scheme="dark"),
+    Shot("drift-page-phone", REPORTS, PHONE, 844),
+    Shot("drift-run", RUN),
 )
 
 
-def take(browser: Browser, demo: Path, images: Path) -> None:
-    """Take every picture of the pages in `demo` into the folder `images`.
-
-    Raises:
-        FileNotFoundError: the demo left no such page.
-    """
+def take(browser: Browser, pages: Mapping[str, Path], images: Path) -> None:
+    """Take every picture of the `pages`, which `pages_of` found, into the folder `images`."""
     images.mkdir(parents=True, exist_ok=True)
     for shot in SHOTS:
         page = browser.new_page(
-            viewport={"width": shot.width, "height": shot.height or 900},
+            viewport={"width": shot.width, "height": shot.height},
             color_scheme=shot.scheme,
             device_scale_factor=SCALE,
             reduced_motion="reduce",
         )
-        page.goto(newest(demo, shot.page).resolve().as_uri(), wait_until="load")
-        page.screenshot(path=images / f"{shot.name}.png", full_page=not shot.height)
+        page.goto(pages[shot.page].resolve().as_uri(), wait_until="load")
+        page.screenshot(path=images / f"{shot.name}.png")
         page.close()
 
 
-def newest(demo: Path, pattern: str) -> Path:
-    """The page in `demo`; of several, the last by name, which for runs is the newest.
+def pages_of(demo: Path) -> dict[str, Path]:
+    """The pages that the demo left in its folder.
 
     Raises:
-        FileNotFoundError: there is none.
+        FileNotFoundError: one is not there.
     """
+    return {pattern: _page_of(demo, pattern) for pattern in (DEMO, REPORTS, RUN)}
+
+
+def _page_of(demo: Path, pattern: str) -> Path:
+    """The one page; of several runs that with the greatest share of drifted features."""
     found = sorted(demo.glob(pattern))
     if not found:
         raise FileNotFoundError(f"{demo} has no {pattern}: play the demo to its end with `leeway demo`")
-    return found[-1]
+    return max(found, key=_share_beside)
+
+
+def _share_beside(page: Path) -> float:
+    """The share in the result document beside a run's page; 0 where there is none."""
+    document = page.with_name("result.json")
+    return json.loads(document.read_text(encoding="utf-8"))["share"] or 0.0 if document.exists() else 0.0
 
 
 def main(arguments: list[str]) -> int:
@@ -93,8 +101,9 @@ def main(arguments: list[str]) -> int:
             demo = Path(scratch) / "demo"
             subprocess.run([sys.executable, "-m", "cli.main", "demo", "--folder", str(demo)], check=True)  # noqa: S603 (our own command)
         try:
+            pages = pages_of(demo)
             with chromium() as browser:
-                take(browser, demo, options.images)
+                take(browser, pages, options.images)
         except FileNotFoundError as error:
             parser.exit(2, f"{error}\n")
     sys.stdout.write(f"{len(SHOTS)} pictures in {options.images}\n")

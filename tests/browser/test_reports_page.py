@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page
 
 from drift.reports import ReportFolder
-from tests.browser.visits import Visitor, focusable, overflow, tabbed
+from tests.browser.visits import Visitor, focusable, overflow, points, tabbed
 from tests.drift.documents import history, run_id
 
 NEWEST = history()[-1]
@@ -26,25 +26,6 @@ def address(request: pytest.FixtureRequest, site: str, folder: ReportFolder) -> 
 
 
 EACH_PAGE = pytest.mark.parametrize("name", ["index.html", RUN], ids=["index", "run"])
-
-
-def places(page: Page, chart: str) -> list[dict[str, float]]:
-    """Each point of a chart as it stands on the screen: its value, and its centre's place within the chart, 0…1."""
-    found: list[dict[str, float]] = page.evaluate(
-        """chart => {
-            const frame = document.getElementById(chart).getBoundingClientRect();
-            return [...document.querySelectorAll(`#${chart} circle.target`)].map(dot => {
-                const box = dot.getBoundingClientRect();
-                return {
-                    value: Number(dot.dataset.value),
-                    x: ((box.left + box.right) / 2 - frame.left) / frame.width,
-                    y: 1 - ((box.top + box.bottom) / 2 - frame.top) / frame.height,
-                };
-            });
-        }""",
-        chart,
-    )
-    return found
 
 
 @EACH_PAGE
@@ -78,17 +59,17 @@ def test_the_headline_can_be_read(visitor: Visitor, address: Address, scheme: An
 def test_the_chart_holds_the_results_values(visitor: Visitor, address: Address) -> None:
     """The share chart's points are the shares of the results, run by run; a run that could not tell has none."""
     page = visitor.open(address("index.html"))
-    assert [each["value"] for each in places(page, "share")][: len(shares())] == shares()
+    assert [each.value for each in points(page, "share")][: len(shares())] == shares()
 
 
 def test_points_stand_on_the_screen_where_their_values_are(visitor: Visitor, address: Address) -> None:
     """On the screen a point's height grows in proportion to its value, and its place from left with its time."""
     page = visitor.open(address("index.html"))
-    points = places(page, "share")[: len(shares())]
-    scale = max(point["y"] / point["value"] for point in points)
-    assert [point["y"] for point in points] == pytest.approx([scale * each for each in shares()], abs=0.005)
-    assert [point["x"] for point in points] == sorted(point["x"] for point in points)
-    assert points[-1]["x"] == pytest.approx(1.0, abs=0.005)
+    drawn = points(page, "share")[: len(shares())]
+    scale = max(point.y / point.value for point in drawn)
+    assert [point.y for point in drawn] == pytest.approx([scale * each for each in shares()], abs=0.005)
+    assert [point.x for point in drawn] == sorted(point.x for point in drawn)
+    assert drawn[-1].x == pytest.approx(1.0, abs=0.005)
 
 
 def test_bars_are_as_long_as_their_scores(visitor: Visitor, address: Address) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -90,3 +91,33 @@ def tabbed(page: Page, count: int) -> list[dict[str, Any]]:
             )
         )
     return found
+
+
+@dataclass(frozen=True)
+class Point:
+    """A point of a chart as it stands on the screen: its value, and its centre's place within the chart, 0…1."""
+
+    value: float
+    x: float
+    y: float
+
+
+def points(page: Page, chart: str, series: str | None = None) -> list[Point]:
+    """The points of a chart, of one series where it is named, in the order in which they were drawn."""
+    found = page.evaluate(
+        """([chart, series]) => {
+            const frame = document.getElementById(chart).getBoundingClientRect();
+            return [...document.querySelectorAll(`#${chart} circle[data-value]`)]
+                .filter(dot => series === null || dot.dataset.series === series)
+                .map(dot => {
+                    const box = dot.getBoundingClientRect();
+                    return {
+                        value: Number(dot.dataset.value),
+                        x: ((box.left + box.right) / 2 - frame.left) / frame.width,
+                        y: 1 - ((box.top + box.bottom) / 2 - frame.top) / frame.height,
+                    };
+                });
+        }""",
+        [chart, series],
+    )
+    return [Point(**each) for each in found]
