@@ -99,7 +99,7 @@ def main(arguments: list[str]) -> int:
         demo = options.demo
         if demo is None:
             demo = Path(scratch) / "demo"
-            subprocess.run([sys.executable, "-m", "cli.main", "demo", "--folder", str(demo)], check=True)  # noqa: S603 (our own command)
+            subprocess.run([sys.executable, "-m", "cli.main", "demo"], cwd=scratch, check=True)
         try:
             pages = pages_of(demo)
             with chromium() as browser:

@@ -44,7 +44,7 @@ def sent(spans: Iterable[ReadableSpan]) -> set[str]:
 
 @pytest.fixture(scope="module")
 def of_requests(bundle: Bundle, people: Population, tmp_path_factory: pytest.TempPathFactory) -> Spans:
-    """What a service told of a customer, a stranger, a check with strange features, a batch, and without its database."""
+    """What a service told of a customer, a stranger, a strange check, a batch, a fault, and without its database."""
     nowhere = "postgresql+psycopg://nobody@127.0.0.1:1/nothing"
     with observed_service(bundle, tmp_path_factory.mktemp("away"), people, database=nowhere) as service:
         service.predict_customer()
