@@ -164,9 +164,11 @@ app.command(
 
 @app.command(short_help="See all of it on this machine, without Docker or network.")
 def demo(
-    folder: Annotated[Path, typer.Option(help="Where the demo keeps what it makes")] = Path("demo"),
-    duration: Annotated[float, typer.Option(min=15, max=3600, help="Seconds that the story's acts take")] = 52.0,
-    rate: Annotated[float, typer.Option(min=20, max=1000, help="Requests a second, on average")] = 50.0,
+    folder: Annotated[Path, typer.Option(metavar="FOLDER", help="Where it keeps what it makes")] = Path("demo"),
+    duration: Annotated[
+        float, typer.Option(min=15, max=3600, metavar="SECONDS", help="How long the story's acts take")
+    ] = 52.0,
+    rate: Annotated[float, typer.Option(min=20, max=1000, metavar="N", help="Requests a second, on average")] = 50.0,
 ) -> None:
     """A story of about a minute on this machine, without Docker and network; it leaves a page, demo/index.html.
 

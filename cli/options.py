@@ -6,8 +6,6 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import date
 from io import TextIOWrapper
 from pathlib import Path

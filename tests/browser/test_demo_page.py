@@ -1,0 +1,99 @@
+"""The page that `leeway demo` leaves, in a real browser, opened from a disk as its reader does."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page
+
+from cli.demonstration.page import render
+from tests.browser.visits import Point, Visitor, focusable, overflow, points, tabbed
+from tests.cli.demonstration.telling import COMMANDS, FILES, evidence
+
+QUANTILES = ("p50", "p95", "p99")
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Where the page of a story that went as it should is."""
+    path = tmp_path_factory.mktemp("demo") / "index.html"
+    path.write_text(render(evidence(), FILES, COMMANDS), encoding="utf-8")
+    return path.as_uri()
+
+
+def data_of(page: Page) -> dict[str, Any]:
+    """The data that the page itself holds."""
+    found: dict[str, Any] = json.loads(page.locator("#data").text_content() or "")
+    return found
+
+
+def latencies(data: dict[str, Any], quantile: str) -> list[float]:
+    """One quantile of the data, in order of time."""
+    return [each["latency_ms"][quantile] for each in data["figures"] if each["latency_ms"][quantile] is not None]
+
+
+def at_scale(drawn: list[Point]) -> list[float]:
+    """The heights at which the points should stand, by that of the highest."""
+    top = max(drawn, key=lambda point: point.value)
+    return [top.y * point.value / top.value for point in drawn]
+
+
+def test_page_renders(visitor: Visitor, address: str) -> None:
+    """The headline says what to do, and no drawing is empty."""
+    page = visitor.open(address)
+    assert page.inner_text("h1").strip() == "Retrain the model"
+    sizes = page.evaluate("[...document.querySelectorAll('svg[role=img]')].map(each => each.clientWidth)")
+    assert len(sizes) > 8
+    assert min(sizes) > 20
+
+
+def test_charts_hold_the_pages_data(visitor: Visitor, address: str) -> None:
+    """Latency, share and ROC AUC are drawn with the values that the page's data have."""
+    page = visitor.open(address)
+    data = data_of(page)
+    for quantile in QUANTILES:
+        assert [point.value for point in points(page, "latency", quantile)] == latencies(data, quantile)
+    assert [point.value for point in points(page, "share", "share")] == [run["share"] for run in data["runs"]]
+    areas = [run["roc_auc"] for run in data["runs"] if run["roc_auc"] is not None]
+    assert [point.value for point in points(page, "auc", "ROC AUC")] == areas
+
+
+@pytest.mark.parametrize(("chart", "series"), [*(("latency", each) for each in QUANTILES), ("auc", "ROC AUC")])
+def test_points_stand_on_the_screen_where_their_values_are(
+    visitor: Visitor, address: str, chart: str, series: str
+) -> None:
+    """On the screen a point's height grows in proportion to its value."""
+    drawn = points(visitor.open(address), chart, series)
+    assert [point.y for point in drawn] == pytest.approx(at_scale(drawn), abs=0.01)
+
+
+def test_latency_and_drift_share_one_time_axis(visitor: Visitor, address: str) -> None:
+    """A drift run stands above the latency of its moment: both charts have the same axis, on the screen too."""
+    page = visitor.open(address)
+    data = data_of(page)
+    times = [*(each["at"] for each in data["figures"]), *(run["at"] for run in data["runs"])]
+    drawn = [*points(page, "latency", "p95"), *points(page, "share", "share")]
+    together = sorted(zip(map(datetime.fromisoformat, times), drawn, strict=True), key=lambda each: each[0])
+    places = [point.x for _, point in together]
+    assert places == pytest.approx(sorted(places), abs=0.002)
+
+
+def test_a_phone_shows_it_without_scrolling_sideways(phone: Visitor, address: str) -> None:
+    """At 390 pixels the page is no wider than its window, folded and unfolded."""
+    page = phone.open(address)
+    assert overflow(page) == 0
+    page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
+    assert overflow(page) == 0
+
+
+def test_the_keyboard_reaches_everything(visitor: Visitor, address: str) -> None:
+    """Tab goes to each link, fold and scrolling part in order, and wherever the focus is, it shows."""
+    page = visitor.open(address)
+    count = focusable(page)
+    reached = tabbed(page, count)
+    assert count > 8
+    assert [each["place"] for each in reached] == list(range(count))
+    assert [each["text"] for each in reached if not (each["outlined"] and each["inSight"])] == []
