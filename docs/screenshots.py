@@ -39,8 +39,8 @@ SCALE: Final = 1.5
 
 DEMO, REPORTS, RUN = "index.html", "reports/index.html", "reports/runs/*/index.html"
 SHOTS: Final = (
-    Shot("demo", DEMO, height=1240),
-    Shot("demo-dark", DEMO, height=1240, scheme="dark"),
+    Shot("demo", DEMO, height=1300),
+    Shot("demo-dark", DEMO, height=1300, scheme="dark"),
     Shot("demo-phone", DEMO, PHONE, 844),
     Shot("drift-page", REPORTS),
     Shot("drift-page-dark", REPORTS, scheme="dark"),
