@@ -21,8 +21,8 @@ from cli.demonstration.words import closing
 from cli.demonstration.workshop import REPORTS_PORT, SERVICE_PORT, Pace, Workshop, WorkshopError, port_or_free
 from cli.ingest import open_snapshots
 from cli.options import FAILED, console, plain_errors, sigterm_as_ctrl_c
-from cli.traffic_http import HttpClient, Target
-from cli.traffic_rows import PopulationRows
+from cli.traffic.http import HttpClient, Target
+from cli.traffic.rows import PopulationRows
 from drift.reports import ReportFolder
 from leeway.bundle import Bundle, BundleError
 from leeway.database import DatabaseError

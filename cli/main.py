@@ -13,7 +13,7 @@ from cli.doctor.command import doctor
 from cli.drift_commands import drift
 from cli.faults import faults
 from cli.options import HELP, BundleFolder, DatabaseUrl, PlainGroup, a_date, examples, setting
-from cli.traffic_command import TRAFFIC_EXAMPLES, traffic
+from cli.traffic.command import TRAFFIC_EXAMPLES, traffic
 from leeway.settings import ServiceSettings, Settings, SetupSettings
 
 app = typer.Typer(

@@ -15,13 +15,13 @@ import orjson
 from cli.demonstration.samples import Samples, read_sample
 from cli.demonstration.story import Act, requests, starts_s
 from cli.demonstration.workshop import WorkshopError
-from cli.traffic_http import Answer, HttpClient
-from cli.traffic_labels import Labeller
-from cli.traffic_probe import NullTrafficProbe
-from cli.traffic_rows import PopulationRows
-from cli.traffic_sender import Sender
-from cli.traffic_tally import Tally
-from cli.traffic_truth import Answered, PopulationTruth
+from cli.traffic.http import Answer, HttpClient
+from cli.traffic.labels import Labeller
+from cli.traffic.probe import NullTrafficProbe
+from cli.traffic.rows import PopulationRows
+from cli.traffic.sender import Sender
+from cli.traffic.tally import Tally
+from cli.traffic.truth import Answered, PopulationTruth
 from drift.page.summary import RunSummary
 
 MAX_IN_FLIGHT: Final = 256
@@ -70,7 +70,7 @@ class HeldBack:
         self._held: deque[Answered] | None = None
 
     def expect(self, answered: Answered) -> None:
-        """See `cli.traffic_sender.AnswersTaker`."""
+        """See `cli.traffic.sender.AnswersTaker`."""
         if self._held is None:
             self._labeller.expect(answered)
         else:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Any, Final, Literal
 
-from cli.traffic_plan import Plan, Planned, Profile
-from cli.traffic_rows import Rows
+from cli.traffic.plan import Plan, Planned, Profile
+from cli.traffic.rows import Rows
 from leeway.schema import CHURN_SCHEMA
 
 Labels = Literal["soon", "held", "told"]

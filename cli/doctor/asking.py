@@ -13,7 +13,7 @@ from email.utils import parsedate_to_datetime
 from threading import Event
 from typing import Any, TypeVar
 
-from cli.traffic_http import BadUrl, Target
+from cli.traffic.http import BadUrl, Target
 
 T = TypeVar("T")
 QUESTION_S = 5.0

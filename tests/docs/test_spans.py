@@ -11,8 +11,8 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind
 from sklearn.linear_model import LogisticRegression
 
-from cli.traffic_http import Target
-from cli.traffic_probe import OTelTrafficProbe
+from cli.traffic.http import Target
+from cli.traffic.probe import OTelTrafficProbe
 from docs.generate.spans import SPANS, Span
 from leeway.bundle import Bundle
 from leeway.population import Population

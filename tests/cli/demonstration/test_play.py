@@ -10,12 +10,12 @@ import pytest
 from cli.demonstration.play import Director, HeldBack, Played
 from cli.demonstration.story import story
 from cli.demonstration.workshop import WorkshopError
-from cli.traffic_http import HttpClient
-from cli.traffic_labels import Labeller
-from cli.traffic_probe import NullTrafficProbe
-from cli.traffic_rows import PopulationRows
-from cli.traffic_tally import Tally
-from cli.traffic_truth import Answered, PopulationTruth
+from cli.traffic.http import HttpClient
+from cli.traffic.labels import Labeller
+from cli.traffic.probe import NullTrafficProbe
+from cli.traffic.rows import PopulationRows
+from cli.traffic.tally import Tally
+from cli.traffic.truth import Answered, PopulationTruth
 from drift.page.summary import RunSummary
 from tests.cli.demonstration.telling import a_run
 from tests.cli.stub_server import Request, Stub, http, stub_server

@@ -7,8 +7,8 @@ import pytest
 
 from cli.demonstration.story import LASTS_S, requests, starts_s, story, strengths
 from cli.demonstration.workshop import Pace
-from cli.traffic_plan import Planned
-from cli.traffic_rows import PopulationRows
+from cli.traffic.plan import Planned
+from cli.traffic.rows import PopulationRows
 
 RATE = 20.0
 

@@ -13,15 +13,15 @@ from typing import TypeVar
 from rich.console import Console
 
 from cli.options import FAILED, console, plain_errors
-from cli.traffic_http import BadUrl, HttpClient, Target
-from cli.traffic_labels import Labeller
-from cli.traffic_plan import Plan
-from cli.traffic_prepare import Prepared, Wanted, prepare
-from cli.traffic_probe import TrafficProbe, probe_from_environment
-from cli.traffic_sender import Sender
-from cli.traffic_service import TrafficError
-from cli.traffic_tally import Tally
-from cli.traffic_view import View
+from cli.traffic.http import BadUrl, HttpClient, Target
+from cli.traffic.labels import Labeller
+from cli.traffic.plan import Plan
+from cli.traffic.prepare import Prepared, Wanted, prepare
+from cli.traffic.probe import TrafficProbe, probe_from_environment
+from cli.traffic.sender import Sender
+from cli.traffic.service import TrafficError
+from cli.traffic.tally import Tally
+from cli.traffic.view import View
 from leeway.settings import ClientSettings
 from leeway.telemetry.providers import TelemetryError
 

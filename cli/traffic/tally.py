@@ -6,7 +6,7 @@ import math
 from collections import Counter, deque
 from typing import Final
 
-from cli.traffic_plan import KINDS, Kind
+from cli.traffic.plan import KINDS, Kind
 
 NOT_SENT: Final = "not sent: too many under way"
 RECENT_S: Final = 5.0

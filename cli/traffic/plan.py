@@ -10,8 +10,8 @@ from typing import Final, Literal, TypeAlias
 
 import orjson
 
-from cli.traffic_bad_input import bad_body
-from cli.traffic_rows import Rows
+from cli.traffic.bad_input import bad_body
+from cli.traffic.rows import Rows
 from leeway.schema import FeatureSchema
 
 Kind: TypeAlias = Literal["customer", "features", "batch", "bad"]

@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 import orjson
 
-from cli.traffic_http import HttpClient
-from cli.traffic_probe import TrafficProbe
-from cli.traffic_tally import Tally
-from cli.traffic_truth import Answered, Truth, labels
+from cli.traffic.http import HttpClient
+from cli.traffic.probe import TrafficProbe
+from cli.traffic.tally import Tally
+from cli.traffic.truth import Answered, Truth, labels
 
 FEEDBACK = "/feedback"
 LOT = 200
@@ -40,7 +40,7 @@ class Labeller:
         self._waiting: deque[tuple[float, Answered]] = deque()
 
     def expect(self, answered: Answered) -> None:
-        """See `cli.traffic_sender.AnswersTaker`."""
+        """See `cli.traffic.sender.AnswersTaker`."""
         if len(self._waiting) >= MAX_WAITING:
             self._waiting.popleft()
             self._tally.label_errors["too many waited"] += 1

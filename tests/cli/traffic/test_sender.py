@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from cli import traffic_labels, traffic_sender
-from cli.traffic_http import HttpClient
-from cli.traffic_labels import Labeller
-from cli.traffic_plan import Kind, Planned
-from cli.traffic_probe import NullTrafficProbe
-from cli.traffic_sender import Sender
-from cli.traffic_tally import NOT_SENT, Tally
-from cli.traffic_truth import Answered, ModelTruth
+from cli.traffic import labels, sender
+from cli.traffic.http import HttpClient
+from cli.traffic.labels import Labeller
+from cli.traffic.plan import Kind, Planned
+from cli.traffic.probe import NullTrafficProbe
+from cli.traffic.sender import Sender
+from cli.traffic.tally import NOT_SENT, Tally
+from cli.traffic.truth import Answered, ModelTruth
 from tests.cli.stub_server import Reply, Stub, http, predicted, stub_server
 
 NOBODY = NullTrafficProbe()
@@ -155,7 +155,7 @@ def test_every_answered_prediction_is_handed_on() -> None:
 
 def test_stopping_cuts_off_what_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Told to stop, the sender sends nothing more, waits a moment, and says how many it gave up."""
-    monkeypatch.setattr(traffic_sender, "GRACE_S", 0.1)
+    monkeypatch.setattr(sender, "GRACE_S", 0.1)
     plan = (Planned(place * 0.05, "features", b"{}") for place in count())
     tally = sent(plan, lambda _: None, stop_after_s=0.22)
     assert 3 <= tally.unfinished == tally.planned["features"] <= 6
@@ -219,6 +219,6 @@ def test_labels_that_are_not_taken_are_counted(answer: bytes, reason: str) -> No
 
 def test_labels_that_wait_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where too many wait, the oldest go without a label and are counted."""
-    monkeypatch.setattr(traffic_labels, "MAX_WAITING", 2)
+    monkeypatch.setattr(labels, "MAX_WAITING", 2)
     tally, stub = labelled(5, lambda _: http(status=202))
     assert (set(items(stub)), tally.label_errors.total()) == ({"p3", "p4"}, 3)

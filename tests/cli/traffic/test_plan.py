@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cli.traffic_bad_input import _MISTAKES
-from cli.traffic_plan import KINDS, MAX_BATCH, STEPS, Plan, Planned, Profile
-from cli.traffic_rows import AnsweredRows, DrawnRows, PopulationRows, Rows
+from cli.traffic.bad_input import _MISTAKES
+from cli.traffic.plan import KINDS, MAX_BATCH, STEPS, Plan, Planned, Profile
+from cli.traffic.rows import AnsweredRows, DrawnRows, PopulationRows, Rows
 from leeway.bundle import Bundle
 from leeway.schema import CHURN_SCHEMA, FeatureSchema
 from tests.conftest import AWKWARD_SCHEMA

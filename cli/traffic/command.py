@@ -77,8 +77,8 @@ def traffic(
     Drifted requests go by features, since snapshots of customers do not drift. Where OTEL_EXPORTER_OTLP_ENDPOINT is
     set, each request is the root of its trace. Exit codes: 0 done, 1 more than --max-errors failed, 2 no such service.
     """
-    from cli.traffic import run_traffic
-    from cli.traffic_prepare import Wanted, weights
+    from cli.traffic.prepare import Wanted, weights
+    from cli.traffic.run import run_traffic
 
     if concept_drift and not labels:
         raise typer.BadParameter("it shows in labels alone: add --labels", param_hint="--concept-drift")

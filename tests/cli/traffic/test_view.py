@@ -6,10 +6,10 @@ import re
 import pytest
 from rich.console import Console
 
-from cli.traffic_plan import Plan
-from cli.traffic_rows import DrawnRows
-from cli.traffic_tally import NOT_SENT, Tally
-from cli.traffic_view import View, ms
+from cli.traffic.plan import Plan
+from cli.traffic.rows import DrawnRows
+from cli.traffic.tally import NOT_SENT, Tally
+from cli.traffic.view import View, ms
 from leeway.schema import CHURN_SCHEMA
 
 NARROW = 50

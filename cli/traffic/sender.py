@@ -12,12 +12,12 @@ from typing import Any, Protocol
 
 import orjson
 
-from cli.traffic_bad_input import REFUSALS
-from cli.traffic_http import Answer, HttpClient
-from cli.traffic_plan import Planned
-from cli.traffic_probe import TrafficProbe
-from cli.traffic_tally import NOT_SENT, Tally
-from cli.traffic_truth import Answered
+from cli.traffic.bad_input import REFUSALS
+from cli.traffic.http import Answer, HttpClient
+from cli.traffic.plan import Planned
+from cli.traffic.probe import TrafficProbe
+from cli.traffic.tally import NOT_SENT, Tally
+from cli.traffic.truth import Answered
 
 OK = 200
 LONG_S = 0.5
@@ -26,7 +26,7 @@ GRACE_S = 2.0
 
 
 class AnswersTaker(Protocol):
-    """Takes answered predictions, as `cli.traffic_labels.Labeller` does."""
+    """Takes answered predictions, as `cli.traffic.labels.Labeller` does."""
 
     def expect(self, answered: Answered) -> None:
         """A prediction was answered; its truth is to come."""

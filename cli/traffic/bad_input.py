@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from cli.traffic_rows import Row
+from cli.traffic.rows import Row
 from leeway.schema import Feature, FeatureSchema
 
 REFUSALS = frozenset({400, 404, 422})

@@ -11,8 +11,8 @@ from typing import Any
 
 import orjson
 
-from cli.traffic_http import Answer, BadAnswer, HttpClient
-from cli.traffic_rows import Row
+from cli.traffic.http import Answer, BadAnswer, HttpClient
+from cli.traffic.rows import Row
 from leeway.schema import FeatureSchema, SchemaError
 
 TRY_EVERY_S = 0.5

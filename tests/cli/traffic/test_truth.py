@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cli.traffic_truth import Answered, ModelTruth, PopulationTruth, labels
+from cli.traffic.truth import Answered, ModelTruth, PopulationTruth, labels
 from leeway.bundle import Bundle
 from leeway.performance import roc_auc
 from leeway.population import Population

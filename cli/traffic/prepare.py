@@ -10,10 +10,10 @@ from pathlib import Path
 from rich.console import Console
 
 from cli.options import stop
-from cli.traffic_http import HttpClient, Target
-from cli.traffic_plan import Plan, Profile
-from cli.traffic_rows import AnsweredRows, DrawnRows, PopulationRows, Rows
-from cli.traffic_service import (
+from cli.traffic.http import HttpClient, Target
+from cli.traffic.plan import Plan, Profile
+from cli.traffic.rows import AnsweredRows, DrawnRows, PopulationRows, Rows
+from cli.traffic.service import (
     ASKED_FOR,
     LEARNED_FROM,
     Served,
@@ -23,7 +23,7 @@ from cli.traffic_service import (
     sample,
     served,
 )
-from cli.traffic_truth import ModelTruth, PopulationTruth, Truth
+from cli.traffic.truth import ModelTruth, PopulationTruth, Truth
 from leeway.schema import CHURN_SCHEMA
 
 ENDLESS_DRIFT_AFTER_S = 60.0

@@ -12,8 +12,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from cli.traffic_plan import Kind, Plan
-from cli.traffic_tally import Tally, counted
+from cli.traffic.plan import Kind, Plan
+from cli.traffic.tally import Tally, counted
 
 LINE_EVERY_S = 5.0
 DRAW_EVERY_S = 0.25

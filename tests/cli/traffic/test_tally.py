@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cli.traffic_tally import _MAX_RECENT, RECENT_S, Latencies, Tally, counted
+from cli.traffic.tally import _MAX_RECENT, RECENT_S, Latencies, Tally, counted
 
 
 @pytest.mark.parametrize("share", [0.5, 0.95, 0.99])

@@ -1,0 +1,1 @@
+"""`leeway traffic`: realistic requests at a rate, late answers or not."""
