@@ -13,15 +13,14 @@ from typing import Any, TypeVar
 from fastapi import Request
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, ValidationError
 
-Body = TypeVar("Body", bound=BaseModel)
+Body = TypeVar("Body")
 
 
 def quick_route(
-    model: type[Body], answer: Callable[[Body], Awaitable[Response]], *, careful_with: str | None = None
+    read: Callable[[bytes], Body], answer: Callable[[Body], Awaitable[Response]], *, careful_with: str | None = None
 ) -> type[APIRoute]:
-    """A route class that hands a JSON body straight from `model` to `answer`.
+    """A route class that hands a JSON body straight from `read`, which raises ValueError of a bad one, to `answer`.
 
     A request with the header `careful_with`, which few have, takes FastAPI's way: it reads headers.
     """
@@ -39,8 +38,8 @@ def quick_route(
                 if careful_with is not None and careful_with in request.headers:
                     return await careful(request)
                 try:
-                    body = model.model_validate_json(await request.body())
-                except ValidationError:
+                    body = read(await request.body())
+                except ValueError:
                     return await careful(request)
                 return await answer(body)
 

@@ -24,10 +24,10 @@ from service.schemas import (
     PredictBatch,
     PredictionAnswer,
     PredictItem,
-    ValidBatch,
     answer,
     request_models,
 )
+from service.valid_batch import batch_reader
 
 FEEDBACK_EXAMPLE = {"items": [{"prediction_id": "01a20733-8e39-71aa-9fec-4c4f5f21ed60", "label": 1}]}
 Check = Literal["ok", "failing"]
@@ -114,11 +114,11 @@ def prediction_routes(
         ]
         return as_json({"results": results})
 
-    async def predict_valid_batch(body: ValidBatch) -> Response:
-        return await run_in_threadpool(_answer_all, body)
+    async def predict_valid_batch(requests: Sequence[PredictionRequest]) -> Response:
+        return await run_in_threadpool(_answer_all, requests)
 
-    def _answer_all(body: ValidBatch) -> Response:
-        answers = predictor.predict_batch([item.request() for item in body.items])
+    def _answer_all(requests: Sequence[PredictionRequest]) -> Response:
+        answers = predictor.predict_batch(requests)
         return as_json({"results": [_result(each, model, probe) for each in answers]})
 
     # What is built from the schema cannot stand in the signatures.
@@ -129,7 +129,7 @@ def prediction_routes(
         predict,
         methods=["POST"],
         response_model=PredictionAnswer,
-        route_class_override=quick_route(models.item, predict, careful_with=CHECK_HEADER),
+        route_class_override=quick_route(models.item.model_validate_json, predict, careful_with=CHECK_HEADER),
         responses=responses(400, 404, 413, 415, 422, 503),
     )
     router.add_api_route(
@@ -137,7 +137,7 @@ def prediction_routes(
         predict_batch,
         methods=["POST"],
         response_model=BatchAnswer,
-        route_class_override=quick_route(models.valid_batch, predict_valid_batch),
+        route_class_override=quick_route(batch_reader(schema), predict_valid_batch),
         responses=responses(400, 413, 415, 422, 503),
     )
     return router

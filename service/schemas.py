@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from keyword import iskeyword
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, SkipValidation, create_model, model_validator
@@ -18,6 +18,7 @@ from service.predictor import Prediction, PredictionRequest
 
 MAX_ITEMS = 1_000
 PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f]+$"
+UserId: TypeAlias = Annotated[str, Field(min_length=1, max_length=128, pattern=PRINTABLE)]
 _TYPE: dict[Kind, Any] = {"number": float, "integer": int, "flag": bool, "category": str}
 
 
@@ -42,9 +43,7 @@ class Features(Strict):
 class PredictItem(Strict):
     """One thing to predict: exactly one of `user_id` and `features`."""
 
-    user_id: Annotated[str, Field(min_length=1, max_length=128, pattern=PRINTABLE)] | None = Field(
-        None, description="A customer, whose newest feature snapshot is used"
-    )
+    user_id: UserId | None = Field(None, description="A customer, whose newest feature snapshot is used")
     features: Features | None = Field(None, description="The features themselves")
 
     @model_validator(mode="after")
@@ -64,19 +63,12 @@ class PredictBatch(Strict):
     items: list[Any]
 
 
-class ValidBatch(Strict):
-    """A batch in which every item is valid."""
-
-    items: list[PredictItem]
-
-
 @dataclass(frozen=True)
 class RequestModels:
     """The request models of one feature schema."""
 
     item: type[PredictItem]
     batch: type[PredictBatch]
-    valid_batch: type[ValidBatch]
 
 
 def request_models(schema: FeatureSchema) -> RequestModels:
@@ -97,12 +89,12 @@ def request_models(schema: FeatureSchema) -> RequestModels:
         __doc__=PredictBatch.__doc__,
         items=(Annotated[list[SkipValidation[item]], Field(min_length=1, max_length=MAX_ITEMS)], ...),
     )
-    valid_batch: Any = create_model(
-        "ValidBatch",
-        __base__=ValidBatch,
-        items=(Annotated[list[item], Field(min_length=1, max_length=MAX_ITEMS)], ...),
-    )
-    return RequestModels(item, batch, valid_batch)
+    return RequestModels(item, batch)
+
+
+def value_type(feature: Feature) -> Any:  # noqa: ANN401 (a type, made from the schema)
+    """The type of a feature's values that are there, with its valid limits."""
+    return Annotated[_TYPE[feature.kind], Field(**_limits(feature))]
 
 
 def _attribute(name: str, place: int) -> str:
