@@ -19,8 +19,15 @@ from leeway.spool_file import FileLock
 
 LONGEST_PAUSE_S = 5.0
 TURN_S = 0.02
-REST = 1.0
+REST = 3.0
 """Seconds of rest for each second of moving while more waits: requests share the interpreter with this thread."""
+ROOM = 0.25
+"""Beyond this share of the spool's limit there is no rest: what finds no room is lost."""
+
+
+def rest_s(worked_s: float, used_bytes: int, limit_bytes: int) -> float:
+    """How long to rest, in seconds, after `worked_s` of moving, while the spool holds `used_bytes` of what it may."""
+    return worked_s * REST if used_bytes < ROOM * limit_bytes else 0.0
 
 
 class Sink(Protocol):
@@ -77,8 +84,8 @@ class NullMoverProbe:
 class Mover:
     """A daemon thread that empties the spool into `sink`. Of several processes one moves; another takes over.
 
-    It looks every `interval_s` seconds, takes up to `batch_rows` at a time, rests as long as it worked while more
-    waits, and waits longer and longer, up to five seconds, while the database is away.
+    It looks every `interval_s` seconds, takes up to `batch_rows` at a time, rests longer than it works while more waits
+    and the spool has room, and waits longer and longer, up to five seconds, while the database is away.
     """
 
     def __init__(
@@ -150,6 +157,7 @@ class Mover:
                 self._has_more = self._move_batch()
             finally:
                 self._spool.checkpoint()  # also while the database is away, or the journal would only grow
+            worked_s, used_bytes = time.monotonic() - started_s, self._spool.size_bytes()
         except PredictionLogError as error:
             if not self._is_away:
                 self._probe.database_away(error)
@@ -158,7 +166,7 @@ class Mover:
             self._probe.failed(error)
         else:
             self._pause_s = self._interval_s
-            return (time.monotonic() - started_s) * REST if self._has_more else self._interval_s
+            return rest_s(worked_s, used_bytes, self._spool.limit_bytes) if self._has_more else self._interval_s
         self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
         return self._pause_s
 

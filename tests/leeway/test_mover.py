@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from leeway.mover import Mover, NullMoverProbe, Sink
+from leeway.mover import Mover, NullMoverProbe, Sink, rest_s
 from leeway.prediction_log import PredictionLogError, RecordRefused
 from leeway.record import PredictionRecord
 from leeway.schema import CHURN_SCHEMA, FeatureSchema
@@ -73,6 +73,12 @@ def eventually(condition: Callable[[], bool]) -> bool:
     while not condition() and time.monotonic() < deadline_s:
         time.sleep(0.005)
     return condition()
+
+
+@pytest.mark.parametrize(("used_bytes", "rests"), [(0, True), (249, True), (250, False), (1_000, False)])
+def test_it_rests_only_while_the_spool_has_room(used_bytes: int, rests: bool) -> None:  # noqa: FBT001 (a parameter)
+    """Requests come first while there is room; beyond a quarter of the limit, what waits does."""
+    assert (rest_s(0.1, used_bytes, 1_000) > 0.1) is rests
 
 
 # --- moving -------------------------------------------------------------------------------------------------------
