@@ -16,24 +16,16 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from leeway.churn_risk import DSL, FIBER, NO_INTERNET, SERVICES, Numbers, chance_of_leaving
 from leeway.schema import CHURN_SCHEMA, Feature, Value
 
 AS_OF = date(2024, 1, 31)
 """The month that stands for the population wherever one is needed."""
 
-Numbers: TypeAlias = NDArray[np.float64]
-"""One number a customer, shape (n,). Flags are 0 or 1, categories their place in `SERVICES`."""
 Flags: TypeAlias = NDArray[np.bool_]
 
 CUSTOMERS: Final = 7_043
-SERVICES: Final = ("DSL", "Fiber optic", "No")
-_DSL, _FIBER, _NO_INTERNET = range(3)
 _MISSING_WITHOUT_INTERNET: Final = ("plan_stream_tv", "plan_stream_movies")
-
-INTERCEPT: Final = -1.57
-STEEPNESS: Final = 1.8
-"""The log odds of leaving are INTERCEPT + STEEPNESS × risk: set so that 26 % leave and a good model has a ROC AUC of
-0.84."""
 
 
 @dataclass(frozen=True)
@@ -70,14 +62,15 @@ def population(
     drawn anew around each customer's own level. No feature drifts by that. The customers of a smaller population are
     the first ones of a larger one.
 
-    **Who leaves** follows from a known risk, see `risk`: about 26 in 100, and a good model of it has a ROC AUC of 0.84.
+    **Who leaves** follows from a known risk, see `leeway.churn_risk`: about 26 in 100, and a good model of it has a ROC
+    AUC of 0.84.
 
     **Covariate drift**, from 0 (none) to 1, is a network that grows worse, and moves six features. At 1 customers watch
     5 h a month less, sessions are 25 % shorter, skips come 1.5 times, rebuffering 1.7 times and tickets twice as often
     (and more, as rebuffering brings them), and tickets take 3 h longer to close; in between, in proportion. The risk
     stays as it is, so more customers leave: at 1 about 47 in 100.
 
-    **Concept drift**, from 0 (none) to 1, leaves every feature as it is and turns the risk into `turned_risk`: what
+    **Concept drift**, from 0 (none) to 1, leaves every feature as it is and turns the risk into another one: what
     made customers leave no longer does, and something else does. At 1 a model of the old risk is no better than a coin.
     About as many leave.
 
@@ -95,56 +88,6 @@ def population(
         columns={feature.name: _column(feature, values) for feature in CHURN_SCHEMA},
         labels=labels.astype(int).tolist(),
     )
-
-
-def chance_of_leaving(values: Mapping[str, Numbers], concept_drift: float = 0.0) -> Numbers:
-    """How likely customers with these features are to leave, 0…1; `concept_drift` as `population` takes it."""
-    angle = concept_drift * np.pi / 2
-    log_odds = INTERCEPT + STEEPNESS * (np.cos(angle) * risk(values) + np.sin(angle) * turned_risk(values))
-    return np.asarray(1 / (1 + np.exp(-log_odds)))
-
-
-def risk(values: Mapping[str, Numbers]) -> Numbers:
-    """What makes customers leave, by feature name: mean 0 and standard deviation 1 without drift.
-
-    New customers, fibre, paperless bills, failed payments, tickets and rebuffering add to it; hours watched and long
-    sessions take from it. Two interactions: fibre in its first year, and tickets that take long to close.
-    """
-    months, fiber = values["months_active"], values["net_service"] == _FIBER
-    tickets = values["support_tickets_90d"]
-    raw = (
-        -0.9 * (months - 32) / 24
-        + 0.9 * fiber
-        - 0.8 * (values["net_service"] == _NO_INTERNET)
-        + 0.4 * values["paperless_billing"]
-        + 0.6 * values["failed_payments_90d"]
-        + 0.4 * tickets
-        + 0.2 * (values["rebuffer_events_7d"] - 2.3)
-        - 0.3 * (values["watch_hours_30d"] - 30) / 6.7
-        - 0.3 * (values["avg_session_mins_7d"] - 29) / 9
-        + 0.9 * fiber * (months < 12)  # noqa: PLR2004 (a year)
-        + 0.08 * tickets * (values["ticket_avg_resolution_hrs_90d"] - 10)
-    )
-    return np.asarray((raw - 0.77) / 1.45)
-
-
-def turned_risk(values: Mapping[str, Numbers]) -> Numbers:
-    """What makes customers leave once the risk has turned: mean 0, standard deviation 1, all but independent of `risk`.
-
-    Long-standing customers, those without internet or with a single device, skips, tickets and a slow help desk; one
-    interaction: a high fee for few hours watched.
-    """
-    raw = (
-        0.25 * (values["months_active"] - 32) / 24
-        - 0.1 * (values["net_service"] == _FIBER)
-        + 0.4 * (values["net_service"] == _NO_INTERNET)
-        + 0.6 * (values["skips_7d"] - 5) / 2.4
-        + 0.6 * (values["unique_devices_30d"] == 1)
-        + 0.6 * values["support_tickets_90d"]
-        + 0.6 * (values["ticket_avg_resolution_hrs_90d"] - 10) / 3.9
-        + 0.5 * (values["monthly_fee"] > 80) * (values["watch_hours_30d"] < 30)  # noqa: PLR2004 (in the docstring's words)
-    )
-    return np.asarray((raw - 0.517) / 1.045)
 
 
 class _Draws:
@@ -176,7 +119,7 @@ class _Draws:
 def _traits(draws: _Draws) -> dict[str, Numbers]:
     """What stays with a customer: connection, plans, fee, billing, contract, and levels for what changes."""
     service = np.searchsorted([0.344, 0.784], draws.uniform("service"), side="right")
-    internet = service != _NO_INTERNET
+    internet = service != NO_INTERNET
     tv = internet & draws.chance("tv", 0.5)
     movies = internet & draws.chance("movies", np.where(tv, 0.7, 0.3))
     stays, length = draws.chance("stays", 0.8), draws.uniform("length")
@@ -195,7 +138,7 @@ def _traits(draws: _Draws) -> dict[str, Numbers]:
         "contract": contract,
         "elapsed": elapsed,
         "devices": np.floor(1 + 3 * draws.uniform("devices")),
-        "watching": 25.3 + 1.5 * internet + 2.0 * (service == _FIBER) + 3.2 * streams + 4.4 * draws.normal("watching"),
+        "watching": 25.3 + 1.5 * internet + 2.0 * (service == FIBER) + 3.2 * streams + 4.4 * draws.normal("watching"),
         "taste": draws.normal("taste"),
         "haste": draws.normal("haste"),
     }
@@ -204,7 +147,7 @@ def _traits(draws: _Draws) -> dict[str, Numbers]:
 def _month(draws: _Draws, traits: Mapping[str, Numbers], month: int, drift: float) -> dict[str, Numbers]:
     """What changes from month to month; `drift` is the strength of covariate drift, 0…1."""
     taste, haste, watching = traits["taste"], traits["haste"], traits["watching"]
-    stalls = np.where(traits["net_service"] == _DSL, 3.0, 2.0) * np.exp(0.1 * haste) * (1 + 0.7 * drift)
+    stalls = np.where(traits["net_service"] == DSL, 3.0, 2.0) * np.exp(0.1 * haste) * (1 + 0.7 * drift)
     rebuffering = draws.counts("rebuffering", month, stalls)
     session = np.exp(3.31 + 0.012 * (watching - 30) + 0.22 * taste + 0.18 * draws.normal("session", month))
     resolution = 10 + 2 * haste + 3.3 * draws.normal("resolution", month) + 3 * drift
@@ -235,7 +178,7 @@ def _column(feature: Feature, values: Mapping[str, Numbers]) -> list[Value]:
     else:
         column = numbers.astype(np.int64 if feature.kind == "integer" else np.float64).tolist()
     if feature.name in _MISSING_WITHOUT_INTERNET:
-        internet = (values["net_service"] != _NO_INTERNET).tolist()
+        internet = (values["net_service"] != NO_INTERNET).tolist()
         column = [value if there else None for value, there in zip(column, internet, strict=True)]
     return column
 

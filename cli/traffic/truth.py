@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from leeway.population import SERVICES, chance_of_leaving
+from leeway.churn_risk import SERVICES, chance_of_leaving
 from leeway.schema import CHURN_SCHEMA, Feature, Value
 
 

@@ -11,7 +11,8 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import train_test_split
 
-from leeway.population import CUSTOMERS, SERVICES, Population, population
+from leeway.churn_risk import SERVICES
+from leeway.population import CUSTOMERS, Population, population
 from leeway.schema import CHURN_SCHEMA
 
 MOVED = {
