@@ -17,15 +17,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from leeway.database import DatabaseError, insert_rows, translated, upsert_rows
+from leeway.prediction_queries import WINDOW_COLUMNS, labelled_query, window_query
 from leeway.record import PredictionRecord
 from leeway.schema import Value
 from leeway.tables import Tables, feature_key, utc
 
 _RECORD_COLUMNS = tuple(field.name for field in fields(PredictionRecord) if field.name != "features")
-_WINDOW_COLUMNS = ("prediction_id", "predicted_at", "score", "prediction", "unusual_features", "trace_id", "span_id")
-_PLACE, _ROWS, _OLDEST, _NEWEST = "#place", "#rows", "#oldest", "#newest"  # no feature can be called that
-_RANDOM_PART = 29
-"""Where the last eight digits of a UUID in text begin; those before hold a counter, so that a batch's ids are alike."""
 
 
 class PredictionLogError(DatabaseError):
@@ -142,36 +139,13 @@ class PredictionLog:
         """
         start, end = utc(start), utc(end)
         with translated_errors(), self._engine.connect() as connection:
-            found = connection.execute(self._window_query(start, end, limit)).all()
+            found = connection.execute(window_query(self._tables, start, end, limit)).all()
         names = self._tables.schema.names
         rows, subjects, oldest, newest = found[0][-4:] if found else (0, 0, None, None)
-        lists = [list(values) for values in zip(*found, strict=True)] or [[] for _ in (*names, *_WINDOW_COLUMNS)]
+        lists = [list(values) for values in zip(*found, strict=True)] or [[] for _ in (*names, *WINDOW_COLUMNS)]
         features = dict(zip(names, lists, strict=False))
-        columns = dict(zip(_WINDOW_COLUMNS, lists[len(names) :], strict=False))
+        columns = dict(zip(WINDOW_COLUMNS, lists[len(names) :], strict=False))
         return Window(start, end, rows, subjects, features, columns, oldest if oldest == newest else None)
-
-    def _window_query(self, start: datetime, end: datetime, limit: int | None) -> sa.Select[Any]:
-        """In two steps: who is in the sample, by narrow rows; then all columns of these alone."""
-        made = self._tables.predictions.c
-        inside = (made.predicted_at >= start, made.predicted_at < end, made.is_check.is_(sa.false()))
-        subject = (made.user_id, sa.case((made.user_id.is_(None), made.prediction_id)))
-        # Ranking by time would sort the whole window; ids are UUIDv7, so the greatest is the last.
-        last = sa.select(sa.func.max(made.prediction_id).label("id")).where(*inside).group_by(*subject).cte("last")
-        versions = sa.func.min(made.model_version).label(_OLDEST), sa.func.max(made.model_version).label(_NEWEST)
-        whole = sa.select(sa.func.count().label(_ROWS), *versions).where(*inside).cte("whole")
-        taken = sa.select(last.c.id)
-        if limit is not None:
-            taken = taken.order_by(sa.func.substr(last.c.id, _RANDOM_PART)).limit(limit)
-        drawn = taken.cte("drawn")
-        subjects = sa.select(sa.func.count()).select_from(last).scalar_subquery()
-        wanted = [*self._tables.features_of(self._tables.predictions), *(made[name] for name in _WINDOW_COLUMNS)]
-        return (
-            sa.select(*wanted, whole.c[_ROWS], subjects, whole.c[_OLDEST], whole.c[_NEWEST])
-            .select_from(drawn)
-            .join(self._tables.predictions, made.prediction_id == drawn.c.id)
-            .join(whole, sa.true())
-            .order_by(made.prediction_id)
-        )
 
     def mark(self, prediction_id: str) -> bool | None:
         """Whether a prediction was made as a check only; None where the database does not have it (yet).
@@ -195,40 +169,13 @@ class PredictionLog:
             PredictionLogError: the database cannot be read now.
         """
         with translated_errors(), self._engine.connect() as connection:
-            found = connection.execute(self._labelled_query(model_version, limit)).all()
+            found = connection.execute(labelled_query(self._tables, model_version, limit)).all()
         times = [moment for _, _, moment in found if moment is not None]
         return Labelled(
             scores=[score for score, _, _ in found],
             labels=[label for _, label, _ in found],
             labelled_from=min(times, default=None),
             labelled_to=max(times, default=None),
-        )
-
-    def _labelled_query(self, model_version: str, limit: int) -> sa.Select[Any]:
-        made, fed, known = self._tables.predictions, self._tables.prediction_labels, self._tables.snapshot_labels
-        label = sa.func.coalesce(fed.c.label, known.c.label)
-        # The case goes first: by customer first, SQLite would walk the whole table in the order of that index.
-        outcome = (sa.case((made.c.user_id.is_(None), made.c.prediction_id)), made.c.user_id, made.c.as_of)
-        newest_first = (made.c.predicted_at.desc(), made.c.prediction_id.desc())
-        ranked = (
-            sa.select(
-                made.c.prediction_id,
-                made.c.predicted_at,
-                made.c.score,
-                label.label("label"),
-                fed.c.labelled_at,
-                sa.func.row_number().over(partition_by=outcome, order_by=newest_first).label(_PLACE),
-            )
-            .outerjoin_from(made, fed, made.c.prediction_id == fed.c.prediction_id)
-            .outerjoin(known, sa.and_(made.c.user_id == known.c.user_id, made.c.as_of == known.c.as_of))
-            .where(made.c.model_version == model_version, made.c.is_check.is_(sa.false()), label.is_not(None))
-            .subquery()
-        )
-        return (
-            sa.select(ranked.c.score, ranked.c.label, ranked.c.labelled_at)
-            .where(ranked.c[_PLACE] == 1)
-            .order_by(ranked.c.predicted_at.desc(), ranked.c.prediction_id.desc())
-            .limit(limit)
         )
 
 
