@@ -14,9 +14,12 @@ from typing import TypeVar
 
 import httpx2
 
+from tests.stack.ports import PORTS
+
 ROOT = Path(__file__).parents[2]
-SERVICE, REPORTS = "http://127.0.0.1:8000", "http://127.0.0.1:8001"
-PROMETHEUS, JAEGER, ALERTMANAGER = "http://127.0.0.1:9090", "http://127.0.0.1:16686", "http://127.0.0.1:9093"
+SERVICE, REPORTS, PROMETHEUS, JAEGER, ALERTMANAGER = (
+    f"http://127.0.0.1:{PORTS[service]}" for service in ("service", "drift", "prometheus", "jaeger", "alertmanager")
+)
 PROJECT = "leeway-test"
 DRIFT_INTERVAL_S = 10
 READY_S = 120

@@ -13,6 +13,7 @@ import yaml
 from tests.config.receivers import with_webhook
 from tests.stack.composed import ROOT, Stack, docker_is_here, eventually
 from tests.stack.load import Load, steady_load
+from tests.stack.ports import PORTS, published_at
 
 SINK = "webhook"
 LOG_LINES = 30
@@ -63,7 +64,8 @@ def report() -> list[str]:
 def stack(tmp_path_factory: pytest.TempPathFactory, report: list[str]) -> Iterator[Stack]:
     """The running stack; LEEWAY_TEST_STACK_WITHOUT names services that have no image here, like grafana."""
     without = frozenset(os.environ.get("LEEWAY_TEST_STACK_WITHOUT", "").split())
-    stack = Stack(without, overrides=[_with_a_sink(tmp_path_factory.mktemp("compose"))])
+    folder = tmp_path_factory.mktemp("compose")
+    stack = Stack(without, overrides=[_with_a_sink(folder), published_at(PORTS, folder / "ports.yaml")])
     stack.down()
     try:
         stack.up()
