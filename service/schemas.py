@@ -17,9 +17,10 @@ from leeway.schema import INT64_MAX, INT64_MIN, MAX_CATEGORY_LENGTH, Feature, Fe
 from service.predictor import Prediction, PredictionRequest
 
 MAX_ITEMS = 1_000
+MAX_USER_ID_LENGTH = 128
 PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f]+$"
-UserId: TypeAlias = Annotated[str, Field(min_length=1, max_length=128, pattern=PRINTABLE)]
-_TYPE: dict[Kind, Any] = {"number": float, "integer": int, "flag": bool, "category": str}
+UserId: TypeAlias = Annotated[str, Field(min_length=1, max_length=MAX_USER_ID_LENGTH, pattern=PRINTABLE)]
+_TYPE: dict[Kind, type[float | bool | str]] = {"number": float, "integer": int, "flag": bool, "category": str}
 
 
 class Strict(BaseModel):
@@ -92,11 +93,6 @@ def request_models(schema: FeatureSchema) -> RequestModels:
     return RequestModels(item, batch)
 
 
-def value_type(feature: Feature) -> Any:  # noqa: ANN401 (a type, made from the schema)
-    """The type of a feature's values that are there, with its valid limits."""
-    return Annotated[_TYPE[feature.kind], Field(**_limits(feature))]
-
-
 def _attribute(name: str, place: int) -> str:
     """The feature's own name where Python and pydantic allow it, else one made of its place."""
     usable = name.isidentifier() and not iskeyword(name) and not name.startswith(("_", "model_"))
@@ -104,20 +100,25 @@ def _attribute(name: str, place: int) -> str:
 
 
 def _field(feature: Feature) -> tuple[Any, FieldInfo]:
-    kind = _TYPE[feature.kind]
+    kind = python_type(feature)
     info: FieldInfo = Field(
         default=None if feature.nullable else ...,
         alias=feature.name,
         title=feature.name,
         description=_description(feature),
         json_schema_extra=partial(_complete, feature),
-        **_limits(feature),
+        **limits(feature),
     )
     return (kind | None if feature.nullable else kind, info)
 
 
-def _limits(feature: Feature) -> dict[str, Any]:
-    """The valid limits, as pydantic calls them."""
+def python_type(feature: Feature) -> type[float | bool | str]:
+    """The type of a feature's values that are there."""
+    return _TYPE[feature.kind]
+
+
+def limits(feature: Feature) -> dict[str, Any]:
+    """The valid limits of a feature's values that are there, as pydantic and msgspec both call them."""
     if feature.kind == "number":
         return {"ge": feature.minimum, "le": feature.maximum}
     if feature.kind == "integer":

@@ -1,48 +1,66 @@
-"""Reads a batch in which every item is valid: by the request models' limits, into plain dictionaries.
+"""Reads a batch in which every item is valid: by the request models' limits, with msgspec, into plain dictionaries.
 
-A model instance for each of a thousand items and their features costs more than it is worth where all that is asked of
-it is its values. What this refuses, the request models refuse as well, and they say why.
+msgspec decodes and validates a thousand items in a third of the time that pydantic takes, but says less of what is
+wrong. What this refuses goes to the request models: they have the last word, and they say why.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, NotRequired
+from typing import Annotated, Any
 
-from pydantic import Field, TypeAdapter
-from typing_extensions import TypedDict  # comes with pydantic, which on Python 3.11 takes no other
+import msgspec
+from msgspec import Meta, defstruct
+from msgspec.structs import astuple
 
-from leeway.schema import FeatureSchema
+from leeway.schema import Feature, FeatureSchema
 from service.predictor import PredictionRequest
-from service.schemas import MAX_ITEMS, Strict, UserId, value_type
+from service.schemas import MAX_ITEMS, MAX_USER_ID_LENGTH, PRINTABLE, limits, python_type
 
-_typed_dict: Any = TypedDict  # for a type checker its keys would have to stand here; ours come from the schema
+_PRINTABLE = PRINTABLE.removesuffix("$") + r"\Z"  # to Python's expressions, `$` also stands before a last line break
 
 
 def batch_reader(schema: FeatureSchema) -> Callable[[bytes], list[PredictionRequest]]:
     """What reads the JSON of a batch for `schema`; it raises ValueError where anything in it is not valid."""
-    features = _strict("Features", {each.name: _entry(value_type(each), nullable=each.nullable) for each in schema})
-    item = _strict("Item", {"user_id": _entry(UserId, nullable=True), "features": _entry(features, nullable=True)})
-    items = Annotated[list[item], Field(min_length=1, max_length=MAX_ITEMS)]  # type: ignore[valid-type]  # made above
-    adapter: TypeAdapter[Any] = TypeAdapter(_strict("Batch", {"items": items}))
+    names = schema.names
+    features: Any = defstruct(
+        "Features",
+        [_field(f"f{place}", each) for place, each in enumerate(schema)],
+        rename={f"f{place}": name for place, name in enumerate(names)},
+        forbid_unknown_fields=True,
+        kw_only=True,
+        gc=False,
+    )
+    user_id: Any = Annotated[str, Meta(min_length=1, max_length=MAX_USER_ID_LENGTH, pattern=_PRINTABLE)]
+    item: Any = defstruct(
+        "Item",
+        [("user_id", user_id | None, None), ("features", features | None, None)],
+        forbid_unknown_fields=True,
+        gc=False,
+    )
+    items = Annotated[list[item], Meta(min_length=1, max_length=MAX_ITEMS)]
+    batch: Any = defstruct("Batch", [("items", items)], forbid_unknown_fields=True)
+    decoder = msgspec.json.Decoder(batch)
 
     def read(body: bytes) -> list[PredictionRequest]:
-        requests = [
-            PredictionRequest(each["user_id"], each["features"]) for each in adapter.validate_json(body)["items"]
-        ]
-        if any((user_id is None) == (values is None) for user_id, values, _ in requests):
+        read_items = decoder.decode(body).items
+        if any((each.user_id is None) == (each.features is None) for each in read_items):
             raise ValueError("an item must hold exactly one of user_id and features")
-        return requests
+        return [
+            PredictionRequest(
+                each.user_id,
+                None if each.features is None else dict(zip(names, astuple(each.features), strict=True)),
+            )
+            for each in read_items
+        ]
 
     return read
 
 
-def _entry(kind: Any, *, nullable: bool) -> Any:  # noqa: ANN401 (types, made from the schema)
-    """An entry of this type; one that may be null may be absent, and is then there as None."""
-    return NotRequired[Annotated[kind | None, Field(default=None)]] if nullable else kind
-
-
-def _strict(name: str, entries: dict[str, Any]) -> Any:  # noqa: ANN401 (as above)
-    made = _typed_dict(name, entries)
-    made.__pydantic_config__ = Strict.model_config
-    return made
+def _field(attribute: str, feature: Feature) -> Any:  # noqa: ANN401 (a struct's field, made from the schema)
+    """A field with the feature's type and limits; one that may be null may be absent, and is then there as None."""
+    known = {name: limit for name, limit in limits(feature).items() if limit is not None}
+    if "pattern" in known:
+        known["pattern"] = _PRINTABLE
+    kind: Any = Annotated[python_type(feature), Meta(**known)] if known else python_type(feature)
+    return (attribute, kind | None, None) if feature.nullable else (attribute, kind)

@@ -42,18 +42,18 @@ def _told_apart(request: PredictionRequest) -> str:
     return repr(request._replace(features=None if request.features is None else dict(request.features)))
 
 
-def by_models(model: type[PredictItem], item: object) -> str | None:
-    """What the request models make of an item; None where they refuse it."""
+def by_models(model: type[PredictItem], item: str) -> str | None:
+    """What the request models make of an item's JSON; None where they refuse it."""
     try:
-        return _told_apart(model.model_validate_json(json.dumps(item)).request())
+        return _told_apart(model.model_validate_json(item).request())
     except ValidationError:
         return None
 
 
-def by_reader(read: Callable[[bytes], list[PredictionRequest]], item: object) -> str | None:
+def by_reader(read: Callable[[bytes], list[PredictionRequest]], item: str) -> str | None:
     """What the quick reader makes of a batch of this item alone; None where it refuses it."""
     try:
-        (request,) = read(json.dumps({"items": [item]}).encode())
+        (request,) = read(f'{{"items": [{item}]}}'.encode())
     except ValueError:
         return None
     return _told_apart(request)
@@ -62,7 +62,7 @@ def by_reader(read: Callable[[bytes], list[PredictionRequest]], item: object) ->
 def test_the_reader_takes_what_the_models_take() -> None:
     """Each odd value of each feature is taken with the same result, or refused, as the request models do it."""
     model, read = request_models(AWKWARD_SCHEMA).item, batch_reader(AWKWARD_SCHEMA)
-    found = [(by_models(model, each), by_reader(read, each), each) for each in _odd_items()]
+    found = [(by_models(model, each), by_reader(read, each), each) for each in map(json.dumps, _odd_items())]
 
     assert [each for each in found if each[0] != each[1]] == []
     assert {each[0] is None for each in found} == {True, False}
@@ -78,5 +78,22 @@ def test_the_reader_refuses_too_few_and_too_many(count: int) -> None:
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b'{"items": null}', b'{"items": [], "more": 1}', b"\xff"])
 def test_the_reader_refuses_what_is_no_batch(body: bytes) -> None:
     """What is no JSON, or JSON of another shape, is refused as any other bad body."""
-    with pytest.raises(ValueError, match=r"Batch|items"):
+    with pytest.raises(ValueError, match=r"JSON|truncated|object|array"):
         batch_reader(AWKWARD_SCHEMA)(body)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *('"a\\ud800"', '"\\ud83d\\ude00"', '"a\\n"', '"a\\u0000"', '"\x7f"', '"a', "a"),
+        *("1e999", "-1e999", "1e-999", "-0", "01", "1.", ".5", "+1", "0x1", "1_0", "NaN", "Infinity", "nul", "True"),
+        *("9223372036854775808", "123456789012345678901234567890", "1E2", "1e2", "1.0", '"a", "user_id": "b"'),
+    ],
+)
+def test_the_reader_reads_json_as_the_models_do(text: str) -> None:
+    """Whatever a value is written as, both take it for the same, or both refuse it."""
+    model, read = request_models(AWKWARD_SCHEMA).item, batch_reader(AWKWARD_SCHEMA)
+    row = json.dumps(ROW)[1:-1]
+    texts = [f'{{"user_id": {text}}}', *(f'{{"features": {{{row}, "{name}": {text}}}}}' for name in ROW)]
+    for item in texts:
+        assert by_reader(read, item) == by_models(model, item), item
