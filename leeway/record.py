@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from math import isfinite
@@ -44,16 +44,11 @@ class PredictionRecord:
     def to_json(self) -> str:
         """One compact JSON array, the fields in their order: this is written for every answer.
 
-        Raises:
-            ValueError: a value has no JSON form: a score that is no number, an integer beyond 64 bits, broken text.
-        """
-        return _json(self.values())
-
-    def values(self) -> tuple[object, ...]:
-        """The fields in their order, as JSON has them; ValueError where the score is no number.
-
         `is_check` is there only where it is True: all others read as they always did, in older spools and by older
         programs.
+
+        Raises:
+            ValueError: a value has no JSON form: a score that is no number, an integer beyond 64 bits, broken text.
         """
         if not isfinite(self.score):
             raise ValueError(f"the score is {self.score}, no probability")
@@ -72,7 +67,10 @@ class PredictionRecord:
             self.trace_id,
             self.span_id,
         )
-        return (*values, True) if self.is_check else values
+        try:
+            return orjson.dumps((*values, True) if self.is_check else values).decode()
+        except TypeError as error:
+            raise ValueError(str(error)) from error
 
     @classmethod
     def from_json(cls, text: str) -> PredictionRecord:
@@ -96,15 +94,3 @@ class PredictionRecord:
         if not isinstance(record.is_check, bool):
             raise ValueError("not a prediction record: its mark is no mark")  # noqa: TRY004 (as for any other text)
         return record
-
-
-def all_to_json(records: Iterable[PredictionRecord]) -> str:
-    """One JSON array of what `to_json` would write of each record; raises as that does."""
-    return _json([record.values() for record in records])
-
-
-def _json(values: object) -> str:
-    try:
-        return orjson.dumps(values).decode()
-    except TypeError as error:
-        raise ValueError(str(error)) from error

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from contextlib import nullcontext
+from functools import lru_cache
 from pathlib import Path
 from threading import Lock
 
-from leeway.record import PredictionRecord, all_to_json
+from leeway.record import PredictionRecord
 from leeway.spool_file import SpoolError, beside, in_words, run_checkpoint, transaction
 
 JOURNAL_CHECK_ROWS = 256
-_INSERT = "INSERT INTO records (schema, payload) VALUES (?, ?)"
-_INSERT_ALL = "INSERT INTO records (schema, payload) SELECT ?, value FROM json_each(?)"
+STATEMENT_ROWS = 1_000
 """One statement lets go of the interpreter once; a statement a row did so a thousand times, and got it back late."""
 
 
@@ -45,19 +46,21 @@ class Appender:
     def append(self, records: Sequence[PredictionRecord]) -> None:
         """Write `records`; raises SpoolError where nothing was written."""
         try:
-            if len(records) == 1:
-                statement, payload = _INSERT, records[0].to_json()
-            else:
-                statement, payload = _INSERT_ALL, all_to_json(records)
+            payloads = [record.to_json() for record in records]
             with self._lock:
                 self._rows_since_check += len(records)
                 if self._rows_since_check >= JOURNAL_CHECK_ROWS:
                     self._bound_journal()
-                self._connection.execute(statement, (self._fingerprint, payload))
+                with transaction(self._connection) if len(payloads) > STATEMENT_ROWS else nullcontext():
+                    for start in range(0, len(payloads), STATEMENT_ROWS):
+                        self._insert(payloads[start : start + STATEMENT_ROWS])
         except (sqlite3.Error, OSError) as error:
             raise SpoolError(f"spool {self._path}: {in_words(error)}") from error
         except (ValueError, TypeError) as error:
             raise SpoolError(f"a prediction cannot be written as JSON: {error}") from error
+
+    def _insert(self, payloads: Sequence[str]) -> None:
+        self._connection.execute(_insert_statement(len(payloads)), (self._fingerprint, *payloads))
 
     def check(self) -> None:
         """Write as much as a few predictions take, and take it away again; raises SpoolError where that fails."""
@@ -89,3 +92,10 @@ class Appender:
             return self._journal.stat().st_size
         except FileNotFoundError:
             return 0
+
+
+@lru_cache(maxsize=8)
+def _insert_statement(rows: int) -> str:
+    """The schema's fingerprint is its first value, and a payload each follows."""
+    places = ", ".join(f"(?1, ?{place})" for place in range(2, rows + 2))
+    return f"INSERT INTO records (schema, payload) VALUES {places}"  # noqa: S608 (numbers)
