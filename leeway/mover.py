@@ -20,14 +20,18 @@ from leeway.spool_file import FileLock
 LONGEST_PAUSE_S = 5.0
 TURN_S = 0.02
 REST = 3.0
-"""Seconds of rest for each second of moving while more waits: requests share the interpreter with this thread."""
+"""Seconds of rest for each second of computing while more waits: requests share the interpreter with this thread."""
+LONGEST_REST_S = 0.5
 ROOM = 0.25
 """Beyond this share of the spool's limit there is no rest: what finds no room is lost."""
 
 
-def rest_s(worked_s: float, used_bytes: int, limit_bytes: int) -> float:
-    """How long to rest, in seconds, after `worked_s` of moving, while the spool holds `used_bytes` of what it may."""
-    return worked_s * REST if used_bytes < ROOM * limit_bytes else 0.0
+def rest_s(computed_s: float, used_bytes: int, limit_bytes: int) -> float:
+    """How long to rest, in seconds, after `computed_s` on the processor; the spool holds `used_bytes` of what it may.
+
+    Waiting for the database is no reason to rest: it keeps nobody from the interpreter.
+    """
+    return min(computed_s * REST, LONGEST_REST_S) if used_bytes < ROOM * limit_bytes else 0.0
 
 
 class Sink(Protocol):
@@ -84,8 +88,8 @@ class NullMoverProbe:
 class Mover:
     """A daemon thread that empties the spool into `sink`. Of several processes one moves; another takes over.
 
-    It looks every `interval_s` seconds, takes up to `batch_rows` at a time, rests longer than it works while more waits
-    and the spool has room, and waits longer and longer, up to five seconds, while the database is away.
+    It looks every `interval_s` seconds and takes up to `batch_rows` at a time. While more waits and the spool has room,
+    it rests longer than it computes. While the database is away, it waits longer and longer, up to five seconds.
     """
 
     def __init__(
@@ -152,12 +156,12 @@ class Mover:
             self._lease = self._lease or self._spool.lease()
             if self._lease is None:
                 return self._interval_s
-            started_s = time.monotonic()
+            started_s = time.thread_time()
             try:
                 self._has_more = self._move_batch()
             finally:
                 self._spool.checkpoint()  # also while the database is away, or the journal would only grow
-            worked_s, used_bytes = time.monotonic() - started_s, self._spool.size_bytes()
+            computed_s, used_bytes = time.thread_time() - started_s, self._spool.size_bytes()
         except PredictionLogError as error:
             if not self._is_away:
                 self._probe.database_away(error)
@@ -166,7 +170,7 @@ class Mover:
             self._probe.failed(error)
         else:
             self._pause_s = self._interval_s
-            return rest_s(worked_s, used_bytes, self._spool.limit_bytes) if self._has_more else self._interval_s
+            return rest_s(computed_s, used_bytes, self._spool.limit_bytes) if self._has_more else self._interval_s
         self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
         return self._pause_s
 
