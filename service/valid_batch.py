@@ -11,7 +11,6 @@ from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, defstruct
-from msgspec.structs import astuple
 
 from leeway.schema import Feature, FeatureSchema
 from service.predictor import PredictionRequest
@@ -22,11 +21,10 @@ _PRINTABLE = PRINTABLE.removesuffix("$") + r"\Z"  # to Python's expressions, `$`
 
 def batch_reader(schema: FeatureSchema) -> Callable[[bytes], list[PredictionRequest]]:
     """What reads the JSON of a batch for `schema`; it raises ValueError where anything in it is not valid."""
-    names = schema.names
     features: Any = defstruct(
         "Features",
         [_field(f"f{place}", each) for place, each in enumerate(schema)],
-        rename={f"f{place}": name for place, name in enumerate(names)},
+        rename={f"f{place}": name for place, name in enumerate(schema.names)},
         forbid_unknown_fields=True,
         kw_only=True,
         gc=False,
@@ -43,16 +41,10 @@ def batch_reader(schema: FeatureSchema) -> Callable[[bytes], list[PredictionRequ
     decoder = msgspec.json.Decoder(batch)
 
     def read(body: bytes) -> list[PredictionRequest]:
-        read_items = decoder.decode(body).items
-        if any((each.user_id is None) == (each.features is None) for each in read_items):
+        read_items = msgspec.to_builtins(decoder.decode(body).items)
+        if any((each["user_id"] is None) == (each["features"] is None) for each in read_items):
             raise ValueError("an item must hold exactly one of user_id and features")
-        return [
-            PredictionRequest(
-                each.user_id,
-                None if each.features is None else dict(zip(names, astuple(each.features), strict=True)),
-            )
-            for each in read_items
-        ]
+        return [PredictionRequest(each["user_id"], each["features"]) for each in read_items]
 
     return read
 
