@@ -6,7 +6,6 @@ hold.
 """
 
 import argparse
-import json
 import os
 import re
 import signal
@@ -22,6 +21,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.batches import batch_rates
 from benchmarks.bundle import make_bundle, requests
 from benchmarks.load import Load, open_loop, saturate, wire
 from benchmarks.parts import mover_rate, unusual_microseconds
@@ -181,9 +181,8 @@ def measure(
     memory_mib = {name: pss_mib(each.pid) for name, each in servers.items()}
     print("\nPSS: " + ", ".join(f"({name}) {mib:.0f} MiB" for name, mib in memory_mib.items()))
     print("start to ready: " + ", ".join(f"({each.name}) {each.ready_s:.2f} s" for each in servers.values()))
-    single = saturate(servers["a"].port, wires, 1, seconds).rate  # not after the batches: they are being moved then
-    batch = batch_rate(servers["a"].port, wires)
-    print(f"batches of 1,000 to (a): {batch:,.0f} rows/s; single: {single:,.0f} rows/s; {batch / single:.0f} x")
+    rates = batch_rates(servers["a"].port, folder / "a-spool.db", wires, rounds, seconds)
+    print(f"batches of 1,000 to (a): {rates.batch:,.0f} rows/s; single: {rates.single:,.0f}; {rates.ratio:.0f} x")
     unusual_us, moved = unusual_microseconds(folder / "bundle"), mover_rate(folder)
     print(f"unusual features of one request: {unusual_us:.1f} us")
     print(f"mover into SQLite: {moved:,.0f} rows/s, {moved / fastest:.1f} x the best rate of (a)")
@@ -194,7 +193,7 @@ def measure(
         ratio(eight, "b", "c") >= 0.6,
         p99_ms["a"] <= 3 * p99_ms["b"],
         memory_mib["a"] <= 150,
-        batch >= 50 * single,
+        rates.ratio >= 50,
         max(servers[name].ready_s for name in "ab") <= 3,
         unusual_us <= 10,
         moved >= 5 * fastest,
@@ -236,13 +235,6 @@ def report_open_loop(servers: dict[str, Server], wires: list[bytes]) -> dict[str
         print(f"  ({name}) {shown}   failed {sum(load.failed for load in measured)}")
         p99_ms[name] = quantiles[0.99]
     return p99_ms
-
-
-def batch_rate(port: int, wires: list[bytes]) -> float:
-    """Rows per second in batches of 1,000."""
-    items = [json.loads(each.split(b"\r\n\r\n", 1)[1]) for each in wires[:1_000]]
-    batch = [wire(json.dumps({"items": items}).encode(), "/predict/batch")]
-    return saturate(port, batch, 1, 5.0).rate * len(items)
 
 
 if __name__ == "__main__":
