@@ -284,3 +284,10 @@ def a_world(folder: Path, model: Bundle) -> Iterator[World]:
     world = World(folder, bundles.load(copy))
     yield world
     world.engine.dispose()
+
+
+def repeat(world: World, cycle: Cycle, times: int, interval_s: float = 60) -> None:
+    """Run the cycle so often, each time an interval later."""
+    for _ in range(times):
+        cycle()
+        world.clock.forward(interval_s)

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import timedelta
+
+import pytest
+
+from drift.confirmation import Policy, State
+from drift.findings import DriftReport
+from drift.verdicts import Judgement, judge
+from tests.drift.observations import NOON, POLICY, report, seen
+
+
+def worked(
+    states: Sequence[DriftReport | None], policy: Policy = POLICY, state: State | None = None
+) -> list[Judgement]:
+    """What a worker judges of windows of 15 minutes, one a minute."""
+    judged: list[Judgement] = []
+    for minute, found in enumerate(states):
+        judged.append(judge(seen(found, minute), policy, judged[-1].state if judged else state))
+    return judged
+
+
+def retrained(judged: list[Judgement]) -> list[int]:
+    """The minutes at which RETRAIN was recommended."""
+    return [minute for minute, each in enumerate(judged) if each.recommendation == "RETRAIN"]
+
+
+OVER, UNDER = report(drifted=3), report()
+
+
+def test_confirmation_takes_windows_that_do_not_overlap() -> None:
+    """At an interval of 60 s and a window of 900 s three confirmations take half an hour, not two minutes."""
+    judged = worked([OVER] * 40)
+    assert retrained(judged) == list(range(30, 40))
+    assert [len(judged[minute].state.counted) for minute in (0, 14, 15, 29, 30)] == [1, 1, 2, 2, 3]
+
+
+def test_a_window_under_the_threshold_breaks_the_row() -> None:
+    """After a calm window the count begins anew."""
+    judged = worked([OVER] * 29 + [UNDER] + [OVER] * 31)
+    assert retrained(judged) == [60]
+
+
+def test_a_window_that_cannot_be_seen_neither_counts_nor_breaks() -> None:
+    """UNKNOWN in between: the row goes on where it stood."""
+    judged = worked([OVER] * 20 + [None] * 5 + [OVER] * 10)
+    assert retrained(judged) == list(range(30, 35))
+    assert {each.recommendation for each in judged[20:25]} == {"UNKNOWN"}
+
+
+def test_a_retrain_stands_while_its_reason_does() -> None:
+    """It is not taken back by its own cooldown, nor by a cycle that sees nothing."""
+    judged = worked([OVER] * 100 + [None] + [OVER] * 20)
+    assert retrained(judged) == [*range(30, 100), *range(101, 121)]
+
+
+def test_a_new_retrain_waits_for_the_cooldown() -> None:
+    """Ended and confirmed again within the hour: INVESTIGATE until the hour since the last RETRAIN began is over."""
+    judged = worked([OVER] * 31 + [UNDER] + [OVER] * 80)
+    assert retrained(judged) == [30, *range(90, 112)]
+    assert "no new one before 2026-03-01T13:30:00+00:00" in judged[70].reason
+
+
+def test_a_new_model_version_starts_a_new_count() -> None:
+    """What another version breached does not count, and what was just trained is not told to train within the hour."""
+    old = worked([OVER] * 31)[-1]
+    new = judge(seen(OVER, 46, version="v2"), POLICY, old.state)
+    assert new.recommendation == "INVESTIGATE"
+    assert len(new.state.counted) == 1
+    assert new.state.retrain_at == NOON + timedelta(minutes=30)
+
+
+def test_a_clock_stepping_back_counts_nothing_twice() -> None:
+    """After a step of ten minutes the same half hour is needed, no less, and no window is lost for good."""
+    before = worked([OVER] * 16)[-1].state
+    assert len(before.counted) == 2
+    after = [judge(seen(OVER, 5), POLICY, before)]
+    for minute in range(6, 40):
+        after.append(judge(seen(OVER, minute), POLICY, after[-1].state))
+    first = next(place for place, each in enumerate(after) if each.recommendation == "RETRAIN")
+    assert first == 15
+
+
+def test_a_clock_that_was_years_ahead_holds_nothing_up() -> None:
+    """Counts and cooldowns from the future are taken for now."""
+    future = NOON + timedelta(days=2_000)
+    state = State("v1", (future,), future, standing=False)
+    judged = worked([OVER] * 80, state=state)
+    assert retrained(judged) == list(range(60, 80))
+
+
+def test_a_state_survives_json() -> None:
+    """What the database keeps of it is all of it."""
+    state = worked([OVER] * 31)[-1].state
+    assert State.from_json(json.loads(json.dumps(state.to_json()))) == state
+    assert State.from_json(State("v1").to_json()) == State("v1")
+
+
+@pytest.mark.parametrize(
+    "document", [{}, {"model_version": "v1", "counted": ["2026-03-01"], "retrain_at": None, "standing": False}]
+)
+def test_another_state_is_refused(document: dict[str, object]) -> None:
+    """A state of another shape, or with naive times, is a ValueError."""
+    with pytest.raises(ValueError, match=r"state of a drift worker|time zone"):
+        State.from_json(document)

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import pytest
+
+from drift.findings import Refusal, Rejections
+from drift.quality import judge_quality, surely
+from tests.drift.observations import feature, report
+
+
+def test_quality_is_ok_where_nothing_changed() -> None:
+    """Nothing missing, new, outside or refused: ok."""
+    assert judge_quality(report(feature(outside_reference=0.012)), Rejections(999, 1)).state == "ok"
+
+
+def test_quality_is_unknown_without_anything_to_see() -> None:
+    """No report and no refusal: unknown, with the reason."""
+    verdict = judge_quality(None, None, "the database is down")
+    assert (verdict.state, verdict.evidence) == ("unknown", "the database is down")
+
+
+@pytest.mark.parametrize(("refused", "state"), [(0, "ok"), (9, "ok"), (10, "watch"), (99, "watch"), (100, "act")])
+def test_quality_counts_what_was_refused(refused: int, state: str) -> None:
+    """From 1 % of the items on it is worth a look, from a tenth on it acts."""
+    assert judge_quality(report(), Rejections(1_000 - refused, refused)).state == state
+
+
+def test_quality_says_what_was_refused_most() -> None:
+    """The evidence names the feature and the reason behind most refusals."""
+    refusals = (Refusal("skips_7d", "out_of_range", 30), Refusal("monthly_fee", "wrong_type", 170))
+    evidence = judge_quality(report(), Rejections(800, 200, refusals)).evidence
+    assert "200 of 1,000 items" in evidence
+    assert "monthly_fee (wrong_type)" in evidence
+
+
+def test_a_refused_handful_is_only_watched() -> None:
+    """One refused item of five is a fifth, and no reason to wake anybody."""
+    assert judge_quality(report(), Rejections(4, 1)).state == "watch"
+
+
+def test_quality_sees_refusals_without_a_window() -> None:
+    """Where everything is refused nothing can be compared, and quality acts all the same."""
+    assert judge_quality(None, Rejections(0, 500), "0 subjects").state == "act"
+
+
+def test_quality_acts_on_a_feature_gone_missing() -> None:
+    """Entirely missing now, and not before: act, by name."""
+    verdict = judge_quality(report(feature("fee", None, missing_current=1.0, detected=True)), None)
+    assert verdict.state == "act"
+    assert "fee is entirely missing" in verdict.evidence
+
+
+def test_a_feature_that_was_never_there_is_not_missed() -> None:
+    """Entirely missing before and now: ok."""
+    verdict = judge_quality(report(feature("fee", None, missing_reference=1.0, missing_current=1.0)), None)
+    assert verdict.state == "ok"
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "rows", "state"),
+    [
+        (0.2, 0.23, 1_000, "ok"),
+        (0.2, 0.26, 1_000, "ok"),  # four standard errors are 0.06
+        (0.2, 0.28, 1_000, "watch"),
+        (0.2, 0.31, 1_000, "act"),
+        (0.31, 0.2, 1_000, "act"),
+        (0.2, 0.27, 200, "ok"),
+        (0.2, 0.31, 200, "watch"),  # four standard errors are 0.12
+        (0.2, 0.35, 200, "act"),
+    ],
+)
+def test_quality_sees_a_missing_share_that_moved(before: float, now: float, rows: int, state: str) -> None:
+    """More than 0.1 acts, more than 0.05 is watched, in either direction; what chance may do never acts."""
+    moved = feature(missing_reference=before, missing_current=now)
+    assert judge_quality(report(moved, rows=rows), None).state == state
+
+
+@pytest.mark.parametrize(
+    ("share", "rows", "state"), [(0.002, 1_000, "watch"), (0.04, 1_000, "act"), (0.01, 200, "watch")]
+)
+def test_quality_sees_new_categories(share: float, rows: int, state: str) -> None:
+    """A few single new values are watched; surely more than 1 % act."""
+    new = feature("net_service", outside_reference=share, new_categories=("Satellite",))
+    verdict = judge_quality(report(new, rows=rows), None)
+    assert verdict.state == state
+    assert "Satellite" in verdict.evidence
+
+
+@pytest.mark.parametrize(("share", "state"), [(0.001, "watch"), (0.5, "act")])
+def test_quality_sees_a_constant_that_began_to_vary(share: float, state: str) -> None:
+    """One odd value is watched, more act: what never varied meant nothing to the model."""
+    verdict = judge_quality(report(feature("still", began_to_vary=True, outside_reference=share)), None)
+    assert verdict.state == state
+    assert "still was constant and now varies" in verdict.evidence
+
+
+@pytest.mark.parametrize(
+    ("share", "rows", "state"),
+    [(0.02, 1_000, "ok"), (0.06, 200, "ok"), (0.06, 1_000, "watch"), (0.2, 1_000, "act"), (1.0, 200, "act")],
+)
+def test_quality_sees_values_outside_the_reference(share: float, rows: int, state: str) -> None:
+    """1 % lie outside by definition; surely more than 3 % are watched, surely more than 10 % act."""
+    assert judge_quality(report(feature(outside_reference=share), rows=rows), None).state == state
+
+
+def test_quality_tells_the_worst_first_and_stays_short() -> None:
+    """Of many findings three are told, those that act first, and the rest counted."""
+    many = [feature(f"f{place}", outside_reference=0.06) for place in range(4)]
+    evidence = judge_quality(report(*many, feature("fee", outside_reference=1.0)), None).evidence
+    assert evidence.startswith("100.0% of fee")
+    assert evidence.endswith("and 2 more.")
+
+
+@pytest.mark.parametrize(("share", "rows"), [(0.0, 200), (0.01, 200), (0.5, 50), (1.0, 1)])
+def test_what_is_sure_is_less_than_what_is_seen(share: float, rows: int) -> None:
+    """The lower end of a share's interval lies between 0 and the share."""
+    assert 0 <= surely(share, rows) <= share
