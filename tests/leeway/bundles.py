@@ -1,4 +1,4 @@
-"""Small models for the tests of bundles: made-up rows, quick pipelines, and hands that damage a folder."""
+"""Small models for the tests of bundles: made-up rows, quick pipelines, hands that damage a folder, and its refusal."""
 
 from __future__ import annotations
 
@@ -10,20 +10,23 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 from numpy.typing import NDArray
 from sklearn.compose import ColumnTransformer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from leeway.bundle import Bundle
+from leeway import bundle as bundles
+from leeway.bundle import Bundle, BundleError
 from leeway.bundling import Origin, Reference, bundle_pipeline
 from leeway.encoding import Encoder
-from leeway.manifest import MANIFEST, PIPELINE, digest, sha256
+from leeway.manifest import CARD, MANIFEST, ONNX, PIPELINE, REFERENCE, SCHEMA, digest, sha256
 from leeway.pipeline import encode_frame, model_frame, predict, read_pipeline
 from leeway.tabular import infer_schema
 
 NUMBERS, TEXTS = ["age", "monthly fee"], ["c.x-y"]
+FILES = [MANIFEST, SCHEMA, CARD, REFERENCE, PIPELINE, ONNX]
 
 
 def some_rows(count: int = 400, seed: int = 0) -> tuple[pd.DataFrame, NDArray[np.int64]]:
@@ -102,3 +105,12 @@ def reseal(folder: Path) -> None:
 def files_of(folder: Path) -> dict[str, bytes]:
     """What is in a folder, byte for byte."""
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def error_of(folder: Path) -> BundleError:
+    """The error with which the folder is refused: in one line, and with no words of Python's."""
+    with pytest.raises(BundleError) as caught:
+        bundles.load(folder)
+    assert str(folder) in str(caught.value)
+    assert "Traceback" not in str(caught.value)
+    return caught.value
