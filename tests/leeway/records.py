@@ -24,6 +24,7 @@ from leeway.tables import Tables, tables_for
 
 ROOT = Path(__file__).parents[2]
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
 MONTH = date(2026, 2, 28)
 OTHER_SCHEMA = FeatureSchema((Feature("score", "number"), Feature("subject", "category"), Feature("rows", "integer")))
 """A second model's schema; its features bear names that are ours, too."""
@@ -69,6 +70,10 @@ def a_record(number: int = 0, **changes: Any) -> PredictionRecord:  # noqa: ANN4
 def some_records(count: int, start: int = 0) -> list[PredictionRecord]:
     """`count` records of as many customers."""
     return [a_record(number) for number in range(start, start + count)]
+
+
+IDS = [record.prediction_id for record in some_records(10)]
+"""The ids of the first ten records."""
 
 
 def open_spool(
