@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import uvicorn
 from fastapi.testclient import TestClient
 
 from leeway.bundle import Bundle
@@ -23,7 +25,8 @@ from leeway.tables import tables_for
 from leeway.telemetry.logs import configure_logging
 from leeway.telemetry.metrics_text import prometheus_text
 from leeway.telemetry.providers import DISABLED, Providers
-from service.__main__ import assemble
+from service.__main__ import assemble, server_config
+from service.workers import listen
 from tests.telemetry import Telemetry, telemetry_in_memory
 
 AS_OF = date(2026, 1, 31)
@@ -90,6 +93,26 @@ def silent_service(bundle: Bundle, folder: Path, providers: Providers = DISABLED
     with ExitStack() as stack:
         app = assemble(settings, providers, stack)
         yield stack.enter_context(TestClient(app, raise_server_exceptions=False))
+
+
+@contextmanager
+def served(app: Any) -> Iterator[str]:  # noqa: ANN401 (an ASGI application)
+    """Serve `app` by Uvicorn as the process does, in a thread; yield its address."""
+    listener = listen("127.0.0.1", 0)
+    server = uvicorn.Server(server_config(app))
+    thread = threading.Thread(target=server.run, args=([listener],))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
+        listener.close()
+
+
+def broken(*_: object) -> Any:  # noqa: ANN401 (it never returns)
+    """Stands for a model that fails."""
+    raise RuntimeError("the model broke")
 
 
 @contextmanager
