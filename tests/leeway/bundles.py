@@ -114,3 +114,9 @@ def error_of(folder: Path) -> BundleError:
     assert str(folder) in str(caught.value)
     assert "Traceback" not in str(caught.value)
     return caught.value
+
+
+def apart(bundle: Bundle, frame: pd.DataFrame) -> float:
+    """How far the bundle's scores of these rows are from its pipeline's."""
+    scores = bundle.scorer.score(encode_frame(bundle.encoder, frame))
+    return float(np.abs(scores - truth(bundle, frame)).max())
