@@ -1,128 +1,11 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from leeway.extract import LAYOUT, ExtractError, read_extract
-from leeway.schema import CHURN_SCHEMA
-
-REAL = Path(__file__).parents[3] / "shared" / "data" / "streamflow"
-SUBSCRIPTIONS = (
-    "user_id,months_active,plan_stream_tv,plan_stream_movies,contract_type,paperless_billing,monthly_fee,total_paid,net_service\n"
-    "a-1,1,False,True,Month-to-month,True,29.85,29.85,DSL\n"
-    "b-2,34,True,False,One year,False,99.5,1889.5,Fiber optic\n"
-    "c-3,72,,,Two year,true,20,,No\n"
-)
-USAGE = (
-    "user_id,watch_hours_30d,avg_session_mins_7d,unique_devices_30d,skips_7d,rebuffer_events_7d\n"
-    "a-1,24.5,29.1,3,4,1\n"
-    "b-2,30.25,31,1,6,4\n"
-    "c-3,0,0.5,2,0,0\n"
-)
-PAYMENTS = "user_id,failed_payments_90d\na-1,1\nb-2,0\nc-3,0\n"
-SUPPORT = "user_id,support_tickets_90d,ticket_avg_resolution_hrs_90d\na-1,0,16.0\nb-2,2,8.6\nc-3,1,1e1\n"
-LABELS = "user_id,churn_label\na-1,False\nb-2,TRUE\nc-3,false\n"
-Change = Callable[[str], str]
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A whole extract of three customers."""
-    texts = {
-        "subscriptions.csv": SUBSCRIPTIONS,
-        "usage_agg_30d.csv": USAGE,
-        "payments_agg_90d.csv": PAYMENTS,
-        "support_agg_90d.csv": SUPPORT,
-        "labels.csv": LABELS,
-        "users.csv": "user_id,user_gender\na-1,Female",
-    }
-    for name, text in texts.items():
-        (tmp_path / name).write_text(text, encoding="utf-8", newline="")
-    return tmp_path
-
-
-def put(folder: Path, file: str, old: str, new: str) -> None:
-    """Change one place of a file."""
-    text = (folder / file).read_bytes().decode()
-    assert text.count(old) == 1
-    (folder / file).write_bytes(text.replace(old, new).encode())
-
-
-def error_of(folder: Path) -> ExtractError:
-    """The error with which the folder is refused."""
-    with pytest.raises(ExtractError) as caught:
-        read_extract(folder)
-    return caught.value
-
-
-def test_layout_holds_the_schema() -> None:
-    """Every feature of the built-in schema is found in exactly one file."""
-    named = [name for layout in LAYOUT.values() for name in layout.features]
-    assert sorted(named) == sorted(CHURN_SCHEMA.names)
-
-
-def test_columns_are_typed(folder: Path) -> None:
-    """Cells come out as the schema's kinds, in its order, with nulls kept where they are allowed."""
-    extract = read_extract(folder)
-    assert extract.user_ids == ["a-1", "b-2", "c-3"]
-    assert tuple(extract.columns) == CHURN_SCHEMA.names
-    assert [values[2] for values in extract.columns.values()] == [
-        72, 20.0, True, None, None, "No", 0.0, 0.5, 2, 0, 0, 0, 1, 10.0,
-    ]  # fmt: skip
-    assert extract.columns["plan_stream_tv"] == [False, True, None]
-    assert isinstance(extract.columns["monthly_fee"][2], float)
-
-
-def test_labels_are_zero_and_one(folder: Path) -> None:
-    """Labels are read in any letter case, and are 1 for a customer who left."""
-    assert read_extract(folder).labels == [0, 1, 0]
-
-
-def test_labels_may_be_absent(folder: Path) -> None:
-    """An extract without labels.csv has no labels, and is no error."""
-    (folder / "labels.csv").unlink()
-    assert read_extract(folder).labels is None
-
-
-def test_what_is_no_feature_is_named_once(folder: Path) -> None:
-    """Known files and columns that are no features are passed over, each named once, where they are there."""
-    assert read_extract(folder).passed_over == ("users.csv", "contract_type", "total_paid")
-    (folder / "users.csv").unlink()
-    assert read_extract(folder).passed_over == ("contract_type", "total_paid")
-
-
-def test_other_files_are_no_concern(folder: Path) -> None:
-    """What is not CSV may lie beside the extract."""
-    (folder / "README.md").write_text("about")
-    assert len(read_extract(folder)) == 3
-
-
-@pytest.mark.parametrize(
-    ("name", "change"),
-    [
-        ("byte order mark", lambda text: "\ufeff" + text),
-        ("CRLF", lambda text: text.replace("\n", "\r\n")),
-        ("quoted cells", lambda text: "".join(f'"{line}"\n' for line in text.replace(",", '","').splitlines())),
-        ("column order", lambda text: "".join(",".join(line.split(",")[::-1]) + "\n" for line in text.splitlines())),
-        ("row order", lambda text: "".join(f"{text.splitlines()[row]}\n" for row in (0, 3, 1, 2))),
-    ],
-)  # fmt: skip
-def test_form_does_not_matter(folder: Path, name: str, change: Change) -> None:
-    """A byte order mark, CRLF, quotes, and the order of columns and rows change nothing."""
-    expected = read_extract(folder)
-    for file in (*LAYOUT, "labels.csv"):
-        text = (folder / file).read_bytes().decode()
-        (folder / file).write_bytes(
-            (change(text) if name != "row order" or file != "subscriptions.csv" else text).encode()
-        )
-    extract = read_extract(folder)
-    assert (extract.user_ids, extract.columns, extract.labels) == (
-        expected.user_ids,
-        expected.columns,
-        expected.labels,
-    )
+from leeway.extract import LAYOUT
+from tests.leeway.extract.files import PAYMENTS, USAGE, error_of, put
 
 
 @pytest.mark.parametrize(
@@ -255,22 +138,3 @@ def test_an_unheard_of_file(folder: Path) -> None:
 def test_a_missing_folder(tmp_path: Path) -> None:
     """A folder that is not there is refused with its name."""
     assert str(tmp_path / "none") in str(error_of(tmp_path / "none"))
-
-
-@pytest.mark.skipif(not REAL.is_dir(), reason="the StreamFlow extracts are not beside the project")
-@pytest.mark.parametrize("month", ["month_000", "month_001"])
-def test_real_extracts(month: str) -> None:
-    """Both real months are read whole: 7,043 customers, typed, labelled, with what is no feature passed over."""
-    extract = read_extract(REAL / month)
-    assert len(extract) == len(extract.labels or []) == 7_043
-    assert extract.passed_over == ("users.csv", "contract_type", "total_paid")
-    place = extract.user_ids.index("7590-VHVEG")
-    features = {name: values[place] for name, values in extract.columns.items()}
-    assert CHURN_SCHEMA.problems(features) == {}
-    assert {name: features[name] for name in ("months_active", "monthly_fee", "paperless_billing", "net_service")} == {
-        "months_active": 1,
-        "monthly_fee": 29.85,
-        "paperless_billing": True,
-        "net_service": "DSL",
-    }
-    assert sum(value is None for value in extract.columns["plan_stream_tv"]) == 1_526
