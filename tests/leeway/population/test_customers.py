@@ -6,77 +6,11 @@ from statistics import fmean, pstdev
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
-from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import train_test_split
 
 from leeway.churn_risk import SERVICES
 from leeway.population import CUSTOMERS, Population, population
 from leeway.schema import CHURN_SCHEMA
-
-MOVED = {
-    "watch_hours_30d",
-    "avg_session_mins_7d",
-    "skips_7d",
-    "rebuffer_events_7d",
-    "support_tickets_90d",
-    "ticket_avg_resolution_hrs_90d",
-}
-
-
-@pytest.fixture(scope="module")
-def first() -> Population:
-    """The first month, as it is made by default."""
-    return population()
-
-
-@pytest.fixture(scope="module")
-def model(first: Population) -> HistGradientBoostingClassifier:
-    """A good model of the first month, fitted on 70 % of it."""
-    fit_on, _ = split(first)
-    trees = HistGradientBoostingClassifier(
-        learning_rate=0.05, max_iter=80, max_leaf_nodes=8, min_samples_leaf=40, random_state=0
-    )
-    return trees.fit(matrix(first)[fit_on], np.array(first.labels)[fit_on])
-
-
-def split(made: Population) -> tuple[list[int], list[int]]:
-    """Places to fit on and places held out."""
-    fit_on, held_out = train_test_split(list(range(len(made))), test_size=0.3, random_state=0, stratify=made.labels)
-    return fit_on, held_out
-
-
-def column(made: Population, name: str) -> NDArray[np.float64]:
-    """A feature as numbers, missing values as NaN."""
-    values = [SERVICES.index(value) if isinstance(value, str) else value for value in made.columns[name]]
-    return np.array([float("nan") if value is None else float(value) for value in values])
-
-
-def numbers(made: Population, name: str) -> NDArray[np.float64]:
-    """A feature as numbers, missing values left out."""
-    values = column(made, name)
-    return values[~np.isnan(values)]
-
-
-def matrix(made: Population) -> NDArray[np.float64]:
-    """All features, shape (n, 14)."""
-    return np.column_stack([column(made, name) for name in CHURN_SCHEMA.names])
-
-
-def auc(model: HistGradientBoostingClassifier, made: Population, places: list[int] | None = None) -> float:
-    """ROC AUC of the model on these customers."""
-    chosen = list(range(len(made))) if places is None else places
-    return float(roc_auc_score(np.array(made.labels)[chosen], model.predict_proba(matrix(made)[chosen])[:, 1]))
-
-
-def distances(reference: Population, current: Population) -> dict[str, float]:
-    """Normed Wasserstein distance of each feature (both populations are of one size and miss the same values)."""
-    found = {}
-    for name in CHURN_SCHEMA.names:
-        before, after = np.sort(numbers(reference, name)), np.sort(numbers(current, name))
-        found[name] = float(np.abs(before - after).mean() / max(before.std(), 0.001))
-    return found
+from tests.leeway.population.measured import numbers
 
 
 def correlation(made: Population, one: str, other: str) -> float:
@@ -172,22 +106,6 @@ def test_features_hang_together(first: Population) -> None:
     assert correlation(first, "rebuffer_events_7d", "support_tickets_90d") > 0.1
 
 
-def test_about_a_quarter_leaves(first: Population) -> None:
-    """The churn rate is about 26 %, in later months too."""
-    for made in (first, population(1), population(12)):
-        assert fmean(made.labels) == pytest.approx(0.26, abs=0.015)
-
-
-def test_a_good_model_has_its_known_auc(first: Population, model: HistGradientBoostingClassifier) -> None:
-    """Held out, a gradient boosting model reaches a ROC AUC of 0.84, as the known risk was set."""
-    assert auc(model, first, split(first)[1]) == pytest.approx(0.84, abs=0.015)
-
-
-def test_the_model_holds_in_later_months(model: HistGradientBoostingClassifier) -> None:
-    """Without drift the model is as good half a year later."""
-    assert auc(model, population(6)) == pytest.approx(0.84, abs=0.02)
-
-
 def test_customers_age(first: Population) -> None:
     """A month later nine in ten have been active one month more (or the 72 that are counted); the rest began again."""
     pairs = list(zip(numbers(first, "months_active"), numbers(population(1), "months_active"), strict=True))
@@ -203,57 +121,6 @@ def test_customers_keep_what_is_theirs(first: Population) -> None:
     for name in ("watch_hours_30d", "avg_session_mins_7d", "unique_devices_30d"):
         assert np.corrcoef(numbers(first, name), numbers(later, name))[0, 1] > 0.5
         assert later.columns[name] != first.columns[name]
-
-
-@pytest.mark.parametrize("month", [1, 2, 12, 60])
-def test_no_drift_without_being_asked_for(first: Population, month: int) -> None:
-    """However much later, no feature moves by as much as 0.1."""
-    assert max(distances(first, population(month)).values()) < 0.1
-
-
-def test_covariate_drift_moves_what_it_says(first: Population) -> None:
-    """At full strength the stated features move far beyond 0.3, and no other moves."""
-    found = distances(first, population(1, covariate_drift=1.0))
-    assert {name for name, distance in found.items() if distance > 0.6} == MOVED
-    assert max(distance for name, distance in found.items() if name not in MOVED) < 0.1
-
-
-def test_covariate_drift_grows_with_its_strength(first: Population) -> None:
-    """Half the strength moves each stated feature about half as far."""
-    half = distances(first, population(1, covariate_drift=0.5))
-    full = distances(first, population(1, covariate_drift=1.0))
-    assert [half[name] / full[name] for name in sorted(MOVED)] == pytest.approx([0.5] * len(MOVED), abs=0.06)
-
-
-def test_covariate_drift_goes_the_way_it_says(first: Population) -> None:
-    """Less is watched, in shorter sessions; there are more stalls, skips and tickets, and these take longer."""
-    drifted = population(covariate_drift=1.0)
-    falls = {name for name in MOVED if fmean(numbers(drifted, name)) < fmean(numbers(first, name))}
-    assert falls == {"watch_hours_30d", "avg_session_mins_7d"}
-
-
-def test_concept_drift_leaves_every_feature(first: Population) -> None:
-    """The turned risk is seen in the labels only."""
-    turned = population(concept_drift=1.0)
-    assert turned.columns == first.columns
-    assert turned.labels != first.labels
-
-
-def test_concept_drift_leaves_the_old_model_with_a_coin(model: HistGradientBoostingClassifier) -> None:
-    """Once the risk has turned, the old model is no better than a coin."""
-    assert auc(model, population(1, concept_drift=1.0)) <= 0.55
-
-
-def test_concept_drift_grows_with_its_strength(model: HistGradientBoostingClassifier) -> None:
-    """The further the risk is turned, the worse the old model is."""
-    found = [auc(model, population(1, concept_drift=strength)) for strength in (0.0, 0.25, 0.5, 1.0)]
-    assert found == sorted(found, reverse=True)
-
-
-@pytest.mark.parametrize("strength", [0.25, 0.5, 1.0])
-def test_concept_drift_keeps_the_churn_rate(strength: float) -> None:
-    """About as many customers leave, however far the risk is turned."""
-    assert fmean(population(1, concept_drift=strength).labels) == pytest.approx(0.26, abs=0.02)
 
 
 def test_nonsense_is_refused() -> None:
