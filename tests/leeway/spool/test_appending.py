@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from leeway.spool import Spool, SpoolError
+from leeway.spool_append import STATEMENT_ROWS
 from tests.leeway.records import a_record, open_spool, some_records
 from tests.leeway.spool.contents import taken, waiting
 
@@ -16,6 +17,13 @@ def test_what_is_appended_is_taken_in_order(spool: Spool) -> None:
     spool.append(records[:1])
     spool.append(records[1:])
     assert waiting(spool) == records
+
+
+@pytest.mark.parametrize("count", [0, STATEMENT_ROWS, STATEMENT_ROWS + 1, 2 * STATEMENT_ROWS])
+def test_a_call_takes_any_number_of_records(spool: Spool, count: int) -> None:
+    """None, as many as one statement takes, and more: all are there, in order."""
+    spool.append(some_records(count))
+    assert waiting(spool) == some_records(count)
 
 
 def test_nothing_waits_in_a_new_spool(spool: Spool) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from leeway.spool import Spool, SpoolError
+from leeway.spool_append import STATEMENT_ROWS
 from leeway.spool_file import connect
 from tests.leeway.records import a_record, fill, open_spool, some_records
 from tests.leeway.spool.contents import taken
@@ -28,6 +29,16 @@ def test_a_spool_at_its_limit_says_so(path: Path) -> None:
         with pytest.raises(SpoolError, match="at its limit"):
             spool.append(some_records(50))
         assert SMALL_LIMIT * 0.9 < spool.size_bytes() <= SMALL_LIMIT
+
+
+def test_a_call_that_finds_room_for_a_part_leaves_nothing(path: Path) -> None:
+    """All or nothing holds for more records than one statement takes, too."""
+    with open_spool(path, limit_bytes=4 * SMALL_LIMIT) as spool:
+        with pytest.raises(SpoolError, match="at its limit"):
+            spool.append(some_records(3 * STATEMENT_ROWS))
+        assert spool.backlog() == 0
+        spool.append(some_records(STATEMENT_ROWS))  # of which there is room for one, but not for three
+        assert spool.backlog() == STATEMENT_ROWS
 
 
 def test_an_emptied_spool_takes_as_much_again(path: Path) -> None:
