@@ -14,14 +14,15 @@ from functools import lru_cache
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue
-from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, SpanFlags, Status
-from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.trace import SpanKind
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, SpanFlags
+from opentelemetry.proto.trace.v1.trace_pb2 import Status as OtlpStatus
+from opentelemetry.sdk.trace import Event, ReadableSpan
+from opentelemetry.trace import INVALID_SPAN_CONTEXT, SpanKind, Status
 
 REMEMBERED = 1_024
 """Attributes. Those that come only once, as ids do, push out each other."""
 _KIND = {kind: Span.SpanKind.Value(f"SPAN_KIND_{kind.name}") for kind in SpanKind}
-_UNSET = Status()
+_UNSET = OtlpStatus()
 _LOCAL = SpanFlags.SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK
 _REMOTE = _LOCAL | SpanFlags.SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK
 
@@ -39,7 +40,9 @@ def encode(spans: Sequence[ReadableSpan]) -> bytes:
 
 def _resource_spans(spans: Sequence[ReadableSpan]) -> bytes:
     """A `ResourceSpans` with spans of one scope."""
-    frame = encode_spans(spans[:1]).resource_spans[0]
+    resource, scope_info = spans[0].resource, spans[0].instrumentation_scope
+    nothing = ReadableSpan("", INVALID_SPAN_CONTEXT, resource=resource, instrumentation_scope=scope_info)
+    frame = encode_spans([nothing]).resource_spans[0]
     scope = frame.scope_spans.pop()
     del scope.spans[:]
     encoded = [_bytes(scope), *(_field(ScopeSpans.SPANS_FIELD_NUMBER, _span(span)) for span in spans)]
@@ -70,25 +73,54 @@ def _span(span: ReadableSpan) -> bytes:
             _remembered(name, value) if isinstance(value, (str, int)) else _attribute(name, value)
             for name, value in (span.attributes or {}).items()
         ]
-    except TypeError:
+        rest = Span(
+            trace_id=context.trace_id.to_bytes(16, "big"),
+            span_id=context.span_id.to_bytes(8, "big"),
+            parent_span_id=parent.span_id.to_bytes(8, "big") if parent else b"",
+            name=span.name,
+            kind=_KIND[span.kind],
+            start_time_unix_nano=span.start_time or 0,
+            end_time_unix_nano=span.end_time or 0,
+            dropped_attributes_count=span.dropped_attributes,
+            status=_UNSET,
+            flags=_REMOTE if parent and parent.is_remote else _LOCAL,
+        )
+    except (TypeError, ValueError):  # a value that we do not use, or that has no place in OTLP
         return _span_by_sdk(span)
-    rest = Span(
-        trace_id=context.trace_id.to_bytes(16, "big"),
-        span_id=context.span_id.to_bytes(8, "big"),
-        parent_span_id=parent.span_id.to_bytes(8, "big") if parent else b"",
-        name=span.name,
-        kind=_KIND[span.kind],
-        start_time_unix_nano=span.start_time or 0,
-        end_time_unix_nano=span.end_time or 0,
-        dropped_attributes_count=span.dropped_attributes,
-        status=_UNSET,
-        flags=_REMOTE if parent and parent.is_remote else _LOCAL,
-    )
     return _bytes(rest) + b"".join(attributes)
 
 
 def _span_by_sdk(span: ReadableSpan) -> bytes:
-    return _bytes(encode_spans([span]).resource_spans[0].scope_spans[0].spans[0])
+    """As the SDK has it: it leaves out an attribute that it cannot encode, and says so; with other text it fails."""
+    try:
+        encoded = encode_spans([span])
+    except UnicodeEncodeError:
+        encoded = encode_spans([_with_whole_text(span)])
+    return _bytes(encoded.resource_spans[0].scope_spans[0].spans[0])
+
+
+def _with_whole_text(span: ReadableSpan) -> ReadableSpan:
+    """The span with half surrogate pairs spelt out in its name, its events' names and its status."""
+    said = span.status.description
+    status = span.status if said is None else Status(span.status.status_code, _whole(said))
+    return ReadableSpan(
+        _whole(span.name),
+        span.get_span_context(),
+        span.parent,
+        span.resource,
+        span.attributes,
+        [Event(_whole(event.name), event.attributes, event.timestamp) for event in span.events],
+        span.links,
+        span.kind,
+        status=status,
+        start_time=span.start_time,
+        end_time=span.end_time,
+        instrumentation_scope=span.instrumentation_scope,
+    )
+
+
+def _whole(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _attribute(name: str, value: object) -> bytes:
