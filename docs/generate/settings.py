@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 from docs.generate.commands import KINDS, Command, commands
 from docs.generate.markdown import code, codes, generated_from, table
 from leeway.settings import Settings
-from leeway.telemetry.providers import EXPORT_BATCH_SPANS, EXPORT_TIMEOUT_S
+from leeway.telemetry.providers import ATTRIBUTE_CHARACTERS, EXPORT_BATCH_SPANS, EXPORT_TIMEOUT_S
 
 _COMPOSE: Final = Path(__file__).parents[2] / "compose.yaml"
 _GIB: Final = 2**30
@@ -37,6 +37,8 @@ _OPENTELEMETRY: Final[Mapping[str, str]] = {
     "OTEL_METRIC_EXPORT_INTERVAL": "Milliseconds from one export of metrics to the next; 60,000 by default.",
     "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": f"Most spans in one export; {EXPORT_BATCH_SPANS} by default here, so that "
     "requests wait less.",
+    "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT, OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT": "Characters after which a span "
+    f"attribute's text is cut; {ATTRIBUTE_CHARACTERS:,} by default here, so that nobody fills the memory with them.",
 }
 
 _ONLY_COMPOSE: Final[Mapping[str, str]] = {

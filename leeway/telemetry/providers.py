@@ -20,7 +20,7 @@ from opentelemetry.metrics import Meter, MeterProvider, NoOpMeterProvider
 from opentelemetry.sdk.metrics import MeterProvider as SdkMeterProvider
 from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
-from opentelemetry.sdk.trace import SpanProcessor
+from opentelemetry.sdk.trace import SpanLimits, SpanProcessor
 from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.trace import NoOpTracerProvider, Tracer, TracerProvider
@@ -33,6 +33,8 @@ EXPORT_TIMEOUT_S = 2.0
 EXPORT_BATCH_SPANS = 128
 """Encoding and sending take the interpreter from requests, which wait out small batches more easily."""
 FLUSH_TIMEOUT_S = 8.0
+ATTRIBUTE_CHARACTERS = 1_024
+"""A span attribute's longest text, where the environment sets no length: spans wait in memory until they are sent."""
 SCOPE = "leeway"
 _log = logging.getLogger(__name__)
 
@@ -147,7 +149,7 @@ def build_providers(
 ) -> Iterator[Providers]:
     """Yield providers over these processors and readers; tests hand in ones that keep everything in memory."""
     resource = _resource(identity)
-    tracer_provider = SdkTracerProvider(resource=resource, shutdown_on_exit=False)
+    tracer_provider = SdkTracerProvider(resource=resource, shutdown_on_exit=False, span_limits=_span_limits())
     for processor in processors:
         tracer_provider.add_span_processor(processor)
     meter_provider = SdkMeterProvider(readers, resource=resource, views=our_views(), shutdown_on_exit=False)
@@ -166,6 +168,14 @@ def _resource(identity: ProcessIdentity) -> Resource:
         "service.instance.id": identity.instance,
     }
     return Resource.create({**ours, **OTELResourceDetector().detect().attributes})
+
+
+def _span_limits() -> SpanLimits:
+    """Those of the environment, which the SDK reads, and our length where it says none."""
+    given = SpanLimits()
+    if given.max_span_attribute_length is not None:
+        return given
+    return SpanLimits(max_span_attribute_length=ATTRIBUTE_CHARACTERS)
 
 
 def _in_small_batches(exporter: SpanExporter) -> BatchSpanProcessor:

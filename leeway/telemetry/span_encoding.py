@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import TypeGuard
 
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -21,6 +22,8 @@ from opentelemetry.trace import INVALID_SPAN_CONTEXT, SpanKind, Status
 
 REMEMBERED = 1_024
 """Attributes. Those that come only once, as ids do, push out each other."""
+REMEMBERED_LENGTH = 64
+"""Characters of a text that is remembered at most, so that memory is bounded in bytes, whatever comes."""
 _KIND = {kind: Span.SpanKind.Value(f"SPAN_KIND_{kind.name}") for kind in SpanKind}
 _UNSET = OtlpStatus()
 _LOCAL = SpanFlags.SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK
@@ -70,7 +73,7 @@ def _span(span: ReadableSpan) -> bytes:
         return _span_by_sdk(span)
     try:
         attributes = [
-            _remembered(name, value) if isinstance(value, (str, int)) else _attribute(name, value)
+            _remembered(name, value) if _is_short(value) else _attribute(name, value)
             for name, value in (span.attributes or {}).items()
         ]
         rest = Span(
@@ -125,6 +128,10 @@ def _whole(text: str) -> str:
 
 def _attribute(name: str, value: object) -> bytes:
     return _bytes(Span(attributes=[KeyValue(key=name, value=_any_value(value))]))
+
+
+def _is_short(value: object) -> TypeGuard[str | int]:
+    return len(value) <= REMEMBERED_LENGTH if isinstance(value, str) else isinstance(value, int)
 
 
 _remembered = lru_cache(REMEMBERED, typed=True)(_attribute)  # typed: 1 is not True

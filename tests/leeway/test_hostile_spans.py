@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -89,3 +90,16 @@ def test_an_event_or_a_span_of_such_a_name_arrives() -> None:
 def test_a_plain_span_of_such_a_name_arrives() -> None:
     """Without event or status it would have gone our own way."""
     assert r"half a pair: \ud800" in sent(lambda span: span.update_name(HALF))
+
+
+def test_long_texts_are_not_remembered() -> None:
+    """Five hundred texts of 20 kB, each another, leave next to nothing behind when they were sent."""
+    sent(lambda span: span.set_attribute("agent", "warm"))
+    tracemalloc.start()
+    try:
+        for number in range(500):
+            sent(lambda span, number=number: span.set_attribute("agent", f"{number}" * 10_000))  # type: ignore[misc]
+        kept_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept_bytes < 2**20
