@@ -40,6 +40,7 @@ from leeway.telemetry.providers import (
 from service.app import create_app
 from service.faults import FaultSwitch, FaultySnapshots, with_faulty_scorer
 from service.feedback import Feedback
+from service.headers import ReadableHeaders
 from service.instrumentation import instrument
 from service.loop_lag import watched
 from service.otel_fault_probe import OTelFaultProbe
@@ -216,7 +217,12 @@ def _score_reference(bundle: Bundle) -> Iterable[tuple[float, Mapping[str, str]]
 def server_config(app: FastAPI) -> uvicorn.Config:
     """How Uvicorn serves `app`: no address that a client asked for comes into the log."""
     return uvicorn.Config(
-        app, access_log=False, log_config=None, timeout_graceful_shutdown=GRACE_S, lifespan="off", ws="none"
+        ReadableHeaders(app),
+        access_log=False,
+        log_config=None,
+        timeout_graceful_shutdown=GRACE_S,
+        lifespan="off",
+        ws="none",
     )
 
 

@@ -1,0 +1,65 @@
+"""Headers that are no text, over a real socket: a client library would not send them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from starlette.types import Receive, Scope, Send
+
+from leeway.bundle import Bundle
+from leeway.population import Population
+from leeway.telemetry import names
+from service.headers import ReadableHeaders
+from tests.service.observed import Observed, captured_log, entries, observed_service, served
+from tests.service.raw_http import answer, post
+from tests.telemetry import attributes_of
+
+HEADERS = ["user-agent", "host", "traceparent", "tracestate", "baggage", "accept"]
+NO_TEXT = {"a cut escape": b"\xff\\x", "half a pair": b"\xff\\ud800", "an unknown name": b"\xff\\N{no such}"}
+
+
+@pytest.fixture(scope="module")
+def running(bundle: Bundle, people: Population, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Observed]:
+    """One service for all tests here."""
+    with observed_service(bundle, tmp_path_factory.mktemp("service"), people) as observed:
+        yield observed
+
+
+@pytest.fixture
+def service(running: Observed) -> Observed:
+    """That service, with the spans of earlier tests forgotten."""
+    running.telemetry.forget_spans()
+    return running
+
+
+@pytest.mark.parametrize("value", NO_TEXT.values(), ids=NO_TEXT)
+@pytest.mark.parametrize("header", HEADERS)
+def test_a_header_that_is_no_text_is_passed_over(service: Observed, header: str, value: bytes) -> None:
+    """The prediction is answered, traced and measured as any other, and the log holds no traceback."""
+    body = {"features": service.example}
+    with captured_log() as log, served(service.client.app) as url:
+        before = service.telemetry.collect().total(names.HTTP_REQUEST_DURATION)
+        status, _ = answer(url, post("/predict", body, {header.encode(): value}))
+        after = service.telemetry.collect().total(names.HTTP_REQUEST_DURATION)
+    assert (status, after - before) == (200, 1)
+    assert attributes_of(service.telemetry.server_span())["http.response.status_code"] == 200
+    assert [line for line in entries(log) if "exception" in line] == []
+
+
+def test_only_what_is_no_text_is_changed() -> None:
+    """Names, order and every value in UTF-8 reach the application byte by byte."""
+    seen: list[Scope] = []
+
+    async def app(scope: Scope, _receive: Receive, _send: Send) -> None:
+        seen.append(scope)
+
+    headers = [(b"a", b"plain"), (b"b", "ü€".encode()), (b"c", b"f\xfcr"), (b"b", b"again")]
+    asyncio.run(ReadableHeaders(app)({"type": "http", "headers": headers}, _never, _never))
+    assert seen[0]["headers"] == [*headers[:2], (b"c", "f\N{REPLACEMENT CHARACTER}r".encode()), headers[3]]
+
+
+async def _never(*_: object) -> Any:  # noqa: ANN401 (neither receives nor sends)
+    raise AssertionError("nobody was to be called")
