@@ -215,11 +215,12 @@ def _score_reference(bundle: Bundle) -> Iterable[tuple[float, Mapping[str, str]]
 
 
 def server_config(app: FastAPI) -> uvicorn.Config:
-    """How Uvicorn serves `app`: no address that a client asked for comes into the log."""
+    """How Uvicorn serves `app`: no address that a client asked for comes into the log, nor one that it claims."""
     return uvicorn.Config(
         ReadableHeaders(app),
         access_log=False,
         log_config=None,
+        proxy_headers=False,
         timeout_graceful_shutdown=GRACE_S,
         lifespan="off",
         ws="none",

@@ -18,7 +18,7 @@ from opentelemetry.trace import INVALID_SPAN_CONTEXT, SpanContext, format_span_i
 
 REPEAT_AFTER_S = 60.0
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
-
+_QUOTE_HEADERS = frozenset({"opentelemetry.baggage.propagation", "opentelemetry.trace.span"})
 
 _task_speaks_of: ContextVar[SpanContext] = ContextVar("task_speaks_of", default=INVALID_SPAN_CONTEXT)
 
@@ -59,6 +59,14 @@ class OncePerMinute(logging.Filter):
         return True
 
 
+class NoHeaders(logging.Filter):
+    """Drops OpenTelemetry's warnings of what is wrong with a request's headers: they quote what a client wrote."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Say whether the record may pass; every other logger's may."""
+        return record.name not in _QUOTE_HEADERS
+
+
 class JsonFormatter(logging.Formatter):
     """One JSON object a line: time (UTC), level, logger, message, ids, what `extra` gave, and the exception."""
 
@@ -81,6 +89,7 @@ def configure_logging(level: str = "INFO", stream: TextIO | None = None) -> None
     """Send every record of the process to `stream` (standard output by default). Call it once, at the start."""
     handler = logging.StreamHandler(stream or sys.stdout)
     handler.setFormatter(JsonFormatter())
+    handler.addFilter(NoHeaders())
     handler.addFilter(OncePerMinute())
     handler.addFilter(TraceIds())
     logging.basicConfig(level=level, handlers=[handler], force=True)
