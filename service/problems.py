@@ -12,6 +12,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from service import predictor as domain
 from service import refusals
@@ -140,7 +141,8 @@ def install(app: FastAPI, probe: PredictionProbe) -> None:
 
     async def on_http_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101 (as above)
-        if error.status_code == 400 and _predicts(request):  # noqa: PLR2004 (a body that is no JSON, see `_DETAILS`)
+        gone = isinstance(error.__cause__, ClientDisconnect)  # in mid-body: nobody reads this, and no item was refused
+        if error.status_code == 400 and _predicts(request) and not gone:  # noqa: PLR2004 (no JSON, see `_DETAILS`)
             probe.refused([(None, "malformed")])
         response = respond(of_status(error.status_code, str(error.detail)), probe)
         response.headers.update(error.headers or {})

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from fastapi import Request
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
+from starlette.requests import ClientDisconnect
 
 Body = TypeVar("Body")
 
@@ -39,7 +40,7 @@ def quick_route(
                     return await careful(request)
                 try:
                     body = read(await request.body())
-                except ValueError:
+                except (ValueError, ClientDisconnect):  # of a client that went away FastAPI makes a 400
                     return await careful(request)
                 return await answer(body)
 
