@@ -69,7 +69,7 @@ class OTelPredictionProbe:
             return
         attributes: dict[str, str | int | bool] = {names.SNAPSHOT_FOUND: lookup.found == lookup.asked}
         if lookup.asked > 1:
-            attributes[names.BATCH_SIZE] = lookup.asked
+            attributes[names.SNAPSHOT_ASKED] = lookup.asked
         if lookup.error:
             attributes[names.ERROR_TYPE] = lookup.error
         span = self._tracer.start_span(names.SPAN_SNAPSHOT_LOOKUP, start_time=lookup.began_at_ns, attributes=attributes)
@@ -89,7 +89,7 @@ class OTelPredictionProbe:
             if scoring.unusual[0]:
                 attributes[names.UNUSUAL_NAMES] = scoring.unusual[0]
         else:
-            attributes[names.BATCH_SIZE] = scoring.rows
+            attributes[names.SCORE_ROWS] = scoring.rows
             attributes[names.UNUSUAL_COUNT] = max(map(len, scoring.unusual))
         span = self._tracer.start_span(names.SPAN_SCORE, start_time=scoring.began_at_ns, attributes=attributes)
         span.end(scoring.began_at_ns + scoring.duration_ns)
@@ -115,11 +115,15 @@ class OTelPredictionProbe:
             if record.is_check:
                 span.set_attribute(names.PREDICTION_CHECK, True)  # noqa: FBT003 (OpenTelemetry's way to say it)
 
+    def batch_asked(self, items: int) -> None:
+        """See `PredictionProbe`."""
+        trace.get_current_span().set_attribute(names.BATCH_SIZE, items)
+
     def batch_answered(self, records: Sequence[PredictionRecord]) -> None:
         """See `PredictionProbe`."""
         for outcome, attributes in self._outcome.items():
             self._scores.record_all([record.score for record in records if record.prediction == outcome], attributes)
-        trace.get_current_span().set_attributes({**self._model, names.BATCH_SIZE: len(records)})
+        trace.get_current_span().set_attributes(self._model)
 
     def failed(self, error_type: str, duration_s: float) -> None:
         """See `PredictionProbe`."""

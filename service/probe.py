@@ -64,6 +64,9 @@ class PredictionProbe(Protocol):
     def answered(self, record: PredictionRecord, duration_s: float, *, recorded: bool) -> None:
         """A single prediction was made."""
 
+    def batch_asked(self, items: int) -> None:
+        """A batch of so many items came, good ones and bad ones."""
+
     def batch_answered(self, records: Sequence[PredictionRecord]) -> None:
         """A batch was answered."""
 
@@ -94,6 +97,9 @@ class NullPredictionProbe:
         """Nothing."""
 
     def answered(self, record: PredictionRecord, duration_s: float, *, recorded: bool) -> None:
+        """Nothing."""
+
+    def batch_asked(self, items: int) -> None:
         """Nothing."""
 
     def batch_answered(self, records: Sequence[PredictionRecord]) -> None:

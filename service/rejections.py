@@ -81,6 +81,7 @@ class TallyingProbe:
         self.looked_up = probe.looked_up
         self.scored = probe.scored
         self.answered = probe.answered
+        self.batch_asked = probe.batch_asked
         self.batch_answered = probe.batch_answered
         self.failed = probe.failed
         self.record_spooled = probe.record_spooled

@@ -107,6 +107,7 @@ def prediction_routes(
 
     def predict_batch(body: PredictBatch) -> Response:
         """Answer for up to 1,000 items, in order; an item that cannot be answered carries its `error`."""
+        probe.batch_asked(len(body.items))
         items = [_validated(models.item, item, probe) for item in body.items]
         answers = iter(predictor.predict_batch([item for item in items if isinstance(item, PredictionRequest)]))
         results = [
@@ -115,6 +116,7 @@ def prediction_routes(
         return as_json({"results": results})
 
     async def predict_valid_batch(requests: Sequence[PredictionRequest]) -> Response:
+        probe.batch_asked(len(requests))
         return await run_in_threadpool(_answer_all, requests)
 
     def _answer_all(requests: Sequence[PredictionRequest]) -> Response:

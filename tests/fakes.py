@@ -44,6 +44,7 @@ class RememberingProbe:
     lookups: list[Lookup] = field(default_factory=list)
     scorings: list[Scoring] = field(default_factory=list)
     answers: list[tuple[PredictionRecord, bool]] = field(default_factory=list)
+    asked: list[int] = field(default_factory=list)
     batches: list[Sequence[PredictionRecord]] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     rejections: list[tuple[str | None, str]] = field(default_factory=list)
@@ -65,6 +66,10 @@ class RememberingProbe:
     def answered(self, record: PredictionRecord, duration_s: float, *, recorded: bool) -> None:  # noqa: ARG002 (the protocol's signature)
         """See `PredictionProbe`."""
         self.answers.append((record, recorded))
+
+    def batch_asked(self, items: int) -> None:
+        """See `PredictionProbe`."""
+        self.asked.append(items)
 
     def batch_answered(self, records: Sequence[PredictionRecord]) -> None:
         """See `PredictionProbe`."""

@@ -42,11 +42,11 @@ SPANS: Final = (
     ),
     Span(
         "SPAN_SNAPSHOT_LOOKUP", "service", "INTERNAL", "the request's",
-        (names.SNAPSHOT_FOUND, names.BATCH_SIZE, names.ERROR_TYPE),
+        (names.SNAPSHOT_FOUND, names.SNAPSHOT_ASKED, names.ERROR_TYPE),
     ),
     Span(
         "SPAN_SCORE", "service", "INTERNAL", "the request's",
-        (names.MODEL_VERSION, names.UNUSUAL_COUNT, names.UNUSUAL_NAMES, names.BATCH_SIZE),
+        (names.MODEL_VERSION, names.UNUSUAL_COUNT, names.UNUSUAL_NAMES, names.SCORE_ROWS),
     ),
     Span(
         "SPAN_DRIFT_RUN", "drift worker", "INTERNAL", "",

@@ -39,11 +39,11 @@ def test_given_features_need_no_look_up(service: Observed) -> None:
 
 
 def test_a_batch_is_looked_up_and_scored_once(service: Observed) -> None:
-    """A batch makes one span of each step, and each says how many items it was for."""
+    """A batch makes one span of each step, and each says how many it was for."""
     items = [{"user_id": CUSTOMER}, {"user_id": STRANGER}, {"features": service.example}]
     service.client.post("/predict/batch", json={"items": items})
     (lookup,), (score,) = service.telemetry.spans("snapshot lookup"), service.telemetry.spans("score")
-    assert (attributes_of(lookup)[names.BATCH_SIZE], attributes_of(score)[names.BATCH_SIZE]) == (2, 2)
+    assert (attributes_of(lookup)[names.SNAPSHOT_ASKED], attributes_of(score)[names.SCORE_ROWS]) == (2, 2)
 
 
 def test_a_server_span_speaks_the_stable_http_conventions(service: Observed) -> None:

@@ -1,0 +1,65 @@
+"""What a batch tells OpenTelemetry of its size: each number under a name of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from leeway.bundle import Bundle
+from leeway.population import Population
+from leeway.telemetry import names
+from tests.service.observed import CUSTOMER, STRANGER, Observed, observed_service
+from tests.telemetry import attributes_of
+
+KNOWN, UNKNOWN, INVALID = {"user_id": CUSTOMER}, {"user_id": STRANGER}, {"user_id": ""}
+
+
+@pytest.fixture(scope="module")
+def running(bundle: Bundle, people: Population, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Observed]:
+    """One service for all tests here."""
+    with observed_service(bundle, tmp_path_factory.mktemp("service"), people) as observed:
+        yield observed
+
+
+@pytest.fixture
+def service(running: Observed) -> Observed:
+    """That service, with the spans of earlier tests forgotten."""
+    running.telemetry.forget_spans()
+    return running
+
+
+def sizes(service: Observed, *items: object) -> dict[str, Any]:
+    """Which sizes the spans of a batch of these items tell, by attribute."""
+    service.client.post("/predict/batch", json={"items": list(items)})
+    told = {names.BATCH_SIZE, names.SNAPSHOT_ASKED, names.SCORE_ROWS}
+    return {
+        name: value for span in service.telemetry.spans() for name, value in attributes_of(span).items() if name in told
+    }
+
+
+def test_a_mixed_batch_tells_each_number_apart(service: Observed) -> None:
+    """Five items were asked for, of two customers, of whom one is known and comes three times."""
+    assert sizes(service, KNOWN, KNOWN, KNOWN, UNKNOWN, INVALID) == {
+        names.BATCH_SIZE: 5,
+        names.SNAPSHOT_ASKED: 2,
+        names.SCORE_ROWS: 3,
+    }
+
+
+def test_a_valid_batch_tells_its_items(service: Observed) -> None:
+    """The quick way tells the same number as the careful one."""
+    assert sizes(service, KNOWN, KNOWN, UNKNOWN)[names.BATCH_SIZE] == 3
+
+
+def test_a_batch_of_nothing_good_tells_its_items(service: Observed) -> None:
+    """Nothing is looked up and nothing scored, but two items were asked for."""
+    assert sizes(service, INVALID, {}) == {names.BATCH_SIZE: 2}
+
+
+def test_a_single_prediction_has_no_size(service: Observed) -> None:
+    """It would say 1 on nearly every span there is."""
+    service.predict_customer()
+    told = {name for span in service.telemetry.spans() for name in attributes_of(span)}
+    assert not told & {names.BATCH_SIZE, names.SNAPSHOT_ASKED, names.SCORE_ROWS}
