@@ -119,6 +119,8 @@ class Predictor:
     def predict_batch(self, requests: Sequence[PredictionRequest]) -> list[Prediction | PredictionError]:
         """Answer many requests, in order, with one look-up and one call of the model; a bad one fails alone.
 
+        The probe hears of no duration, so of no failure either: beside single answers neither would mean anything.
+
         Raises:
             NotRecorded: the answers could not be recorded, and recording is required.
         """

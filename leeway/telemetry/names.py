@@ -130,7 +130,8 @@ HTTP_ACTIVE_REQUESTS: Final = Metric(
     "http.server.active_requests", "gauge", "{request}", "HTTP requests in flight.", (HTTP_METHOD,)
 )
 PREDICTION_DURATION: Final = Metric(
-    "leeway.prediction.duration", "histogram", "s", "Time to look up, score and record one request.",
+    "leeway.prediction.duration", "histogram", "s",
+    "Time to look up, score and record a single prediction, or until it failed; batches are not in it.",
     (MODEL_VERSION, TYPICALITY, ERROR_TYPE), REQUEST_BUCKETS,
 )  # fmt: skip
 PREDICTION_SCORES: Final = Metric(

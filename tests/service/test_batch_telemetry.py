@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from leeway.bundle import Bundle
+from leeway.bundle import Bundle, OnnxScorer
 from leeway.population import Population
 from leeway.telemetry import names
-from tests.service.observed import CUSTOMER, STRANGER, Observed, observed_service
+from tests.service.observed import CUSTOMER, STRANGER, Observed, broken, observed_service
 from tests.telemetry import attributes_of
 
 KNOWN, UNKNOWN, INVALID = {"user_id": CUSTOMER}, {"user_id": STRANGER}, {"user_id": ""}
@@ -56,6 +56,17 @@ def test_a_valid_batch_tells_its_items(service: Observed) -> None:
 def test_a_batch_of_nothing_good_tells_its_items(service: Observed) -> None:
     """Nothing is looked up and nothing scored, but two items were asked for."""
     assert sizes(service, INVALID, {}) == {names.BATCH_SIZE: 2}
+
+
+def test_batches_are_not_in_the_duration_of_predictions(service: Observed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither those that are answered nor those that fail: a share of errors over it is one of single predictions."""
+    before = service.telemetry.collect().total(names.PREDICTION_DURATION)
+    answered = service.client.post("/predict/batch", json={"items": [KNOWN]})
+    monkeypatch.setattr(OnnxScorer, "score", broken)
+    failed = service.client.post("/predict/batch", json={"items": [KNOWN]})
+    assert (answered.status_code, failed.status_code) == (200, 500)
+    assert service.telemetry.collect().total(names.PREDICTION_DURATION) == before
+    assert "batches are not in it" in names.PREDICTION_DURATION.description
 
 
 def test_a_single_prediction_has_no_size(service: Observed) -> None:
