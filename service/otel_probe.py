@@ -113,7 +113,7 @@ class OTelPredictionProbe:
                 }
             )
             if record.is_check:
-                span.set_attribute(names.PREDICTION_CHECK, True)  # noqa: FBT003 (OpenTelemetry's way to say it)
+                _mark_check()
 
     def batch_asked(self, items: int) -> None:
         """See `PredictionProbe`."""
@@ -124,14 +124,18 @@ class OTelPredictionProbe:
         for outcome, attributes in self._outcome.items():
             self._scores.record_all([record.score for record in records if record.prediction == outcome], attributes)
         trace.get_current_span().set_attributes(self._model)
+        if any(record.is_check for record in records[:1]):  # one header, and so all or none
+            _mark_check()
 
     def failed(self, error_type: str, duration_s: float) -> None:
         """See `PredictionProbe`."""
         self._prediction.record(duration_s, self._model | {names.ERROR_TYPE: error_type})
         trace.get_current_span().set_attribute(names.ERROR_TYPE, error_type)
 
-    def refused(self, causes: Sequence[Cause]) -> None:
+    def refused(self, causes: Sequence[Cause], *, is_check: bool = False) -> None:
         """See `PredictionProbe`."""
+        if is_check:
+            _mark_check()
         for feature, reason in causes:
             name = feature if feature in self._known else names.OTHER
             self._rejected.add(1, {names.FEATURE_NAME: str(name), names.ERROR_TYPE: reason})
@@ -143,3 +147,7 @@ class OTelPredictionProbe:
     def record_lost(self, count: int) -> None:
         """See `PredictionProbe`."""
         self._unrecorded.add(count)
+
+
+def _mark_check() -> None:
+    trace.get_current_span().set_attribute(names.PREDICTION_CHECK, True)  # noqa: FBT003 (OpenTelemetry's way to say it)

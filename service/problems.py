@@ -11,9 +11,11 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
+from pydantic import TypeAdapter, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from leeway.record import CHECK_HEADER
 from service import predictor as domain
 from service import refusals
 from service.probe import PredictionProbe
@@ -36,8 +38,7 @@ _DETAILS = {
     405: "This address does not take this method: /docs lists what there is.",
     413: "The body is larger than this service takes, 1 MiB: send fewer items at once.",
 }
-
-
+_MARK = TypeAdapter(bool)
 _SCHEMA = {
     "title": "Problem",
     "description": "A problem document (RFC 9457)",
@@ -96,9 +97,9 @@ def of_status(status: int, detail: str = "") -> Problem:
     return Problem(status, _KINDS.get(status, "http"), _DETAILS.get(status, detail))
 
 
-def of_item(errors: Sequence[Mapping[str, Any]], probe: PredictionProbe) -> Problem:
+def of_item(errors: Sequence[Mapping[str, Any]], probe: PredictionProbe, *, is_check: bool = False) -> Problem:
     """The problem that pydantic's errors about one item of a batch are; counted."""
-    probe.refused(refusals.causes(errors, prefix=0))
+    probe.refused(refusals.causes(errors, prefix=0), is_check=is_check)
     return _of_input(errors, prefix=0, whole="item")
 
 
@@ -143,7 +144,7 @@ def install(app: FastAPI, probe: PredictionProbe) -> None:
         assert isinstance(error, HTTPException)  # noqa: S101 (as above)
         gone = isinstance(error.__cause__, ClientDisconnect)  # in mid-body: nobody reads this, and no item was refused
         if error.status_code == 400 and _predicts(request) and not gone:  # noqa: PLR2004 (no JSON, see `_DETAILS`)
-            probe.refused([(None, "malformed")])
+            probe.refused([(None, "malformed")], is_check=_is_check(request))
         response = respond(of_status(error.status_code, str(error.detail)), probe)
         response.headers.update(error.headers or {})
         return response
@@ -165,11 +166,11 @@ def _of_request(request: Request, error: RequestValidationError, probe: Predicti
     errors = error.errors()
     if errors[0]["type"] == "json_invalid":
         if _predicts(request):
-            probe.refused([(None, "malformed")])
+            probe.refused([(None, "malformed")], is_check=_is_check(request))
         reason, place = errors[0]["ctx"]["error"], errors[0]["loc"][-1]
         return Problem(400, "malformed-json", f"The body is not JSON: {reason} at character {place}.")
     if _predicts(request):
-        probe.refused(refusals.causes(errors, prefix=1))
+        probe.refused(refusals.causes(errors, prefix=1), is_check=_is_check(request))
     return _of_input(errors, prefix=1, whole="body")
 
 
@@ -181,6 +182,14 @@ def _of_input(errors: Sequence[Mapping[str, Any]], *, prefix: int, whole: str) -
 def _predicts(request: Request) -> bool:
     """Whether predictions were asked for: only they count as refused, feedback does not."""
     return bool(request.scope["path"].startswith("/predict"))
+
+
+def _is_check(request: Request) -> bool:
+    """Whether it bears the mark of a check, read as its route reads it; a mark that is none marks nothing."""
+    try:
+        return _MARK.validate_python(request.headers.get(CHECK_HEADER, "false"))
+    except ValidationError:
+        return False
 
 
 def _is_json(content_type: str) -> bool:

@@ -35,7 +35,8 @@ CheckHeader: TypeAlias = Annotated[
     bool,
     Header(
         description="True where nobody wants to know and you only try whether all works, as `leeway doctor` does: the"
-        " prediction is answered, measured, traced and stored as any other, and no drift window counts it."
+        " prediction is answered, measured, traced and stored as any other, and no drift window counts it, nor what is"
+        " refused of it. Of a batch it marks every item."
     ),
 ]
 """The header of a prediction that is a check only; the parameter's name gives it its own, `CHECK_HEADER`."""
@@ -105,10 +106,10 @@ def prediction_routes(
             return as_json(answer(predictor.predict(request), model))
         return as_json(answer(await run_in_threadpool(predictor.predict, request), model))
 
-    def predict_batch(body: PredictBatch) -> Response:
+    def predict_batch(body: PredictBatch, *, leeway_check: CheckHeader = False) -> Response:
         """Answer for up to 1,000 items, in order; an item that cannot be answered carries its `error`."""
         probe.batch_asked(len(body.items))
-        items = [_validated(models.item, item, probe) for item in body.items]
+        items = [_validated(models.item, item, probe, is_check=leeway_check) for item in body.items]
         answers = iter(predictor.predict_batch([item for item in items if isinstance(item, PredictionRequest)]))
         results = [
             _result(next(answers), model, probe) if isinstance(item, PredictionRequest) else item for item in items
@@ -139,7 +140,7 @@ def prediction_routes(
         predict_batch,
         methods=["POST"],
         response_model=BatchAnswer,
-        route_class_override=quick_route(batch_reader(schema), predict_valid_batch),
+        route_class_override=quick_route(batch_reader(schema), predict_valid_batch, careful_with=CHECK_HEADER),
         responses=responses(400, 413, 415, 422, 503),
     )
     return router
@@ -150,11 +151,13 @@ def _body(example: Mapping[str, Any]) -> params.Body:
     return params.Body(openapi_examples={"typical": {"value": dict(example)}})
 
 
-def _validated(model: type[PredictItem], item: object, probe: PredictionProbe) -> PredictionRequest | dict[str, Any]:
+def _validated(
+    model: type[PredictItem], item: object, probe: PredictionProbe, *, is_check: bool
+) -> PredictionRequest | dict[str, Any]:
     try:
-        return model.model_validate(item).request()
+        return model.model_validate(item).request(is_check=is_check)
     except ValidationError as error:
-        return {"error": document(of_item(error.errors(), probe), probe)}
+        return {"error": document(of_item(error.errors(), probe, is_check=is_check), probe)}
 
 
 def _result(result: Prediction | PredictionError, model: Mapping[str, str], probe: PredictionProbe) -> dict[str, Any]:

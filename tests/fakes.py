@@ -48,6 +48,7 @@ class RememberingProbe:
     batches: list[Sequence[PredictionRecord]] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     rejections: list[tuple[str | None, str]] = field(default_factory=list)
+    refused_checks: list[tuple[str | None, str]] = field(default_factory=list)
     spooled: int = 0
     lost: int = 0
 
@@ -79,9 +80,9 @@ class RememberingProbe:
         """See `PredictionProbe`."""
         self.failures.append(error_type)
 
-    def refused(self, causes: Sequence[Cause]) -> None:
+    def refused(self, causes: Sequence[Cause], *, is_check: bool = False) -> None:
         """See `PredictionProbe`."""
-        self.rejections.extend(causes)
+        (self.refused_checks if is_check else self.rejections).extend(causes)
 
     def record_spooled(self, count: int) -> None:
         """See `PredictionProbe`."""

@@ -33,6 +33,40 @@ def test_a_customer_can_be_asked_for_as_a_check(service: Service) -> None:
     assert [record.is_check for record in service.spooled()] == [True]
 
 
+@pytest.mark.parametrize(("mark", "is_check"), [("true", True), ("1", True), ("false", False)])
+def test_the_mark_of_a_batch_is_on_every_item(service: Service, example: Example, mark: str, *, is_check: bool) -> None:
+    """Customers and features, beside an item that is refused: what is recorded of them bears the batch's mark."""
+    items = [{"features": example}, {}, {"user_id": CUSTOMER}]
+    service.client.post("/predict/batch", json={"items": items}, headers={CHECK_HEADER: mark})
+    assert [record.is_check for record in service.spooled()] == [is_check, is_check]
+
+
+def test_a_batch_of_checks_is_answered_as_any_other(service: Service, example: Example) -> None:
+    """The careful way, which the mark takes, answers as the quick one does."""
+    body = {"items": [{"features": example}, {"user_id": CUSTOMER}]}
+    marked = service.client.post("/predict/batch", json=body, headers={CHECK_HEADER: "true"}).json()["results"]
+    plain = service.post("/predict/batch", body).json()["results"]
+    assert [each | {"prediction_id": ""} for each in marked] == [each | {"prediction_id": ""} for each in plain]
+
+
+BAD_BODIES: dict[str, tuple[str, bytes]] = {
+    "a bad feature": ("/predict", b'{"features": {"monthly_fee": -1}}'),
+    "no JSON": ("/predict", b"{"),
+    "no UTF-8": ("/predict", b'{"user_id": "\xff"}'),
+    "a batch of none": ("/predict/batch", b'{"items": []}'),
+    "an item of a batch": ("/predict/batch", b'{"items": [{}]}'),
+}
+
+
+@pytest.mark.parametrize("case", BAD_BODIES)
+@pytest.mark.parametrize(("mark", "is_check"), [("true", True), ("ON", True), ("0", False), ("perhaps", False)])
+def test_a_refused_check_is_told_as_one(service: Service, case: str, mark: str, *, is_check: bool) -> None:
+    """The verdict on quality leaves it out, however it was refused; a mark that is none hides nothing."""
+    path, body = BAD_BODIES[case]
+    service.client.post(path, content=body, headers={CHECK_HEADER: mark, "content-type": "application/json"})
+    assert (bool(service.probe.refused_checks), bool(service.probe.rejections)) == (is_check, not is_check)
+
+
 def test_what_bears_no_mark_was_wanted(service: Service, example: Example) -> None:
     """Single or in a batch, every other prediction counts."""
     service.post("/predict", {"features": example})

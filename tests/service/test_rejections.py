@@ -95,6 +95,15 @@ def test_stopping_flushes_once_more() -> None:
     assert len(sink.kept) == 2
 
 
+def test_a_refused_check_is_told_and_not_tallied() -> None:
+    """Metrics know of it; the table that the verdict on quality reads does not."""
+    behind, sink, tally = RememberingProbe(), Sink(), RejectionTally(["skips_7d"], Clock())
+    TallyingProbe(behind, tally).refused([("skips_7d", "missing")], is_check=True)
+    tally.flush(sink)
+    assert behind.refused_checks == [("skips_7d", "missing")]
+    assert sink.kept == {}
+
+
 def test_a_refusal_is_told_and_tallied() -> None:
     """The probe behind hears of it as before, and the tally keeps it."""
     behind, sink, tally = RememberingProbe(), Sink(), RejectionTally(["skips_7d"], Clock())
