@@ -25,16 +25,11 @@ from leeway.drift_log import DriftLog
 from leeway.schema import CHURN_SCHEMA
 from leeway.settings import DriftSettings, SettingsError
 from leeway.tables import tables_for
+from leeway.telemetry.environment import TelemetryError, serves_metrics
 from leeway.telemetry.instruments import observe
 from leeway.telemetry.logs import configure_logging
 from leeway.telemetry.process import observe_process
-from leeway.telemetry.providers import (
-    ProcessIdentity,
-    Providers,
-    TelemetryError,
-    providers_from_environment,
-    serves_metrics,
-)
+from leeway.telemetry.providers import ProcessIdentity, Providers, providers_from_environment
 
 LAST_CYCLE_S = 2.0
 END_S = 9.0

@@ -27,16 +27,11 @@ from leeway.snapshots import Snapshots
 from leeway.spool import Spool, SpoolError
 from leeway.tables import tables_for
 from leeway.telemetry import names
+from leeway.telemetry.environment import TelemetryError, serves_metrics
 from leeway.telemetry.instruments import histogram, observe
 from leeway.telemetry.logs import configure_logging
 from leeway.telemetry.process import observe_process
-from leeway.telemetry.providers import (
-    ProcessIdentity,
-    Providers,
-    TelemetryError,
-    providers_from_environment,
-    serves_metrics,
-)
+from leeway.telemetry.providers import ProcessIdentity, Providers, providers_from_environment
 from service.app import create_app
 from service.faults import FaultSwitch, FaultySnapshots, with_faulty_scorer
 from service.feedback import Feedback
@@ -100,7 +95,8 @@ def compose(
 
     Raises:
         leeway.bundle.BundleError, leeway.spool.SpoolError, leeway.database.DatabaseError,
-        leeway.telemetry.providers.TelemetryError, OSError: what the service needs is not there; the message says what.
+        leeway.telemetry.environment.TelemetryError, OSError: what the service needs is not there; the message says
+        what.
     """
     providers = stack.enter_context(
         providers_from_environment(

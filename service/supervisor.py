@@ -1,12 +1,12 @@
-"""The process that keeps the port and watches over those that answer: it imports nothing of what they need for that."""
+"""The process that keeps the port and watches over those that answer: it imports nothing that they alone need."""
 
 from __future__ import annotations
 
 import socket
 
 from leeway.settings import ServiceSettings
+from leeway.telemetry.environment import instance_is_given, serves_metrics
 from leeway.telemetry.logs import configure_logging
-from leeway.telemetry.providers import instance_is_given, serves_metrics
 from service.workers import cannot_start, hold_stop_signals, listen, run_workers
 
 

@@ -18,7 +18,8 @@ from opentelemetry.util.types import AttributeValue
 
 from cli.traffic.http import Target
 from leeway.telemetry import names
-from leeway.telemetry.providers import ProcessIdentity, disabled, exports, providers_from_environment
+from leeway.telemetry.environment import disabled, exports
+from leeway.telemetry.providers import ProcessIdentity, providers_from_environment
 
 FIRST_ERROR_STATUS = 400
 
@@ -120,7 +121,7 @@ def probe_from_environment(target: Target) -> Iterator[TrafficProbe]:
     """Yield a probe that sends spans where an OTLP endpoint is set, else one that tells nobody.
 
     Raises:
-        leeway.telemetry.providers.TelemetryError: an `OTEL_*` variable cannot be used.
+        leeway.telemetry.environment.TelemetryError: an `OTEL_*` variable cannot be used.
     """
     if disabled() or not exports("TRACES"):
         yield NullTrafficProbe()

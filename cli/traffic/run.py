@@ -23,7 +23,7 @@ from cli.traffic.service import TrafficError
 from cli.traffic.tally import Tally
 from cli.traffic.view import View
 from leeway.settings import ClientSettings
-from leeway.telemetry.providers import TelemetryError
+from leeway.telemetry.environment import TelemetryError
 
 T = TypeVar("T")
 SWITCH_S = 0.0005

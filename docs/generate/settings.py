@@ -12,7 +12,8 @@ from pydantic.fields import FieldInfo
 from docs.generate.commands import KINDS, Command, commands
 from docs.generate.markdown import code, codes, generated_from, table
 from leeway.settings import Settings
-from leeway.telemetry.providers import ATTRIBUTE_CHARACTERS, EXPORT_BATCH_SPANS, EXPORT_TIMEOUT_S
+from leeway.telemetry.environment import EXPORT_INTERVAL_S, EXPORT_TIMEOUT_S
+from leeway.telemetry.providers import ATTRIBUTE_CHARACTERS, EXPORT_BATCH_SPANS
 
 _COMPOSE: Final = Path(__file__).parents[2] / "compose.yaml"
 _GIB: Final = 2**30
@@ -34,7 +35,8 @@ _OPENTELEMETRY: Final[Mapping[str, str]] = {
     "OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES": "Go before our own resource attributes. Without a "
     "`service.instance.id` each process gets one of its own.",
     "OTEL_TRACES_SAMPLER, OTEL_TRACES_SAMPLER_ARG": "Which requests are traced; all by default.",
-    "OTEL_METRIC_EXPORT_INTERVAL": "Milliseconds from one export of metrics to the next; 60,000 by default.",
+    "OTEL_METRIC_EXPORT_INTERVAL": "Milliseconds from one export of metrics to the next; "
+    f"{EXPORT_INTERVAL_S * 1_000:,.0f} by default.",
     "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": f"Most spans in one export; {EXPORT_BATCH_SPANS} by default here, so that "
     "requests wait less.",
     "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT, OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT": "Characters after which a span "

@@ -1,20 +1,17 @@
 """Builds the two OpenTelemetry providers and flushes them on exit. Nothing is global, nothing happens at import.
 
-This module alone reads the OTLP endpoint, protocol and timeout variables. Everything else of `OTEL_*` (sampler,
-resource attributes, batch sizes, export interval) is read by the SDK as it documents.
+What the environment says of OTLP is read in `environment`, which those may import that need no SDK.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
 
 from opentelemetry.metrics import Meter, MeterProvider, NoOpMeterProvider
 from opentelemetry.sdk.metrics import MeterProvider as SdkMeterProvider
@@ -25,11 +22,11 @@ from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.trace import NoOpTracerProvider, Tracer, TracerProvider
 
+from leeway.telemetry.environment import TelemetryError, disabled, exports, protocol, sets_batch_size, timeout_s
 from leeway.telemetry.metrics_text import MetricsText, prometheus_text
 from leeway.telemetry.spans_file import SpansFileExporter
 from leeway.telemetry.views import our_views
 
-EXPORT_TIMEOUT_S = 2.0
 EXPORT_BATCH_SPANS = 128
 """Encoding and sending take the interpreter from requests, which wait out small batches more easily."""
 FLUSH_TIMEOUT_S = 8.0
@@ -37,12 +34,6 @@ ATTRIBUTE_CHARACTERS = 1_024
 """A span attribute's longest text, where the environment sets no length: spans wait in memory until they are sent."""
 SCOPE = "leeway"
 _log = logging.getLogger(__name__)
-
-Signal: TypeAlias = Literal["TRACES", "METRICS"]
-
-
-class TelemetryError(ValueError):
-    """An `OTEL_*` variable or a telemetry setting cannot be used; the message says what would do."""
 
 
 @dataclass(frozen=True)
@@ -75,28 +66,6 @@ class Providers:
 
 
 DISABLED = Providers(NoOpTracerProvider(), NoOpMeterProvider(), enabled=False)
-
-
-def disabled() -> bool:
-    """Whether `OTEL_SDK_DISABLED` is set."""
-    return os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
-
-
-def exports(signal: Signal) -> bool:
-    """Whether an OTLP endpoint is set for `signal`, and it is not switched off (`OTEL_…_EXPORTER=none`)."""
-    variables = (f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
-    switched_off = os.environ.get(f"OTEL_{signal}_EXPORTER", "").strip().lower() == "none"
-    return not switched_off and any(os.environ.get(name) for name in variables)
-
-
-def serves_metrics(wanted: bool | None) -> bool:  # noqa: FBT001 (a setting with three states, handed on)
-    """Whether the process serves `/metrics` itself: as told, or by default where no OTLP endpoint is set."""
-    return not disabled() and (not exports("METRICS") if wanted is None else wanted)
-
-
-def instance_is_given() -> bool:
-    """Whether `OTEL_RESOURCE_ATTRIBUTES` names the instance, so that every process would bear the same name."""
-    return not disabled() and "service.instance.id" in OTELResourceDetector().detect().attributes
 
 
 @contextmanager
@@ -180,49 +149,29 @@ def _span_limits() -> SpanLimits:
 
 def _in_small_batches(exporter: SpanExporter) -> BatchSpanProcessor:
     """Batches of `EXPORT_BATCH_SPANS`, unless the environment says otherwise (None lets the SDK read it)."""
-    given = os.environ.get("OTEL_BSP_MAX_EXPORT_BATCH_SIZE")
-    return BatchSpanProcessor(exporter, max_export_batch_size=None if given else EXPORT_BATCH_SPANS)
-
-
-def _protocol(signal: Signal) -> str:
-    variables = (f"OTEL_EXPORTER_OTLP_{signal}_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
-    protocol = next((os.environ[name] for name in variables if os.environ.get(name)), "http/protobuf")
-    if protocol not in {"grpc", "http/protobuf"}:
-        raise TelemetryError(f"OTEL_EXPORTER_OTLP_PROTOCOL={protocol!r}: use grpc or http/protobuf")
-    return protocol
-
-
-def _timeout_s(signal: Signal) -> float:
-    """Two seconds, unless the environment says otherwise."""
-    for name in (f"OTEL_EXPORTER_OTLP_{signal}_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"):
-        if value := os.environ.get(name):
-            try:
-                return float(value)
-            except ValueError as error:
-                raise TelemetryError(f"{name}={value!r}: give a number of seconds") from error
-    return EXPORT_TIMEOUT_S
+    return BatchSpanProcessor(exporter, max_export_batch_size=None if sets_batch_size() else EXPORT_BATCH_SPANS)
 
 
 def _otlp_span_exporter() -> SpanExporter:
-    if _protocol("TRACES") == "grpc":
+    if protocol("TRACES") == "grpc":
         from leeway.telemetry.otlp_grpc import GrpcSpanExporter  # noqa: PLC0415 (14 MiB, where asked for)
 
-        return GrpcSpanExporter(timeout=_timeout_s("TRACES"))
+        return GrpcSpanExporter(timeout=timeout_s("TRACES"))
     from leeway.telemetry.otlp_http import HttpSpanExporter  # noqa: PLC0415 (as above)
 
-    return HttpSpanExporter(timeout=_timeout_s("TRACES"))
+    return HttpSpanExporter(timeout=timeout_s("TRACES"))
 
 
 def _otlp_metric_reader() -> MetricReader:
-    if _protocol("METRICS") == "grpc":
+    if protocol("METRICS") == "grpc":
         from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import (  # noqa: PLC0415 (as above)
             OTLPMetricExporter as GrpcMetricExporter,
         )
 
-        return PeriodicExportingMetricReader(GrpcMetricExporter(timeout=_timeout_s("METRICS")))
+        return PeriodicExportingMetricReader(GrpcMetricExporter(timeout=timeout_s("METRICS")))
     from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter  # noqa: PLC0415 (as above)
 
-    return PeriodicExportingMetricReader(OTLPMetricExporter(timeout=_timeout_s("METRICS")))
+    return PeriodicExportingMetricReader(OTLPMetricExporter(timeout=timeout_s("METRICS")))
 
 
 def _spans_file(path: Path) -> SpansFileExporter:

@@ -78,7 +78,7 @@ def test_flags_are_those_of_the_command() -> None:
 
 def test_variables_of_opentelemetry_are_documented() -> None:
     """Each `OTEL_*` variable that our code reads itself is in the reference."""
-    source = (ROOT / "leeway" / "telemetry" / "providers.py").read_text(encoding="utf-8")
+    source = (ROOT / "leeway" / "telemetry" / "environment.py").read_text(encoding="utf-8")
     read = set(re.findall(r'"(OTEL_[A-Z_]+)"', source))
     assert read
     assert [each for each in read if f"`{each}`" not in TEXTS["docs/reference/settings.md"]] == []

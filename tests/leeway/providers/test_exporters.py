@@ -4,9 +4,9 @@ import pytest
 from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter as GrpcMetricExporter
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 
+from leeway.telemetry.environment import EXPORT_TIMEOUT_S, TelemetryError
 from leeway.telemetry.otlp_grpc import GrpcSpanExporter
 from leeway.telemetry.otlp_http import HttpSpanExporter
-from leeway.telemetry.providers import EXPORT_TIMEOUT_S, TelemetryError
 from tests.leeway.providers.made import ENDPOINT, NOWHERE, Start, metric_exporters, span_exporters, timeout_of
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from leeway.telemetry import instruments, names
-from leeway.telemetry.providers import serves_metrics
+from leeway.telemetry.environment import serves_metrics
 from tests.leeway.providers.made import ENDPOINT, NOWHERE, Start
 
 

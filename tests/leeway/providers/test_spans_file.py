@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from leeway.telemetry.providers import TelemetryError, providers_from_environment
+from leeway.telemetry.environment import TelemetryError
+from leeway.telemetry.providers import providers_from_environment
 from tests.leeway.providers.made import Start, span_exporters
 from tests.telemetry import IDENTITY
 
