@@ -6,7 +6,7 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, TypeAlias
@@ -110,6 +110,31 @@ def babbler() -> Iterator[str]:
         thread.join()
 
 
+@contextmanager
+def trickler(answer: bytes, every_s: float, *, at_once: int = 0) -> Iterator[str]:
+    """Yield the address of one that sends so many bytes, then one at a time, until the other goes away."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        over = threading.Event()
+
+        def trickle() -> None:
+            connection, _ = listener.accept()
+            with connection, suppress(OSError):
+                connection.recv(65_536)
+                connection.sendall(answer[:at_once])
+                for place in range(at_once, len(answer)):
+                    connection.sendall(answer[place : place + 1])
+                    if over.wait(every_s):
+                        return
+
+        thread = threading.Thread(target=trickle)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            over.set()
+            thread.join()
+
+
 def a_service(**changes: Reply) -> dict[str, Reply]:
     """What a service answers, as far as the doctor asks; each change by the last word of its path."""
     replies: dict[str, Reply] = {
@@ -134,9 +159,10 @@ def vector(*series: tuple[Mapping[str, str], float]) -> dict[str, Any]:
     return {"status": "success", "data": {"resultType": "vector", "result": result}}
 
 
-def trace(spans: int, service: str = "leeway-service") -> dict[str, Any]:
-    """An answer of Jaeger for a trace."""
+def trace(spans: int, service: str = "leeway-service", **more: str) -> dict[str, Any]:
+    """An answer of Jaeger for a trace; `more` is what its service says of itself."""
     told = {"service.name": service, "service.version": "0.1.0"}
+    told |= {f"service.{name.replace('_', '.')}": value for name, value in more.items()}
     attributes = [{"key": key, "value": {"stringValue": value}} for key, value in told.items()]
     scope = {"spans": [{"name": "POST /predict"}] * spans}
     return {"result": {"resourceSpans": [{"resource": {"attributes": attributes}, "scopeSpans": [scope]}]}}

@@ -8,7 +8,7 @@ from threading import Timer
 import pytest
 
 from cli.doctor.asking import Patience, Unanswered, ask, clock_ahead_s
-from tests.cli.doctor.backends import babbler, backend
+from tests.cli.doctor.backends import babbler, backend, trickler
 from tests.service.processes import closed_port, silent_listener
 
 SOON_S = 0.3
@@ -68,6 +68,20 @@ def test_one_who_never_answers_is_given_up() -> None:
     assert time.monotonic() - began_s < 5
 
 
+@pytest.mark.parametrize(
+    "sent_at_once",
+    [b"", b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n", b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n"],
+    ids=["head", "body", "body to the end"],
+)
+def test_one_who_answers_byte_by_byte_is_given_up(sent_at_once: bytes) -> None:
+    """The time is that of the whole answer: a server that always has one more byte does not get more of it."""
+    answer = sent_at_once + b"x" * 100 if sent_at_once else b"HTTP/1.1 200 OK\r\nx: " + b"x" * 100
+    began_s = time.monotonic()
+    with trickler(answer, every_s=0.02, at_once=len(sent_at_once)) as url:
+        assert error_of(url, SOON_S) == f"does not answer at {url} within {SOON_S:g} s"
+    assert time.monotonic() - began_s < 3 * SOON_S
+
+
 def test_another_program_is_told_from_a_silent_one() -> None:
     """Something else has the port."""
     with babbler() as url:
@@ -108,11 +122,22 @@ def test_patience_ends() -> None:
     assert SOON_S <= patience.waited_s < 5
 
 
+def test_one_patience_may_outlast_the_other() -> None:
+    """What takes longer is waited for longer, from the same beginning."""
+    patience = Patience(0.0)
+    longer = patience.of(SOON_S)
+    seen = iter([None, None, True])
+    assert patience.wait_for(lambda: None) is None
+    assert longer.wait_for(lambda: next(seen)) is True
+    assert longer.waited_s == pytest.approx(patience.waited_s, abs=0.05)
+
+
 def test_patience_can_be_given_up() -> None:
     """Ctrl-C does not wait for what is on its way."""
     patience = Patience(60)
     giving_up = Timer(0.05, patience.give_up)
     giving_up.start()
     assert patience.wait_for(lambda: None) is None
+    assert patience.of(90).wait_for(lambda: None) is None
     giving_up.join()
     assert patience.waited_s < 5
