@@ -21,8 +21,14 @@ def doctor(
     grafana_url: Annotated[str | None, setting(DoctorSettings, "grafana_url")] = None,
     reports_url: Annotated[str | None, setting(DoctorSettings, "reports_url")] = None,
     timeout: Annotated[
-        float, typer.Option(min=0.1, max=600, metavar="SECONDS", help="How long a signal may take to arrive")
-    ] = 30.0,
+        float | None,
+        typer.Option(
+            min=0.1,
+            max=600,
+            metavar="SECONDS",
+            help="How long a signal may take to arrive; by default 30, and metrics as long as an export of them takes",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else")] = False,
 ) -> None:
     """Say what of the stack answers and which signals arrive, and what to do where they don't.
@@ -44,7 +50,7 @@ def doctor(
     raise typer.Exit(0 if run_doctor(settings, timeout, as_json=as_json) else FAILED)
 
 
-def run_doctor(settings: DoctorSettings, wait_s: float, *, as_json: bool) -> bool:
+def run_doctor(settings: DoctorSettings, wait_s: float | None, *, as_json: bool) -> bool:
     """Examine, print what was found, and say whether all is well."""
     import json
     from contextlib import nullcontext

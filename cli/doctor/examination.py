@@ -12,6 +12,7 @@ from typing import TypeAlias, TypeVar
 from cli.doctor import machine, metrics, service, storage, traces
 from cli.doctor.asking import QUESTION_S, Patience, Unanswered
 from cli.doctor.finding import Finding
+from cli.doctor.metrics import Counts
 from cli.doctor.places import answers, places
 from cli.doctor.service import Sent, Served
 from cli.doctor.storage import Store
@@ -21,6 +22,7 @@ T = TypeVar("T")
 Check: TypeAlias = Callable[[], Finding]
 AT_ONCE = 16
 ARRIVALS = ("row", "trace", "metric")
+SIGNAL_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -44,12 +46,15 @@ class Examination:
         return all(each.state != "failed" for each in self.findings)
 
 
-def examine(settings: DoctorSettings, wait_s: float) -> Examination:
+def examine(settings: DoctorSettings, wait_s: float | None = None) -> Examination:
     """Examine all at once, as far as one thing need not wait for another.
 
-    A signal may take `wait_s` to arrive, an answer no longer than that and no longer than `QUESTION_S`.
+    A signal may take `wait_s` to arrive, an answer no longer than that and no longer than `QUESTION_S`. Where nobody
+    says how long, it is `SIGNAL_S`, and for metrics as long as the service's export takes.
     """
-    began_s, question_s = time.monotonic(), min(QUESTION_S, wait_s)
+    signal_s = SIGNAL_S if wait_s is None else wait_s
+    metric_s = metrics.wait_s(settings, signal_s) if wait_s is None else wait_s
+    began_s, question_s = time.monotonic(), min(QUESTION_S, signal_s)
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="doctor") as pool:
         meeting = pool.submit(_pair, "service", partial(service.meet, settings.url, question_s))
         opening = pool.submit(_pair, "database", partial(storage.open_store, settings))
@@ -66,7 +71,9 @@ def examine(settings: DoctorSettings, wait_s: float) -> Examination:
         )
         (met, served), (opened, store) = meeting.result(), opening.result()
         answering = [met, *(each.result() for each in others.values()), opened]
-        arriving, sent = _Arrivals(settings, wait_s, question_s, pool).watch(served, store, counting.result())
+        arriving, sent = _Arrivals(settings, signal_s, metric_s, question_s, pool).watch(
+            served, store, counting.result()
+        )
         run = _last_run(settings, store, served, answering)
         return Examination(
             tuple(_with_version(each, told.result()) for each in answering),
@@ -82,12 +89,13 @@ class _Arrivals:
     """Asks for the marked prediction, and sees where it arrives."""
 
     settings: DoctorSettings
-    wait_s: float
+    signal_s: float
+    metric_s: float
     question_s: float
     pool: ThreadPoolExecutor
 
     def watch(
-        self, served: Served | None, store: Store | None, counted: float | Exception
+        self, served: Served | None, store: Store | None, counted: Counts | Exception
     ) -> tuple[list[Finding], Sent | None]:
         """What came of the prediction, and of each signal of it."""
         if served is None:
@@ -98,12 +106,19 @@ class _Arrivals:
         if sent is None:
             reason = "not looked for: without a prediction there is none"
             return [prediction, *(Finding(each, "skipped", reason) for each in ARRIVALS)], None
-        patience = Patience(self.wait_s)
+        patience = Patience(self.signal_s)
         row = Finding("row", "skipped", "not looked for: without the database there is none")
+        look = partial(traces.arrival, self.settings, sent, written, self.question_s, patience)
+        trace = self.pool.submit(_pair, "trace", look)  # it says which process's count is ours
+
+        def metric() -> Finding:
+            of_count = patience.of(self.metric_s)
+            return metrics.risen(self.settings, counted, trace.result()[1], self.question_s, of_count)
+
         checks: dict[str, Check] = {
             "row": partial(storage.row, store, served, sent, patience) if store is not None else lambda: row,
-            "trace": partial(traces.arrival, self.settings, sent, written, self.question_s, patience),
-            "metric": partial(metrics.risen, self.settings, counted, self.question_s, patience),
+            "trace": lambda: trace.result()[0],
+            "metric": metric,
         }
         try:
             found = [each.result() for each in _start(self.pool, checks).values()]
@@ -122,7 +137,7 @@ def _last_run(
     return _safely("drift run", look)
 
 
-def _counted(settings: DoctorSettings, timeout_s: float) -> float | Exception:
+def _counted(settings: DoctorSettings, timeout_s: float) -> Counts | Exception:
     """The count before ours, or why there is none: it is told where the count after it is looked for."""
     try:
         return metrics.predictions_counted(settings, timeout_s)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Mapping
+from typing import TypeAlias
 from urllib.parse import quote
 
 from cli.doctor.asking import NOT_FOUND, OK, Patience, Unanswered, ask
 from cli.doctor.finding import Finding
+from cli.doctor.traces import Origin
 from leeway.settings import DoctorSettings
+from leeway.telemetry.environment import export_interval_s
 from leeway.telemetry.names import HTTP_REQUEST_DURATION, HTTP_ROUTE, prometheus_label
 
 COUNT = f'{HTTP_REQUEST_DURATION.prometheus_name}_count{{{prometheus_label(HTTP_ROUTE)}="/predict"}}'
@@ -19,10 +24,17 @@ _CHECK_OF_JOB = {
 _OWN_VERSION = re.compile(r'^target_info\{[^}]*service_version="([^"]+)"', re.MULTILINE)
 _CHAIN = (
     "follow its way: OTEL_EXPORTER_OTLP_ENDPOINT of the service, then docker compose logs service, then docker compose"
-    " logs otel-collector"
+    " logs otel-collector; or wait longer, with --timeout: the service exports every OTEL_METRIC_EXPORT_INTERVAL (60 s"
+    " where nobody sets it), and Prometheus scrapes after that"
 )
 _LOG_OF_SERVICE = "name the service itself with LEEWAY_URL, not one of several; then read its log"
-Series = list[tuple[dict[str, str], float]]
+_LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+SCRAPE_S = 15.0
+"""From an export to a scrape of it, as a rule; ours takes 5 s."""
+MOST_WAIT_S = 600.0
+Series: TypeAlias = list[tuple[dict[str, str], float]]
+Counts: TypeAlias = Mapping[frozenset[tuple[str, str]], float]
+"""By the labels of each series: added up, one that goes would hide another's rise."""
 
 
 class NoMetrics(Exception):
@@ -42,18 +54,28 @@ def query(url: str, expression: str, timeout_s: float) -> Series:
         raise Unanswered(f"answers, but not as it should: {document.get('error', error)}") from error
 
 
-def predictions_counted(settings: DoctorSettings, timeout_s: float) -> float:
-    """How many requests for a prediction have been counted.
+def predictions_counted(settings: DoctorSettings, timeout_s: float) -> Counts:
+    """How many requests for a prediction have been counted, by each who counts and by answer.
 
     Raises:
         Unanswered: who should know does not answer.
         NoMetrics: nobody can be asked.
     """
     if settings.prometheus_url is not None:
-        return sum(value for _, value in query(settings.prometheus_url, f"sum({COUNT})", timeout_s))
+        series = query(settings.prometheus_url, COUNT, timeout_s)
+        return {frozenset(labels.items()): value for labels, value in series}
     name, _, label = COUNT.rstrip("}").partition("{")
     lines = (line for line in _own_metrics(settings, timeout_s).splitlines() if line.startswith(f"{name}{{"))
-    return sum(float(line.rpartition(" ")[2]) for line in lines if label in line)
+    return {frozenset(_LABEL.findall(line)): float(line.rpartition(" ")[2]) for line in lines if label in line}
+
+
+def increases(before: Counts, now: Counts) -> Counts:
+    """By how much each series rose. One that fell began anew, as `increase()` has it; one that went is no fall."""
+    rises = {
+        series: count - before[series] if count >= before.get(series, math.inf) else count
+        for series, count in now.items()
+    }
+    return {series: rise for series, rise in rises.items() if rise > 0}
 
 
 def versions(settings: DoctorSettings, timeout_s: float) -> dict[str, str]:
@@ -83,8 +105,27 @@ def _own_metrics(settings: DoctorSettings, timeout_s: float) -> str:
     return answer.body.decode("utf-8", "replace")
 
 
-def risen(settings: DoctorSettings, before: float | Exception, timeout_s: float, patience: Patience) -> Finding:
-    """Whether the count of predictions rises above what it was `before` ours (or why that is not known)."""
+def wait_s(settings: DoctorSettings, others_s: float) -> float:
+    """How long our count may be on its way, where the other signals may be for `others_s`: one export and one scrape.
+
+    The environment is taken to be the service's, as it is in compose.
+    """
+    if settings.prometheus_url is None:
+        return others_s
+    return max(others_s, min(export_interval_s() + SCRAPE_S, MOST_WAIT_S))
+
+
+def risen(
+    settings: DoctorSettings,
+    before: Counts | Exception,
+    origin: Origin | None,
+    timeout_s: float,
+    patience: Patience,
+) -> Finding:
+    """Whether the count of predictions rises above what it was `before` ours (or why that is not known).
+
+    Where it is known who answered, and Prometheus tells the processes apart, only what that one counts is looked at.
+    """
     where, whose = (
         ("the service's /metrics", "service") if settings.prometheus_url is None else ("Prometheus", "prometheus")
     )
@@ -92,21 +133,37 @@ def risen(settings: DoctorSettings, before: float | Exception, timeout_s: float,
         return Finding("metric", "skipped", str(before))
     if isinstance(before, Exception):
         return Finding("metric", "failed", f"{where} {before}", f"see to {whose} first")
-    counted = before
+    counted, now = before, before
 
-    def look() -> float | None:
+    def look() -> Counts | None:
+        nonlocal now
         now = predictions_counted(settings, timeout_s)
-        return now if now > counted else None
+        return _only(origin, counted, now) or None
 
     try:
-        now = patience.wait_for(look)
+        rises = patience.wait_for(look)
     except (Unanswered, NoMetrics) as error:
         return Finding("metric", "failed", f"{where} {error}", f"see to {whose} first")
-    if now is None:
-        found = f"the count of predictions in {where} has not risen in {patience.wait_s:g} s"
+    is_told = _tells(origin, counted, now)
+    of = f" of {origin.job}, instance {origin.instance}," if origin and is_told else ""
+    if rises is None:
+        found = f"the count of predictions{of} in {where} has not risen in {patience.wait_s:g} s"
         return Finding("metric", "failed", found, _LOG_OF_SERVICE if settings.prometheus_url is None else _CHAIN)
-    found = f"the count of predictions in {where} rose from {counted:,.0f} to {now:,.0f} in {patience.waited_s:.1f} s"
-    return Finding("metric", "ok", found)
+    found = f"the count of predictions{of} in {where} rose by {sum(rises.values()):,.0f} in {patience.waited_s:.1f} s"
+    return Finding("metric", "ok", found if of else f"{found}; others' requests count there too")
+
+
+def _tells(origin: Origin | None, *counts: Counts) -> bool:
+    """Whether the series name their processes as OTLP does; where Prometheus scrapes services itself they do not."""
+    return origin is not None and any(("job", origin.job) in series for each in counts for series in each)
+
+
+def _only(origin: Origin | None, before: Counts, now: Counts) -> Counts:
+    rises = increases(before, now)
+    if origin is None or not _tells(origin, before, now):
+        return rises
+    ours = {("job", origin.job), ("instance", origin.instance)}
+    return {series: rise for series, rise in rises.items() if ours <= series}
 
 
 def targets(settings: DoctorSettings, timeout_s: float) -> Finding:

@@ -48,6 +48,14 @@ def sets_batch_size() -> bool:
     return bool(os.environ.get("OTEL_BSP_MAX_EXPORT_BATCH_SIZE"))
 
 
+def export_interval_s() -> float:
+    """Seconds from one export of metrics to the next; what is no number counts as not set, as it does to the SDK."""
+    try:
+        return float(os.environ.get("OTEL_METRIC_EXPORT_INTERVAL", "")) / 1_000
+    except ValueError:
+        return EXPORT_INTERVAL_S
+
+
 def protocol(signal: Signal) -> str:
     """How to export: `grpc` or `http/protobuf`.
 

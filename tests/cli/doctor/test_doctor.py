@@ -20,6 +20,7 @@ from tests.service.processes import ROOT, Server, Sink, closed_port, environment
 
 DOCTOR = (sys.executable, "-m", "cli.main", "doctor")
 HEAVY = ["pandas", "numpy", "sklearn", "onnxruntime", "fastapi", "evidently", "opentelemetry", "httpx2", "pyarrow"]
+INSTANCE = "the-only-one"
 ARRIVALS = {"prediction", "row", "trace", "metric"}
 
 
@@ -150,7 +151,7 @@ def test_a_setting_that_cannot_be_used_is_bad_input(place: Place) -> None:
 def as_jaeger(sink: Sink, path: str) -> tuple[int, object]:
     """What Jaeger would say, had it the spans of `sink`."""
     spans = [span for span in sink.spans() if span.trace_id.hex() == path.rpartition("/")[2]]
-    return (200, trace(len(spans))) if spans else (404, {})
+    return (200, trace(len(spans), namespace="leeway", instance_id=INSTANCE)) if spans else (404, {})
 
 
 def as_prometheus(sink: Sink, path: str) -> tuple[int, object]:
@@ -162,7 +163,8 @@ def as_prometheus(sink: Sink, path: str) -> tuple[int, object]:
     exported = sink.metrics(names.HTTP_REQUEST_DURATION.name)
     points = exported[-1].histogram.data_points if exported else []
     routes = [(point.count, {each.key: each.value.string_value for each in point.attributes}) for point in points]
-    return 200, vector(({}, sum(count for count, told in routes if told[names.HTTP_ROUTE] == "/predict")))
+    who = {"job": "leeway/leeway-service", "instance": INSTANCE}
+    return 200, vector((who, sum(count for count, told in routes if told[names.HTTP_ROUTE] == "/predict")))
 
 
 @contextmanager
@@ -173,6 +175,7 @@ def a_stack(bundle: Bundle, folder: Path) -> Iterator[tuple[Place, dict[str, str
         exports = {
             "OTEL_EXPORTER_OTLP_ENDPOINT": otlp,
             "OTEL_METRIC_EXPORT_INTERVAL": "300",
+            "OTEL_RESOURCE_ATTRIBUTES": f"service.instance.id={INSTANCE}",
             "OTEL_BSP_SCHEDULE_DELAY": "200",
         }
         made = stack.enter_context(a_place(bundle, folder, **exports))
@@ -208,7 +211,7 @@ def test_every_signal_is_followed_to_its_backend(bundle: Bundle, tmp_path: Path)
     assert {each["state"] for check, each in found.items() if not check.startswith("drift")} == {"ok"}
     assert ran.returncode == 0
     assert "came to Jaeger" in found["trace"]["found"]
-    assert "in Prometheus rose from 0 to 1" in found["metric"]["found"]
+    assert f"instance {INSTANCE}, in Prometheus rose by 1" in found["metric"]["found"]
     assert (found["collector"]["version"], found["grafana"]["version"]) == ("0.161.0", "13.1.0")
 
 

@@ -1,19 +1,23 @@
 from __future__ import annotations
 
 from itertools import count
+from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
 
 from cli.doctor import metrics
 from cli.doctor.asking import Patience, Unanswered
-from cli.doctor.metrics import NoMetrics, predictions_counted, risen, targets, versions
+from cli.doctor.finding import Finding
+from cli.doctor.metrics import Counts, NoMetrics, predictions_counted, risen, targets, versions
+from cli.doctor.traces import Origin
 from leeway.settings import DoctorSettings
 from leeway.telemetry import names
 from tests.cli.doctor.backends import Reply, backend, vector
 from tests.service.processes import closed_port
 
 QUERY = "/api/v1/query"
+ORIGIN = Origin("leeway/leeway-service", "i")
 OWN = """# TYPE http_server_request_duration_seconds histogram
 http_server_request_duration_seconds_count{http_route="/predict",http_response_status_code="200"} 5.0
 http_server_request_duration_seconds_count{http_route="/predict",http_response_status_code="422"} 2.0
@@ -28,36 +32,106 @@ def prometheus(url: str) -> DoctorSettings:
     return DoctorSettings.read(prometheus_url=url)
 
 
+def one(count: float, **labels: str) -> Counts:
+    """A series' count."""
+    return {frozenset(labels.items()): count}
+
+
+def ours(count: float) -> tuple[dict[str, str], float]:
+    """The series of the process that answered, as Prometheus has it."""
+    return {"job": ORIGIN.job, "instance": ORIGIN.instance}, count
+
+
+def another(count: float) -> tuple[dict[str, str], float]:
+    """The series of one that did not."""
+    return {"job": ORIGIN.job, "instance": "another"}, count
+
+
 def rising(path: str, numbers: count[int] = count(7)) -> tuple[int, object]:  # noqa: B008 (one count for the whole test is meant)
     """One more at every question, and only for the right one."""
     (expression,) = parse_qs(path.partition("?")[2])["query"]
-    assert expression == f'sum({names.HTTP_REQUEST_DURATION.prometheus_name}_count{{http_route="/predict"}})'
+    assert expression == f'{names.HTTP_REQUEST_DURATION.prometheus_name}_count{{http_route="/predict"}}'
     return 200, vector(({}, next(numbers)))
 
 
 def test_a_count_that_rises_in_prometheus_is_well() -> None:
-    """The question is for single predictions; the numbers before and after are told."""
+    """The question is for single predictions; by how much it rose is told, and whose requests that may be."""
     with backend({QUERY: rising}) as there:
         settings = prometheus(there.url)
-        finding = risen(settings, predictions_counted(settings, 5), 5, Patience(5))
-    assert (finding.state, "rose from 7 to 8" in finding.found) == ("ok", True)
+        finding = risen(settings, predictions_counted(settings, 5), None, 5, Patience(5))
+    assert (finding.state, "rose by 1 in" in finding.found) == ("ok", True)
+    assert "others' requests count there too" in finding.found
 
 
 def test_a_first_prediction_is_a_rise() -> None:
     """Before it there is no series at all."""
     with backend({QUERY: (200, vector())}) as there:
         before = predictions_counted(prometheus(there.url), 5)
-        there.replies = {QUERY: (200, vector(({}, 1)))}
-        finding = risen(prometheus(there.url), before, 5, Patience(5))
-    assert (before, finding.state) == (0, "ok")
+        there.replies = {QUERY: (200, vector(ours(1)))}
+        finding = risen(prometheus(there.url), before, ORIGIN, 5, Patience(5))
+    assert (before, finding.state) == ({}, "ok")
+
+
+def found_after(before: list[Any], after: list[Any], origin: Origin | None = ORIGIN) -> Finding:
+    """What is found where Prometheus has these series before and after."""
+    with backend({QUERY: (200, vector(*before))}) as there:
+        counted = predictions_counted(prometheus(there.url), 5)
+        there.replies = {QUERY: (200, vector(*after))}
+        return risen(prometheus(there.url), counted, origin, 5, Patience(0.1))
+
+
+def test_another_process_that_counts_is_not_ours() -> None:
+    """With traffic elsewhere, a service whose metrics do not arrive is found out, and named."""
+    finding = found_after([ours(7), another(100)], [ours(7), another(200)])
+    assert (finding.state, "leeway/leeway-service, instance i" in finding.found) == ("failed", True)
+
+
+def test_a_process_that_was_never_counted_is_not_made_up_for() -> None:
+    """Nothing of ours is there at all, and others' counts rise."""
+    assert found_after([another(100)], [another(200)]).state == "failed"
+
+
+def test_our_count_is_told_to_be_ours() -> None:
+    """Where its process is known, nothing need be said of others."""
+    finding = found_after([ours(7), another(100)], [ours(8), another(200)])
+    assert (finding.state, "instance i, in Prometheus rose by 1 in" in finding.found) == ("ok", True)
+    assert "others" not in finding.found
+
+
+def test_series_that_end_hide_no_rise() -> None:
+    """A stopped process's count goes, and the sum falls: ours rose all the same."""
+    assert found_after([ours(7), another(1_000)], [ours(8)], None).state == "ok"
+
+
+def test_a_count_that_began_anew_rose() -> None:
+    """A service that was just started again counts from nothing, as `increase()` has it."""
+    assert found_after([ours(1_000)], [ours(1)]).state == "ok"
+
+
+def test_where_services_are_scraped_directly_any_rise_counts() -> None:
+    """Prometheus then calls them by their address, which no trace names."""
+    direct = {"job": "mine", "instance": "10.0.0.1:8000"}
+    assert found_after([(direct, 7)], [(direct, 8)]).state == "ok"
 
 
 def test_a_count_that_stands_still_is_a_failure() -> None:
-    """The signal is lost between the service and Prometheus: the next step follows its way."""
-    with backend({QUERY: (200, vector(({}, 7)))}) as there:
-        finding = risen(prometheus(there.url), 7.0, 5, Patience(0.1))
+    """The signal is lost on its way to Prometheus, or late: the next step follows its way, and says how to wait."""
+    finding = found_after([ours(7)], [ours(7)])
     assert (finding.state, "has not risen" in finding.found) == ("failed", True)
-    assert "OTEL_EXPORTER_OTLP_ENDPOINT" in str(finding.next_step)
+    for named in ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_METRIC_EXPORT_INTERVAL", "--timeout"):
+        assert named in str(finding.next_step)
+
+
+@pytest.mark.parametrize(
+    ("interval_ms", "wait_s"), [("", 75), ("5000", 30), ("120000", 135), ("often", 75), ("inf", 600)]
+)
+def test_metrics_are_waited_for_as_long_as_their_export_takes(
+    interval_ms: str, wait_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The SDK exports every minute unless told otherwise; where it is told to hurry, as in compose, nobody waits on."""
+    monkeypatch.setenv("OTEL_METRIC_EXPORT_INTERVAL", interval_ms)
+    assert metrics.wait_s(prometheus("http://p"), 30) == wait_s
+    assert metrics.wait_s(DoctorSettings.read(), 30) == 30
 
 
 def test_a_prometheus_that_is_away_is_the_first_to_see_to() -> None:
@@ -65,8 +139,8 @@ def test_a_prometheus_that_is_away_is_the_first_to_see_to() -> None:
     settings = prometheus(f"http://127.0.0.1:{closed_port()}")
     with pytest.raises(Unanswered) as caught:
         predictions_counted(settings, 5)
-    for before in (caught.value, 7.0):
-        finding = risen(settings, before, 5, Patience(0.1))
+    for before in (caught.value, one(7.0)):
+        finding = risen(settings, before, None, 5, Patience(0.1))
         assert (finding.state, finding.next_step) == ("failed", "see to prometheus first")
 
 
@@ -80,13 +154,15 @@ def test_a_prometheus_that_refuses_is_said(reply: Reply) -> None:
 def test_without_prometheus_the_services_own_metrics_are_read() -> None:
     """Every status of single predictions counts, and no batch."""
     with backend({"/metrics": (200, OWN)}) as there:
-        assert predictions_counted(DoctorSettings.read(url=there.url), 5) == 7
+        counts = predictions_counted(DoctorSettings.read(url=there.url), 5)
+    assert sorted(counts.values()) == [2, 5]
 
 
 def test_own_metrics_that_stand_still_are_another_services() -> None:
     """That is what several services behind one address look like."""
     with backend({"/metrics": (200, OWN)}) as there:
-        finding = risen(DoctorSettings.read(url=there.url), 7.0, 5, Patience(0.1))
+        settings = DoctorSettings.read(url=there.url)
+        finding = risen(settings, predictions_counted(settings, 5), None, 5, Patience(0.1))
     assert (finding.state, "LEEWAY_URL" in str(finding.next_step)) == ("failed", True)
 
 
@@ -94,7 +170,7 @@ def test_where_no_metrics_are_nothing_is_looked_for() -> None:
     """It is said what to set."""
     with backend({}) as there, pytest.raises(NoMetrics) as caught:
         predictions_counted(DoctorSettings.read(url=there.url), 5)
-    finding = risen(DoctorSettings.read(), caught.value, 5, Patience(0.1))
+    finding = risen(DoctorSettings.read(), caught.value, None, 5, Patience(0.1))
     assert (finding.state, "LEEWAY_PROMETHEUS_URL" in finding.found) == ("skipped", True)
 
 

@@ -9,7 +9,7 @@ import pytest
 from cli.doctor.asking import Patience
 from cli.doctor.finding import Finding
 from cli.doctor.service import Sent
-from cli.doctor.traces import arrival, length
+from cli.doctor.traces import Origin, arrival, length
 from leeway.settings import DoctorSettings
 from tests.cli.doctor.backends import Reply, backend, trace
 from tests.service.processes import closed_port
@@ -21,7 +21,7 @@ PATH = f"/api/v3/traces/{TRACE}"
 
 def looked_for(sent: Sent = SENT, *, before: int = 0, wait_s: float = 0.1, **settings: object) -> Finding:
     """What comes of looking for its trace."""
-    return arrival(DoctorSettings.read(**settings), sent, before, 5, Patience(wait_s))
+    return arrival(DoctorSettings.read(**settings), sent, before, 5, Patience(wait_s))[0]
 
 
 def in_jaeger(reply: Reply, wait_s: float = 0.1) -> Finding:
@@ -122,3 +122,29 @@ def test_a_spans_file_of_somebody_else_is_said(tmp_path: Path) -> None:
         finding = looked_for(spans_file=file)
         assert (finding.state, found in finding.found) == ("failed", True)
         assert "LEEWAY_SPANS_FILE" in str(finding.next_step)
+
+
+# --- who made it --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("told", "origin"),
+    [
+        ({"namespace": "leeway", "instance_id": "i"}, Origin("leeway/leeway-service", "i")),
+        ({"instance_id": "i"}, Origin("leeway-service", "i")),
+        ({}, None),
+    ],
+)
+def test_a_trace_in_jaeger_names_its_process(told: dict[str, str], origin: Origin | None) -> None:
+    """As Prometheus calls it, so that its count can be told from others'."""
+    with backend({PATH: (200, trace(2, **told))}) as there:
+        settings = DoctorSettings.read(jaeger_url=there.url)
+        assert arrival(settings, SENT, 0, 5, Patience(0.1))[1] == origin
+
+
+def test_a_span_in_the_file_names_its_process(tmp_path: Path) -> None:
+    """Where there is no Jaeger."""
+    path, told = tmp_path / "spans.jsonl", {"service.name": "s", "service.namespace": "n", "service.instance.id": "i"}
+    path.write_text(json.dumps({"context": {"trace_id": f"0x{TRACE}"}, "resource": {"attributes": told}}) + "\n")
+    found = arrival(DoctorSettings.read(spans_file=path), SENT, 0, 5, Patience(0.1))
+    assert found[1] == Origin("n/s", "i")
