@@ -66,7 +66,7 @@ def ask(
         Unanswered: no answer came.
     """
     try:
-        target = Target.parse(url)
+        target = Target.parse(url, "its address")
         kind = http.client.HTTPSConnection if target.scheme == "https" else http.client.HTTPConnection
         connection = kind(target.host, target.port, timeout=timeout_s)
         connection.response_class = partial(_Timely, time.monotonic() + timeout_s)  # type: ignore[assignment]

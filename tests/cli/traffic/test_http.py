@@ -59,6 +59,13 @@ def test_what_is_no_address_is_refused(url: str) -> None:
         Target.parse(url)
 
 
+def test_a_refused_address_is_not_told_whole() -> None:
+    """The message names the setting, the host and what would do, and gives no password away."""
+    with pytest.raises(BadUrl, match=r"^LEEWAY_URL \(http://h:1\) is no address of a service: give") as caught:
+        Target.parse("http://u:hush@h:1/hush?hush")
+    assert "hush" not in str(caught.value)
+
+
 def test_a_request_is_whole() -> None:
     """A request has its method, path, host, kind, length, our headers and its body."""
     _, stub = asked(always(http()))
