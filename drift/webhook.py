@@ -14,11 +14,25 @@ from http.client import HTTPException
 from typing import Any
 from urllib.parse import urlsplit
 
+from leeway.addresses import shown
+
 TIMEOUT_S = 5.0
 TRIES = 3
 FIRST_PAUSE_S = 1.0
 WAITING = 100
 _log = logging.getLogger(__name__)
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """Makes a redirect a failed try: urllib would send a GET without the event, to whatever a receiver names.
+
+    Proxies of the environment (`https_proxy`, `no_proxy`) are kept, other than in `leeway doctor`, which asks its own
+    neighbours: a receiver is often outside, and where a network has a proxy there may be no other way to it. Both the
+    proxy and the receiver are named by who runs the worker, and neither by who is asked.
+    """
+
+    def redirect_request(self, *_: object, **__: object) -> None:
+        """See `urllib.request.HTTPRedirectHandler`: None refuses."""
 
 
 class Webhook:
@@ -30,12 +44,16 @@ class Webhook:
 
     def __init__(self, url: str, *, source: str, pause: Callable[[float], object] = time.sleep) -> None:
         if not _is_address(url):
-            raise ValueError(f"LEEWAY_WEBHOOK_URL={url!r}: give an address like https://host/path")
+            raise ValueError(
+                f"LEEWAY_WEBHOOK_URL={shown(url)}: give an address like https://host/path (what may be secret"
+                " is not shown here)"
+            )
         self._url = url
         self._source = source
         self._pause = pause
         self._waiting: queue.Queue[Mapping[str, Any] | None] = queue.Queue(WAITING)
         self._told: set[str] = set()
+        self._opener = urllib.request.build_opener(_NoRedirects)
         self._thread = threading.Thread(target=self._work, name="webhook", daemon=True)
         self._thread.start()
 
@@ -81,7 +99,7 @@ class Webhook:
             headers={"Content-Type": "application/cloudevents+json; charset=UTF-8"},
             method="POST",
         )
-        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310 (as above)
+        with self._opener.open(request, timeout=TIMEOUT_S) as answer:
             answer.read(1)
 
 

@@ -13,8 +13,11 @@ from tests.drift.results import result_document
 
 
 @contextmanager
-def receiver(statuses: list[int]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """A receiver that answers with these statuses in turn, the last one for ever; yields its address and what came."""
+def receiver(statuses: list[int], location: str = "") -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """A receiver that answers with these statuses in turn, the last one for ever; yields its address and what came.
+
+    With a `location` its answers name one.
+    """
     came: list[dict[str, Any]] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -22,6 +25,14 @@ def receiver(statuses: list[int]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             came.append({"type": self.headers["Content-Type"], **json.loads(body)})
             self.send_response(statuses[min(len(came), len(statuses)) - 1])
+            self.send_header("Content-Length", "0")
+            if location:
+                self.send_header("Location", location)
+            self.end_headers()
+
+        def do_GET(self) -> None:
+            came.append({"type": None, "path": self.path})
+            self.send_response(200)
             self.send_header("Content-Length", "0")
             self.end_headers()
 
@@ -76,6 +87,30 @@ def test_after_three_failures_the_event_is_given_up_and_said(caplog: pytest.LogC
     assert "was not delivered in 3 tries" in caplog.text
 
 
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_delivers_nothing(status: int, caplog: pytest.LogCaptureFixture) -> None:
+    """Nobody else is asked, which would be a GET without the event; each try fails, and the log says so."""
+    caplog.set_level(logging.ERROR)
+    with receiver([200]) as (inside, asked), receiver([status], location=inside) as (url, came):
+        hook = Webhook(url, source="s", pause=lambda _s: None)
+        hook.tell(result_document(), previous=None)
+        hook.close(10)
+    assert (len(came), asked) == (3, [])
+    assert "was not delivered in 3 tries" in caplog.text
+
+
+def test_the_environments_proxy_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the way out leads through a proxy, an event takes it."""
+    with receiver([200]) as (proxy, came):
+        monkeypatch.setenv("http_proxy", proxy)
+        for name in ("no_proxy", "NO_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+        hook = Webhook("http://hooks.invalid/x", source="s")
+        hook.tell(result_document(), previous=None)
+        hook.close(10)
+    assert [event["id"] for event in came] == [result_document()["run_id"]]
+
+
 def test_one_run_is_told_once() -> None:
     """The same run told again is no new event."""
     with receiver([200]) as (url, came):
@@ -99,5 +134,12 @@ def test_who_tells_is_never_blocked(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_an_address_that_is_none_is_refused_at_the_start() -> None:
     """A typing error is found when the worker starts, not when it matters."""
-    with pytest.raises(ValueError, match="LEEWAY_WEBHOOK_URL='ftp://x'"):
+    with pytest.raises(ValueError, match=r"LEEWAY_WEBHOOK_URL=ftp://x: give an address like https://"):
         Webhook("ftp://x", source="s")
+
+
+def test_an_address_that_is_refused_is_not_told_whole() -> None:
+    """User name, path and query of a webhook are what makes it work: they are secrets."""
+    with pytest.raises(ValueError, match=r"LEEWAY_WEBHOOK_URL=ftp://hooks\.example:") as caught:
+        Webhook("ftp://u:hush@hooks.example/hush?token=hush", source="s")
+    assert "hush" not in str(caught.value)
