@@ -156,11 +156,12 @@ class Sink:
             if metric.name == name
         ]
 
-    def instances(self) -> set[str]:
-        """The `service.instance.id` of all who sent metrics."""
+    def instances(self, name: str | None = None) -> set[str]:
+        """The `service.instance.id` of all who sent metrics, or of those who sent the metric `name`."""
         return {
             attribute.value.string_value
             for each in list(self.resource_metrics)
+            if name is None or any(metric.name == name for scope in each.scope_metrics for metric in scope.metrics)
             for attribute in each.resource.attributes
             if attribute.key == "service.instance.id"
         }

@@ -76,6 +76,13 @@ def test_each_worker_has_an_instance_id(story: Story) -> None:
     assert len(story.sink.instances()) == 3
 
 
+def test_one_worker_reports_on_the_spool_they_share(story: Story) -> None:
+    """Added up over workers, the backlog would be told twice: the first one alone tells it, and who takes its place."""
+    tell = {instance.rpartition("-")[2] for instance in story.sink.instances(names.LOG_BACKLOG.name)}
+    assert {instance.rpartition("-")[2] for instance in story.sink.instances()} == {"0", "1"}
+    assert tell == {"0"}
+
+
 def test_each_answer_names_a_trace_that_arrives(story: Story) -> None:
     """The `trace_id` of every answer since the kill is that of a span which the Collector has."""
     arrived = {span.trace_id.hex() for span in story.sink.spans()}
