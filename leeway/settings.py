@@ -81,6 +81,9 @@ class ServiceSettings(Settings):
     metrics_endpoint: bool | None = Field(None, description="Serve /metrics; by default where no OTLP endpoint is set")
     spans_file: Path | None = Field(None, description="Write spans to this file as JSON lines (without a Collector)")
     faults: bool = Field(default=False, description="Allow `leeway faults`: on or off")
+    faults_hosts: str = Field(
+        "", description="More names, with commas, by which /faults may be asked for; names without a dot always may"
+    )
 
 
 class SetupSettings(Settings):

@@ -151,6 +151,7 @@ def assemble(settings: ServiceSettings, providers: Providers, stack: ExitStack, 
         probe,
         metrics_text=providers.metrics_text,
         faults=faults,
+        faults_hosts=frozenset(settings.faults_hosts.lower().replace(",", " ").split()),
     )
     instrument(app, providers)
     return app

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from fastapi import FastAPI
@@ -39,8 +39,12 @@ def create_app(
     *,
     metrics_text: Callable[[], tuple[bytes, str]] | None = None,
     faults: FaultSwitch | None = None,
+    faults_hosts: Collection[str] = (),
 ) -> FastAPI:
-    """Build the API round finished objects; tests hand in fakes. Without `faults` none can be switched on."""
+    """Build the API round finished objects; tests hand in fakes. Without `faults` none can be switched on.
+
+    By `faults_hosts` they may be, besides by names that nobody owns.
+    """
     app = FastAPI(
         title=f"Leeway: {bundle.name}",
         version=bundle.version,
@@ -57,7 +61,7 @@ def create_app(
     app.include_router(feedback_routes(feedback))
     app.include_router(operation_routes(public_card(bundle), readiness, metrics_text))
     if faults is not None:
-        app.include_router(fault_routes(faults))
+        app.include_router(fault_routes(faults, more_hosts=faults_hosts))
     problems.install(app, probe)
     app.add_middleware(BodyLimit, probe=probe)
     return app

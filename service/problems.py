@@ -23,6 +23,7 @@ from service.probe import PredictionProbe
 MEDIA_TYPE = "application/problem+json"
 TITLES = {
     400: "Malformed request",
+    403: "Refused",
     404: "Not found",
     405: "Method not allowed",
     413: "Body too large",
@@ -31,7 +32,13 @@ TITLES = {
     500: "Internal error",
     503: "Unavailable",
 }
-_KINDS = {400: "malformed-json", 404: "not-found", 405: "method-not-allowed", 413: "body-too-large"}
+_KINDS = {
+    400: "malformed-json",
+    403: "foreign-host",
+    404: "not-found",
+    405: "method-not-allowed",
+    413: "body-too-large",
+}
 _DETAILS = {
     400: "The body is not JSON in UTF-8, is nested too deeply, or holds a number of thousands of digits.",
     404: "There is nothing at this address: /docs lists what there is.",

@@ -57,6 +57,7 @@ def test_drift_defaults_are_those_of_the_design() -> None:
         (ServiceSettings, "SPANS_FILE", "spans.jsonl", Path("spans.jsonl")),
         (ServiceSettings, "FAULTS", "on", True),
         (ServiceSettings, "FAULTS", "off", False),
+        (ServiceSettings, "FAULTS_HOSTS", "a.example, b.example", "a.example, b.example"),
         (DriftSettings, "REPORTS", "r", Path("r")),
         (DriftSettings, "REPORTS_HOST", "::1", "::1"),
         (DriftSettings, "REPORTS_PORT", "9", 9),

@@ -65,7 +65,13 @@ class Observed:
 
 @contextmanager
 def observed_service(
-    bundle: Bundle, folder: Path, people: Population, *, database: str | None = None, faults: bool = False
+    bundle: Bundle,
+    folder: Path,
+    people: Population,
+    *,
+    database: str | None = None,
+    faults: bool = False,
+    faults_hosts: str = "",
 ) -> Iterator[Observed]:
     """Yield a service whose database, unless another one is named, holds twenty of these people."""
     own = f"sqlite:///{folder / 'leeway.db'}"
@@ -75,7 +81,11 @@ def observed_service(
     Snapshots(engine, tables).ingest(AS_OF, people.user_ids[:LOADED], columns, None)
     engine.dispose()
     settings = ServiceSettings.read(
-        database_url=database or own, bundle=bundle.folder, spool=folder / "spool.db", faults=faults
+        database_url=database or own,
+        bundle=bundle.folder,
+        spool=folder / "spool.db",
+        faults=faults,
+        faults_hosts=faults_hosts,
     )
     reader, text = prometheus_text()
     with telemetry_in_memory(more_readers=[reader], metrics_text=text) as telemetry, ExitStack() as stack:
