@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from leeway.telemetry.providers import ATTRIBUTE_CHARACTERS, TelemetryError, providers_from_environment
+from leeway.telemetry.environment import TelemetryError
+from leeway.telemetry.providers import ATTRIBUTE_CHARACTERS, providers_from_environment
 from tests.telemetry import IDENTITY, attributes_of, telemetry_in_memory
 
 VARIABLES = ("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT")
