@@ -45,9 +45,12 @@ _OPENTELEMETRY: Final[Mapping[str, str]] = {
 
 _ONLY_COMPOSE: Final[Mapping[str, str]] = {
     "LEEWAY_DATABASE_PASSWORD": "PostgreSQL's password, inside the network only",
+    "LEEWAY_GRAFANA_URL": "Where `leeway doctor` looks for Grafana, from inside the network; empty: nowhere",
+    "LEEWAY_PORT": "Port of this machine, on 127.0.0.1, where the API is published",
     "LEEWAY_SAMPLING": "`keep-all` or `tail-sampling`: which traces the Collector keeps",
-    "LEEWAY_TRAFFIC": "More flags for `leeway traffic` of the profile `traffic`",
+    "LEEWAY_TRAFFIC": "Flags for `leeway traffic` of the profile `traffic`, in place of those shown",
 }
+"""What compose.yaml alone takes, or takes in another meaning than our commands do."""
 
 
 def reference() -> str:
@@ -152,11 +155,11 @@ def _compose() -> Iterator[tuple[str, str, str]]:
     described = {
         variable(name): field.description for kind in KINDS.values() for name, field in kind.model_fields.items()
     }
-    taken = dict(re.findall(r"\$\{(LEEWAY_[A-Z_]+):-([^}]*)\}", _COMPOSE.read_text(encoding="utf-8")))
+    taken = dict(re.findall(r"\$\{(LEEWAY_[A-Z_]+):?-([^}]*)\}", _COMPOSE.read_text(encoding="utf-8")))
     if gone := _ONLY_COMPOSE.keys() - taken.keys():
         raise ValueError(f"{', '.join(sorted(gone))}: not in compose.yaml any more")
     for name, default in sorted(taken.items()):
-        said = described.get(name) or _ONLY_COMPOSE.get(name)
+        said = _ONLY_COMPOSE.get(name) or described.get(name)
         if said is None:
             raise ValueError(f"{name} is in compose.yaml; say in {__name__} what it does")
         yield code(name), "–" if default in {"", "/dev/null"} else code(default), said

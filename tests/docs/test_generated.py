@@ -84,6 +84,13 @@ def test_variables_of_opentelemetry_are_documented() -> None:
     assert [each for each in read if f"`{each}`" not in TEXTS["docs/reference/settings.md"]] == []
 
 
+def test_what_compose_takes_is_documented() -> None:
+    """Each variable of ours that compose.yaml takes from its surroundings has a row in the last section."""
+    taken = set(re.findall(r"\$\{(LEEWAY_[A-Z_]+)", (ROOT / "compose.yaml").read_text(encoding="utf-8")))
+    _, _, section = TEXTS["docs/reference/settings.md"].partition("## What `docker compose up` passes on")
+    assert set(re.findall(r"^\| `(LEEWAY_[A-Z_]+)` \|", section, re.MULTILINE)) == taken
+
+
 # --- pictures -------------------------------------------------------------------------------------------------------
 def test_the_picture_has_the_packages_arrows() -> None:
     """Processes stand on `leeway`, know nothing of each other, and Evidently lives in one package."""
