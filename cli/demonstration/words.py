@@ -87,8 +87,8 @@ def where_it_went(trace: Sequence[Span]) -> str:
     whole, parts = trace[0], trace[1:]
     longest = max(parts, key=lambda span: span.lasted_ms, default=None)
     spent = f"{ms(longest.lasted_ms)} of its {ms(whole.lasted_ms)} went into {longest.name}" if longest else ""
-    fault = whole.attributes.get(names.FLAG_KEY)
-    struck = f"the span says why: {names.FLAG_KEY} = {fault}, {whole.attributes.get(names.FLAG_VALUE)}" if fault else ""
+    said = [str(whole.attributes[name]) for name in (names.FLAG_KEY, names.FLAG_VALUE) if name in whole.attributes]
+    struck = f"the span says why: {names.FLAG_KEY} = {', '.join(said)}" if said else ""
     return "; ".join(part for part in (spent, struck) if part)
 
 

@@ -51,7 +51,12 @@ def a_span(
 
 def a_slow_trace() -> list[Span]:
     """A request that a fault struck."""
-    struck = {names.HTTP_ROUTE: "/predict", names.FLAG_KEY: "slow_scoring", names.FLAG_VARIANT: "80 ms"}
+    struck = {
+        names.HTTP_ROUTE: "/predict",
+        names.FLAG_KEY: "slow_scoring",
+        names.FLAG_VARIANT: "on",
+        names.FLAG_VALUE: "80 ms",
+    }
     return [
         a_span("POST /predict", "a1", ms=90, kind=SERVER, attributes=struck),
         a_span("snapshot lookup", "a2", "a1", start_ms=2, ms=1),

@@ -12,6 +12,7 @@ import pytest
 from cli.demonstration import words
 from cli.demonstration.evidence import as_json
 from cli.demonstration.page import render
+from leeway.telemetry import names
 from tests.cli.demonstration.telling import COMMANDS, FILES, a_run, a_span, evidence
 from tests.drift.documents import run_id
 
@@ -162,7 +163,14 @@ def test_a_feature_stands_before_and_after(page: str, data: dict[str, Any]) -> N
 
 def test_slow_trace_says_where_its_time_went(page: str) -> None:
     """Above the waterfall stands which part took the time, and which fault the span names."""
-    assert "81 ms of its 90 ms went into score; the span says why: feature_flag.key = slow_scoring" in visible(page)
+    said = "81 ms of its 90 ms went into score; the span says why: feature_flag.key = slow_scoring, 80 ms."
+    assert said in visible(page)
+
+
+def test_a_fault_without_a_value_is_named_alone() -> None:
+    """Where the span names a fault that is no delay, nothing stands behind its name."""
+    struck = a_span("POST /predict", "a1", attributes={names.FLAG_KEY: "errors", names.FLAG_VARIANT: "on"})
+    assert words.where_it_went([struck]) == "the span says why: feature_flag.key = errors"
 
 
 def test_run_leads_to_its_predictions(page: str) -> None:
