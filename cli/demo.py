@@ -65,16 +65,16 @@ def _perform(screen: Screen, shop: Workshop, acts: Sequence[Act], rate: float, g
         bundle = _train(shop)
         said.append(f"{bundle.version}, ROC AUC {bundle.card['roc_auc']['value']:.2f} on customers it never saw")
     go_on()
-    played = Played(acts)
+    played, pace = Played(acts), Pace.of(sum(act.lasts_s for act in acts), rate)
     with ExitStack() as stack:
-        url = _start(screen, shop, Pace.of(sum(act.lasts_s for act in acts), rate), stack)
+        url = _start(screen, shop, pace, stack)
         go_on()
         try:
             asyncio.run(_play(screen, url, rows, rate, shop.reports, played))
         except ExceptionGroup as group:
             raise _first(group) from group
     played.runs = ReportFolder(shop.reports).runs()[::-1]
-    return gather(shop, played, f"{bundle.name} {bundle.version}")
+    return gather(shop, played, f"{bundle.name} {bundle.version}", pace)
 
 
 def _customers(shop: Workshop, acts: Sequence[Act]) -> PopulationRows:

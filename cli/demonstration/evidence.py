@@ -12,7 +12,7 @@ from cli.demonstration.play import Played
 from cli.demonstration.samples import Figures, Quantiles
 from cli.demonstration.spans import Span, Spans, read_spans
 from cli.demonstration.story import Act
-from cli.demonstration.workshop import Workshop
+from cli.demonstration.workshop import Pace, Workshop
 from drift.page.summary import QUESTIONS, RunSummary
 from leeway.telemetry import names
 
@@ -48,6 +48,7 @@ class Evidence:
     """All that the page and the closing words are made of. Runs are oldest first; traces may be empty."""
 
     model: str
+    pace: Pace
     acts: Sequence[ActSeen]
     figures: Sequence[Figures]
     runs: Sequence[RunSummary]
@@ -79,7 +80,7 @@ def farthest(runs: Sequence[RunSummary]) -> RunSummary | None:
     return max((run for run in runs if run.share), key=lambda run: (run.share or 0.0, run.time), default=None)
 
 
-def gather(shop: Workshop, played: Played, model: str) -> Evidence:
+def gather(shop: Workshop, played: Played, model: str, pace: Pace) -> Evidence:
     """Put together what a finished run left: both processes have ended, so that all of it is there.
 
     Raises:
@@ -98,6 +99,7 @@ def gather(shop: Workshop, played: Played, model: str) -> Evidence:
     run_trace = spans.trace(drifted.trace_id) if drifted is not None and drifted.trace_id else []
     return Evidence(
         model=model,
+        pace=pace,
         acts=acts,
         figures=played.samples.over_time,
         runs=played.runs,

@@ -12,6 +12,8 @@ from markupsafe import Markup
 from cli.demonstration import words
 from cli.demonstration.drawings import act_strip, histogram, kinds_of_input, waterfall
 from cli.demonstration.evidence import Evidence, as_json
+from cli.demonstration.play import SAMPLE_EVERY_S
+from cli.demonstration.samples import OVER_S
 from cli.demonstration.spans import Span
 from drift.page import page_environment
 from drift.page.axis import TimeAxis
@@ -39,6 +41,8 @@ def render(evidence: Evidence, files: Collection[str], commands: Sequence[tuple[
         histograms=[(shift, histogram(f"feature-{shift.feature}", shift)) for shift in evidence.shifts],
         files=files,
         commands=commands,
+        over_s=OVER_S,
+        sample_every_s=SAMPLE_EVERY_S,
         data=embedded(evidence),
     )
 

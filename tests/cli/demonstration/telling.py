@@ -11,6 +11,7 @@ from cli.demonstration.features import FeatureShift
 from cli.demonstration.samples import STRANGE, USUAL, Figures, Quantiles
 from cli.demonstration.spans import SERVER, Span, SpanLink
 from cli.demonstration.story import story
+from cli.demonstration.workshop import Pace
 from drift.page.summary import RunSummary, read_summary
 from leeway.telemetry import names
 from tests.drift.documents import NOON, TRACE, result, run_id, verdict
@@ -101,6 +102,7 @@ def evidence(**changes: Any) -> Evidence:  # noqa: ANN401 (members of the eviden
     ]
     given: dict[str, Any] = {
         "model": "churn 2024-01-31-8b8b4256",
+        "pace": Pace(interval_s=2.0, window_s=5.7778, labels=800),
         "acts": list(acts(runs)),
         "figures": [figures(second, 95.0 if 30 < second < 40 else 8.0) for second in range(1, 60)],
         "runs": runs,

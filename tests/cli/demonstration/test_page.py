@@ -184,6 +184,12 @@ def test_reports_are_linked_where_they_are(page: str) -> None:
     assert len(re.findall(r'href="reports/runs/([^/]+)/index.html"', page)) == 6
 
 
+def test_page_says_how_it_was_measured(page: str) -> None:
+    """At its end stands how far back latency and a comparison looked, and how often, as it was in this run."""
+    assert "histogram over the last 3 s, read from /metrics every 0.5 s" in visible(page)
+    assert "compared the last 5.78 s every 2 s" in visible(page)
+
+
 def test_commands_to_try_stand_on_the_page(page: str) -> None:
     """What to try next stands there as it is typed."""
     assert "Serve this model again leeway serve --bundle demo/bundle" in visible(page)
