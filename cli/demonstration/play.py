@@ -104,25 +104,31 @@ class Director:
         Raises:
             ExceptionGroup: of a WorkshopError: the service answers no more, or lets nobody make it fail.
         """
+        try:
+            await self._play(played)
+        finally:
+            over.set()
+
+    async def _play(self, played: Played) -> None:
         labeller = Labeller(self._client, NullTrafficProbe(), played.tally, PopulationTruth(), LABEL_DELAY_S, SEED)
         held, probe = HeldBack(labeller), NullTrafficProbe()
         sender = Sender(self._client, probe, played.tally, MAX_IN_FLIGHT, held)
         plan = requests(played.acts, self._rate, self._rows, self._rows.user_ids, SEED)
-        enough, gone = asyncio.Event(), asyncio.Event()  # nobody sets `gone`: Ctrl-C cancels
+        enough, settled = asyncio.Event(), asyncio.Event()
+        never = asyncio.Event()  # the end and Ctrl-C cancel
         async with asyncio.TaskGroup() as group:
             watching = [
                 group.create_task(self._scrape(played)),
-                group.create_task(self._look(played)),
-                group.create_task(labeller.run(over)),
+                group.create_task(self._look(played, settled)),
+                group.create_task(labeller.run(never)),
             ]
             sending = group.create_task(sender.run(plan, enough))
             await self._cues(played, held)
-            await self._settle(played)
+            await _settle(played, settled)
             enough.set()
             await sending
-            await sender.drain(gone)
+            await sender.drain(never)
             played.ended = datetime.now(UTC)
-            over.set()
             for task in watching:
                 task.cancel()
 
@@ -168,15 +174,18 @@ class Director:
             played.now_s = loop.time() - start_s
             await asyncio.sleep(SAMPLE_EVERY_S)
 
-    async def _look(self, played: Played, until: Callable[[], bool] = lambda: False) -> None:
-        """Read the drift worker's runs again and again."""
-        while not until():
+    async def _look(self, played: Played, settled: asyncio.Event) -> None:
+        """Read the drift worker's runs again and again; one from after the last act sets `settled`."""
+        while True:
             await asyncio.sleep(SAMPLE_EVERY_S)
             played.runs = await asyncio.to_thread(self._read_runs)
+            if played.settling and played.runs and played.runs[-1].time >= played.settling:
+                settled.set()
 
-    async def _settle(self, played: Played) -> None:
-        """Let the last act go on until a comparison has seen its labels, no longer than `SETTLE_S`."""
-        told = played.settling = datetime.now(UTC)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(SETTLE_S):
-                await self._look(played, lambda: bool(played.runs) and played.runs[-1].time >= told)
+
+async def _settle(played: Played, settled: asyncio.Event) -> None:
+    """Let the last act go on until a comparison has seen its labels, no longer than `SETTLE_S`."""
+    played.settling = datetime.now(UTC)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(SETTLE_S):
+            await settled.wait()

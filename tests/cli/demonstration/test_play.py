@@ -4,6 +4,7 @@ import asyncio
 import json
 import random
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 
@@ -22,6 +23,7 @@ from tests.cli.stub_server import Request, Stub, http, stub_server
 
 STORY_S, RATE = 1.2, 40.0
 ROWS = PopulationRows([step / 10 for step in range(11)], month=1)
+UNWATCHED = asyncio.Event()
 ROW = ROWS.row(random.Random(7), 0.0)  # noqa: S311 (no secret)
 
 
@@ -41,15 +43,17 @@ def usual(request: Request) -> bytes:
     return http(b"" if "/metrics" in request.head else b'{"results": []}')
 
 
-def played_against(reply: Callable[[Request], bytes], runs: Callable[[], list[RunSummary]]) -> tuple[Played, Stub]:
-    """The story, played in a moment."""
+def played_against(
+    reply: Callable[[Request], bytes], runs: Callable[[], list[RunSummary]], over: asyncio.Event = UNWATCHED
+) -> tuple[Played, Stub]:
+    """The story, played in a moment; `over` is what the director sets at its end."""
 
     async def play() -> tuple[Played, Stub]:
         played = Played(story(STORY_S))
         async with stub_server(reply) as stub:
             client = HttpClient(stub.target, timeout_s=2)
             try:
-                await Director(client, ROWS, RATE, runs).play(played, asyncio.Event())
+                await Director(client, ROWS, RATE, runs).play(played, over)
             finally:
                 client.close()
         return played, stub
@@ -92,6 +96,15 @@ def test_a_service_that_goes_away_ends_the_story(method: str, path: str, answer:
     with pytest.raises(ExceptionGroup) as caught:
         played_against(refusing(method, path, answer), list)
     assert caught.group_contains(WorkshopError, match=said)
+
+
+@pytest.mark.parametrize("answer", [http(status=404), http(b"{}")], ids=["broken off", "at its end"])
+def test_whoever_shows_the_story_is_told_its_end(answer: bytes) -> None:
+    """Whether the story came to its end or broke off, whoever waits for that is told."""
+    over = asyncio.Event()
+    with suppress(ExceptionGroup):
+        played_against(refusing("PUT", "/faults", answer), lambda: [a_run(1, 10**9)], over)
+    assert over.is_set()
 
 
 def test_labels_are_held_back_until_they_are_told() -> None:
