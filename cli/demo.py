@@ -16,7 +16,8 @@ from cli.demonstration.page import render
 from cli.demonstration.play import Director, Played
 from cli.demonstration.processes import running
 from cli.demonstration.screen import Screen
-from cli.demonstration.story import Act, story, strengths
+from cli.demonstration.story import Act, story
+from cli.demonstration.traffic import strengths
 from cli.demonstration.words import closing
 from cli.demonstration.workshop import REPORTS_PORT, SERVICE_PORT, Pace, Workshop, WorkshopError, port_or_free
 from cli.ingest import open_snapshots

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from cli.demonstration.story import LASTS_S, SHORTEST_S
 from cli.doctor.command import doctor
 from cli.drift_commands import drift
 from cli.faults import faults
@@ -166,8 +167,8 @@ app.command(
 def demo(
     folder: Annotated[Path, typer.Option(metavar="FOLDER", help="Where it keeps what it makes")] = Path("demo"),
     duration: Annotated[
-        float, typer.Option(min=15, max=3600, metavar="SECONDS", help="How long the story's acts take")
-    ] = 52.0,
+        float, typer.Option(min=SHORTEST_S, max=3600, metavar="SECONDS", help="How long the story's acts take")
+    ] = LASTS_S,
     rate: Annotated[float, typer.Option(min=20, max=1000, metavar="N", help="Requests a second, on average")] = 50.0,
 ) -> None:
     """A story of about a minute on this machine, without Docker and network; it leaves a page, demo/index.html.

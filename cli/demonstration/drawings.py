@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from cli.demonstration.evidence import ActSeen
 from cli.demonstration.features import FeatureShift
-from cli.demonstration.samples import STRANGE, USUAL, Quantiles
+from cli.demonstration.samples import NOT_USUAL, USUAL, Quantiles
 from cli.demonstration.spans import Span
 from drift.page.axis import TimeAxis
 from drift.page.chart import Stretch
@@ -64,18 +64,18 @@ def waterfall(key: str, title: str, spans: Sequence[Span]) -> Markup:
 
 
 def kinds_of_input(acts: Sequence[ActSeen]) -> Markup:
-    """For each act p95 of usual and of strange input, as two bars on one scale, with the number of requests."""
+    """For each act p95 of usual and of other input, as two bars on one scale, with the number of requests."""
     shown = [(seen, seen.figures.by_kind) for seen in acts if seen.figures is not None]
     longest = max((each.p95 or 0.0 for _, by_kind in shown for each in by_kind.values()), default=0.0) or 1.0
     drawn = [
         part for number, (seen, by_kind) in enumerate(shown) for part in _pair(seen, by_kind, number * _PAIR, longest)
     ]
-    return _svg("kinds", "p95 of usual and of strange input in each act", _PAIR * len(shown), *drawn)
+    return _svg("kinds", f"p95 of {USUAL} and of {NOT_USUAL} input in each act", _PAIR * len(shown), *drawn)
 
 
 def _pair(seen: ActSeen, by_kind: Mapping[str, Quantiles], top: int, longest: float) -> Iterator[Markup]:
     yield element("text", f"{seen.number} {seen.act.title}", x="0", y=str(top + 12), class_="length")
-    for place, (kind, style) in enumerate(((USUAL, "usual"), (STRANGE, "strange"))):
+    for place, (kind, style) in enumerate(((USUAL, "usual"), (NOT_USUAL, "not-usual"))):
         found = by_kind.get(kind, Quantiles())
         y, width = top + _NAME + place * (_THIN + 3), _WIDEST * (found.p95 or 0.0) / longest
         held = {"data_act": str(seen.number), "data_kind": kind, "data_count": str(found.count)}

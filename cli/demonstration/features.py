@@ -24,7 +24,7 @@ _EDGES: Final = (0.005, 0.995)
 class FeatureShift:
     """How one feature was spread before and after: the share of values in each of the bins from `low` to `high`.
 
-    What lies outside counts in the first or last bin; the medians are of all values.
+    What lies outside counts in the first or last bin; the means are of all values.
     """
 
     feature: str
@@ -33,8 +33,6 @@ class FeatureShift:
     high: float
     before: tuple[float, ...]
     after: tuple[float, ...]
-    median_before: float
-    median_after: float
     mean_before: float
     mean_after: float
 
@@ -87,8 +85,6 @@ def _shift(name: str, unit: str, before: NDArray[np.float64], after: NDArray[np.
         float(edges[-1]),
         _shares(before, edges),
         _shares(after, edges),
-        float(np.median(before)),
-        float(np.median(after)),
         float(before.mean()),
         float(after.mean()),
     )

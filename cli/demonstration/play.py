@@ -13,7 +13,8 @@ from typing import Any, Final
 import orjson
 
 from cli.demonstration.samples import Samples, read_sample
-from cli.demonstration.story import Act, requests, starts_s
+from cli.demonstration.story import Act, starts_s
+from cli.demonstration.traffic import requests
 from cli.demonstration.workshop import WorkshopError
 from cli.traffic.http import Answer, HttpClient
 from cli.traffic.labels import Labeller

@@ -15,8 +15,8 @@ from leeway.telemetry import names
 Buckets: TypeAlias = Mapping[float, float]
 """Upper bound in seconds to cumulative count."""
 
-USUAL, STRANGE = "usual", "unusual or strange"
-KINDS: Final = {"usual": USUAL, "unusual": STRANGE, "strange": STRANGE}
+USUAL, NOT_USUAL = "usual", "unusual or strange"
+KINDS: Final = {"usual": USUAL, "unusual": NOT_USUAL, "strange": NOT_USUAL}
 """The service's three kinds of input as two: without an unusual feature, and with one or more."""
 SINGLE: Final = "/predict"
 ROUTES: Final = {SINGLE, "/predict/batch"}
@@ -79,7 +79,7 @@ def read_sample(text: str, at: datetime) -> Sample:
                 _add(single, labels["le"], value)
             elif name == f"{names.HTTP_REQUEST_DURATION.prometheus_name}_count" and labels.get(_ROUTE) in ROUTES:
                 answered += value
-                failed += value if labels[_STATUS].startswith(_SERVER_ERRORS) else 0.0
+                failed += value if labels.get(_STATUS, "").startswith(_SERVER_ERRORS) else 0.0
     return Sample(at, single, by_kind, answered, failed)
 
 
@@ -95,7 +95,7 @@ def between(before: Sample, after: Sample) -> Figures:
         (after.answered - before.answered) / span_s,
         round(after.failed - before.failed),
         _quantiles(before.single, after.single),
-        {kind: _quantiles(before.by_kind.get(kind, {}), after.by_kind.get(kind, {})) for kind in (USUAL, STRANGE)},
+        {kind: _quantiles(before.by_kind.get(kind, {}), after.by_kind.get(kind, {})) for kind in (USUAL, NOT_USUAL)},
     )
 
 

@@ -52,19 +52,12 @@ class Spans:
         for span in spans:
             self._traces[span.trace_id].append(span)
 
-    def __len__(self) -> int:
-        return len(self._traces)
-
     def trace(self, trace_id: str) -> list[Span]:
         """The spans of one trace, each behind its parent, in the order in which they began."""
         spans = sorted(self._traces.get(trace_id, []), key=lambda span: (span.start, span.parent_id is not None))
         own = {span.span_id for span in spans}
         roots = [span for span in spans if span.parent_id not in own]
         return [each for root in roots for each in _with_children(root, spans)]
-
-    def root(self, trace_id: str) -> Span | None:
-        """The outermost span of a trace."""
-        return next(iter(self.trace(trace_id)), None)
 
     def slow_one(self, start: datetime, end: datetime, near_ms: float) -> list[Span]:
         """The trace of a slow single prediction that was answered between these times; empty where there was none.

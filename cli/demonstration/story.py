@@ -1,15 +1,11 @@
-"""The story: its acts, what each does to the traffic, and the requests that come of it."""
+"""The story: its acts, and what each does to the traffic. Imports nothing, so that `leeway --help` may read it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Any, Final, Literal
-
-from cli.traffic.plan import Plan, Planned, Profile
-from cli.traffic.rows import Rows
-from leeway.schema import CHURN_SCHEMA
 
 Labels = Literal["soon", "held", "told"]
 """What becomes of the truth: known soon after each answer; kept back; or known, those kept back included."""
@@ -52,7 +48,8 @@ STORY: Final = (
     Act("labels", "Labels arrive", "Now it is known who left, and who stayed.", 8, turned=1.0, labels="told"),
 )  # fmt: skip
 LASTS_S: Final = sum(act.lasts_s for act in STORY)
-SHORTEST_S: Final = 15.0
+SHORTEST_S: Final[float] = 15
+"""Too short for a comparison in each act, long enough for the end."""
 
 
 def story(lasts_s: float = LASTS_S) -> list[Act]:
@@ -64,31 +61,3 @@ def story(lasts_s: float = LASTS_S) -> list[Act]:
 def starts_s(acts: Sequence[Act]) -> list[float]:
     """When each act begins, in seconds from the start."""
     return list(accumulate((act.lasts_s for act in acts[:-1]), initial=0.0))
-
-
-def strengths(acts: Iterable[Act]) -> list[float]:
-    """Every strength of drift that occurs."""
-    return sorted({each for act in acts for each in _profile(act).strengths(act.drift)})
-
-
-def requests(acts: Sequence[Act], rate: float, rows: Rows, user_ids: Sequence[str], seed: int = 7) -> Iterator[Planned]:
-    """The requests of all acts in the order in which they are due, `rate` a second on average; the last act goes on."""
-    for number, (act, start_s) in enumerate(zip(acts, starts_s(acts), strict=True)):
-        plan = Plan(
-            rate=rate,
-            duration_s=act.lasts_s if number < len(acts) - 1 else None,
-            rows=rows,
-            schema=CHURN_SCHEMA,
-            user_ids=user_ids,
-            drift=act.drift,
-            concept_drift=act.turned,
-            profile=_profile(act),
-            seed=seed + number,
-        )
-        for planned in plan.requests():
-            yield replace(planned, due_s=start_s + planned.due_s)
-
-
-def _profile(act: Act) -> Profile:
-    """A ramp is for drift alone: a truth that turns does so at once."""
-    return Profile(ramp_s=act.ramp_s if act.drift else 0.0)

@@ -15,13 +15,14 @@ import httpx2
 import pytest
 from typer.testing import CliRunner
 
+from cli.demonstration.story import SHORTEST_S
 from cli.demonstration.workshop import HOST, REPORTS_PORT, SERVICE_PORT
 from cli.main import app
 from cli.options import sigterm_as_ctrl_c
 
 ROOT = Path(__file__).parents[2]
-SHORT = ("--duration", "15", "--rate", "60")
-"""Acts of two to three seconds: too short for a comparison in each, long enough for the end."""
+SHORT = ("--duration", str(SHORTEST_S), "--rate", "60")
+"""Acts of two to three seconds."""
 
 
 def start(folder: Path, *flags: str) -> subprocess.Popen[str]:

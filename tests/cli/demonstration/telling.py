@@ -8,7 +8,7 @@ from typing import Any
 
 from cli.demonstration.evidence import ActSeen, Evidence, Pointed
 from cli.demonstration.features import FeatureShift
-from cli.demonstration.samples import STRANGE, USUAL, Figures, Quantiles
+from cli.demonstration.samples import NOT_USUAL, USUAL, Figures, Quantiles
 from cli.demonstration.spans import SERVER, Span, SpanLink
 from cli.demonstration.story import story
 from cli.demonstration.workshop import Pace
@@ -80,7 +80,7 @@ def a_run_trace() -> list[Span]:
 def figures(seconds: float, p95: float) -> Figures:
     """What the service measured until then."""
     quantiles = Quantiles(p95 / 4, p95, p95 * 2, 120)
-    return Figures(at(seconds), 50.0, 0, quantiles, {USUAL: quantiles, STRANGE: Quantiles(1.5, p95 + 1, 9.0, 20)})
+    return Figures(at(seconds), 50.0, 0, quantiles, {USUAL: quantiles, NOT_USUAL: Quantiles(1.5, p95 + 1, 9.0, 20)})
 
 
 def acts(runs: list[RunSummary]) -> Iterator[ActSeen]:
@@ -109,7 +109,7 @@ def evidence(**changes: Any) -> Evidence:  # noqa: ANN401 (members of the eviden
         "slow": a_slow_trace(),
         "run_trace": a_run_trace(),
         "pointed": [Pointed("2" * 32, "p2", 2, "POST /predict", at(15), ("skips_7d", "watch_hours_30d"))],
-        "shifts": [FeatureShift("skips_7d", "", 0, 3, (0.5, 0.3, 0.2), (0.1, 0.2, 0.7), 1, 2, 0.7, 1.6)],
+        "shifts": [FeatureShift("skips_7d", "", 0, 3, (0.5, 0.3, 0.2), (0.1, 0.2, 0.7), 0.7, 1.6)],
         "requests": 2_600,
         "failed": 0,
         "labels": 5_000,

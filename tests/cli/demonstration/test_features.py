@@ -30,10 +30,9 @@ def test_shares_are_whole(name: str) -> None:
 
 
 def test_a_shift_shows() -> None:
-    """What drift moves down stands lower afterwards, by mean and by median."""
+    """What drift moves down stands lower afterwards, by its mean."""
     (found,) = shifts(BEFORE, AFTER, ["watch_hours_30d"])
     assert found.mean_before - found.mean_after == pytest.approx(5, abs=1)
-    assert found.median_before > found.median_after
 
 
 def test_few_whole_numbers_have_a_bin_each() -> None:

@@ -129,7 +129,7 @@ def test_acts_and_recommendations_are_marked(page: str, data: dict[str, Any]) ->
 
 
 def test_kinds_of_input_are_compared(page: str, data: dict[str, Any]) -> None:
-    """Each act has a bar for usual and one for strange input, with its p95 and the number of requests."""
+    """Each act has a bar for usual and one for other input, with its p95 and the number of requests."""
     drawn = [
         (int(each["data-act"]), each["data-kind"], float(each["data-value"]), int(each["data-count"]))
         for each in carriers(page, "kinds", "data-kind")

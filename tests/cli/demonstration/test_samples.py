@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 
-from cli.demonstration.samples import STRANGE, USUAL, Samples, between, quantile, read_sample
+from cli.demonstration.samples import NOT_USUAL, USUAL, Samples, between, quantile, read_sample
 from leeway.telemetry import names
 from leeway.telemetry.instruments import histogram
 from leeway.telemetry.metrics_text import prometheus_text
@@ -51,6 +53,14 @@ def test_figures_are_of_the_time_between(measured: Measured) -> None:
     assert found.latency.p99 <= 2.0
 
 
+def test_a_series_without_a_status_is_no_failure(measured: Measured) -> None:
+    """An answer whose series bears no status counts as one, and not as failed."""
+    measured.answer(0.001)
+    text = re.sub(r'http_response_status_code="200",?', "", measured.text())
+    sample = read_sample(text, at(0))
+    assert (sample.answered, sample.failed) == (1, 0)
+
+
 def test_batches_count_and_are_no_latency(measured: Measured) -> None:
     """Rate and failures hold batches too, latency single predictions only, and other routes nothing."""
     before = read_sample(measured.text(), at(0))
@@ -67,15 +77,15 @@ def test_unusual_and_strange_are_one_kind(measured: Measured) -> None:
     for seconds, kind in ((0.0015, "usual"), (0.004, "unusual"), (0.004, "strange")):
         measured.answer(seconds, kind)
     found = between(before, read_sample(measured.text(), at(1))).by_kind
-    assert (found[USUAL].count, found[STRANGE].count) == (1, 2)
-    assert found[STRANGE].p50 == pytest.approx(4.0)
+    assert (found[USUAL].count, found[NOT_USUAL].count) == (1, 2)
+    assert found[NOT_USUAL].p50 == pytest.approx(4.0)
 
 
 def test_nothing_answered_is_unknown(measured: Measured) -> None:
     """Where nothing was answered there is no latency, and not one of 0."""
     sample = read_sample(measured.text(), at(0))
     found = between(sample, read_sample(measured.text(), at(1)))
-    assert (found.rate, found.latency.p95, found.by_kind[STRANGE].p95) == (0.0, None, None)
+    assert (found.rate, found.latency.p95, found.by_kind[NOT_USUAL].p95) == (0.0, None, None)
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.5, 0.01), (0.75, 0.015), (0.99, 0.02), (0.1, 0.002)])
