@@ -14,6 +14,7 @@ from cli.demonstration.evidence import ActSeen
 from cli.demonstration.features import FeatureShift
 from cli.demonstration.samples import NOT_USUAL, USUAL, Quantiles
 from cli.demonstration.spans import Span
+from cli.latency import ms
 from drift.page.axis import TimeAxis
 from drift.page.chart import Stretch
 from drift.page.svg import element, percent
@@ -57,7 +58,7 @@ def waterfall(key: str, title: str, spans: Sequence[Span]) -> Markup:
         style = "span" if number else "span outer"
         bar = {"x": percent(left), "width": percent(max(width, _THINNEST)), "y": str(top + _NAME), "height": str(_BAR)}
         drawn += [
-            _label(f"{span.name} {_ms(span.lasted_ms)}", left, left + width, top),
+            _label(f"{span.name} {ms(span.lasted_ms)}", left, left + width, top),
             element("rect", **bar, rx="2", class_=style, **held),
         ]
     return _svg(key, title, _ROW * len(spans), *drawn)
@@ -82,7 +83,7 @@ def _pair(seen: ActSeen, by_kind: Mapping[str, Quantiles], top: int, longest: fl
         value = None if found.p95 is None else str(found.p95)
         size = {"width": percent(max(width, _THINNEST)), "height": str(_THIN)}
         yield element("rect", x="0", y=str(y), rx="1.5", **size, class_=style, data_value=value, **held)
-        said = "none" if found.p95 is None else f"{_ms(found.p95)} ({found.count:,})"
+        said = "none" if found.p95 is None else f"{ms(found.p95)} ({found.count:,})"
         yield element("text", said, x=percent(width), dx="6", y=str(y + _THIN - 1), class_="small")
 
 
@@ -138,10 +139,6 @@ def _svg(key: str, title: str, height: int, *parts: Markup, style: str = "chart"
         "svg", named, *parts, id=key, class_=style, role="img", width="100%", height=str(height),
         aria_labelledby=f"{key}-title",
     )  # fmt: skip
-
-
-def _ms(value: float) -> str:
-    return f"{value:,.0f} ms" if value >= 100 else f"{value:.2g} ms" if value < 10 else f"{value:.1f} ms"  # noqa: PLR2004 (digits)
 
 
 def _short(value: float) -> str:

@@ -15,6 +15,7 @@ from cli.demonstration.evidence import Evidence, as_json
 from cli.demonstration.play import SAMPLE_EVERY_S
 from cli.demonstration.samples import OVER_S
 from cli.demonstration.spans import Span
+from cli.latency import axis_ms
 from drift.page import page_environment
 from drift.page.axis import TimeAxis
 from drift.page.chart import Series, Stretch, line_chart
@@ -73,7 +74,7 @@ def _charts(evidence: Evidence, axis: TimeAxis) -> Mapping[str, Markup]:
         "acts": act_strip(axis, acts),
         "latency": line_chart(
             "latency", "Latency of single predictions in milliseconds", axis, latency,
-            markers=list(changes(runs)), stretches=acts, show=words.plain_ms, height=190,
+            markers=list(changes(runs)), stretches=acts, show=axis_ms, height=190,
         ),
         "share": share_chart(runs, axis, acts),
         "auc": line_chart(

@@ -9,19 +9,17 @@ from contextlib import contextmanager
 from typing import Final
 
 from rich.console import Console, Group
-from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from cli.demonstration.play import Played
 from cli.demonstration.samples import Figures
-from cli.demonstration.words import ms
+from cli.latency import ms
+from cli.showing import DRAW_EVERY_S, LINE_EVERY_S, came, draw, is_lively
 from drift.page.summary import QUESTIONS, RunSummary
 from drift.page.words import HEADLINE, STATE, number
 
-DRAW_EVERY_S: Final = 0.25
-LINE_EVERY_S: Final = 5.0
 SPARKS: Final = "▁▂▃▄▅▆▇█"
 PLAIN_SPARKS: Final = "_.-=+*%#"
 _WIDTH = 36
@@ -34,7 +32,6 @@ class Screen:
 
     def __init__(self, out: Console) -> None:
         self._out = out
-        self._lively = out.is_terminal and not out.is_dumb_terminal
         self._sparks, self._tick = (PLAIN_SPARKS, "-") if out.options.ascii_only else (SPARKS, "✓")
 
     @contextmanager
@@ -53,11 +50,8 @@ class Screen:
 
     async def show(self, played: Played, over: asyncio.Event) -> None:
         """Show the story until it is over."""
-        if self._lively:
-            with Live(console=self._out, auto_refresh=False, transient=True) as live:
-                while not over.is_set():
-                    live.update(self.frame(played), refresh=True)
-                    await asyncio.sleep(DRAW_EVERY_S)
+        if is_lively(self._out):
+            await draw(self._out, lambda: self.frame(played), over)
             return
         told, due_s = 0, 0.0
         while not over.is_set():
@@ -67,7 +61,7 @@ class Screen:
             if played.now_s >= due_s and played.samples.now:
                 self.say(f"  {played.now_s:5.0f} s  {self.line(played)}")
                 due_s = played.now_s + LINE_EVERY_S
-            await asyncio.sleep(DRAW_EVERY_S)
+            await came(over, DRAW_EVERY_S)
 
     def line(self, played: Played) -> str:
         """Latency, drift and verdicts of now, in one line."""

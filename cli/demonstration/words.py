@@ -6,24 +6,12 @@ from collections.abc import Iterator, Sequence
 
 from cli.demonstration.evidence import ActSeen, Evidence
 from cli.demonstration.spans import Span
+from cli.latency import ms
 from drift.page.summary import RunSummary
 from drift.page.words import HEADLINE, number
 from leeway.telemetry import names
 
 COIN = 0.5
-_SIGNIFICANT = 10
-
-
-def ms(value: float | None) -> str:
-    """A latency in milliseconds, two or three digits of it."""
-    if value is None:
-        return "n/a"
-    return f"{value:.1f} ms" if value < _SIGNIFICANT else f"{value:,.0f} ms"
-
-
-def plain_ms(value: float) -> str:
-    """The same without its unit, for an axis that says it."""
-    return ms(value).removesuffix(" ms").removesuffix(".0")
 
 
 def p95(seen: ActSeen | None) -> str:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 from rich.console import Console, Group
-from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from cli.latency import bare_ms, ms
+from cli.showing import LINE_EVERY_S, came, draw, is_lively
 from cli.traffic.plan import Kind, Plan
 from cli.traffic.tally import Tally, counted
 
-LINE_EVERY_S = 5.0
-DRAW_EVERY_S = 0.25
 LATE_S = 0.01
 KIND_NAMES: dict[Kind, str] = {
     "customer": "by customer",
@@ -33,17 +31,14 @@ class View:
         self._out = out
         self._tally = tally
         self._duration_s = duration_s
-        self._lively = out.is_terminal and not out.is_dumb_terminal
 
     async def show(self, now_s: Callable[[], float], over: asyncio.Event) -> None:
         """Show until it is over."""
-        if not self._lively:
-            while not await _came(over, LINE_EVERY_S):
-                self._out.print(self.line(now_s()), markup=False, highlight=False)
+        if is_lively(self._out):
+            await draw(self._out, lambda: self.frame(now_s()), over)
             return
-        with _live(self._out) as live:
-            while not await _came(over, DRAW_EVERY_S):
-                live.update(self.frame(now_s()), refresh=True)
+        while not await came(over, LINE_EVERY_S):
+            self._out.print(self.line(now_s()), markup=False, highlight=False)
 
     def line(self, now_s: float) -> str:
         """The figures of the last seconds, in one line."""
@@ -66,7 +61,7 @@ class View:
 
     def _latencies(self, now_s: float) -> list[str]:
         _, quantiles = self._tally.recent(now_s)
-        return [f"p{name} {ms(each)} ms" for name, each in zip((50, 95, 99), quantiles, strict=True)]
+        return [f"p{name} {ms(_in_ms(each))}" for name, each in zip((50, 95, 99), quantiles, strict=True)]
 
     def summary(self, plan: Plan, truth: str | None, took_s: float) -> None:
         """Print what happened, in plain words."""
@@ -91,14 +86,14 @@ def _latencies(tally: Tally) -> Table:
     for kind, name in KIND_NAMES.items():
         if tally.planned[kind]:
             found = tally.latencies[kind]
-            quantiles = (ms(found.quantile_s(share)) for share in (0.5, 0.95, 0.99, 1.0))
+            quantiles = (bare_ms(_in_ms(found.quantile_s(share))) for share in (0.5, 0.95, 0.99, 1.0))
             table.add_row(name, f"{tally.planned[kind]:,}", *quantiles)
     found = tally.good_latencies()
     count = sum(tally.planned[kind] for kind in ("customer", "features", "batch"))
     table.add_row(
         "all of these" if not tally.planned["bad"] else "all but bad",
         f"{count:,}",
-        *(ms(found.quantile_s(share)) for share in (0.5, 0.95, 0.99, 1.0)),
+        *(bare_ms(_in_ms(found.quantile_s(share))) for share in (0.5, 0.95, 0.99, 1.0)),
     )
     return table
 
@@ -116,29 +111,9 @@ def _remarks(tally: Tally, plan: Plan, truth: str | None) -> Iterator[str]:
         yield f"Labels: {tally.labels:,} posted{lost}. They follow {truth}{turned}."
     late_s = tally.lateness.quantile_s(0.99)
     if late_s is not None and late_s > LATE_S:
-        yield f"This machine was busy: requests left up to {ms(late_s)} ms late (p99), and the latencies hold that too."
+        late = ms(_in_ms(late_s))
+        yield f"This machine was busy: requests left up to {late} late (p99), and the latencies hold that too."
 
 
-def ms(seconds: float | None) -> str:
-    """Milliseconds for people, three digits of them."""
-    if seconds is None:
-        return "–"
-    value = seconds * 1_000
-    return f"{value:.1f}" if value < 100 else f"{value:,.0f}"  # noqa: PLR2004 (three digits)
-
-
-async def _came(event: asyncio.Event, within_s: float) -> bool:
-    """Whether it comes in time."""
-    try:
-        async with asyncio.timeout(within_s):
-            await event.wait()
-    except TimeoutError:
-        return False
-    return True
-
-
-@contextmanager
-def _live(out: Console) -> Iterator[Live]:
-    """A place in the terminal that is drawn anew, and is gone in the end."""
-    with Live(console=out, auto_refresh=False, transient=True) as live:
-        yield live
+def _in_ms(seconds: float | None) -> float | None:
+    return None if seconds is None else 1_000 * seconds

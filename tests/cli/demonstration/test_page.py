@@ -163,7 +163,7 @@ def test_a_feature_stands_before_and_after(page: str, data: dict[str, Any]) -> N
 
 def test_slow_trace_says_where_its_time_went(page: str) -> None:
     """Above the waterfall stands which part took the time, and which fault the span names."""
-    said = "81 ms of its 90 ms went into score; the span says why: feature_flag.key = slow_scoring, 80 ms."
+    said = "81.0 ms of its 90.0 ms went into score; the span says why: feature_flag.key = slow_scoring, 80 ms."
     assert said in visible(page)
 
 
@@ -236,8 +236,8 @@ def test_closing_words_say_each_act() -> None:
     lines = list(words.closing(evidence()))
     assert lines[0] == "2,600 requests were sent, and none of them failed; 5,000 labels came."
     assert "  2. Inputs drift: p95 8.0 ms, drift share 0.43, ROC AUC 0.84: have a look." in lines
-    assert "  4. Scoring slows: p95 95 ms, drift share 0.00, ROC AUC 0.84: nothing to do." in lines
-    assert "While scoring was slow p95 was 95 ms, and the share 0.00." in lines
+    assert "  4. Scoring slows: p95 95.0 ms, drift share 0.00, ROC AUC 0.84: nothing to do." in lines
+    assert "While scoring was slow p95 was 95.0 ms, and the share 0.00." in lines
     assert lines[-1].startswith("In the end: Retrain the model. Answers take 8.0 ms (p95)")
 
 

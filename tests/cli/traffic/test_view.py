@@ -9,7 +9,7 @@ from rich.console import Console
 from cli.traffic.plan import Plan
 from cli.traffic.rows import DrawnRows
 from cli.traffic.tally import NOT_SENT, Tally
-from cli.traffic.view import View, ms
+from cli.traffic.view import View
 from leeway.schema import CHURN_SCHEMA
 
 NARROW = 50
@@ -87,11 +87,3 @@ def test_a_late_sender_says_so(tally: Tally) -> None:
     for _ in range(10):
         tally.lateness.add(0.05)
     assert re.search(r"requests left up to (49|50|51)\.\d ms late", unwrapped(summary(tally)))
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(None, "–"), (0.00123, "1.2"), (0.0999, "99.9"), (0.1234, "123"), (12.3, "12,300")]
-)
-def test_milliseconds_have_three_digits(seconds: float | None, text: str) -> None:
-    """Latencies are shown in milliseconds, as exact as is read at a glance."""
-    assert ms(seconds) == text
