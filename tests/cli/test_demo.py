@@ -86,7 +86,7 @@ def data(told: tuple[str, Path]) -> dict[str, Any]:
         r"Act 6 of 6: Labels arrive\.",
         r" s +\d+/s  p50 .*  share .*  quality",
         r"requests were sent, and none of them failed",
-        r"  4\. Scoring slows: p95 \d+ ms",
+        r"  4\. Scoring slows: p95 [\d.]+ ms",
         r"In the end: Retrain the model\. .* no better than a coin",
         r"Look at \S+index\.html in a browser\.",
     ],
@@ -105,10 +105,10 @@ def test_nothing_runs_afterwards(told: tuple[str, Path]) -> None:
 
 
 def test_slowness_is_seen_in_its_act_alone(data: dict[str, Any]) -> None:
-    """p95 is beyond the fault's 80 ms less a bucket while it is in force, and the slow trace waited in the model."""
+    """p95 is beyond that of any other act while the fault is in force, and the slow trace waited in the model."""
     p95 = {act["key"]: act["figures"]["latency_ms"]["p95"] for act in data["acts"]}
     assert p95["slow"] > 50
-    assert p95["slow"] > p95["drift"]
+    assert p95["slow"] > max(each for key, each in p95.items() if key != "slow")
     score = next(span for span in data["slow_trace"] if span["name"] == "score")
     assert score["ms"] >= 80
 
