@@ -162,10 +162,11 @@ def test_the_database_away(stack: Stack, broken: Breaks, load: Load, report: lis
 
 def test_the_service_killed(stack: Stack, load: Load, report: list[str]) -> None:
     """Only what was in flight fails; who asks while it is replaced waits; what was answered is recorded once."""
-    killed_s = float(stack.python("service", _KILL_THE_API))
+    killed_s = float(stack.python("service", _KILL_THE_API))  # our clock too where both have one kernel, see below
     time.sleep(WAITS_S)
     outage = Outage(killed_s - IN_FLIGHT_S, killed_s + WAITS_S)
     outage.requests = load.between(outage.began_s, outage.over_s)
+    assert outage.requests, "the container's clock is not ours"
     report.append(_line("service killed", outage))
     in_flight = [each for each in outage.requests if each.due_s - AT_ONCE_S <= killed_s <= each.due_s + each.latency_s]
     assert [each for each in outage.failed if each not in in_flight] == []
@@ -176,6 +177,8 @@ def test_the_service_killed(stack: Stack, load: Load, report: list[str]) -> None
 IN_FLIGHT_S, WAITS_S, SLOW_S = 1.0, 10.0, 0.5
 AT_ONCE_S = 0.1
 """As long a connection may look alive whose other end was killed."""
+# It prints the monotonic time, which is the kernel's: compared with ours, so Docker has to run on this kernel (native
+# Linux), and not in a machine of its own, as Docker Desktop does.
 _KILL_THE_API = """
 import os, pathlib, signal, time
 cmdlines = {each.parent.name: each.read_bytes() for each in pathlib.Path("/proc").glob("[0-9]*/cmdline")}
