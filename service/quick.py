@@ -1,8 +1,9 @@
 """A quick way through FastAPI for bodies that are as they should be; every other body takes FastAPI's own way.
 
 FastAPI reads JSON into Python objects, solves dependencies, and only then validates. For the two routes that carry
-nearly all requests, pydantic reads the bytes itself, by the same models. Where it refuses them, or the content type is
-another, nothing has happened yet: FastAPI's way runs as if this one were not there, and says what is wrong.
+nearly all requests, the bytes are read at once, by the same models or the same limits. Where they are refused, the
+content type is another, or the request has a header that a route is careful with (`leeway-check`), nothing has happened
+yet: FastAPI's way runs as if this one were not there, says what is wrong, and reads the header.
 """
 
 from __future__ import annotations

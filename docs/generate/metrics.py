@@ -18,7 +18,8 @@ _INTRODUCTION: Final = """\
 
 Everything that Leeway tells OpenTelemetry, by the names in `leeway/telemetry/names.py`. In Prometheus dots become
 underscores, a unit of seconds or bytes and a counter's `_total` are added, and a histogram is three series: `_bucket`,
-`_sum` and `_count`. Labels are the attributes' names with underscores; every histogram may have `error_type` besides.
+`_sum` and `_count`. Labels are the attributes' names with underscores. `http.server.request.duration` has `error.type`
+besides, where the answer was a 5xx: the instrumentation adds it, and it is that status.
 
 Every process bears `service.namespace` (`leeway`), `service.name` (`leeway-service`, `leeway-drift`, `leeway-traffic`),
 `service.version` and `service.instance.id`; in Prometheus `job` is namespace and name (`leeway/leeway-service`), and
