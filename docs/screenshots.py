@@ -20,20 +20,19 @@ from playwright.sync_api import Browser
 from docs.chromium import MISSING, chromium, installed
 
 IMAGES: Final = Path(__file__).parent / "img"
-DESK, PHONE = 1280, 390
 
 
 @dataclass(frozen=True)
 class Shot:
-    """One picture: of which page of the demo's folder, how wide and high in the page's own pixels, in light or dark."""
+    """One picture: of which page of the demo's folder, how high, in the page's own pixels, in light or dark."""
 
     name: str
     page: str
-    width: int = DESK
     height: int = 900
     scheme: Literal["light", "dark"] = "light"
 
 
+WIDTH: Final = 1280
 SCALE: Final = 1.5
 """A picture has so many pixels for each of the page's."""
 
@@ -41,10 +40,8 @@ DEMO, REPORTS, RUN = "index.html", "reports/index.html", "reports/runs/*/index.h
 SHOTS: Final = (
     Shot("demo", DEMO, height=1300),
     Shot("demo-dark", DEMO, height=1300, scheme="dark"),
-    Shot("demo-phone", DEMO, PHONE, 844),
     Shot("drift-page", REPORTS),
     Shot("drift-page-dark", REPORTS, scheme="dark"),
-    Shot("drift-page-phone", REPORTS, PHONE, 844),
     Shot("drift-run", RUN),
 )
 
@@ -54,7 +51,7 @@ def take(browser: Browser, pages: Mapping[str, Path], images: Path) -> None:
     images.mkdir(parents=True, exist_ok=True)
     for shot in SHOTS:
         page = browser.new_page(
-            viewport={"width": shot.width, "height": shot.height},
+            viewport={"width": WIDTH, "height": shot.height},
             color_scheme=shot.scheme,
             device_scale_factor=SCALE,
             reduced_motion="reduce",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
-from docs.screenshots import SCALE, SHOTS, main, pages_of, take
+from docs.screenshots import SCALE, SHOTS, WIDTH, main, pages_of, take
 from drift.reports import ReportFolder
 
 
@@ -34,7 +34,7 @@ def test_every_picture_is_taken(browser: Browser, demo: Path, tmp_path: Path) ->
     """Each picture is there, in the size that was asked for."""
     take(browser, pages_of(demo), tmp_path)
     sizes = {path.stem: size_of(path) for path in tmp_path.iterdir()}
-    assert sizes == {each.name: (round(each.width * SCALE), round(each.height * SCALE)) for each in SHOTS}
+    assert sizes == {each.name: (round(WIDTH * SCALE), round(each.height * SCALE)) for each in SHOTS}
 
 
 def test_a_demo_that_left_nothing_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from docs.screenshots import IMAGES, SHOTS
+
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 DECISIONS = sorted((ROOT / "docs" / "adr").glob("*.md"))
@@ -31,6 +33,16 @@ def test_links_lead_somewhere(page: Path) -> None:
         if not path.exists() or (anchor and path.suffix == ".md" and anchor not in anchors(path)):
             broken.append(target)
     assert broken == []
+
+
+def test_every_picture_is_shown() -> None:
+    """Each picture in `docs/img` is one that `make screenshots` takes, and stands on a page."""
+    shown = {
+        (page.parent / name).resolve()
+        for page in PAGES
+        for name in re.findall(r'(?:!\[[^\]]*\]\(|src(?:set)?=")([^")]+\.png)', page.read_text(encoding="utf-8"))
+    }
+    assert shown == set(IMAGES.iterdir()) == {IMAGES / f"{shot.name}.png" for shot in SHOTS}
 
 
 @EACH_PAGE
