@@ -74,7 +74,9 @@ def _texts(body: ast.AST) -> Iterator[str]:
     """Names of fields as text, as in `"reports_url" in settings.model_fields_set`."""
     for node in ast.walk(body):
         if isinstance(node, ast.Compare) and isinstance(node.left, ast.Constant) and isinstance(node.left.value, str):
-            yield node.left.value
+            (*_, asked) = node.comparators
+            if isinstance(asked, ast.Attribute) and asked.attr == "model_fields_set" and _is_settings(asked.value):
+                yield node.left.value
 
 
 def _definition(function: Function) -> ast.AST | None:

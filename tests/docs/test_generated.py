@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
 import pytest
 
 from docs.generate import __main__ as command
-from docs.generate import files, metrics, structure
+from docs.generate import files, metrics, reading, structure
 from docs.generate.commands import KINDS, commands
 from docs.generate.markdown import table
 from docs.generate.spans import SPANS
@@ -67,6 +68,12 @@ def test_a_command_is_said_to_read_what_it_reads_only() -> None:
     assert "drift_window" not in reads["leeway drift run"]
     assert "drift_min_rows" in reads["leeway drift run"]
     assert "spool_limit" in reads["leeway serve"]
+
+
+def test_a_word_that_is_compared_is_no_setting() -> None:
+    """Of texts in a comparison only those are fields that are looked for among the settings that were set."""
+    source = ast.parse('"spool" in settings.model_fields_set or "bundle" in names or "url" == kind')
+    assert list(reading._texts(source)) == ["spool"]
 
 
 def test_flags_are_those_of_the_command() -> None:

@@ -1,4 +1,4 @@
-"""What is written by hand: links lead somewhere, commands exist, decisions have their form."""
+"""What is written by hand: links lead somewhere, commands, flags and files exist, decisions have their form."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from docs.screenshots import IMAGES, SHOTS
+from tests.docs.typed import typed, unknown
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -49,8 +50,39 @@ def test_every_picture_is_shown() -> None:
 def test_make_targets_exist(page: Path) -> None:
     """Each `make` command that a page names is a target of the Makefile."""
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
-    named = set(re.findall(r"(?:^|`)make ([a-z-]+)", page.read_text(encoding="utf-8"), re.MULTILINE))
+    text = page.read_text(encoding="utf-8")
+    named = set(re.findall(r"^make ([a-z-]+)", text, re.MULTILINE))
+    named |= {target for several in re.findall(r"`make ([a-z -]+)", text) for target in several.split()}
     assert named - targets == set()
+
+
+@EACH_PAGE
+def test_leeway_commands_exist(page: Path) -> None:
+    """Each `leeway` command that a page names is one that there is, with each of its flags."""
+    wrong = {" ".join(words): unknown(words) for words in typed(page.read_text(encoding="utf-8"))}
+    assert {command: words for command, words in wrong.items() if words} == {}
+
+
+def test_commands_are_found_where_readers_see_them() -> None:
+    """Commands are read from shell blocks, from code in a sentence, and from what traffic is told in compose."""
+    page = (
+        "```sh\nleeway serve --port 0 > serve.log &\ncurl x | leeway drift \\\n  --nowhere 1 # leeway none\n```\n"
+        'See `docker compose exec service leeway doctor --json`, `LEEWAY_TRAFFIC="--rate 1 --far"`, and leeway alone.'
+    )
+    found = list(typed(page))
+    assert found == [
+        ["serve", "--port", "0"],
+        ["drift", "--nowhere", "1"],
+        ["doctor", "--json"],
+        ["traffic", "--rate", "1", "--far"],
+    ]
+    assert [unknown(words) for words in found] == [[], ["--nowhere"], [], ["--far"]]
+
+
+@pytest.mark.parametrize("words", [["drift", "walk"], ["run"], ["serve", "--for=1"]])
+def test_what_is_no_command_is_noticed(words: list[str]) -> None:
+    """A command, or a command below one, or a flag that there is not is named."""
+    assert unknown(words) == words[-1:]
 
 
 @EACH_PAGE
