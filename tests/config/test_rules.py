@@ -9,6 +9,7 @@ import yaml
 from drift.otel_probe import UNKNOWN_KINDS
 from leeway.telemetry import names
 from observability.prometheus.generate.__main__ import FILE, render
+from observability.prometheus.generate.rules import DASHBOARD_URL
 from tests.config.known_metrics import OTHERS, ROOT, RULES, complaints, known_series, labels_left, our_series, rules_of
 from tests.config.prometheus_tools import run_tool
 from tests.config.promql import read_query
@@ -19,7 +20,7 @@ KNOWN = known_series()
 SHOWN = shown()
 OBJECTIVE_ALERTS = {"PredictionErrorsBurnBudget", "PredictionLatencyBurnsBudget", "BatchLatencyBurnsBudget"}
 LOST_RECORDS = {"PredictionsUnrecorded", "SpoolNearLimit"}
-DASHBOARDS = {f"http://127.0.0.1:3000/d/leeway-{name}" for name in ("home", "service", "drift", "pipeline")}
+DASHBOARDS = {DASHBOARD_URL.replace("service", name) for name in ("home", "service", "drift", "pipeline")}
 
 RULE = pytest.mark.parametrize(
     "rule",

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from docs.screenshots import IMAGES, SHOTS
 from tests.docs.typed import typed, unknown
@@ -44,6 +45,24 @@ def test_every_picture_is_shown() -> None:
         for name in re.findall(r'(?:!\[[^\]]*\]\(|src(?:set)?=")([^")]+\.png)', page.read_text(encoding="utf-8"))
     }
     assert shown == set(IMAGES.iterdir()) == {IMAGES / f"{shot.name}.png" for shot in SHOTS}
+
+
+def test_the_stack_moves_to_other_ports_as_its_page_says() -> None:
+    """The override on the stack's page moves every port but the API's, and the drift worker's links with them."""
+    page = (ROOT / "docs/stack.md").read_text(encoding="utf-8")
+    (text,) = re.findall(r"^```yaml\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    moved = yaml.safe_load(text.replace("!override", ""))["services"]
+    usual = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))["services"]
+    published = {name: service["ports"][0] for name, service in usual.items() if "ports" in service}
+    assert moved.keys() == published.keys() - {"service"}
+    ports = {name: service["ports"][0].split(":")[1:] for name, service in moved.items()}
+    assert {name: inside for name, (_, inside) in ports.items()} == {
+        name: published[name].split(":")[-1] for name in moved
+    }
+    assert moved["drift"]["environment"] == {
+        "LEEWAY_REPORTS_URL": f"http://127.0.0.1:{ports['drift'][0]}",
+        "LEEWAY_TRACE_URL": f"http://127.0.0.1:{ports['jaeger'][0]}/trace",
+    }
 
 
 @EACH_PAGE
