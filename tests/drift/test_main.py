@@ -68,7 +68,7 @@ def test_a_webhook_that_is_no_address_is_refused(world: World, url: str, capsys:
     """Exit code 2 and one line that names the variable: a typing error is found at the start, not when it matters."""
     assert main(settings(world, webhook_url=url)) == 2
     told = capsys.readouterr().err
-    assert told.startswith(f"leeway drift worker: LEEWAY_WEBHOOK_URL={url!r}")
+    assert told.startswith("leeway drift worker: LEEWAY_WEBHOOK_URL=")
     assert told.count("\n") == 1
 
 
