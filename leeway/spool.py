@@ -229,12 +229,7 @@ def _read(rows: Iterable[tuple[int, str]]) -> tuple[tuple[tuple[int, PredictionR
     unreadable: list[int] = []
     for seq, payload in rows:
         try:
-            record = PredictionRecord.from_json(payload)
-        except (ValueError, OverflowError, OSError):  # the latter two: a time beyond what a clock can show
-            unreadable.append(seq)
-            continue
-        if isinstance(record.features, dict):
-            entries.append((seq, record))
-        else:
+            entries.append((seq, PredictionRecord.from_json(payload)))
+        except ValueError:
             unreadable.append(seq)
     return tuple(entries), tuple(unreadable)
