@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -198,15 +198,23 @@ def _insert(
     compiled = wanted.compile(dialect=connection.dialect, column_keys=[str(column.key) for column in columns])
     kinds = {str(column.key): column.type.dialect_impl(connection.dialect) for column in columns}
     processors = [(key, kinds[key].bind_processor(connection.dialect)) for key in compiled.positiontup or ()]
-    head, one_row, tail = str(compiled).rpartition(f"({', '.join('?' * len(processors))})")
+
+    def plain(some: list[Mapping[str, Any]]) -> Iterator[list[Any]]:
+        for row in some:
+            yield [row[key] if process is None else process(row[key]) for key, process in processors]
+
+    one_row = str(compiled)
+    head, places, tail = one_row.rpartition(f"({', '.join('?' * len(processors))})")
     at_once = min(SQLITE_ROWS, SQLITE_VARIABLES // len(processors))
-    for start in range(0, len(rows), at_once):
-        some = rows[start : start + at_once]
-        try:
-            values = [row[key] if process is None else process(row[key]) for row in some for key, process in processors]
-        except TypeError as error:  # a flag that is neither true nor false
-            raise ValueError(str(error)) from error
-        connection.exec_driver_sql(head + ", ".join([one_row] * len(some)) + tail, tuple(values))
+    many_rows = head + ", ".join([places] * at_once) + tail
+    whole = len(rows) - len(rows) % at_once
+    try:
+        for start in range(0, whole, at_once):
+            connection.exec_driver_sql(many_rows, tuple(chain.from_iterable(plain(rows[start : start + at_once]))))
+        if rest := [tuple(values) for values in plain(rows[whole:])]:  # no statement for each number: SQLite keeps them
+            connection.exec_driver_sql(one_row, rest)
+    except TypeError as error:  # a flag that is neither true nor false
+        raise ValueError(str(error)) from error
 
 
 def _copy(

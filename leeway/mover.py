@@ -19,7 +19,7 @@ from leeway.spool_file import FileLock
 
 LONGEST_PAUSE_S = 5.0
 TURN_S = 0.02
-REST = 9.0
+REST = 5.0
 """Seconds of rest for each second of computing while more waits: requests share the interpreter with this thread."""
 LONGEST_REST_S = 0.5
 ROOM = 0.25

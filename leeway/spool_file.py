@@ -16,6 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
+CACHED_STATEMENTS = 16
+"""An append of many records has a statement of its own for each number of them, and large ones are large in memory."""
 BUSY_TIMEOUT_S = 1.0
 
 _TABLES = """
@@ -146,7 +148,13 @@ def beside(path: Path, suffix: str) -> Path:
 
 def connect(path: Path, *, fsync_always: bool = False) -> sqlite3.Connection:
     """Open one more connection: autocommit, never checkpointing of itself, usable from any thread under a lock."""
-    connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(
+        path,
+        timeout=BUSY_TIMEOUT_S,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=CACHED_STATEMENTS,
+    )
     try:
         connection.execute("PRAGMA journal_mode=WAL").fetchone()
         connection.execute(f"PRAGMA synchronous={'FULL' if fsync_always else 'NORMAL'}")
