@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import date
@@ -44,6 +45,12 @@ AWKWARD_SCHEMA = FeatureSchema(
 """Features whose names are taken in Python, in pydantic or in our own tables."""
 
 Serve: TypeAlias = Callable[..., Service]
+
+
+def pytest_sessionstart() -> None:
+    """Take Ctrl-C where a shell that put the tests in the background has had it ignored: some tests send it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
