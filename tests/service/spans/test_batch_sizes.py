@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from leeway.bundle import Bundle, OnnxScorer
-from leeway.population import Population
+from leeway.bundle import OnnxScorer
 from leeway.telemetry import names
-from tests.service.observed import CUSTOMER, STRANGER, Observed, broken, observed_service
+from tests.service.observed import CUSTOMER, STRANGER, Observed, broken
 from tests.telemetry import attributes_of
 
 KNOWN, UNKNOWN, INVALID = {"user_id": CUSTOMER}, {"user_id": STRANGER}, {"user_id": ""}
-
-
-@pytest.fixture(scope="module")
-def running(bundle: Bundle, people: Population, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Observed]:
-    """One service for all tests here."""
-    with observed_service(bundle, tmp_path_factory.mktemp("service"), people) as observed:
-        yield observed
-
-
-@pytest.fixture
-def service(running: Observed) -> Observed:
-    """That service, with the spans of earlier tests forgotten."""
-    running.telemetry.forget_spans()
-    return running
 
 
 def sizes(service: Observed, *items: object) -> dict[str, Any]:

@@ -3,36 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from leeway.bundle import Bundle
-from leeway.population import Population
 from leeway.telemetry import names
 from service.headers import ReadableHeaders
-from tests.service.observed import CUSTOMER, Observed, captured_log, entries, observed_service, served
+from tests.service.observed import CUSTOMER, Observed, captured_log, entries, served
 from tests.service.raw_http import answer, post
 from tests.telemetry import attributes_of
 
 HEADERS = ["user-agent", "host", "traceparent", "tracestate", "baggage", "accept"]
 NO_TEXT = {"a cut escape": b"\xff\\x", "half a pair": b"\xff\\ud800", "an unknown name": b"\xff\\N{no such}"}
-
-
-@pytest.fixture(scope="module")
-def running(bundle: Bundle, people: Population, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Observed]:
-    """One service for all tests here."""
-    with observed_service(bundle, tmp_path_factory.mktemp("service"), people) as observed:
-        yield observed
-
-
-@pytest.fixture
-def service(running: Observed) -> Observed:
-    """That service, with the spans of earlier tests forgotten."""
-    running.telemetry.forget_spans()
-    return running
 
 
 @pytest.mark.parametrize("value", NO_TEXT.values(), ids=NO_TEXT)
