@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from datetime import date, datetime
 from math import isfinite
-from typing import Any
+from typing import Any, get_type_hints
 
 import msgspec
 import orjson
@@ -88,23 +88,11 @@ class PredictionRecord:
         return record
 
 
-class _Written(msgspec.Struct, array_like=True, gc=False):
+def _written() -> Any:  # noqa: ANN401 (a struct, made from the record's fields)
     """What `to_json` writes, for msgspec to read: the fields of a record, in their order."""
-
-    prediction_id: str
-    predicted_at: datetime
-    model_version: str
-    user_id: str | None
-    as_of: date | None
-    features: dict[str, Any]
-    score: float
-    prediction: int
-    unusual_features: int
-    lookup_duration_s: float | None
-    inference_duration_s: float
-    trace_id: str | None
-    span_id: str | None
-    is_check: Any = False
+    kinds = get_type_hints(PredictionRecord) | {"features": dict[str, Any], "is_check": Any}
+    required = [(each.name, kinds[each.name]) for each in fields(PredictionRecord) if each.default is MISSING]
+    return msgspec.defstruct("_Written", [*required, ("is_check", kinds["is_check"], False)], array_like=True, gc=False)
 
 
-_decoder = msgspec.json.Decoder(_Written, strict=False)  # not strict: a time is a number
+_decoder = msgspec.json.Decoder(_written(), strict=False)  # not strict: a time is a number
