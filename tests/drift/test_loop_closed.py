@@ -29,6 +29,7 @@ from leeway.telemetry import names
 from tests.conftest import Serve
 from tests.drift.cycles import IDENTITY, Clock, RememberingProbe, a_probe, plain_compare
 from tests.fakes import Service
+from tests.leeway.population.measured import MOVED
 from tests.service.observed import observed_service
 from tests.telemetry import Measured, attributes_of, span_id, telemetry_in_memory, trace_id
 
@@ -95,17 +96,9 @@ def test_the_drift_of_what_was_served_is_a_metric(loop: Loop, bundle: Bundle) ->
 
 def test_the_features_that_moved_are_found(loop: Loop) -> None:
     """Detected are features that the worse network moves, by metric and on the run's span."""
-    moved = {
-        "watch_hours_30d",
-        "avg_session_mins_7d",
-        "skips_7d",
-        "rebuffer_events_7d",
-        "support_tickets_90d",
-        "ticket_avg_resolution_hrs_90d",
-    }
     points = loop.measured.points(names.DRIFT_FEATURE_DETECTED)
     detected = {point.attributes[names.FEATURE_NAME] for point in points if point.value == 1}
-    assert detected <= moved
+    assert detected <= MOVED
     assert len(detected) >= 5
     assert set(attributes_of(loop.run)[names.DRIFT_DETECTED_FEATURES]) == detected
 

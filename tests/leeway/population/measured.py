@@ -12,6 +12,16 @@ from leeway.churn_risk import SERVICES
 from leeway.population import Population
 from leeway.schema import CHURN_SCHEMA
 
+MOVED = {
+    "watch_hours_30d",
+    "avg_session_mins_7d",
+    "skips_7d",
+    "rebuffer_events_7d",
+    "support_tickets_90d",
+    "ticket_avg_resolution_hrs_90d",
+}
+"""What the drift of the population, a worse network, moves."""
+
 
 def split(made: Population) -> tuple[list[int], list[int]]:
     """Places to fit on and places held out."""

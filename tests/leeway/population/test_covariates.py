@@ -7,16 +7,7 @@ import pytest
 
 from leeway.population import Population, population
 from leeway.schema import CHURN_SCHEMA
-from tests.leeway.population.measured import numbers
-
-MOVED = {
-    "watch_hours_30d",
-    "avg_session_mins_7d",
-    "skips_7d",
-    "rebuffer_events_7d",
-    "support_tickets_90d",
-    "ticket_avg_resolution_hrs_90d",
-}
+from tests.leeway.population.measured import MOVED, numbers
 
 
 def distances(reference: Population, current: Population) -> dict[str, float]:
