@@ -1,18 +1,16 @@
-"""The engine, and how many rows at once get in. SQLite in a file is the embedded default, PostgreSQL the stack's."""
+"""The engine and its tables. SQLite in a file is the embedded default, PostgreSQL the stack's."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.schema import CreateColumn
 
 from leeway.tables import Tables
@@ -22,10 +20,6 @@ Engine: TypeAlias = sa.Engine
 
 CONNECT_TIMEOUT_S = 2
 BUSY_TIMEOUT_S = 5
-CHUNK_ROWS = 5_000
-SQLITE_ROWS = 200
-SQLITE_VARIABLES = 32_766
-"""What SQLite takes in one statement unless it was built for less, https://sqlite.org/limits.html"""
 
 
 class DatabaseError(Exception):
@@ -145,7 +139,7 @@ def create_tables(engine: sa.Engine, tables: Tables) -> None:
         tables.metadata.create_all(connection)
         for column in _missing(connection, tables):
             definition = CreateColumn(column).compile(dialect=connection.dialect)
-            connection.exec_driver_sql(f"ALTER TABLE {_quoted(connection, column.table.name)} ADD COLUMN {definition}")
+            connection.exec_driver_sql(f"ALTER TABLE {quoted(connection, column.table.name)} ADD COLUMN {definition}")
         connection.commit()
 
 
@@ -159,96 +153,10 @@ def _missing(connection: sa.Connection, tables: Tables) -> list[sa.Column[Any]]:
     ]
 
 
-def _quoted(connection: sa.Connection, name: str) -> str:
+def quoted(connection: sa.Connection, name: str) -> str:
+    """A table's or column's name as SQL takes it."""
     return connection.dialect.identifier_preparer.quote(name)
 
 
 _ONE_AT_A_TIME = {"sqlite": "BEGIN IMMEDIATE", "postgresql": "SELECT pg_advisory_xact_lock(5329233)"}
 """Waits for the right to change tables, until the transaction ends; the number is ours alone."""
-
-
-def insert_rows(
-    connection: sa.Connection, table: sa.Table, rows: Iterable[Mapping[str, Any]], *, ignore_duplicates: bool = False
-) -> int:
-    """Insert many rows (dictionaries by column key) and return how many were read.
-
-    PostgreSQL takes them by COPY through a temporary table, SQLite by prepared statements.
-    With `ignore_duplicates` a row whose key is there already is passed over.
-    """
-    source, total = iter(rows), 0
-    while chunk := list(islice(source, CHUNK_ROWS)):
-        if connection.dialect.name == "postgresql":
-            _copy(connection, table, chunk, ignore_duplicates=ignore_duplicates)
-        else:
-            _insert(connection, table, chunk, ignore_duplicates=ignore_duplicates)
-        total += len(chunk)
-    return total
-
-
-def _insert(
-    connection: sa.Connection, table: sa.Table, rows: list[Mapping[str, Any]], *, ignore_duplicates: bool
-) -> None:
-    """Hand the rows to the driver as they are, many to a statement: half of the time was in between.
-
-    A statement a row also lets go of the interpreter a row, and waits for it each time beside a busy thread.
-    """
-    columns = [column for column in table.columns if column.key in rows[0]]
-    statement = sqlite.insert(table)  # not OR IGNORE: that would pass over a missing value, too
-    wanted = statement.on_conflict_do_nothing() if ignore_duplicates else statement
-    compiled = wanted.compile(dialect=connection.dialect, column_keys=[str(column.key) for column in columns])
-    kinds = {str(column.key): column.type.dialect_impl(connection.dialect) for column in columns}
-    processors = [(key, kinds[key].bind_processor(connection.dialect)) for key in compiled.positiontup or ()]
-
-    def plain(some: list[Mapping[str, Any]]) -> Iterator[list[Any]]:
-        for row in some:
-            yield [row[key] if process is None else process(row[key]) for key, process in processors]
-
-    one_row = str(compiled)
-    head, places, tail = one_row.rpartition(f"({', '.join('?' * len(processors))})")
-    at_once = min(SQLITE_ROWS, SQLITE_VARIABLES // len(processors))
-    many_rows = head + ", ".join([places] * at_once) + tail
-    whole = len(rows) - len(rows) % at_once
-    try:
-        for start in range(0, whole, at_once):
-            connection.exec_driver_sql(many_rows, tuple(chain.from_iterable(plain(rows[start : start + at_once]))))
-        if rest := [tuple(values) for values in plain(rows[whole:])]:  # no statement for each number: SQLite keeps them
-            connection.exec_driver_sql(one_row, rest)
-    except TypeError as error:  # a flag that is neither true nor false
-        raise ValueError(str(error)) from error
-
-
-def _copy(
-    connection: sa.Connection, table: sa.Table, rows: list[Mapping[str, Any]], *, ignore_duplicates: bool
-) -> None:
-    columns = [column for column in table.columns if column.key in rows[0]]
-    names = ", ".join(_quoted(connection, column.name) for column in columns)
-    target = _quoted(connection, table.name)
-    if ignore_duplicates:
-        connection.exec_driver_sql(
-            f"CREATE TEMP TABLE incoming ON COMMIT DROP AS SELECT {names} FROM {target} LIMIT 0"  # noqa: S608 (quoted)
-        )
-    driver: Any = connection.connection.driver_connection
-    into = "incoming" if ignore_duplicates else target
-    command = f"COPY {into} ({names}) FROM STDIN"
-    failures: Any = connection.dialect.loaded_dbapi
-    try:
-        with driver.cursor() as cursor, cursor.copy(command) as copy:
-            for row in rows:
-                copy.write_row([row[str(column.key)] for column in columns])
-    except failures.Error as error:  # the driver's own: COPY does not go through SQLAlchemy, which would wrap it
-        raise sa.exc.DBAPIError.instance(command, None, error, failures.Error, dialect=connection.dialect) from error
-    if ignore_duplicates:
-        connection.exec_driver_sql(
-            f"INSERT INTO {target} ({names}) SELECT {names} FROM incoming ON CONFLICT DO NOTHING"  # noqa: S608 (quoted)
-        )
-        connection.exec_driver_sql("DROP TABLE incoming")
-
-
-def upsert_rows(connection: sa.Connection, table: sa.Table, rows: list[dict[str, Any]]) -> None:
-    """Insert rows (dictionaries by column key); where a key is there already, the new row takes its place."""
-    if not rows:
-        return
-    insert = (postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert)(table)
-    keys = {column.key for column in table.primary_key}
-    changed = {column.key: insert.excluded[column.key] for column in table.columns if column.key not in keys}
-    connection.execute(insert.on_conflict_do_update(index_elements=list(table.primary_key), set_=changed), rows)

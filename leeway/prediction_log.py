@@ -16,9 +16,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from leeway.database import DatabaseError, insert_rows, translated, upsert_rows
+from leeway.database import DatabaseError, translated
 from leeway.prediction_queries import WINDOW_COLUMNS, labelled_query, window_query
 from leeway.record import PredictionRecord
+from leeway.row_writing import insert_rows, upsert_rows
 from leeway.schema import Value
 from leeway.tables import Tables, feature_key, utc
 

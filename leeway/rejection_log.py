@@ -12,8 +12,8 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from leeway.database import upsert_rows
 from leeway.prediction_log import translated_errors
+from leeway.row_writing import upsert_rows
 from leeway.tables import Tables, utc
 
 ANY = ""

@@ -10,7 +10,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from leeway.database import DatabaseError, insert_rows, translated
+from leeway.database import DatabaseError, translated
+from leeway.row_writing import insert_rows
 from leeway.schema import Value
 from leeway.tables import Tables, feature_key
 

@@ -5,8 +5,8 @@ from datetime import date, datetime
 import pytest
 import sqlalchemy as sa
 
-from leeway.database import insert_rows
 from leeway.prediction_log import PredictionLabel, PredictionLog
+from leeway.row_writing import insert_rows
 from leeway.tables import Tables
 from tests.leeway.records import HOUR, IDS, MONTH, NOON, a_record, some_records
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import socket
 import time
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -10,35 +9,11 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.schema import CreateColumn
 
-from leeway.database import CHUNK_ROWS, DatabaseError, create_tables, insert_rows, open_engine, translated, upsert_rows
+from leeway.database import DatabaseError, create_tables, open_engine, translated
 from leeway.prediction_log import PredictionLog
-from leeway.schema import CHURN_SCHEMA
-from leeway.tables import feature_key, tables_for
+from leeway.row_writing import insert_rows
+from tests.leeway.database.labels import LABELS, TABLES, held, rows
 from tests.leeway.records import a_record
-
-TABLES = tables_for(CHURN_SCHEMA)
-LABELS = TABLES.snapshot_labels
-DAY = date(2026, 1, 31)
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> sa.Engine:
-    """An engine on a new SQLite file, with the tables made."""
-    made = open_engine(f"sqlite:///{tmp_path / 'leeway.db'}")
-    create_tables(made, TABLES)
-    return made
-
-
-def rows(count: int, label: int = 0) -> list[dict[str, object]]:
-    """Labels of `count` customers."""
-    return [{"user_id": f"u{each}", "as_of": DAY, "label": label} for each in range(count)]
-
-
-def held(engine: sa.Engine) -> list[tuple[str, int]]:
-    """What is in the table."""
-    with engine.connect() as connection:
-        found = connection.execute(sa.select(LABELS.c.user_id, LABELS.c.label).order_by(LABELS.c.user_id))
-        return [(row[0], row[1]) for row in found]
 
 
 @pytest.mark.parametrize(
@@ -126,59 +101,3 @@ def test_what_is_added_can_be_added_to_rows_that_are_there() -> None:
     dialect: Any = sa.make_url("postgresql+psycopg://").get_dialect()()
     definition = CreateColumn(TABLES.predictions.c.is_check).compile(dialect=dialect)
     assert str(definition) == "is_check BOOLEAN DEFAULT false NOT NULL"
-
-
-def test_inserts_rows_in_chunks(engine: sa.Engine) -> None:
-    """More rows than a chunk all arrive, from an iterator too, and are counted."""
-    with engine.begin() as connection:
-        count = insert_rows(connection, LABELS, iter(rows(CHUNK_ROWS + 1)))
-    assert (count, len(held(engine))) == (CHUNK_ROWS + 1, CHUNK_ROWS + 1)
-
-
-def test_a_row_twice_is_an_error(engine: sa.Engine) -> None:
-    """Without leave to ignore it a key that is there already is a DatabaseError, and nothing is kept."""
-    with pytest.raises(DatabaseError, match="UNIQUE"), translated(), engine.begin() as connection:
-        insert_rows(connection, LABELS, [*rows(2), *rows(1)])
-    assert held(engine) == []
-
-
-def test_duplicates_can_be_passed_over(engine: sa.Engine) -> None:
-    """With leave to ignore it the first row of a key stays."""
-    with engine.begin() as connection:
-        insert_rows(connection, LABELS, rows(1, label=0))
-        insert_rows(connection, LABELS, rows(2, label=1), ignore_duplicates=True)
-    assert held(engine) == [("u0", 0), ("u1", 1)]
-
-
-def test_ignoring_duplicates_ignores_nothing_else(engine: sa.Engine) -> None:
-    """A missing value that may not be is an error, duplicates passed over or not."""
-    row = rows(1)[0] | {"label": None}
-    with pytest.raises(DatabaseError, match="NOT NULL"), translated(), engine.begin() as connection:
-        insert_rows(connection, LABELS, [row], ignore_duplicates=True)
-    assert held(engine) == []
-
-
-def test_upsert_replaces(engine: sa.Engine) -> None:
-    """A row whose key is there takes its place; another one joins."""
-    with engine.begin() as connection:
-        upsert_rows(connection, LABELS, rows(1, label=0))
-        upsert_rows(connection, LABELS, rows(2, label=1))
-    assert held(engine) == [("u0", 1), ("u1", 1)]
-
-
-def test_upsert_finds_feature_columns(engine: sa.Engine) -> None:
-    """Columns that go by another key than their name, as those of features do, are replaced as well."""
-    table = TABLES.feature_snapshots
-    row = {"user_id": "u", "as_of": DAY, **dict.fromkeys(map(feature_key, CHURN_SCHEMA.names))}
-    with engine.begin() as connection:
-        upsert_rows(connection, table, [row])
-        upsert_rows(connection, table, [row | {feature_key("monthly_fee"): 9.5}])
-        found = connection.execute(sa.select(table.c[feature_key("monthly_fee")])).all()
-    assert [tuple(each) for each in found] == [(9.5,)]
-
-
-def test_upsert_of_nothing_is_nothing(engine: sa.Engine) -> None:
-    """No rows, no statement, no error."""
-    with engine.begin() as connection:
-        upsert_rows(connection, LABELS, [])
-    assert held(engine) == []

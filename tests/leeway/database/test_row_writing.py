@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import pytest
+import sqlalchemy as sa
+
+from leeway.database import DatabaseError, translated
+from leeway.row_writing import CHUNK_ROWS, SQLITE_ROWS, insert_rows, upsert_rows
+from leeway.schema import CHURN_SCHEMA
+from leeway.tables import feature_key
+from tests.leeway.database.labels import DAY, LABELS, TABLES, held, rows
+
+
+@pytest.mark.parametrize("count", [1, SQLITE_ROWS - 1, SQLITE_ROWS, SQLITE_ROWS + 1, 2 * SQLITE_ROWS])
+def test_any_number_of_rows_is_inserted(engine: sa.Engine, count: int) -> None:
+    """As many as one statement takes, fewer and more: each is there once."""
+    with engine.begin() as connection:
+        assert insert_rows(connection, LABELS, rows(count)) == count
+    assert held(engine) == sorted((row["user_id"], row["label"]) for row in rows(count))
+
+
+def test_inserts_rows_in_chunks(engine: sa.Engine) -> None:
+    """More rows than a chunk all arrive, from an iterator too, and are counted."""
+    with engine.begin() as connection:
+        count = insert_rows(connection, LABELS, iter(rows(CHUNK_ROWS + 1)))
+    assert (count, len(held(engine))) == (CHUNK_ROWS + 1, CHUNK_ROWS + 1)
+
+
+def test_a_row_twice_is_an_error(engine: sa.Engine) -> None:
+    """Without leave to ignore it a key that is there already is a DatabaseError, and nothing is kept."""
+    with pytest.raises(DatabaseError, match="UNIQUE"), translated(), engine.begin() as connection:
+        insert_rows(connection, LABELS, [*rows(2), *rows(1)])
+    assert held(engine) == []
+
+
+def test_duplicates_can_be_passed_over(engine: sa.Engine) -> None:
+    """With leave to ignore it the first row of a key stays."""
+    with engine.begin() as connection:
+        insert_rows(connection, LABELS, rows(1, label=0))
+        insert_rows(connection, LABELS, rows(2, label=1), ignore_duplicates=True)
+    assert held(engine) == [("u0", 0), ("u1", 1)]
+
+
+def test_ignoring_duplicates_ignores_nothing_else(engine: sa.Engine) -> None:
+    """A missing value that may not be is an error, duplicates passed over or not."""
+    row = rows(1)[0] | {"label": None}
+    with pytest.raises(DatabaseError, match="NOT NULL"), translated(), engine.begin() as connection:
+        insert_rows(connection, LABELS, [row], ignore_duplicates=True)
+    assert held(engine) == []
+
+
+def test_upsert_replaces(engine: sa.Engine) -> None:
+    """A row whose key is there takes its place; another one joins."""
+    with engine.begin() as connection:
+        upsert_rows(connection, LABELS, rows(1, label=0))
+        upsert_rows(connection, LABELS, rows(2, label=1))
+    assert held(engine) == [("u0", 1), ("u1", 1)]
+
+
+def test_upsert_finds_feature_columns(engine: sa.Engine) -> None:
+    """Columns that go by another key than their name, as those of features do, are replaced as well."""
+    table = TABLES.feature_snapshots
+    row = {"user_id": "u", "as_of": DAY, **dict.fromkeys(map(feature_key, CHURN_SCHEMA.names))}
+    with engine.begin() as connection:
+        upsert_rows(connection, table, [row])
+        upsert_rows(connection, table, [row | {feature_key("monthly_fee"): 9.5}])
+        found = connection.execute(sa.select(table.c[feature_key("monthly_fee")])).all()
+    assert [tuple(each) for each in found] == [(9.5,)]
+
+
+def test_upsert_of_nothing_is_nothing(engine: sa.Engine) -> None:
+    """No rows, no statement, no error."""
+    with engine.begin() as connection:
+        upsert_rows(connection, LABELS, [])
+    assert held(engine) == []
