@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import logging
 import os
@@ -12,7 +11,6 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from importlib.metadata import version
 
-import uvicorn
 from fastapi import FastAPI
 
 from leeway import bundle as bundles
@@ -35,9 +33,7 @@ from leeway.telemetry.providers import ProcessIdentity, Providers, providers_fro
 from service.app import create_app
 from service.faults import FaultSwitch, FaultySnapshots, with_faulty_scorer
 from service.feedback import Feedback
-from service.headers import ReadableHeaders
 from service.instrumentation import instrument
-from service.loop_lag import watched
 from service.otel_fault_probe import OTelFaultProbe
 from service.otel_mover_probe import OTelMoverProbe
 from service.otel_probe import OTelPredictionProbe
@@ -46,9 +42,9 @@ from service.probe import NullPredictionProbe, PredictionProbe
 from service.readiness import ReadinessCheck
 from service.recording import Recorder
 from service.rejections import RejectionTally, RejectionWriter, TallyingProbe
-from service.workers import cannot_start, end_despite_threads, hold_stop_signals, listen, on_stop
+from service.serving import run
+from service.workers import cannot_start, end_despite_threads, hold_stop_signals, listen
 
-GRACE_S = 4
 SWITCH_S = 0.0005
 """How long the threads that export and move may keep the interpreter: a request waits for it several times."""
 COLLECT_AFTER = 10_000
@@ -83,7 +79,7 @@ def serve(settings: ServiceSettings, listener: socket.socket, worker: int | None
         gc.collect()
         gc.freeze()  # what is built by now lives on: no collection goes through it while requests wait
         gc.set_threshold(COLLECT_AFTER)
-        _run(app, listener, record_lag)
+        run(app, listener, record_lag)
     end_despite_threads(0)
     return 0
 
@@ -209,36 +205,6 @@ def _score_reference(bundle: Bundle) -> Iterable[tuple[float, Mapping[str, str]]
     reference = bundle.card["score_reference"]
     for bound, share in zip(reference["bounds"], reference["shares"], strict=True):
         yield share, {names.MODEL_VERSION: bundle.version, names.BUCKET_BOUND: str(bound)}
-
-
-def server_config(app: FastAPI) -> uvicorn.Config:
-    """How Uvicorn serves `app`: no address that a client asked for comes into the log, nor one that it claims."""
-    return uvicorn.Config(
-        ReadableHeaders(app),
-        access_log=False,
-        log_config=None,
-        proxy_headers=False,
-        timeout_graceful_shutdown=GRACE_S,
-        lifespan="off",
-        ws="none",
-    )
-
-
-def _run(app: FastAPI, listener: socket.socket, record_lag: Callable[[float], None] | None) -> None:
-    server = uvicorn.Server(server_config(app))
-
-    async def answer() -> None:
-        async with watched(record_lag):
-            await server.serve(sockets=[listener])
-
-    host, port = listener.getsockname()[:2]
-    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    _log.info("serving on %s, docs at %s/docs", url, url, extra={"url": url})
-    with (
-        on_stop(lambda: setattr(server, "should_exit", True)),
-        asyncio.Runner(loop_factory=server.config.get_loop_factory()) as loop,
-    ):
-        loop.run(answer())
 
 
 def _main() -> int:

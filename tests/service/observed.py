@@ -25,7 +25,8 @@ from leeway.tables import tables_for
 from leeway.telemetry.logs import configure_logging
 from leeway.telemetry.metrics_text import prometheus_text
 from leeway.telemetry.providers import DISABLED, Providers
-from service.__main__ import assemble, server_config
+from service.__main__ import assemble
+from service.serving import server_config
 from service.workers import listen
 from tests.telemetry import Telemetry, telemetry_in_memory
 
