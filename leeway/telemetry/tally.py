@@ -9,8 +9,7 @@ as its exemplar.
 from __future__ import annotations
 
 import sys
-from bisect import bisect_left
-from collections import defaultdict
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from threading import Lock
 from time import time_ns
@@ -46,20 +45,25 @@ class TalliedHistogram(Histogram):
         """Count measurements that have the same attributes."""
         context = get_current() if context is None else context
         is_sampled = get_current_span(context).get_span_context().trace_flags.sampled
-        found: dict[int, list[float]] = defaultdict(list)
+        measured = []
         for amount in amounts:
             if 0 <= amount <= sys.float_info.max:
-                found[bisect_left(self._bounds, amount)].append(amount)
+                measured.append(amount)
             else:
                 self._told.record(amount, attributes, context)  # the SDK says what is wrong with it
+        measured.sort()
         given = attributes or {}
         key = tuple([given.get(name) for name in self._keys])
         with self._lock:
             buckets = self._series.setdefault(key, {})
-            for place, held in found.items():
+            start = 0
+            while start < len(measured):
+                place = bisect_left(self._bounds, measured[start])
+                end = bisect_right(measured, self._bounds[place]) if place < len(self._bounds) else len(measured)
                 if place not in buckets:
                     buckets[place] = _Bucket()
-                buckets[place].add(held, context, is_sampled=is_sampled)
+                buckets[place].add(measured[start:end], context, is_sampled=is_sampled)
+                start = end
 
     def _tell(self, _options: CallbackOptions) -> Iterable[Observation]:
         with self._lock:
@@ -81,10 +85,10 @@ class _Bucket:
         self.shown, self.at_ns, self.context, self.is_sampled = 0.0, 0, Context(), False
 
     def add(self, amounts: Sequence[float], context: Context, *, is_sampled: bool) -> None:
-        """Count at least one; show the last one whose trace is kept, or the last one at all."""
+        """Count at least one, in their order; show the last one whose trace is kept, or the last one at all."""
         self.count += len(amounts)
         self.total += sum(amounts)
-        self.low, self.high = min(self.low, *amounts), max(self.high, *amounts)
+        self.low, self.high = min(self.low, amounts[0]), max(self.high, amounts[-1])
         if is_sampled or not self.is_sampled:
             self.shown, self.at_ns, self.context, self.is_sampled = amounts[-1], time_ns(), context, is_sampled
 
