@@ -81,7 +81,7 @@ def fill(folder: Path, rows: int) -> None:
                     model_version=bundle.version,
                     user_id=people.user_ids[start + place],
                     as_of=None,
-                    features=row,
+                    features=bundle.schema.row(row),
                     score=score,
                     prediction=int(score >= bundle.decision_threshold),
                     unusual_features=0,

@@ -21,7 +21,7 @@ MOVED = 50_000
 def unusual_microseconds(folder: Path, calls: int = 20_000) -> float:
     """Median over ten rounds of the time to count one request's unusual features."""
     encoder = bundles.load(folder).encoder
-    encoded = encoder.encode([population().row(0)])
+    encoded = encoder.encode([encoder.schema.row(population().row(0))])
     rounds = []
     for _ in range(10):
         started = time.perf_counter()
@@ -35,7 +35,7 @@ def mover_rate(folder: Path) -> float:
     """Rows per second from a full spool into an empty SQLite database, JSON and all."""
     engine = open_engine(f"sqlite:///{folder / 'moved.db'}")
     create_tables(engine, tables_for(CHURN_SCHEMA))
-    features = population().row(0)
+    features = CHURN_SCHEMA.row(population().row(0))
     record = PredictionRecord(
         "", datetime.now(UTC), "v", "u", None, features, 0.5, 1, 0, 0.001, 0.0001, "0" * 32, "0" * 16
     )

@@ -82,7 +82,7 @@ class Bundle:
 
     def score(self, rows: Sequence[Mapping[str, Any]]) -> NDArray[np.float64]:
         """The probabilities of n valid rows, shape (n,)."""
-        return self.scorer.score(self.encoder.encode(rows))
+        return self.scorer.score(self.encoder.encode([self.schema.row(row) for row in rows]))
 
     def reference(self) -> pd.DataFrame:
         """The held-out rows: the features, `_score`, and `_label` where labels were there. Needs pandas and pyarrow."""

@@ -7,14 +7,14 @@ with thresholds taken from their training data, so a model must see the same rou
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from leeway.schema import FeatureSchema, Seen, Value
+from leeway.schema import FeatureSchema, Row, Seen
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
@@ -37,6 +37,8 @@ class Encoder:
         self.schema = schema
         self.number_names = tuple(each.name for each in schema if each.kind != "category")
         self.text_names = tuple(each.name for each in schema if each.kind == "category")
+        self._number_places = [schema.names.index(name) for name in self.number_names]
+        self._text_places = {name: schema.names.index(name) for name in self.text_names}
         numbers = [schema[name].seen for name in self.number_names]
         usual = [usual_range(seen) for seen in numbers]
         self._low = np.array([low for low, _ in usual], dtype=np.float64)
@@ -47,11 +49,12 @@ class Encoder:
             for name in self.text_names
         }
 
-    def encode(self, rows: Sequence[Mapping[str, Value]]) -> Encoded:
-        """Encode rows that the schema has found valid; a feature that is absent counts as missing."""
-        values = [list(map(row.get, self.number_names)) for row in rows]
-        numbers = np.array(values, dtype=np.float64).reshape(len(rows), len(self.number_names))  # None becomes NaN
-        return Encoded(numbers, {name: [str(row.get(name) or "") for row in rows] for name in self.text_names})
+    def encode(self, rows: Sequence[Row]) -> Encoded:
+        """Encode rows that the schema has found valid."""
+        columns = list(zip(*rows, strict=True)) or [()] * len(self.schema)
+        numbers = np.array([columns[place] for place in self._number_places], dtype=np.float64)  # None becomes NaN
+        texts = {name: [str(value or "") for value in columns[place]] for name, place in self._text_places.items()}
+        return Encoded(numbers.reshape(len(self._number_places), len(rows)).T, texts)
 
     def unusual(self, encoded: Encoded) -> list[tuple[str, ...]]:
         """Name each row's unusual features, in the order of `number_names`, then `text_names`.

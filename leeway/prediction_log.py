@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -23,7 +24,8 @@ from leeway.row_writing import insert_rows, upsert_rows
 from leeway.schema import Value
 from leeway.tables import Tables, feature_key, utc
 
-_RECORD_COLUMNS = tuple(field.name for field in fields(PredictionRecord) if field.name != "features")
+_RECORD_COLUMNS = tuple(each.name for each in fields(PredictionRecord) if each.name != "features")
+_of_record = attrgetter(*_RECORD_COLUMNS)
 
 
 class PredictionLogError(DatabaseError):
@@ -82,7 +84,7 @@ class PredictionLog:
     def __init__(self, engine: sa.Engine, tables: Tables) -> None:
         self._engine = engine
         self._tables = tables
-        self._feature_keys = [(name, feature_key(name)) for name in tables.schema.names]
+        self._keys = (*_RECORD_COLUMNS, *map(feature_key, tables.schema.names))
 
     def ping(self) -> None:
         """Ask the database for an answer.
@@ -101,15 +103,8 @@ class PredictionLog:
             PredictionLogError: the database cannot be reached now.
         """
         with translated_errors(), _refusing(), self._engine.begin() as connection:
-            rows = [self._row(record) for record in records]
-            insert_rows(connection, self._tables.predictions, rows, ignore_duplicates=True)
-
-    def _row(self, record: PredictionRecord) -> dict[str, Any]:
-        row: dict[str, Any] = {name: getattr(record, name) for name in _RECORD_COLUMNS}
-        values = record.features
-        for name, key in self._feature_keys:
-            row[key] = values.get(name)
-        return row
+            rows = [(*_of_record(record), *record.features) for record in records]
+            insert_rows(connection, self._tables.predictions, self._keys, rows, ignore_duplicates=True)
 
     def write_labels(self, labels: Sequence[PredictionLabel], labelled_at: datetime) -> None:
         """Store labels; the last one of a prediction counts. The prediction itself may still be on its way here.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from datetime import date, datetime
 from math import isfinite
@@ -12,7 +11,7 @@ import msgspec
 import orjson
 from msgspec.structs import astuple
 
-from leeway.schema import Value
+from leeway.schema import Row
 
 CHECK_HEADER = "leeway-check"
 """The request header that marks a prediction as a check only."""
@@ -24,9 +23,10 @@ class PredictionRecord:
 
     Not to be changed; not frozen, because that makes making one three times as dear.
 
-    `predicted_at` is an aware UTC time, `score` a probability, durations are seconds. `trace_id` and `span_id` (of the
-    server span) are None where the trace was not sampled: a link to it would lead nowhere. `is_check` is True where
-    nobody wanted to know, but somebody tried whether all works: no drift window counts it.
+    `predicted_at` is an aware UTC time, `features` go in the order of the model's schema, `score` is a probability,
+    durations are seconds. `trace_id` and `span_id` (of the server span) are None where the trace was not sampled: a
+    link to it would lead nowhere. `is_check` is True where nobody wanted to know, but somebody tried whether all works:
+    no drift window counts it.
     """
 
     prediction_id: str
@@ -34,7 +34,7 @@ class PredictionRecord:
     model_version: str
     user_id: str | None
     as_of: date | None
-    features: Mapping[str, Value]
+    features: Row
     score: float
     prediction: int
     unusual_features: int
@@ -47,8 +47,8 @@ class PredictionRecord:
     def to_json(self) -> str:
         """One compact JSON array, the fields in their order: this is written for every answer.
 
-        `is_check` is there only where it is True: all others read as they always did, in older spools and by older
-        programs.
+        Features go without their names, which the schema has: a spool holds nearly twice as many. `is_check` is there
+        only where it is True.
 
         Raises:
             ValueError: a value has no JSON form: a score that is no number, an integer beyond 64 bits, broken text.
@@ -82,7 +82,10 @@ class PredictionRecord:
         Raises:
             ValueError: the text is something else.
         """
-        record = cls(*astuple(_decoder.decode(text)))
+        written = _decoder.decode(text)
+        if isinstance(written.features, dict):  # with the features' names: so it was written once
+            written.features = tuple(written.features.values())
+        record = cls(*astuple(written))
         if record.predicted_at.tzinfo is None or not isinstance(record.is_check, bool):
             raise ValueError("not a prediction record: its time or its mark is none")
         return record
@@ -90,9 +93,9 @@ class PredictionRecord:
 
 def _written() -> Any:  # noqa: ANN401 (a struct, made from the record's fields)
     """What `to_json` writes, for msgspec to read: the fields of a record, in their order."""
-    kinds = get_type_hints(PredictionRecord) | {"features": dict[str, Any], "is_check": Any}
+    kinds = get_type_hints(PredictionRecord) | {"features": tuple[Any, ...] | dict[str, Any], "is_check": Any}
     required = [(each.name, kinds[each.name]) for each in fields(PredictionRecord) if each.default is MISSING]
     return msgspec.defstruct("_Written", [*required, ("is_check", kinds["is_check"], False)], array_like=True, gc=False)
 
 
-_decoder = msgspec.json.Decoder(_written(), strict=False)  # not strict: a time is a number
+_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(_written(), strict=False)  # not strict: a time is a number

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import Any
 
@@ -18,44 +18,66 @@ SQLITE_VARIABLES = 32_766
 
 
 def insert_rows(
-    connection: sa.Connection, table: sa.Table, rows: Iterable[Mapping[str, Any]], *, ignore_duplicates: bool = False
+    connection: sa.Connection,
+    table: sa.Table,
+    keys: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    *,
+    ignore_duplicates: bool = False,
 ) -> int:
-    """Insert many rows (dictionaries by column key) and return how many were read.
+    """Insert many rows, with a value for each of `keys` (of columns) in their order; return how many were read.
 
     PostgreSQL takes them by COPY through a temporary table, SQLite by prepared statements.
     With `ignore_duplicates` a row whose key is there already is passed over.
+
+    Raises:
+        ValueError: a row has another number of values, or one that the column's type cannot be.
     """
     source, total = iter(rows), 0
     while chunk := list(islice(source, CHUNK_ROWS)):
+        if any(len(row) != len(keys) for row in chunk):
+            raise ValueError(f"a row for {table.name} must hold {len(keys)} values")
         if connection.dialect.name == "postgresql":
-            _copy(connection, table, chunk, ignore_duplicates=ignore_duplicates)
+            _copy(connection, table, keys, chunk, ignore_duplicates=ignore_duplicates)
         else:
-            _insert(connection, table, chunk, ignore_duplicates=ignore_duplicates)
+            _insert(connection, table, keys, chunk, ignore_duplicates=ignore_duplicates)
         total += len(chunk)
     return total
 
 
 def _insert(
-    connection: sa.Connection, table: sa.Table, rows: list[Mapping[str, Any]], *, ignore_duplicates: bool
+    connection: sa.Connection,
+    table: sa.Table,
+    keys: Sequence[str],
+    rows: list[Sequence[Any]],
+    *,
+    ignore_duplicates: bool,
 ) -> None:
     """Hand the rows to the driver as they are, many to a statement: half of the time was in between.
 
     A statement a row also lets go of the interpreter a row, and waits for it each time beside a busy thread.
     """
-    columns = [column for column in table.columns if column.key in rows[0]]
     statement = sqlite.insert(table)  # not OR IGNORE: that would pass over a missing value, too
     wanted = statement.on_conflict_do_nothing() if ignore_duplicates else statement
-    compiled = wanted.compile(dialect=connection.dialect, column_keys=[str(column.key) for column in columns])
-    kinds = {str(column.key): column.type.dialect_impl(connection.dialect) for column in columns}
-    processors = [(key, kinds[key].bind_processor(connection.dialect)) for key in compiled.positiontup or ()]
+    compiled = wanted.compile(dialect=connection.dialect, column_keys=list(keys))
+    order = [keys.index(key) for key in compiled.positiontup or ()]
+    kinds = [table.columns[keys[place]].type.dialect_impl(connection.dialect) for place in order]
+    converted = [
+        (place, process)
+        for place, kind in enumerate(kinds)
+        if (process := kind.bind_processor(connection.dialect)) is not None
+    ]
 
-    def plain(some: list[Mapping[str, Any]]) -> Iterator[list[Any]]:
+    def plain(some: list[Sequence[Any]]) -> Iterator[list[Any]]:
         for row in some:
-            yield [row[key] if process is None else process(row[key]) for key, process in processors]
+            values = [row[place] for place in order]
+            for place, convert in converted:
+                values[place] = convert(values[place])
+            yield values
 
     one_row = str(compiled)
-    head, places, tail = one_row.rpartition(f"({', '.join('?' * len(processors))})")
-    at_once = min(SQLITE_ROWS, SQLITE_VARIABLES // len(processors))
+    head, places, tail = one_row.rpartition(f"({', '.join('?' * len(order))})")
+    at_once = min(SQLITE_ROWS, SQLITE_VARIABLES // len(order))
     many_rows = head + ", ".join([places] * at_once) + tail
     whole = len(rows) - len(rows) % at_once
     try:
@@ -68,9 +90,14 @@ def _insert(
 
 
 def _copy(
-    connection: sa.Connection, table: sa.Table, rows: list[Mapping[str, Any]], *, ignore_duplicates: bool
+    connection: sa.Connection,
+    table: sa.Table,
+    keys: Sequence[str],
+    rows: list[Sequence[Any]],
+    *,
+    ignore_duplicates: bool,
 ) -> None:
-    columns = [column for column in table.columns if column.key in rows[0]]
+    columns = [table.columns[key] for key in keys]
     names = ", ".join(quoted(connection, column.name) for column in columns)
     target = quoted(connection, table.name)
     if ignore_duplicates:
@@ -84,7 +111,7 @@ def _copy(
     try:
         with driver.cursor() as cursor, cursor.copy(command) as copy:
             for row in rows:
-                copy.write_row([row[str(column.key)] for column in columns])
+                copy.write_row(row)
     except failures.Error as error:  # the driver's own: COPY does not go through SQLAlchemy, which would wrap it
         raise sa.exc.DBAPIError.instance(command, None, error, failures.Error, dialect=connection.dialect) from error
     if ignore_duplicates:

@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
+from itertools import repeat
 from typing import Any
 
 import sqlalchemy as sa
 
 from leeway.database import DatabaseError, translated
 from leeway.row_writing import insert_rows
-from leeway.schema import Value
+from leeway.schema import Row, Value
 from leeway.tables import Tables, feature_key
 
 READ_ROWS = 10_000
@@ -28,11 +29,11 @@ class UnknownMonth(LookupError):
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One customer's features as of one day, in the schema's order; None is missing."""
+    """One customer's features as of one day."""
 
     user_id: str
     as_of: date
-    features: dict[str, Value]
+    features: Row
 
 
 @dataclass(frozen=True)
@@ -93,13 +94,11 @@ class Snapshots:
             for table in (self._table, self._label_table):
                 connection.execute(sa.delete(table).where(table.c.as_of == as_of))
             if labels is not None:
-                marks: dict[str, Sequence[Value]] = {"user_id": user_ids, "label": labels}
-                insert_rows(connection, self._label_table, _rows(as_of, marks))
-            values: dict[str, Sequence[Value]] = {
-                "user_id": user_ids,
-                **{feature_key(name): columns[name] for name in self._names},
-            }
-            return insert_rows(connection, self._table, _rows(as_of, values))
+                marks = zip(repeat(as_of), user_ids, labels, strict=False)
+                insert_rows(connection, self._label_table, ("as_of", "user_id", "label"), marks)
+            keys = ("as_of", "user_id", *map(feature_key, self._names))
+            rows = zip(repeat(as_of), user_ids, *map(columns.__getitem__, self._names), strict=False)
+            return insert_rows(connection, self._table, keys, rows)
 
     def lookup(self, user_id: str) -> Snapshot | None:
         """The newest snapshot of a customer, or None where there is none."""
@@ -107,7 +106,7 @@ class Snapshots:
             row = connection.execute(self._newest, {"user_id": user_id}).first()
         if row is None:
             return None
-        return Snapshot(user_id, row[0], dict(zip(self._names, row[1:], strict=True)))
+        return Snapshot(user_id, row[0], tuple(row[1:]))
 
     def lookup_many(self, user_ids: Sequence[str]) -> dict[str, Snapshot]:
         """The newest snapshot of each of these customers that has one, in one connection."""
@@ -126,7 +125,7 @@ class Snapshots:
         )
         with _available(), self._lookups.connect() as connection:
             rows = connection.execute(query).all()
-        return {row[0]: Snapshot(row[0], row[1], dict(zip(self._names, row[2:], strict=True))) for row in rows}
+        return {row[0]: Snapshot(row[0], row[1], tuple(row[2:])) for row in rows}
 
     def is_empty(self) -> bool:
         """Whether nothing has been loaded yet."""
@@ -171,13 +170,6 @@ class Snapshots:
         return Month(
             as_of, user_ids, dict(zip(self._names, columns, strict=True)), None if labels[0] is None else labels
         )
-
-
-def _rows(as_of: date, columns: Mapping[str, Sequence[Value]]) -> Iterator[dict[str, Any]]:
-    """Rows by column key, made one at a time: a million of them at once would fill the memory."""
-    keys = ("as_of", *columns)
-    for values in zip(*columns.values(), strict=True):
-        yield dict(zip(keys, (as_of, *values), strict=True))
 
 
 @contextmanager

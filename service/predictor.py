@@ -19,7 +19,7 @@ import uuid_utils
 
 from leeway.bundle import Bundle
 from leeway.record import PredictionRecord
-from leeway.schema import Value
+from leeway.schema import Row
 from leeway.snapshots import Snapshot, SnapshotsUnavailable
 from service.probe import Lookup, PredictionProbe, Scoring
 from service.recording import Recorder
@@ -52,11 +52,11 @@ class PredictionRequest(NamedTuple):
     """
 
     user_id: str | None = None
-    features: Mapping[str, Value] | None = None
+    features: Row | None = None
     is_check: bool = False
 
 
-Usable: TypeAlias = tuple[str | None, date | None, Mapping[str, Value], bool]
+Usable: TypeAlias = tuple[str | None, date | None, Row, bool]
 """What can be scored: customer, date of the snapshot, features, and whether it is a check."""
 
 
@@ -169,7 +169,7 @@ class Predictor:
         self, request: PredictionRequest, looked_up: Mapping[str, Snapshot] | PredictionError
     ) -> Usable | PredictionError:
         if request.user_id is None:
-            return None, None, request.features or {}, request.is_check
+            return None, None, request.features or (), request.is_check
         if isinstance(looked_up, PredictionError):
             return looked_up
         snapshot = looked_up.get(request.user_id)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Protocol, TypeAlias
 
-import orjson
+import msgspec
 from fastapi import APIRouter, Header, params
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from leeway.record import CHECK_HEADER
 from leeway.schema import FeatureSchema
+from service.answers import Answer, answers_of
 from service.predictor import Prediction, PredictionError, PredictionRequest
 from service.probe import PredictionProbe
 from service.problems import document, of_domain, of_item, responses
@@ -24,13 +25,13 @@ from service.schemas import (
     PredictBatch,
     PredictionAnswer,
     PredictItem,
-    answer,
     request_models,
 )
 from service.valid_batch import batch_reader
 
 FEEDBACK_EXAMPLE = {"items": [{"prediction_id": "01a20733-8e39-71aa-9fec-4c4f5f21ed60", "label": 1}]}
 Check = Literal["ok", "failing"]
+_to_json = msgspec.json.Encoder().encode
 CheckHeader: TypeAlias = Annotated[
     bool,
     Header(
@@ -82,9 +83,9 @@ class Readiness:
         return {"status": whole if self.ready else "not ready", "checks": checks}
 
 
-def as_json(document: Mapping[str, Any], status: int = 200) -> Response:
+def as_json(document: Mapping[str, Any] | Answer, status: int = 200) -> Response:
     """A JSON response without a second validation of what we made ourselves."""
-    return Response(orjson.dumps(document), status, media_type="application/json")
+    return Response(_to_json(document), status, media_type="application/json")
 
 
 def prediction_routes(
@@ -96,15 +97,15 @@ def prediction_routes(
 ) -> APIRouter:
     """`POST /predict` and `POST /predict/batch`, for the features of `schema`."""
     router = APIRouter(tags=["predictions"])
-    models = request_models(schema)
+    models, answer = request_models(schema), answers_of(schema, model)
     one = {"features": dict(example or {})}
 
     async def predict(body: PredictItem, *, leeway_check: CheckHeader = False) -> Response:
         """Answer for one customer (`user_id`) or for given `features`."""
         request = body.request(is_check=leeway_check)
         if request.user_id is None:  # scoring takes microseconds; a look-up may wait for a database
-            return as_json(answer(predictor.predict(request), model))
-        return as_json(answer(await run_in_threadpool(predictor.predict, request), model))
+            return as_json(answer(predictor.predict(request)))
+        return as_json(answer(await run_in_threadpool(predictor.predict, request)))
 
     def predict_batch(body: PredictBatch, *, leeway_check: CheckHeader = False) -> Response:
         """Answer for up to 1,000 items, in order; an item that cannot be answered carries its `error`."""
@@ -112,7 +113,7 @@ def prediction_routes(
         items = [_validated(models.item, item, probe, is_check=leeway_check) for item in body.items]
         answers = iter(predictor.predict_batch([item for item in items if isinstance(item, PredictionRequest)]))
         results = [
-            _result(next(answers), model, probe) if isinstance(item, PredictionRequest) else item for item in items
+            _result(next(answers), answer, probe) if isinstance(item, PredictionRequest) else item for item in items
         ]
         return as_json({"results": results})
 
@@ -122,7 +123,7 @@ def prediction_routes(
 
     def _answer_all(requests: Sequence[PredictionRequest]) -> Response:
         answers = predictor.predict_batch(requests)
-        return as_json({"results": [_result(each, model, probe) for each in answers]})
+        return as_json({"results": [_result(each, answer, probe) for each in answers]})
 
     # What is built from the schema cannot stand in the signatures.
     predict.__annotations__["body"] = Annotated[models.item, _body(one)]
@@ -160,10 +161,12 @@ def _validated(
         return {"error": document(of_item(error.errors(), probe, is_check=is_check), probe)}
 
 
-def _result(result: Prediction | PredictionError, model: Mapping[str, str], probe: PredictionProbe) -> dict[str, Any]:
+def _result(
+    result: Prediction | PredictionError, answer: Callable[[Prediction], Answer], probe: PredictionProbe
+) -> Answer | dict[str, Any]:
     if isinstance(result, PredictionError):
         return {"error": document(of_domain(result), probe)}
-    return answer(result, model)
+    return answer(result)
 
 
 def feedback_routes(feedback: FeedbackUseCase) -> APIRouter:

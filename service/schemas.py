@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from keyword import iskeyword
-from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias
+from typing import Annotated, Any, Literal, Self, TypeAlias
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, SkipValidation, create_model, model_validator
 from pydantic.fields import FieldInfo
 
-from leeway.schema import INT64_MAX, INT64_MIN, MAX_CATEGORY_LENGTH, Feature, FeatureSchema, Kind, Value
-from service.predictor import Prediction, PredictionRequest
+from leeway.schema import INT64_MAX, INT64_MIN, MAX_CATEGORY_LENGTH, Feature, FeatureSchema, Kind, Row
+from service.predictor import PredictionRequest
 
 MAX_ITEMS = 1_000
 MAX_USER_ID_LENGTH = 128
@@ -32,13 +31,9 @@ class Strict(BaseModel):
 class Features(Strict):
     """Base of the model that `request_models` builds, with one field a feature under the feature's name."""
 
-    feature_names: ClassVar[tuple[str, ...]] = ()
-    named_alike: ClassVar[bool] = False
-    """Whether each attribute is called as its feature, so that no renaming is needed for every request."""
-
-    def values(self) -> Mapping[str, Value]:
-        """Feature name to value, in the schema's order."""
-        return self.__dict__ if self.named_alike else dict(zip(self.feature_names, self.__dict__.values(), strict=True))
+    def row(self) -> Row:
+        """The values, in the schema's order."""
+        return tuple(self.__dict__.values())
 
 
 class PredictItem(Strict):
@@ -55,7 +50,7 @@ class PredictItem(Strict):
 
     def request(self, *, is_check: bool = False) -> PredictionRequest:
         """The same in the use case's words."""
-        return PredictionRequest(self.user_id, None if self.features is None else self.features.values(), is_check)
+        return PredictionRequest(self.user_id, None if self.features is None else self.features.row(), is_check)
 
 
 class PredictBatch(Strict):
@@ -76,8 +71,6 @@ def request_models(schema: FeatureSchema) -> RequestModels:
     """Build the request models of `schema`."""
     fields: dict[str, Any] = {_attribute(each.name, place): _field(each) for place, each in enumerate(schema)}
     features: Any = create_model("Features", __base__=Features, __doc__="Every feature of the model.", **fields)
-    features.feature_names = schema.names
-    features.named_alike = tuple(fields) == schema.names
     item: Any = create_model(
         "PredictRequest",
         __base__=PredictItem,
@@ -210,19 +203,3 @@ class BatchAnswer(BaseModel):
     """The answers, in the order of the items."""
 
     results: list[PredictionAnswer | FailedItem]
-
-
-def answer(prediction: Prediction, model: Mapping[str, str]) -> dict[str, Any]:
-    """The answer's members, as `PredictionAnswer` describes them."""
-    record = prediction.record
-    return {
-        "user_id": record.user_id,
-        "prediction": record.prediction,
-        "probability": record.score,
-        "features_used": record.features,
-        "as_of": None if record.as_of is None else record.as_of.isoformat(),
-        "model": model,
-        "prediction_id": record.prediction_id,
-        "recorded": prediction.recorded,
-        "trace_id": prediction.trace_id,
-    }

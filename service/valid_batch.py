@@ -1,4 +1,4 @@
-"""Reads a batch in which every item is valid: by the request models' limits, with msgspec, into plain dictionaries.
+"""Reads a batch in which every item is valid: by the request models' limits, with msgspec, into rows.
 
 msgspec decodes and validates a thousand items in a third of the time that pydantic takes, but says less of what is
 wrong. What this refuses goes to the request models: they have the last word, and they say why.
@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, defstruct
+from msgspec.structs import astuple
 
 from leeway.schema import Feature, FeatureSchema
 from service.predictor import PredictionRequest
@@ -41,10 +42,13 @@ def batch_reader(schema: FeatureSchema) -> Callable[[bytes], list[PredictionRequ
     decoder = msgspec.json.Decoder(batch)
 
     def read(body: bytes) -> list[PredictionRequest]:
-        read_items = msgspec.to_builtins(decoder.decode(body).items)
-        if any((each["user_id"] is None) == (each["features"] is None) for each in read_items):
+        read_items = decoder.decode(body).items
+        if any((each.user_id is None) == (each.features is None) for each in read_items):
             raise ValueError("an item must hold exactly one of user_id and features")
-        return [PredictionRequest(each["user_id"], each["features"]) for each in read_items]
+        return [
+            PredictionRequest(each.user_id, None if each.features is None else astuple(each.features))
+            for each in read_items
+        ]
 
     return read
 

@@ -75,7 +75,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, bundle: Bundle) -> Iterator[
                 bundle.version,
                 None,
                 None,
-                row,
+                bundle.schema.row(row),
                 score,
                 int(score >= 0.5),
                 0,

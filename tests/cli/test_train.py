@@ -223,7 +223,7 @@ def test_real_customer_is_scored(real: tuple[str, Bundle]) -> None:
     snapshot = open_snapshots(url).lookup(CUSTOMER)
     assert snapshot is not None
     assert snapshot.as_of == date(2024, 2, 29)
-    assert 0 < bundle.score([snapshot.features])[0] < 1
+    assert 0 < bundle.score([bundle.schema.named(snapshot.features)])[0] < 1
     assert len(bundle.encoder.unusual(bundle.encoder.encode([snapshot.features]))[0]) <= 2
 
 
@@ -231,7 +231,6 @@ def test_a_real_constant_is_known(real: tuple[str, Bundle]) -> None:
     """In the first real month one feature is constant: its own value is usual, any other is not."""
     bundle = real[1]
     seen = bundle.schema["avg_session_mins_7d"].seen
-    row = bundle.card["example"] | {"avg_session_mins_7d": seen.low}
-    other = row | {"avg_session_mins_7d": 30.0}
+    rows = [bundle.schema.row(bundle.card["example"] | {"avg_session_mins_7d": value}) for value in (seen.low, 30.0)]
     assert seen.low == seen.high == seen.minimum == seen.maximum
-    assert bundle.encoder.unusual(bundle.encoder.encode([row, other])) == [(), ("avg_session_mins_7d",)]
+    assert bundle.encoder.unusual(bundle.encoder.encode(rows)) == [(), ("avg_session_mins_7d",)]

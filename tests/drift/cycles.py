@@ -218,7 +218,7 @@ class World:
                 **{
                     "predicted_at": NOON + timedelta(seconds=start_s + place * step),
                     "model_version": self.bundle.version,
-                    "features": features,
+                    "features": self.bundle.schema.row({str(name): value for name, value in features.items()}),
                     "score": scores[place],
                     "prediction": int(scores[place] >= 0.5),
                 }

@@ -55,7 +55,7 @@ def a_record(number: int = 0, **changes: Any) -> PredictionRecord:  # noqa: ANN4
         "model_version": "v1",
         "user_id": f"customer-{number}",
         "as_of": MONTH,
-        "features": _FEATURES,
+        "features": CHURN_SCHEMA.row(_FEATURES),
         "score": 0.25,
         "prediction": 0,
         "unusual_features": 1,

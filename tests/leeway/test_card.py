@@ -94,7 +94,7 @@ def test_example_is_valid(bundle: Bundle) -> None:
     """The docs' example is valid, usual, and has every feature."""
     example = bundle.card["example"]
     assert bundle.schema.problems(example) == {}
-    assert bundle.encoder.unusual(bundle.encoder.encode([example])) == [()]
+    assert bundle.encoder.unusual(bundle.encoder.encode([bundle.schema.row(example)])) == [()]
 
 
 def test_score_reference_is_cumulative(bundle: Bundle) -> None:

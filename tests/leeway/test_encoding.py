@@ -31,13 +31,13 @@ def encoder() -> Encoder:
 
 def unusual(encoder: Encoder, **changes: Value) -> tuple[str, ...]:
     """The unusual features of a usual row with these changes."""
-    (names,) = encoder.unusual(encoder.encode([USUAL | changes]))
+    (names,) = encoder.unusual(encoder.encode([SCHEMA.row(USUAL | changes)]))
     return names
 
 
 def test_columns_go_by_kind(encoder: Encoder) -> None:
     """Numbers, integers and flags are numbers, a flag 0 or 1; categories are text; each in the schema's order."""
-    encoded = encoder.encode([USUAL, USUAL | {"open": False}])
+    encoded = encoder.encode([SCHEMA.row(USUAL), SCHEMA.row(USUAL | {"open": False})])
     assert (encoder.number_names, encoder.text_names) == (("amount", "open", "count", "gone"), ("colour", "shape"))
     np.testing.assert_array_equal(encoded.numbers, [[50, 1, 7, np.nan], [50, 0, 7, np.nan]])
     assert encoded.texts == {"colour": ["red", "red"], "shape": ["round", "round"]}
@@ -46,7 +46,7 @@ def test_columns_go_by_kind(encoder: Encoder) -> None:
 @pytest.mark.parametrize("row", [{}, dict.fromkeys(USUAL)])
 def test_absent_is_missing(encoder: Encoder, row: dict[str, Value]) -> None:
     """A feature that is None, or not there, is NaN or empty text."""
-    encoded = encoder.encode([row])
+    encoded = encoder.encode([SCHEMA.row(row)])
     assert np.isnan(encoded.numbers).all()
     assert encoded.texts == {"colour": [""], "shape": [""]}
 
@@ -63,13 +63,13 @@ def test_no_rows_are_no_rows(encoder: Encoder) -> None:
 )
 def test_huge_numbers_stay_finite(encoder: Encoder, value: float, expected: float) -> None:
     """A number beyond 32 bits becomes the largest there is, not infinity; any other is rounded."""
-    feed = encoder.onnx_feed(encoder.encode([USUAL | {"amount": value}]))
+    feed = encoder.onnx_feed(encoder.encode([SCHEMA.row(USUAL | {"amount": value})]))
     assert feed["amount"].tolist() == [[expected]]
 
 
 def test_feeds_a_column_a_feature(encoder: Encoder) -> None:
     """ONNX is fed one (n, 1) column for each feature, of 32-bit floats or text."""
-    feed = encoder.onnx_feed(encoder.encode([USUAL] * 3))
+    feed = encoder.onnx_feed(encoder.encode([SCHEMA.row(USUAL)] * 3))
     assert set(feed) == set(SCHEMA.names)
     assert {column.shape for column in feed.values()} == {(3, 1)}
     assert (str(feed["count"].dtype), str(feed["colour"].dtype)) == ("float32", "object")
@@ -118,25 +118,26 @@ def test_unusual_is_what_was_not(encoder: Encoder, name: str, value: Value) -> N
 def test_names_every_unusual_feature(encoder: Encoder) -> None:
     """Each row's unusual features are named: numbers in the schema's order, then categories."""
     rows: list[dict[str, Value]] = [USUAL | {"shape": "x", "count": 1, "amount": None, "colour": "x"}, USUAL]
-    assert encoder.unusual(encoder.encode(rows)) == [("amount", "count", "colour", "shape"), ()]
+    found = encoder.unusual(encoder.encode(list(map(SCHEMA.row, rows))))
+    assert found == [("amount", "count", "colour", "shape"), ()]
 
 
 def test_without_a_range_nothing_is_unusual() -> None:
     """Of a schema that has seen no data yet no number is unusual."""
     encoder = Encoder(FeatureSchema((Feature("a", "number"),)))
-    assert encoder.unusual(encoder.encode([{"a": -1e300}])) == [()]
+    assert encoder.unusual(encoder.encode([(-1e300,)])) == [()]
 
 
 @pytest.mark.parametrize("kind", ["number", "category"])
 def test_one_kind_alone_is_enough(kind: Any) -> None:  # noqa: ANN401 (a literal)
     """A schema of numbers only, or of categories only, is encoded like any other."""
     encoder = Encoder(FeatureSchema((Feature("a", kind, nullable=True, seen=Seen(missing_share=0.5)),)))
-    encoded = encoder.encode([{}, {}])
+    encoded = encoder.encode([(None,), (None,)])
     assert (len(encoded), encoder.unusual(encoded)) == (2, [(), ()])
 
 
 def test_few_of_the_references_own_rows_are_unusual(bundle: Bundle, people: Population) -> None:
     """Of the rows it was made from, at most one value in fifty is unusual for the bundle's encoder."""
-    rows = [people.row(place) for place in range(len(people))]
+    rows = [bundle.schema.row(people.row(place)) for place in range(len(people))]
     names = bundle.encoder.unusual(bundle.encoder.encode(rows))
     assert 0 < sum(map(len, names)) < len(rows) * len(bundle.schema) / 50

@@ -15,7 +15,7 @@ from tests.leeway.records import a_record
     [
         {},
         {"user_id": None, "as_of": None, "lookup_duration_s": None, "trace_id": None, "span_id": None},
-        {"features": {"größe": "ünïcödé 🎬", "b": None, "c": -(2**63), "d": 1e-300}},
+        {"features": ("ünïcödé 🎬", None, -(2**63), 1e-300, True)},
         {"score": 0.1 + 0.2},
         {"is_check": True},
     ],
@@ -39,15 +39,21 @@ def test_a_record_of_before_there_were_checks_is_none() -> None:
     assert PredictionRecord.from_json(older).is_check is False
 
 
-def test_only_a_check_is_written_otherwise_than_before() -> None:
-    """An older service, put back in place, reads all that was wanted."""
+def test_a_record_of_before_there_were_rows_is_read() -> None:
+    """An older service wrote the features with their names, all of them, in the schema's order."""
+    older = '["id",1.5,"v",null,null,{"a":1,"b":null,"c":"x"},0.5,1,0,null,0.1,null,null]'
+    assert PredictionRecord.from_json(older).features == (1, None, "x")
+
+
+def test_only_a_check_is_written_with_its_mark() -> None:
+    """All others are as short as they can be."""
     wanted, check = (json.loads(a_record(is_check=each).to_json()) for each in (False, True))
     assert (len(wanted), check) == (13, [*wanted, True])
 
 
 def test_is_one_line() -> None:
     """The text is one line without blanks between members, whatever is in it."""
-    text = a_record(features={"a": "two\nlines"}).to_json()
+    text = a_record(features=("two\nlines",)).to_json()
     assert "\n" not in text
     assert json.loads(text)
 

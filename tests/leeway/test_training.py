@@ -100,7 +100,7 @@ def test_a_column_without_a_value_is_no_obstacle(tmp_path: Path) -> None:
 def test_a_constant_column_is_no_obstacle(tmp_path: Path) -> None:
     """A feature of one value is kept, and any other value of it is unusual."""
     bundle = trained(some_rows()[0][["age"]].assign(constant=5), tmp_path)
-    rows = [{"age": 40, "constant": 5}, {"age": 40, "constant": 6}]
+    rows = [bundle.schema.row({"age": 40, "constant": constant}) for constant in (5, 6)]
     assert bundle.encoder.unusual(bundle.encoder.encode(rows)) == [(), ("constant",)]
     assert bundle.card["drift"]["features"]["constant"]["noise_constant"] == 0
 

@@ -7,6 +7,7 @@ import pytest
 from leeway.bundle import Bundle
 from leeway.record import CHECK_HEADER
 from leeway.schema import CHURN_SCHEMA, Feature
+from service.schemas import PredictionAnswer
 from tests.conftest import AWKWARD_SCHEMA, Serve
 from tests.fakes import Service
 
@@ -52,6 +53,15 @@ def test_another_models_example_works_too(serve: Serve, awkward_bundle: Bundle) 
     media = document_of(service)["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]
 
     assert [service.post("/predict", each["value"]).status_code for each in media["examples"].values()] == [200]
+
+
+def test_an_answer_is_as_described(service: Service, bundle: Bundle) -> None:
+    """It has the members that OpenAPI shows, in their order and of their types."""
+    for request in ({"user_id": "7590-VHVEG"}, {"features": bundle.card["example"]}):
+        found = service.post("/predict", request).json()
+
+        assert list(found) == list(PredictionAnswer.model_fields)
+        assert PredictionAnswer.model_validate(found, strict=True).model_dump() == found
 
 
 def test_every_feature_is_shown_with_its_kind(service: Service) -> None:

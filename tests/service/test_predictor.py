@@ -10,7 +10,7 @@ import pytest
 from leeway.bundle import Bundle
 from leeway.population import Population
 from leeway.record import PredictionRecord
-from leeway.schema import Value
+from leeway.schema import CHURN_SCHEMA, Row, Value
 from leeway.snapshots import Snapshot, SnapshotsUnavailable
 from leeway.spool import SpoolError
 from service.predictor import (
@@ -80,12 +80,22 @@ def make(bundle: Bundle, people: Population) -> Callable[..., Setting]:
     """Build a predictor over a shelf with the customers `u0` to `u2`; the clock stands at noon."""
 
     def build(*, required: bool = False) -> Setting:
-        shelf = Shelf({f"u{place}": Snapshot(f"u{place}", DAY, people.row(place)) for place in range(3)})
+        shelf = Shelf({f"u{place}": Snapshot(f"u{place}", DAY, row(people, place)) for place in range(3)})
         sink, probe = Sink(), RememberingProbe()
         recorder = Recorder(sink, probe, required=required)
         return Setting(Predictor(bundle, shelf, recorder, probe, lambda: NOON), shelf, sink, probe)
 
     return build
+
+
+def row(people: Population, place: int) -> Row:
+    """The features of one customer."""
+    return CHURN_SCHEMA.row(people.row(place))
+
+
+def by_features(values: dict[str, Value]) -> PredictionRequest:
+    """A request with the features themselves."""
+    return PredictionRequest(features=CHURN_SCHEMA.row(values))
 
 
 def by_id(user_id: str) -> PredictionRequest:
@@ -100,7 +110,12 @@ def test_a_prediction_carries_its_record(make: Callable[..., Setting], people: P
     prediction = setting.predictor.predict(by_id("u1"))
 
     record = prediction.record
-    assert (record.predicted_at, record.user_id, record.as_of, record.features) == (NOON, "u1", DAY, people.row(1))
+    assert (record.predicted_at, record.user_id, record.as_of, record.features) == (
+        NOON,
+        "u1",
+        DAY,
+        row(people, 1),
+    )
     assert setting.sink.kept == [record]
 
 
@@ -108,7 +123,7 @@ def test_features_need_no_look_up(make: Callable[..., Setting], example: dict[st
     """Where features are given the snapshots are not asked, and there is no look-up time."""
     setting = make()
 
-    prediction = setting.predictor.predict(PredictionRequest(features=example))
+    prediction = setting.predictor.predict(by_features(example))
 
     assert (setting.shelf.times_asked, prediction.record.lookup_duration_s) == (0, None)
 
@@ -149,7 +164,7 @@ def test_a_batch_fails_whole_where_recording_is_required(make: Callable[..., Set
 def test_a_batch_keeps_the_order(make: Callable[..., Setting], example: dict[str, Value]) -> None:
     """Answers and failures stand where their requests stood; only answers are recorded."""
     setting = make()
-    requests = [by_id("u2"), by_id("nobody"), PredictionRequest(features=example), by_id("u0")]
+    requests = [by_id("u2"), by_id("nobody"), by_features(example), by_id("u0")]
 
     answers = setting.predictor.predict_batch(requests)
 
@@ -199,7 +214,7 @@ def test_the_probe_hears_which_features_are_unusual(make: Callable[..., Setting]
     setting = make()
     strange = {**example, "net_service": "satellite", "monthly_fee": 9_999.0}
 
-    prediction = setting.predictor.predict(PredictionRequest(features=strange))
+    prediction = setting.predictor.predict(by_features(strange))
 
     assert [scoring.unusual for scoring in setting.probe.scorings] == [[("monthly_fee", "net_service")]]
     assert prediction.record.unusual_features == 2
@@ -221,7 +236,7 @@ def test_a_predictor_works_untold(bundle: Bundle, example: dict[str, Value]) -> 
     probe = NullPredictionProbe()
     predictor = Predictor(bundle, Shelf(), Recorder(Sink(), probe, required=True), probe)
 
-    prediction = predictor.predict(PredictionRequest(features=example))
+    prediction = predictor.predict(by_features(example))
 
     assert (prediction.trace_id, prediction.record.trace_id, prediction.recorded) == (None, None, True)
 
@@ -232,5 +247,5 @@ def test_threads_do_not_mix_answers(make: Callable[..., Setting], people: Popula
     with ThreadPoolExecutor(8) as threads:
         predictions = list(threads.map(setting.predictor.predict, [by_id(f"u{place % 3}") for place in range(300)]))
 
-    assert all(each.record.features == people.row(place % 3) for place, each in enumerate(predictions))
+    assert all(each.record.features == row(people, place % 3) for place, each in enumerate(predictions))
     assert len({each.record.prediction_id for each in predictions}) == 300

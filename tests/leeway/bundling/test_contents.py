@@ -36,17 +36,15 @@ def test_a_feature_nobody_has_is_bundled(tmp_path: Path) -> None:
     bundle = bundle_pipeline(fitted(), Reference(empty, labels), tmp_path / "bundle", schema=schema)
     row = bundle.card["example"]
     assert (bundle.schema["gone"].seen.low, row["gone"], row["gone text"]) == (None, None, None)
-    assert bundle.encoder.unusual(bundle.encoder.encode([row, {**row, "gone": 1.0, "gone text": "x"}])) == [
-        (),
-        ("gone", "gone text"),
-    ]
+    rows = [bundle.schema.row(each) for each in (row, {**row, "gone": 1.0, "gone text": "x"})]
+    assert bundle.encoder.unusual(bundle.encoder.encode(rows)) == [(), ("gone", "gone text")]
 
 
 def test_the_example_of_a_constant_is_the_constant(tmp_path: Path) -> None:
     """Where rounding would leave the usual range, the example is not rounded: it is a usual row, whatever the data."""
     frame, labels = some_rows()
     bundle = bundle_pipeline(fitted(), Reference(frame.assign(**{"monthly fee": 29.14104464}), labels), tmp_path / "b")
-    assert bundle.encoder.unusual(bundle.encoder.encode([bundle.card["example"]])) == [()]
+    assert bundle.encoder.unusual(bundle.encoder.encode([bundle.schema.row(bundle.card["example"])])) == [()]
 
 
 def test_what_training_held_counts_as_seen(tmp_path: Path) -> None:
@@ -57,7 +55,7 @@ def test_what_training_held_counts_as_seen(tmp_path: Path) -> None:
     training["monthly fee"] = training["monthly fee"].where(training.index != 1)
     pipeline = fitted(numbers=make_pipeline(SimpleImputer(), StandardScaler()))
     bundle = bundle_pipeline(pipeline, Reference(frame, labels), tmp_path / "bundle", training=training)
-    row = {**bundle.card["example"], "c.x-y": "rare", "monthly fee": None}
+    row = bundle.schema.row({**bundle.card["example"], "c.x-y": "rare", "monthly fee": None})
     assert bundle.encoder.unusual(bundle.encoder.encode([row])) == [()]
 
 

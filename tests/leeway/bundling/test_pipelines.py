@@ -139,7 +139,7 @@ def test_onnx_agrees_on_every_row(bundle: Bundle, people: Population) -> None:
 )
 def test_onnx_agrees_on_strange_rows(bundle: Bundle, people: Population, changes: dict[str, Any]) -> None:
     """With an unseen category, missing values or a number beyond 32 bits, ONNX and scikit-learn still agree."""
-    rows = [{**people.row(place), **changes} for place in range(200)]
+    rows = [bundle.schema.row({**people.row(place), **changes}) for place in range(200)]
     encoded = bundle.encoder.encode(rows)
     expected = predict(read_pipeline(bundle.folder / PIPELINE), model_frame(bundle.encoder, encoded))
     np.testing.assert_allclose(bundle.scorer.score(encoded), expected, atol=AGREEMENT)

@@ -14,9 +14,13 @@ LABELS = TABLES.snapshot_labels
 DAY = date(2026, 1, 31)
 
 
-def rows(count: int, label: int = 0) -> list[dict[str, object]]:
-    """Labels of `count` customers."""
-    return [{"user_id": f"u{each}", "as_of": DAY, "label": label} for each in range(count)]
+KEYS = ("label", "user_id", "as_of")
+"""Not the order of the table's columns."""
+
+
+def rows(count: int, label: int | None = 0) -> list[tuple[int | None, str, date]]:
+    """Labels of `count` customers, in the order of `KEYS`."""
+    return [(label, f"u{each}", DAY) for each in range(count)]
 
 
 def held(engine: sa.Engine) -> list[tuple[str, int]]:

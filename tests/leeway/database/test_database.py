@@ -12,7 +12,7 @@ from sqlalchemy.schema import CreateColumn
 from leeway.database import DatabaseError, create_tables, open_engine, translated
 from leeway.prediction_log import PredictionLog
 from leeway.row_writing import insert_rows
-from tests.leeway.database.labels import LABELS, TABLES, held, rows
+from tests.leeway.database.labels import KEYS, LABELS, TABLES, held, rows
 from tests.leeway.records import a_record
 
 
@@ -81,7 +81,7 @@ def test_sqlite_runs_in_wal(engine: sa.Engine) -> None:
 def test_tables_can_be_made_again(engine: sa.Engine) -> None:
     """Making the tables a second time changes nothing."""
     with engine.begin() as connection:
-        insert_rows(connection, LABELS, rows(1))
+        insert_rows(connection, LABELS, KEYS, rows(1))
     create_tables(engine, TABLES)
     assert held(engine) == [("u0", 0)]
 

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from datetime import date
+from typing import Any
+
 import pytest
 import sqlalchemy as sa
 
@@ -7,52 +10,64 @@ from leeway.database import DatabaseError, translated
 from leeway.row_writing import CHUNK_ROWS, SQLITE_ROWS, insert_rows, upsert_rows
 from leeway.schema import CHURN_SCHEMA
 from leeway.tables import feature_key
-from tests.leeway.database.labels import DAY, LABELS, TABLES, held, rows
+from tests.leeway.database.labels import DAY, KEYS, LABELS, TABLES, held, rows
 
 
 @pytest.mark.parametrize("count", [1, SQLITE_ROWS - 1, SQLITE_ROWS, SQLITE_ROWS + 1, 2 * SQLITE_ROWS])
 def test_any_number_of_rows_is_inserted(engine: sa.Engine, count: int) -> None:
     """As many as one statement takes, fewer and more: each is there once."""
     with engine.begin() as connection:
-        assert insert_rows(connection, LABELS, rows(count)) == count
-    assert held(engine) == sorted((row["user_id"], row["label"]) for row in rows(count))
+        assert insert_rows(connection, LABELS, KEYS, rows(count)) == count
+    assert held(engine) == sorted((user_id, label) for label, user_id, _ in rows(count))
 
 
 def test_inserts_rows_in_chunks(engine: sa.Engine) -> None:
     """More rows than a chunk all arrive, from an iterator too, and are counted."""
     with engine.begin() as connection:
-        count = insert_rows(connection, LABELS, iter(rows(CHUNK_ROWS + 1)))
+        count = insert_rows(connection, LABELS, KEYS, iter(rows(CHUNK_ROWS + 1)))
     assert (count, len(held(engine))) == (CHUNK_ROWS + 1, CHUNK_ROWS + 1)
 
 
 def test_a_row_twice_is_an_error(engine: sa.Engine) -> None:
     """Without leave to ignore it a key that is there already is a DatabaseError, and nothing is kept."""
     with pytest.raises(DatabaseError, match="UNIQUE"), translated(), engine.begin() as connection:
-        insert_rows(connection, LABELS, [*rows(2), *rows(1)])
+        insert_rows(connection, LABELS, KEYS, [*rows(2), *rows(1)])
     assert held(engine) == []
 
 
 def test_duplicates_can_be_passed_over(engine: sa.Engine) -> None:
     """With leave to ignore it the first row of a key stays."""
     with engine.begin() as connection:
-        insert_rows(connection, LABELS, rows(1, label=0))
-        insert_rows(connection, LABELS, rows(2, label=1), ignore_duplicates=True)
+        insert_rows(connection, LABELS, KEYS, rows(1, label=0))
+        insert_rows(connection, LABELS, KEYS, rows(2, label=1), ignore_duplicates=True)
     assert held(engine) == [("u0", 0), ("u1", 1)]
 
 
 def test_ignoring_duplicates_ignores_nothing_else(engine: sa.Engine) -> None:
     """A missing value that may not be is an error, duplicates passed over or not."""
-    row = rows(1)[0] | {"label": None}
     with pytest.raises(DatabaseError, match="NOT NULL"), translated(), engine.begin() as connection:
-        insert_rows(connection, LABELS, [row], ignore_duplicates=True)
+        insert_rows(connection, LABELS, KEYS, rows(1, label=None), ignore_duplicates=True)
     assert held(engine) == []
+
+
+@pytest.mark.parametrize("row", [(0, "u0"), (0, "u0", DAY, 1)])
+def test_a_row_of_another_length_is_refused(engine: sa.Engine, row: tuple[Any, ...]) -> None:
+    """A value too few or too many is an error that says how many there must be, and nothing is kept."""
+    with pytest.raises(ValueError, match="snapshot_labels must hold 3 values"), engine.begin() as connection:
+        insert_rows(connection, LABELS, KEYS, [*rows(1), row])
+    assert held(engine) == []
+
+
+def named(some: list[tuple[int | None, str, date]]) -> list[dict[str, Any]]:
+    """Rows by column key."""
+    return [dict(zip(KEYS, row, strict=True)) for row in some]
 
 
 def test_upsert_replaces(engine: sa.Engine) -> None:
     """A row whose key is there takes its place; another one joins."""
     with engine.begin() as connection:
-        upsert_rows(connection, LABELS, rows(1, label=0))
-        upsert_rows(connection, LABELS, rows(2, label=1))
+        upsert_rows(connection, LABELS, named(rows(1, label=0)))
+        upsert_rows(connection, LABELS, named(rows(2, label=1)))
     assert held(engine) == [("u0", 1), ("u1", 1)]
 
 

@@ -34,7 +34,7 @@ def test_a_poison_record_is_refused_alone(spool: Spool) -> None:
 def test_a_value_that_no_column_holds_is_refused_alone(tmp_path: Path, spool: Spool) -> None:
     """The same with a real database: a flag that is neither true nor false."""
     engine, _, _ = a_database(tmp_path)
-    spool.append([a_record(0), a_record(1, features={"paperless_billing": 5}), a_record(2)])
+    spool.append([a_record(0), a_record(1, features=CHURN_SCHEMA.row({"paperless_billing": 5})), a_record(2)])
     probe = move(spool, database_sink(engine))
     assert stored_ids(engine) == [a_record(0).prediction_id, a_record(2).prediction_id]
     assert probe.total("refused") == 1
@@ -80,7 +80,7 @@ def test_what_an_older_bundle_left_goes_to_its_own_tables(tmp_path: Path) -> Non
     """After a change of bundle, each record reaches the tables of the schema it was made with."""
     engine, _, _ = a_database(tmp_path)
     with open_spool(tmp_path / "spool.db", schema=OTHER_SCHEMA) as spool:
-        spool.append([a_record(0, features={"score": 1.5, "subject": "x", "rows": 2})])
+        spool.append([a_record(0, features=(1.5, "x", 2))])
     with open_spool(tmp_path / "spool.db") as spool:
         spool.append([a_record(1)])
         move(spool, database_sink(engine))

@@ -17,7 +17,7 @@ def add_snapshot_label(
     """Put in the label of a month, as ingesting it does."""
     engine, tables, _ = database
     with engine.begin() as connection:
-        insert_rows(connection, tables.snapshot_labels, [{"user_id": user_id, "as_of": as_of, "label": label}])
+        insert_rows(connection, tables.snapshot_labels, ("user_id", "as_of", "label"), [(user_id, as_of, label)])
 
 
 def test_the_last_label_of_a_prediction_counts(log: PredictionLog) -> None:

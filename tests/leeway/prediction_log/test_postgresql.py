@@ -33,7 +33,7 @@ def test_postgresql_does_the_same(postgres: sa.Engine) -> None:
     log = PredictionLog(postgres, tables_for(CHURN_SCHEMA))
     log.write_batch(some_records(3))
     log.write_batch([*some_records(5), a_record(5, user_id=None), a_record(6, user_id="customer-4")])
-    for changes in ({"score": None}, {"features": {"months_active": 2**64}}, {"user_id": "a\0b"}):
+    for changes in ({"score": None}, {"features": CHURN_SCHEMA.row({"months_active": 2**64})}, {"user_id": "a\0b"}):
         with pytest.raises(RecordRefused):
             log.write_batch([a_record(7), a_record(8, **changes)])
     log.write_labels([PredictionLabel(IDS[0], 0), PredictionLabel(IDS[1], 1)], datetime.now(UTC))

@@ -57,7 +57,7 @@ def test_a_window_s_lists_stand_side_by_side(log: PredictionLog) -> None:
     log.write_batch([a_record(0)])
     window = log.window(NOON, NOON + HOUR)
     assert list(window.features) == list(CHURN_SCHEMA.names)
-    assert {name: values[0] for name, values in window.features.items()} == a_record(0).features
+    assert tuple(values[0] for values in window.features.values()) == a_record(0).features
     assert window.features["paperless_billing"][0] is True
     assert {name: values[0] for name, values in window.columns.items()} == {
         "prediction_id": IDS[0],
@@ -103,7 +103,7 @@ def test_a_limit_takes_no_corner_of_the_window(log: PredictionLog) -> None:
 def test_a_feature_may_bear_one_of_our_names(tmp_path: Path) -> None:
     """A model with a feature called `score` has both: its feature, and our score."""
     engine, _, log = a_database(tmp_path, OTHER_SCHEMA)
-    log.write_batch([a_record(0, features={"score": 1.5, "subject": "x", "rows": 2})])
+    log.write_batch([a_record(0, features=(1.5, "x", 2))])
     window = log.window(NOON, NOON + HOUR, 5)
     assert window.features == {"score": [1.5], "subject": ["x"], "rows": [2]}
     assert (window.columns["score"], window.rows) == ([0.25], 1)

@@ -22,7 +22,7 @@ def test_a_prediction_is_read_as_it_was_written(database: tuple[sa.Engine, Table
     log.write_batch([record])
     with engine.connect() as connection:
         row: dict[str, Any] = dict(connection.execute(sa.select(tables.predictions)).one()._mapping)
-    assert {name: row.pop(name) for name in record.features} == record.features
+    assert tuple(row.pop(name) for name in CHURN_SCHEMA.names) == record.features
     assert row == {name: getattr(record, name) for name in row}
 
 
@@ -37,13 +37,14 @@ def test_writing_twice_stores_once(engine: sa.Engine, log: PredictionLog) -> Non
     "changes",
     [
         {"score": None},
-        {"features": {"months_active": 2**64}},
-        {"features": {"paperless_billing": "perhaps"}},
-        {"features": {"net_service": {"not": "text"}}},
+        {"features": CHURN_SCHEMA.row({"months_active": 2**64})},
+        {"features": CHURN_SCHEMA.row({"paperless_billing": "perhaps"})},
+        {"features": tuple({"not": "text"} if name == "net_service" else None for name in CHURN_SCHEMA.names)},
+        {"features": CHURN_SCHEMA.row({})[1:]},
         {"predicted_at": datetime(2026, 3, 1)},  # noqa: DTZ001 (naive on purpose)
         {"user_id": "\ud800"},
     ],
-    ids=["missing", "too large", "no flag", "no text", "naive time", "no UTF-8"],
+    ids=["missing", "too large", "no flag", "no text", "too few", "naive time", "no UTF-8"],
 )
 def test_a_record_that_can_never_be_stored_is_refused(
     engine: sa.Engine, log: PredictionLog, changes: dict[str, Any]

@@ -35,9 +35,9 @@ def test_a_call_that_finds_room_for_a_part_leaves_nothing(path: Path) -> None:
     """All or nothing holds for more records than one statement takes, too."""
     with open_spool(path, limit_bytes=4 * SMALL_LIMIT) as spool:
         with pytest.raises(SpoolError, match="at its limit"):
-            spool.append(some_records(3 * STATEMENT_ROWS))
+            spool.append(some_records(6 * STATEMENT_ROWS))
         assert spool.backlog() == 0
-        spool.append(some_records(STATEMENT_ROWS))  # of which there is room for one, but not for three
+        spool.append(some_records(STATEMENT_ROWS))  # of which there is room for one, but not for six
         assert spool.backlog() == STATEMENT_ROWS
 
 

@@ -16,7 +16,7 @@ from service.faults import Chance, Delay, Faults, FaultSwitch, FaultyScorer, Fau
 
 SLOW = Faults(slow_scoring=Delay(milliseconds=80))
 FAILING = Faults(errors=Chance(probability=1))
-SNAPSHOT = Snapshot("somebody", date(2026, 1, 31), {})
+SNAPSHOT = Snapshot("somebody", date(2026, 1, 31), ())
 
 
 @dataclass
@@ -71,7 +71,7 @@ class OneCustomer:
 
 def encoded(bundle: Bundle) -> Encoded:
     """A row that can be scored."""
-    return bundle.encoder.encode([bundle.card["example"]])
+    return bundle.encoder.encode([bundle.schema.row(bundle.card["example"])])
 
 
 def score(world: World, bundle: Bundle) -> Scores:
