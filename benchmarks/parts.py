@@ -1,9 +1,10 @@
 """Parts measured alone: the count of unusual features, and the mover."""
 
 import time
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from leeway import bundle as bundles
 from leeway.database import create_tables, open_engine

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
 from typing import Any
@@ -24,7 +24,7 @@ from leeway.row_writing import insert_rows, upsert_rows
 from leeway.schema import Value
 from leeway.tables import Tables, feature_key, utc
 
-_RECORD_COLUMNS = tuple(each.name for each in fields(PredictionRecord) if each.name != "features")
+_RECORD_COLUMNS = tuple(name for name in PredictionRecord.__struct_fields__ if name != "features")
 _of_record = attrgetter(*_RECORD_COLUMNS)
 
 

@@ -13,9 +13,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from time import perf_counter_ns, time_ns
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 import uuid_utils
+from msgspec import Struct
 
 from leeway.bundle import Bundle
 from leeway.record import PredictionRecord
@@ -45,7 +46,7 @@ class NotRecorded(PredictionError):
     """The answer could not be recorded, and recording is required."""
 
 
-class PredictionRequest(NamedTuple):
+class PredictionRequest(Struct, frozen=True, gc=False):
     """One thing to predict: a customer's newest snapshot, or features as given (valid ones). Exactly one is set.
 
     `is_check` says that nobody wants to know: see `leeway.record.PredictionRecord`.
@@ -60,7 +61,7 @@ Usable: TypeAlias = tuple[str | None, date | None, Row, bool]
 """What can be scored: customer, date of the snapshot, features, and whether it is a check."""
 
 
-class Prediction(NamedTuple):
+class Prediction(Struct, frozen=True, gc=False):
     """An answer: what was used, what came out, and whether it was recorded."""
 
     record: PredictionRecord

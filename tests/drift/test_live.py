@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
 import uuid_utils
+from msgspec.structs import replace
 
 from drift.comparing import SCORE_COLUMN
 from drift.live import BundleWatch, InForce, Served, read_served

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
+
+from msgspec.structs import replace
 
 from drift.reports import MEMBERS, ReportFolder
 from tests.drift.cycles import NOON, RATE, WINDOW_S, RememberingProbe, World, repeat, shifted_rows

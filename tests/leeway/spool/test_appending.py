@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from leeway.spool import Spool, SpoolError
 from leeway.spool_append import STATEMENT_ROWS
