@@ -44,13 +44,13 @@ class PredictionRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
         Features go without their names, which the schema has: a spool holds twice as many.
 
         Raises:
-            ValueError: a value has no JSON form: a score that is no number, an integer beyond 64 bits, broken text.
+            ValueError: a value has no JSON form: a score that is no number, broken text.
         """
         if not isfinite(self.score):
             raise ValueError(f"the score is {self.score}, no probability")
         try:
             return _encoder.encode(self).decode()
-        except (TypeError, OverflowError) as error:
+        except TypeError as error:
             raise ValueError(str(error)) from error
 
     @classmethod

@@ -3,7 +3,7 @@
 For each measurement the SDK copies and checks attributes, makes a key of them and asks for an exemplar: some twenty
 microseconds, ten times a request. Here a measurement is a few additions, and the SDK is told a bucket at a time what
 came since it asked last. What it exports is the same: counts, sums, extremes, and a bucket's last sampled measurement
-as its exemplar.
+(of those that came at once the largest) as its exemplar.
 """
 
 from __future__ import annotations
