@@ -73,8 +73,9 @@ class Prepared:
 
 async def prepare(out: Console, client: HttpClient, wanted: Wanted) -> Prepared:
     """Meet the service, and decide what is sent."""
+    named = None if wanted.users is None else read_users(wanted.users)
     model = await served(client, wanted.wait_s, lambda text: out.print(text, markup=False, highlight=False))
-    rows, user_ids, truth = await _customers(out, client, model, wanted)
+    rows, user_ids, truth = await _customers(out, client, model, wanted, named)
     plan = Plan(
         rate=wanted.rate,
         duration_s=wanted.duration_s or None,
@@ -94,15 +95,14 @@ async def prepare(out: Console, client: HttpClient, wanted: Wanted) -> Prepared:
 
 
 async def _customers(
-    out: Console, client: HttpClient, model: Served, wanted: Wanted
+    out: Console, client: HttpClient, model: Served, wanted: Wanted, named: Sequence[str] | None
 ) -> tuple[Rows, Sequence[str], Truth]:
-    """Who is asked for: whom the user names, or the built-in population, or rows of the schema."""
-    if wanted.users is not None:
-        user_ids = read_users(wanted.users)
-        rows = await features_of(client, sample(user_ids, LEARNED_FROM, wanted.seed))
+    """Who is asked for: those who were `named`, or the built-in population, or rows of the schema."""
+    if named is not None:
+        rows = await features_of(client, sample(named, LEARNED_FROM, wanted.seed))
         if not rows:
             raise TrafficError(f"the service knows none of the customers in {wanted.users}: ingest them first")
-        return AnsweredRows(rows), user_ids, ModelTruth(model.positive_share)
+        return AnsweredRows(rows), named, ModelTruth(model.positive_share)
     if model.schema.fingerprint != CHURN_SCHEMA.fingerprint:
         return DrawnRows(model.schema), (), ModelTruth(model.positive_share)
     people = PopulationRows(wanted.profile.strengths(wanted.drift))

@@ -2,17 +2,12 @@ from __future__ import annotations
 
 import re
 import signal
-import sqlite3
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from datetime import date
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
@@ -20,11 +15,10 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from cli.ingest import open_snapshots
 from leeway.bundle import Bundle
 from leeway.population import Population, population
-from tests.service.processes import ROOT, Server, closed_port, environment, eventually, otlp_sink, running
+from tests.cli.traffic.commands import LIMIT_S, command, number, stored, traffic
+from tests.service.processes import Server, environment, eventually, otlp_sink, running
 
-TRAFFIC = ("-m", "cli.main", "traffic")
 AS_OF = date(2026, 1, 31)
-LIMIT_S = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -42,42 +36,6 @@ def server(bundle: Bundle, folder: Path) -> Iterator[Server]:
     with running(folder, environment(bundle, folder)) as started:
         assert started.url
         yield started
-
-
-def command(bundle: Bundle, folder: Path, url: str, *flags: str, **changes: str) -> subprocess.Popen[str]:
-    """Start `leeway traffic` in a pipe, against `url`."""
-    env = environment(bundle, folder, LEEWAY_URL=url, **changes)
-    return subprocess.Popen(
-        [sys.executable, *TRAFFIC, *flags],
-        cwd=ROOT,
-        env=env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def traffic(bundle: Bundle, folder: Path, url: str, *flags: str, **changes: str) -> tuple[int, str, str]:
-    """Run `leeway traffic`; its exit code, and what it said on standard output and standard error."""
-    process = command(bundle, folder, url, *flags, **changes)
-    try:
-        out, err = process.communicate(timeout=LIMIT_S)
-    finally:
-        process.kill()
-    return process.returncode, out, err
-
-
-def stored(folder: Path, query: str) -> int:
-    """A number from the service's database."""
-    with closing(sqlite3.connect(folder / "leeway.db")) as connection:
-        return int(connection.execute(query).fetchone()[0])
-
-
-def number(out: str, pattern: str) -> int:
-    """A number that the command printed."""
-    match = re.search(pattern, out)
-    assert match is not None, out
-    return int(match[1].replace(",", ""))
 
 
 def test_realistic_requests_are_answered(bundle: Bundle, folder: Path, server: Server) -> None:
@@ -221,87 +179,3 @@ def test_every_request_is_the_root_of_its_trace(bundle: Bundle, tmp_path: Path) 
     assert resources == {"leeway-traffic", "leeway-service"}
     assert "7590-VHVEG" in population(customers=1).user_ids
     assert not [each for each in population().user_ids if each in told_text]
-
-
-def test_waits_for_the_service(bundle: Bundle, tmp_path: Path) -> None:
-    """A service that starts later is waited for, and then asked."""
-    port = closed_port()
-    url = f"http://127.0.0.1:{port}"
-    process = command(bundle, tmp_path, url, "--wait", "30", "--duration", "1", PYTHONUNBUFFERED="1")
-    try:
-        assert process.stdout is not None
-        first = process.stdout.readline()
-        with running(tmp_path / "service", environment(bundle, tmp_path, LEEWAY_PORT=str(port))):
-            out, err = process.communicate(timeout=LIMIT_S)
-    finally:
-        process.kill()
-    assert first.startswith(f"Waiting for {url}, which cannot be reached")
-    assert (process.returncode, err) == (0, "")
-    assert "answered, 0 errors" in out
-
-
-def test_being_stopped_while_waiting_ends_at_once(bundle: Bundle, tmp_path: Path) -> None:
-    """Told to stop before there is a service, it ends with a word and exit code 1."""
-    url = f"http://127.0.0.1:{closed_port()}"
-    process = command(bundle, tmp_path, url, "--wait", "30", PYTHONUNBUFFERED="1")
-    try:
-        assert process.stdout is not None
-        process.stdout.readline()
-        process.terminate()
-        _, err = process.communicate(timeout=10)
-    finally:
-        process.kill()
-    assert (process.returncode, err) == (1, "leeway: stopped before the service was there\n")
-
-
-def test_nobody_there_is_said(bundle: Bundle, tmp_path: Path) -> None:
-    """An address where nobody answers ends with exit code 2 and what to do."""
-    code, _, err = traffic(bundle, tmp_path, f"http://127.0.0.1:{closed_port()}", "--wait", "0")
-    assert code == 2
-    assert re.fullmatch(r"leeway: http://\S+ cannot be reached \(.+\): start it with `leeway serve`, .*--url.*\n", err)
-
-
-@pytest.mark.parametrize("kind", ["a web server", "no HTTP at all"])
-def test_a_stranger_is_told_from_leeway(bundle: Bundle, tmp_path: Path, kind: str) -> None:
-    """Whoever answers and is not Leeway gets no traffic: exit code 2, at once."""
-
-    class Handler(BaseHTTPRequestHandler):
-        """Answers all with a page, or with nonsense."""
-
-        def do_GET(self) -> None:
-            """Answer."""
-            if kind == "a web server":
-                self.send_response(200)
-                self.send_header("content-length", "0")
-                self.end_headers()
-            else:
-                self.wfile.write(b"220 mail ready\r\n\r\n")
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as stranger:
-        Thread(target=stranger.serve_forever, kwargs={"poll_interval": 0.02}).start()
-        code, _, err = traffic(bundle, tmp_path, f"http://127.0.0.1:{stranger.server_port}", "--wait", "20")
-        stranger.shutdown()
-    assert (code, "answers, but not as Leeway does" in err) == (2, True)
-
-
-@pytest.mark.parametrize(
-    ("flags", "reason"),
-    [
-        (("--mix", "1/2"), "three weights"),
-        (("--mix", "0/0/0"), "not all of them 0"),
-        (("--mix", "1/nan/1"), "finite"),
-        (("--rate", "nan"), "--rate"),
-        (("--duration", "inf"), "finite"),
-        (("--drift", "1.1"), "--drift"),
-        (("--concept-drift", "1"), "add --labels"),
-        (("--url", "ftp://x"), "no address"),
-        (("--users", "no/such/file"), "cannot be read"),
-    ],
-)
-def test_flags_that_make_no_sense_are_said(bundle: Bundle, server: Server, flags: tuple[str, ...], reason: str) -> None:
-    """A flag that cannot be used ends with exit code 2 and a word on what would do."""
-    code, _, err = traffic(bundle, Path(), server.url, *flags)
-    assert (code, reason in err, "Traceback" in err) == (2, True, False), err
