@@ -14,7 +14,8 @@ from leeway.database import open_engine
 from leeway.manifest import CARD
 from leeway.prediction_log import PredictionLabel
 from leeway.rejection_log import ANY, RejectedItems, RejectionLog
-from tests.drift.cycles import NOON, WINDOW_S, World, calm_rows
+from tests.drift.cycles import WINDOW_S, World
+from tests.drift.standins import NOON, calm_rows
 from tests.leeway.bundles import change_json, reseal
 
 END = NOON + timedelta(seconds=WINDOW_S)

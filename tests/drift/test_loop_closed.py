@@ -27,7 +27,8 @@ from leeway.snapshots import Snapshots
 from leeway.tables import tables_for
 from leeway.telemetry import names
 from tests.conftest import Serve
-from tests.drift.cycles import IDENTITY, Clock, RememberingProbe, a_probe, plain_compare
+from tests.drift.cycles import IDENTITY, a_probe
+from tests.drift.standins import Clock, RememberingProbe, plain_compare
 from tests.fakes import Service
 from tests.leeway.population.measured import MOVED
 from tests.service.observed import observed_service

@@ -18,7 +18,8 @@ from leeway.population import population
 from leeway.schema import CHURN_SCHEMA
 from leeway.snapshots import Snapshots, UnknownMonth
 from leeway.tables import tables_for
-from tests.drift.cycles import NOON, RATE, WINDOW_S, World, plain_compare, shifted_rows
+from tests.drift.cycles import RATE, WINDOW_S, World
+from tests.drift.standins import NOON, plain_compare, shifted_rows
 
 JANUARY, FEBRUARY, TURNED, WORSE = date(2026, 1, 31), date(2026, 2, 28), date(2026, 3, 31), date(2026, 4, 30)
 CUSTOMERS = 700

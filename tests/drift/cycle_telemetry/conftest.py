@@ -13,7 +13,8 @@ from drift.otel_probe import OTelDriftProbe
 from leeway.bundle import Bundle
 from leeway.prediction_log import PredictionLabel
 from tests.drift.cycle_telemetry.told import ONLY_KEPT, Told
-from tests.drift.cycles import IDENTITY, RATE, WINDOW_S, World, a_probe, a_world, shifted_rows
+from tests.drift.cycles import IDENTITY, RATE, WINDOW_S, World, a_probe, a_world
+from tests.drift.standins import shifted_rows
 from tests.telemetry import Telemetry, telemetry_in_memory
 
 

@@ -6,7 +6,8 @@ from opentelemetry.trace import format_trace_id
 from drift.otel_probe import OTelDriftProbe
 from leeway.telemetry import names
 from tests.drift.cycle_telemetry.told import ONLY_KEPT, Told, broken
-from tests.drift.cycles import IDENTITY, INTERVAL_S, RATE, WINDOW_S, World, a_probe, calm_rows, shifted_rows
+from tests.drift.cycles import IDENTITY, INTERVAL_S, RATE, WINDOW_S, World, a_probe
+from tests.drift.standins import calm_rows, shifted_rows
 from tests.telemetry import Telemetry, telemetry_in_memory, trace_id
 
 WORKERS = tuple(

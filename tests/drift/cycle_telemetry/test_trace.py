@@ -8,7 +8,8 @@ from drift.otel_probe import OTelDriftProbe
 from drift.probe import STAGES
 from leeway.telemetry import names
 from tests.drift.cycle_telemetry.told import ONLY_KEPT, Told, broken
-from tests.drift.cycles import RATE, WINDOW_S, World, calm_rows
+from tests.drift.cycles import RATE, WINDOW_S, World
+from tests.drift.standins import calm_rows
 from tests.telemetry import Telemetry, attributes_of, parent_id, span_id, trace_id
 
 

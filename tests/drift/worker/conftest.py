@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.drift.cycles import RATE, WINDOW_S, RememberingProbe, World, calm_rows, shifted_rows
+from tests.drift.cycles import RATE, WINDOW_S, World
+from tests.drift.standins import RememberingProbe, calm_rows, shifted_rows
 
 
 @pytest.fixture

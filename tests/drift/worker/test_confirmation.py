@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from drift.confirmation import Policy
-from tests.drift.cycles import RATE, WINDOW_S, RememberingProbe, World, calm_rows, repeat, shifted_rows
+from tests.drift.cycles import RATE, WINDOW_S, World, repeat
+from tests.drift.standins import RememberingProbe, calm_rows, shifted_rows
 
 
 def test_windows_that_overlap_confirm_nothing(drifting: World, probe: RememberingProbe) -> None:

@@ -5,7 +5,8 @@ from datetime import timedelta
 from msgspec.structs import replace
 
 from drift.reports import MEMBERS, ReportFolder
-from tests.drift.cycles import NOON, RATE, WINDOW_S, RememberingProbe, World, repeat, shifted_rows
+from tests.drift.cycles import RATE, WINDOW_S, World, repeat
+from tests.drift.standins import NOON, RememberingProbe, shifted_rows
 
 
 def test_a_run_is_stored_with_its_result(drifting: World, probe: RememberingProbe) -> None:

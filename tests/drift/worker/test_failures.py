@@ -10,7 +10,8 @@ import pytest
 
 from drift.detector import Comparison
 from leeway.manifest import MANIFEST
-from tests.drift.cycles import NOON, RATE, WINDOW_S, RememberingProbe, World, calm_rows, plain_compare, repeat
+from tests.drift.cycles import RATE, WINDOW_S, World, repeat
+from tests.drift.standins import NOON, RememberingProbe, calm_rows, plain_compare
 
 
 def lose_database(world: World) -> None:

@@ -6,7 +6,8 @@ import time
 
 from drift.confirmation import Policy
 from drift.webhook import Webhook
-from tests.drift.cycles import RATE, WINDOW_S, RememberingProbe, World, calm_rows, repeat, shifted_rows
+from tests.drift.cycles import RATE, WINDOW_S, World, repeat
+from tests.drift.standins import RememberingProbe, calm_rows, shifted_rows
 from tests.drift.test_webhook import receiver
 
 
