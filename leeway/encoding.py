@@ -50,8 +50,14 @@ class Encoder:
         }
 
     def encode(self, rows: Sequence[Row]) -> Encoded:
-        """Encode rows that the schema has found valid."""
-        columns = list(zip(*rows, strict=True)) or [()] * len(self.schema)
+        """Encode rows that the schema has found valid.
+
+        Raises:
+            ValueError: a row has not as many values as the schema has features.
+        """
+        columns = list(zip(*rows, strict=True)) if rows else [()] * len(self.schema)
+        if len(columns) != len(self.schema):
+            raise ValueError(f"a row holds {len(columns)} values, the schema has {len(self.schema)} features")
         numbers = np.array([columns[place] for place in self._number_places], dtype=np.float64)  # None becomes NaN
         texts = {name: [str(value or "") for value in columns[place]] for name, place in self._text_places.items()}
         return Encoded(numbers.reshape(len(self._number_places), len(rows)).T, texts)

@@ -61,17 +61,24 @@ class PredictionRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
             ValueError: the text is something else.
         """
         try:
-            return _decoder.decode(text)
-        except msgspec.ValidationError:
-            return msgspec.convert(_as_now(msgspec.json.decode(text)), cls, strict=False)  # a time may be a number
+            try:
+                return _decoder.decode(text)
+            except msgspec.ValidationError:
+                return msgspec.convert(_as_now(msgspec.json.decode(text)), cls)
+        except RecursionError as error:
+            raise ValueError("not a prediction record: it is nested too deeply") from error
 
 
 def _as_now(values: object) -> object:
-    """Features were written with their names before."""
-    place = PredictionRecord.__struct_fields__.index("features")
-    if isinstance(values, list) and len(values) > place and isinstance(values[place], dict):
-        return [*values[:place], list(values[place].values()), *values[place + 1 :]]
-    return values
+    """What was written before: the time as a number, in seconds, and the features with their names."""
+    if not isinstance(values, list) or len(values) < len(PredictionRecord.__struct_fields__) - 1:
+        return values
+    prediction_id, moment, version, user_id, as_of, features, *others = values
+    if isinstance(moment, float):
+        moment = msgspec.convert(moment, datetime, strict=False)
+    if isinstance(features, dict):
+        features = list(features.values())
+    return [prediction_id, moment, version, user_id, as_of, features, *others]
 
 
 _encoder, _decoder = msgspec.json.Encoder(), msgspec.json.Decoder(PredictionRecord)

@@ -31,16 +31,18 @@ def insert_rows(
     With `ignore_duplicates` a row whose key is there already is passed over.
 
     Raises:
-        ValueError: a row has another number of values, or one that the column's type cannot be.
+        ValueError: a row has another number of values, or a time without zone, or a flag that is none.
+        KeyError: the table has no such column.
     """
+    columns = [table.columns[key] for key in keys]
     source, total = iter(rows), 0
     while chunk := list(islice(source, CHUNK_ROWS)):
         if any(len(row) != len(keys) for row in chunk):
             raise ValueError(f"a row for {table.name} must hold {len(keys)} values")
         if connection.dialect.name == "postgresql":
-            _copy(connection, table, keys, chunk, ignore_duplicates=ignore_duplicates)
+            _copy(connection, table, columns, chunk, ignore_duplicates=ignore_duplicates)
         else:
-            _insert(connection, table, keys, chunk, ignore_duplicates=ignore_duplicates)
+            _insert(connection, table, columns, chunk, ignore_duplicates=ignore_duplicates)
         total += len(chunk)
     return total
 
@@ -48,7 +50,7 @@ def insert_rows(
 def _insert(
     connection: sa.Connection,
     table: sa.Table,
-    keys: Sequence[str],
+    columns: Sequence[sa.Column[Any]],
     rows: list[Sequence[Any]],
     *,
     ignore_duplicates: bool,
@@ -59,9 +61,10 @@ def _insert(
     """
     statement = sqlite.insert(table)  # not OR IGNORE: that would pass over a missing value, too
     wanted = statement.on_conflict_do_nothing() if ignore_duplicates else statement
-    compiled = wanted.compile(dialect=connection.dialect, column_keys=list(keys))
+    keys = [str(column.key) for column in columns]
+    compiled = wanted.compile(dialect=connection.dialect, column_keys=keys)
     order = [keys.index(key) for key in compiled.positiontup or ()]
-    kinds = [table.columns[keys[place]].type.dialect_impl(connection.dialect) for place in order]
+    kinds = [columns[place].type.dialect_impl(connection.dialect) for place in order]
     converted = [
         (place, process)
         for place, kind in enumerate(kinds)
@@ -92,12 +95,11 @@ def _insert(
 def _copy(
     connection: sa.Connection,
     table: sa.Table,
-    keys: Sequence[str],
+    columns: Sequence[sa.Column[Any]],
     rows: list[Sequence[Any]],
     *,
     ignore_duplicates: bool,
 ) -> None:
-    columns = [table.columns[key] for key in keys]
     names = ", ".join(quoted(connection, column.name) for column in columns)
     target = quoted(connection, table.name)
     if ignore_duplicates:

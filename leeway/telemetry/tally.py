@@ -85,7 +85,7 @@ class _Bucket:
         self.shown, self.at_ns, self.context, self.is_sampled = 0.0, 0, Context(), False
 
     def add(self, amounts: Sequence[float], context: Context, *, is_sampled: bool) -> None:
-        """Count at least one, in their order; show the last one whose trace is kept, or the last one at all."""
+        """Count at least one, ascending; show the last one whose trace is kept, or the last one at all."""
         self.count += len(amounts)
         self.total += sum(amounts)
         self.low, self.high = min(self.low, amounts[0]), max(self.high, amounts[-1])

@@ -8,7 +8,7 @@ import pytest
 from leeway.bundle import Bundle
 from leeway.encoding import FLOAT32_MAX, Encoder
 from leeway.population import Population
-from leeway.schema import Feature, FeatureSchema, Seen, Value
+from leeway.schema import Feature, FeatureSchema, Row, Seen, Value
 
 SCHEMA = FeatureSchema(
     (
@@ -49,6 +49,13 @@ def test_absent_is_missing(encoder: Encoder, row: dict[str, Value]) -> None:
     encoded = encoder.encode([SCHEMA.row(row)])
     assert np.isnan(encoded.numbers).all()
     assert encoded.texts == {"colour": [""], "shape": [""]}
+
+
+@pytest.mark.parametrize("row", [(), (1.0,), tuple(USUAL.values())[1:], (*USUAL.values(), 1.0)])
+def test_a_row_of_another_length_is_no_row(encoder: Encoder, row: Row) -> None:
+    """Values too few or too many would go by the wrong names."""
+    with pytest.raises(ValueError, match=f"holds {len(row)} values, the schema has 6 features"):
+        encoder.encode([row])
 
 
 def test_no_rows_are_no_rows(encoder: Encoder) -> None:

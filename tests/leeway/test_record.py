@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -33,16 +33,26 @@ def test_times_keep_their_microseconds(microsecond: int) -> None:
     assert PredictionRecord.from_json(a_record(predicted_at=moment).to_json()).predicted_at == moment
 
 
-def test_a_record_of_before_there_were_checks_is_none() -> None:
-    """What an older service left in its spool is read, and was wanted."""
-    older = '["id",1.5,"v",null,null,{"a":1},0.5,1,0,null,0.1,null,null]'
-    assert PredictionRecord.from_json(older).is_check is False
-
-
-def test_a_record_of_before_there_were_rows_is_read() -> None:
-    """An older service wrote the features with their names, all of them, in the schema's order."""
-    older = '["id",1.5,"v",null,null,{"a":1,"b":null,"c":"x"},0.5,1,0,null,0.1,null,null]'
-    assert PredictionRecord.from_json(older).features == (1, None, "x")
+@pytest.mark.parametrize(("mark", "is_check"), [("", False), (",true", True)])
+def test_a_record_of_before_is_read(mark: str, is_check: bool) -> None:  # noqa: FBT001 (the parameter's value)
+    """An older service wrote the time as a number, the features with their names, and the mark only of checks."""
+    older = '["id",1772366400.000001,"v","u","2026-02-28",{"a":1,"b":null,"c":"x"},0.5,1,2,0.25,0.125,"t","s"' + mark
+    assert PredictionRecord.from_json(f"{older}]") == PredictionRecord(
+        "id",
+        datetime(2026, 3, 1, 12, 0, 0, 1, tzinfo=UTC),
+        "v",
+        "u",
+        date(2026, 2, 28),
+        (1, None, "x"),
+        0.5,
+        1,
+        2,
+        0.25,
+        0.125,
+        "t",
+        "s",
+        is_check,
+    )
 
 
 def test_is_one_line() -> None:
@@ -70,7 +80,10 @@ def test_refuses_a_score_that_is_none(score: float) -> None:
         "[1,2,3]",
         "{}",
         a_record().to_json()[:-1],
-        a_record(is_check=True).to_json()[:-5] + '"perhaps"]',
+        *(a_record(is_check=True).to_json()[:-5] + mark for mark in ("1]", '"true"]', "null]")),
+        "[" * 3_000,
+        '{"a":' * 3_000,
+        a_record().to_json()[:-1] + "," + "[" * 3_000,
         '["id","soon","v",null,null,{},0.5,1,0,null,0.1,null,null]',
         '["id",1e300,"v",null,null,{},0.5,1,0,null,0.1,null,null]',
         '["id",1,"v",null,"never",{},0.5,1,0,null,0.1,null,null]',

@@ -125,6 +125,13 @@ def test_a_sampled_measurement_is_shown_rather_than_a_later_one(tracer: Tracer) 
     assert (exemplar.trace_id, exemplar.value) == (kept.get_span_context().trace_id, 0.21)
 
 
+def test_of_measurements_at_once_the_largest_is_shown(tracer: Tracer) -> None:
+    """Each bucket that a batch fell into shows one of its rows."""
+    with measured() as (meter, reader), tracer.start_as_current_span("batch"):
+        TalliedHistogram(meter, METRIC).record_all([0.22, 0.9, 0.23, 0.21])
+        assert sorted(each.value for each in point(reader, {}).exemplars) == [0.23, 0.9]
+
+
 def test_an_exemplar_has_the_time_of_its_measurement(tracer: Tracer) -> None:
     """Not that of the collection, which comes seconds later."""
     with measured() as (meter, reader):

@@ -58,6 +58,13 @@ def test_a_row_of_another_length_is_refused(engine: sa.Engine, row: tuple[Any, .
     assert held(engine) == []
 
 
+def test_an_unknown_column_is_refused(engine: sa.Engine) -> None:
+    """A value that no column takes is not passed over."""
+    with pytest.raises(KeyError, match="nobody"), engine.begin() as connection:
+        insert_rows(connection, LABELS, (*KEYS, "nobody"), [(*row, 1) for row in rows(1)])
+    assert held(engine) == []
+
+
 def named(some: list[tuple[int | None, str, date]]) -> list[dict[str, Any]]:
     """Rows by column key."""
     return [dict(zip(KEYS, row, strict=True)) for row in some]

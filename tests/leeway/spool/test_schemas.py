@@ -31,7 +31,7 @@ def test_an_unknown_schema_is_named(spool: Spool) -> None:
 
 
 @pytest.mark.parametrize(
-    "payload", ["no json", "[]", "17", '["id", 1e300]', '["id",1,"v",null,null,7,0,0,0,0,0,"",""]']
+    "payload", ["[" * 3_000, "no json", "[]", "17", '["id", 1e300]', '["id",1,"v",null,null,7,0,0,0,0,0,"",""]']
 )
 def test_a_row_that_holds_no_record_stands_apart(spool: Spool, path: Path, payload: str) -> None:
     """It is named as unreadable, and the records beside it are read."""
