@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import partial
-from keyword import iskeyword
 from typing import Annotated, Any, Literal, Self, TypeAlias
 from uuid import UUID
 
@@ -69,7 +68,7 @@ class RequestModels:
 
 def request_models(schema: FeatureSchema) -> RequestModels:
     """Build the request models of `schema`."""
-    fields: dict[str, Any] = {_attribute(each.name, place): _field(each) for place, each in enumerate(schema)}
+    fields: dict[str, Any] = {f"f{place}": _field(each) for place, each in enumerate(schema)}  # names are aliases
     features: Any = create_model("Features", __base__=Features, __doc__="Every feature of the model.", **fields)
     item: Any = create_model(
         "PredictRequest",
@@ -84,12 +83,6 @@ def request_models(schema: FeatureSchema) -> RequestModels:
         items=(Annotated[list[SkipValidation[item]], Field(min_length=1, max_length=MAX_ITEMS)], ...),
     )
     return RequestModels(item, batch)
-
-
-def _attribute(name: str, place: int) -> str:
-    """The feature's own name where Python and pydantic allow it, else one made of its place."""
-    usable = name.isidentifier() and not iskeyword(name) and not name.startswith(("_", "model_"))
-    return name if usable and not hasattr(Features, name) else f"f{place}"
 
 
 def _field(feature: Feature) -> tuple[Any, FieldInfo]:

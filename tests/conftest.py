@@ -39,7 +39,7 @@ AWKWARD_SCHEMA = FeatureSchema(
         Feature("_private name", "integer", minimum=-5),
         Feature("a.b-c", "category", nullable=True),
         Feature("feature_names", "number"),
-        Feature("f0", "number"),
+        Feature("f3", "number"),
     )
 )
 """Features whose names are taken in Python, in pydantic or in our own tables."""
@@ -107,7 +107,7 @@ def awkward_row(place: int) -> dict[str, Value]:
         "_private name": place % 10 - 5,
         "a.b-c": None if place % 9 == 0 else "pq"[place % 2],
         "feature_names": place / 4,
-        "f0": -place / 4,
+        "f3": -place / 4,
     }
 
 
