@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from leeway.schema import FeatureSchema, Row, Seen
+from leeway.schema import FeatureRow, FeatureSchema, Seen
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
@@ -49,7 +49,7 @@ class Encoder:
             for name in self.text_names
         }
 
-    def encode(self, rows: Sequence[Row]) -> Encoded:
+    def encode(self, rows: Sequence[FeatureRow]) -> Encoded:
         """Encode rows that the schema has found valid.
 
         Raises:

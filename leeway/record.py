@@ -8,7 +8,7 @@ from typing import Annotated
 
 import msgspec
 
-from leeway.schema import Row
+from leeway.schema import FeatureRow
 
 CHECK_HEADER = "leeway-check"
 """The request header that marks a prediction as a check only."""
@@ -28,7 +28,7 @@ class PredictionRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     model_version: str
     user_id: str | None
     as_of: date | None
-    features: Row
+    features: FeatureRow
     score: float
     prediction: int
     unusual_features: int

@@ -24,7 +24,7 @@ Kind: TypeAlias = Literal["number", "integer", "flag", "category"]
 Value: TypeAlias = float | int | bool | str | None
 """One feature's value; None is missing."""
 
-Row: TypeAlias = tuple[Value, ...]
+FeatureRow: TypeAlias = tuple[Value, ...]
 """What is known of one subject: a value for each feature, in the schema's order."""
 
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
@@ -166,17 +166,9 @@ class FeatureSchema:
         shape = json.dumps([[feature.name, feature.kind] for feature in self.features], separators=(",", ":"))
         return hashlib.sha256(shape.encode()).hexdigest()[:12]
 
-    def row(self, values: Mapping[str, Value]) -> Row:
+    def row(self, values: Mapping[str, Value]) -> FeatureRow:
         """The values of this schema's features, in its order; one that is absent is missing."""
         return tuple(map(values.get, self.names))
-
-    def named(self, row: Row) -> dict[str, Value]:
-        """Feature name to value.
-
-        Raises:
-            ValueError: the row has not as many values as the schema has features.
-        """
-        return dict(zip(self.names, row, strict=True))
 
     def problems(self, values: Mapping[str, Value]) -> dict[str, str]:
         """Hold one row against the valid limits: a reason for each feature that is missing, unknown or not valid."""

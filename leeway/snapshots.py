@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from leeway.database import DatabaseError, translated
 from leeway.row_writing import insert_rows
-from leeway.schema import Row, Value
+from leeway.schema import FeatureRow, Value
 from leeway.tables import Tables, feature_key
 
 READ_ROWS = 10_000
@@ -33,7 +33,7 @@ class Snapshot:
 
     user_id: str
     as_of: date
-    features: Row
+    features: FeatureRow
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from msgspec import Struct
 
 from leeway.bundle import Bundle
 from leeway.record import PredictionRecord
-from leeway.schema import Row
+from leeway.schema import FeatureRow
 from leeway.snapshots import Snapshot, SnapshotsUnavailable
 from service.probe import Lookup, PredictionProbe, Scoring
 from service.recording import Recorder
@@ -53,11 +53,11 @@ class PredictionRequest(Struct, frozen=True, gc=False):
     """
 
     user_id: str | None = None
-    features: Row | None = None
+    features: FeatureRow | None = None
     is_check: bool = False
 
 
-Usable: TypeAlias = tuple[str | None, date | None, Row, bool]
+Usable: TypeAlias = tuple[str | None, date | None, FeatureRow, bool]
 """What can be scored: customer, date of the snapshot, features, and whether it is a check."""
 
 

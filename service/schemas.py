@@ -11,7 +11,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, SkipValidation, create_model, model_validator
 from pydantic.fields import FieldInfo
 
-from leeway.schema import INT64_MAX, INT64_MIN, MAX_CATEGORY_LENGTH, Feature, FeatureSchema, Kind, Row
+from leeway.schema import INT64_MAX, INT64_MIN, MAX_CATEGORY_LENGTH, Feature, FeatureRow, FeatureSchema, Kind
 from service.predictor import PredictionRequest
 
 MAX_ITEMS = 1_000
@@ -30,7 +30,7 @@ class Strict(BaseModel):
 class Features(Strict):
     """Base of the model that `request_models` builds, with one field a feature under the feature's name."""
 
-    def row(self) -> Row:
+    def row(self) -> FeatureRow:
         """The values, in the schema's order."""
         return tuple(self.__dict__.values())
 

@@ -223,7 +223,7 @@ def test_real_customer_is_scored(real: tuple[str, Bundle]) -> None:
     snapshot = open_snapshots(url).lookup(CUSTOMER)
     assert snapshot is not None
     assert snapshot.as_of == date(2024, 2, 29)
-    assert 0 < bundle.score([bundle.schema.named(snapshot.features)])[0] < 1
+    assert 0 < bundle.scorer.score(bundle.encoder.encode([snapshot.features]))[0] < 1
     assert len(bundle.encoder.unusual(bundle.encoder.encode([snapshot.features]))[0]) <= 2
 
 

@@ -8,7 +8,7 @@ import pytest
 from leeway.bundle import Bundle
 from leeway.encoding import FLOAT32_MAX, Encoder
 from leeway.population import Population
-from leeway.schema import Feature, FeatureSchema, Row, Seen, Value
+from leeway.schema import Feature, FeatureRow, FeatureSchema, Seen, Value
 
 SCHEMA = FeatureSchema(
     (
@@ -52,7 +52,7 @@ def test_absent_is_missing(encoder: Encoder, row: dict[str, Value]) -> None:
 
 
 @pytest.mark.parametrize("row", [(), (1.0,), tuple(USUAL.values())[1:], (*USUAL.values(), 1.0)])
-def test_a_row_of_another_length_is_no_row(encoder: Encoder, row: Row) -> None:
+def test_a_row_of_another_length_is_no_row(encoder: Encoder, row: FeatureRow) -> None:
     """Values too few or too many would go by the wrong names."""
     with pytest.raises(ValueError, match=f"holds {len(row)} values, the schema has 6 features"):
         encoder.encode([row])

@@ -173,8 +173,8 @@ def test_what_is_answered_is_recorded(service: Service) -> None:
     assert (record.trace_id, record.span_id) == (TRACE.trace_id, TRACE.span_id)
     assert (record.user_id, record.as_of) == ("7590-VHVEG", AS_OF)
     assert (record.prediction_id, record.model_version) == (answer["prediction_id"], answer["model"]["version"])
-    assert (CHURN_SCHEMA.named(record.features), record.score, record.prediction) == (
-        answer["features_used"],
+    assert (record.features, record.score, record.prediction) == (
+        CHURN_SCHEMA.row(answer["features_used"]),
         answer["probability"],
         answer["prediction"],
     )

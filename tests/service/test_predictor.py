@@ -10,7 +10,7 @@ import pytest
 from leeway.bundle import Bundle
 from leeway.population import Population
 from leeway.record import PredictionRecord
-from leeway.schema import CHURN_SCHEMA, Row, Value
+from leeway.schema import CHURN_SCHEMA, FeatureRow, Value
 from leeway.snapshots import Snapshot, SnapshotsUnavailable
 from leeway.spool import SpoolError
 from service.predictor import (
@@ -88,7 +88,7 @@ def make(bundle: Bundle, people: Population) -> Callable[..., Setting]:
     return build
 
 
-def row(people: Population, place: int) -> Row:
+def row(people: Population, place: int) -> FeatureRow:
     """The features of one customer."""
     return CHURN_SCHEMA.row(people.row(place))
 
