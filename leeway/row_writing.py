@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -34,31 +34,34 @@ def insert_rows(
         ValueError: a row has another number of values, or a time without zone, or a flag that is none.
         KeyError: the table has no such column.
     """
-    columns = [table.columns[key] for key in keys]
+    into = _Into(connection, table, [table.columns[key] for key in keys], ignore_duplicates)
     source, total = iter(rows), 0
     while chunk := list(islice(source, CHUNK_ROWS)):
         if any(len(row) != len(keys) for row in chunk):
             raise ValueError(f"a row for {table.name} must hold {len(keys)} values")
         if connection.dialect.name == "postgresql":
-            _copy(connection, table, columns, chunk, ignore_duplicates=ignore_duplicates)
+            _copy(into, chunk)
         else:
-            _insert(connection, table, columns, chunk, ignore_duplicates=ignore_duplicates)
+            _insert(into, chunk)
         total += len(chunk)
     return total
 
 
-def _insert(
-    connection: sa.Connection,
-    table: sa.Table,
-    columns: Sequence[sa.Column[Any]],
-    rows: list[Sequence[Any]],
-    *,
-    ignore_duplicates: bool,
-) -> None:
+class _Into(NamedTuple):
+    """Where rows go, and into which columns their values."""
+
+    connection: sa.Connection
+    table: sa.Table
+    columns: list[sa.Column[Any]]
+    ignore_duplicates: bool
+
+
+def _insert(into: _Into, rows: list[Sequence[Any]]) -> None:
     """Hand the rows to the driver as they are, many to a statement: half of the time was in between.
 
     A statement a row also lets go of the interpreter a row, and waits for it each time beside a busy thread.
     """
+    connection, table, columns, ignore_duplicates = into
     statement = sqlite.insert(table)  # not OR IGNORE: that would pass over a missing value, too
     wanted = statement.on_conflict_do_nothing() if ignore_duplicates else statement
     keys = [str(column.key) for column in columns]
@@ -92,14 +95,8 @@ def _insert(
         raise ValueError(str(error)) from error
 
 
-def _copy(
-    connection: sa.Connection,
-    table: sa.Table,
-    columns: Sequence[sa.Column[Any]],
-    rows: list[Sequence[Any]],
-    *,
-    ignore_duplicates: bool,
-) -> None:
+def _copy(into: _Into, rows: list[Sequence[Any]]) -> None:
+    connection, table, columns, ignore_duplicates = into
     names = ", ".join(quoted(connection, column.name) for column in columns)
     target = quoted(connection, table.name)
     if ignore_duplicates:
@@ -107,8 +104,7 @@ def _copy(
             f"CREATE TEMP TABLE incoming ON COMMIT DROP AS SELECT {names} FROM {target} LIMIT 0"  # noqa: S608 (quoted)
         )
     driver: Any = connection.connection.driver_connection
-    into = "incoming" if ignore_duplicates else target
-    command = f"COPY {into} ({names}) FROM STDIN"
+    command = f"COPY {'incoming' if ignore_duplicates else target} ({names}) FROM STDIN"
     failures: Any = connection.dialect.loaded_dbapi
     try:
         with driver.cursor() as cursor, cursor.copy(command) as copy:

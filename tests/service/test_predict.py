@@ -31,7 +31,7 @@ def test_a_customer_is_answered_from_the_newest_snapshot(service: Service, peopl
 
 
 def test_an_answer_has_all_its_members(service: Service) -> None:
-    """An answer holds what design section 4 lists, and nothing else."""
+    """An answer holds these members, and nothing else."""
     answer = service.post("/predict", {"user_id": "7590-VHVEG"}).json()
 
     assert answer == {
