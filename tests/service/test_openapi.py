@@ -138,7 +138,7 @@ def test_errors_are_shown_as_problem_documents(service: Service, path: str) -> N
 
 
 def test_every_route_is_described(service: Service) -> None:
-    """The routes of design section 4 are all there, each with a sentence."""
+    """All routes are there, each with a sentence."""
     paths = document_of(service)["paths"]
 
     assert set(paths) == {"/predict", "/predict/batch", "/feedback", "/model", "/health/live", "/health/ready"}
