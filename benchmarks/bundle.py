@@ -5,8 +5,8 @@ from datetime import date
 from pathlib import Path
 
 from cli.data import churn_origin, labelled_month, month_data, open_snapshots
-from leeway.population import population
-from leeway.training import train
+from leeway.data.population import population
+from leeway.model.training import train
 
 AS_OF = date(2024, 1, 31)
 

@@ -31,13 +31,13 @@ import uuid_utils
 from benchmarks.bundle import make_bundle
 from drift.detector import compute_drift
 from drift.live import load_in_force, read_served
-from leeway import bundle as bundles
-from leeway.database import create_tables, open_engine
-from leeway.population import population
-from leeway.prediction_log import PredictionLog
-from leeway.record import PredictionRecord
+from leeway.data.population import population
+from leeway.model import bundle as bundles
 from leeway.settings import DriftSettings
-from leeway.tables import tables_for
+from leeway.store.engine import create_tables, open_engine
+from leeway.store.predictions import PredictionLog
+from leeway.store.record import PredictionRecord
+from leeway.store.tables import tables_for
 
 ROWS = (10_000, 50_000, 100_000, 300_000)
 CAP = DriftSettings.model_fields["drift_max_rows"].default

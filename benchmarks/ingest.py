@@ -19,12 +19,12 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from leeway.database import create_tables, open_engine
-from leeway.extract import ID_COLUMN, LABEL_COLUMN, LABELS_FILE, LAYOUT, read_extract
-from leeway.population import population
+from leeway.data.extract import ID_COLUMN, LABEL_COLUMN, LABELS_FILE, LAYOUT, read_extract
+from leeway.data.population import population
 from leeway.schema import CHURN_SCHEMA, Value
-from leeway.snapshots import Snapshots
-from leeway.tables import tables_for
+from leeway.store.engine import create_tables, open_engine
+from leeway.store.snapshots import Snapshots
+from leeway.store.tables import tables_for
 
 MOST_SECONDS = 120.0
 MOST_BYTES = 1.5 * 2**30

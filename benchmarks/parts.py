@@ -6,15 +6,15 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from leeway import bundle as bundles
-from leeway.database import create_tables, open_engine
+from leeway.data.population import population
+from leeway.model import bundle as bundles
 from leeway.mover import Mover, NullMoverProbe
-from leeway.population import population
-from leeway.record import PredictionRecord
 from leeway.schema import CHURN_SCHEMA
 from leeway.sink import database_sink
 from leeway.spool import Spool
-from leeway.tables import tables_for
+from leeway.store.engine import create_tables, open_engine
+from leeway.store.record import PredictionRecord
+from leeway.store.tables import tables_for
 
 MOVED = 50_000
 

@@ -11,15 +11,15 @@ from rich.table import Table
 
 from cli.ingest import open_snapshots
 from cli.options import console, plain_errors, sigterm_as_ctrl_c, stop
-from leeway.bundle import Bundle, BundleError
-from leeway.bundling import Origin
-from leeway.database import DatabaseError
-from leeway.frames import typed_frame
+from leeway.data.frames import typed_frame
+from leeway.data.tabular import TableError, read_table
+from leeway.model.bundle import Bundle, BundleError
+from leeway.model.training import TrainingData, TrainingError, train
+from leeway.model.writer import Origin
 from leeway.schema import CHURN_SCHEMA, Feature, FeatureSchema
 from leeway.settings import Settings
-from leeway.snapshots import Month, Snapshots, UnknownMonth
-from leeway.tabular import TableError, read_table
-from leeway.training import TrainingData, TrainingError, train
+from leeway.store.engine import DatabaseError
+from leeway.store.snapshots import Month, Snapshots, UnknownMonth
 
 __all__ = ["card_table", "churn_origin", "labelled_month", "month_data", "open_snapshots", "run_train", "schema_table"]
 

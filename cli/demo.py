@@ -25,10 +25,10 @@ from cli.options import FAILED, console, plain_errors, sigterm_as_ctrl_c
 from cli.traffic.http import HttpClient, Target
 from cli.traffic.rows import PopulationRows
 from drift.reports import ReportFolder
-from leeway.bundle import Bundle, BundleError
-from leeway.database import DatabaseError
-from leeway.population import AS_OF, population
-from leeway.training import train
+from leeway.data.population import AS_OF, population
+from leeway.model.bundle import Bundle, BundleError
+from leeway.model.training import train
+from leeway.store.engine import DatabaseError
 
 INTERRUPTED: Final = 130
 NEXT_MONTH: Final = date(2024, 2, 29)

@@ -20,13 +20,13 @@ from drift.live import load_in_force
 from drift.reports import ReportError, write_single
 from drift.result import Document, evidently_line, leeway_line
 from drift.single import Sides, decide, live, months, undecided
-from leeway import bundle as bundles
-from leeway.bundle import Bundle
-from leeway.database import DatabaseError, open_engine
-from leeway.manifest import BundleError, BundleMissing
+from leeway.model import bundle as bundles
+from leeway.model.bundle import Bundle
+from leeway.model.manifest import BundleError, BundleMissing
 from leeway.schema import CHURN_SCHEMA
 from leeway.settings import DriftSettings
-from leeway.snapshots import UnknownMonth
+from leeway.store.engine import DatabaseError, open_engine
+from leeway.store.snapshots import UnknownMonth
 
 RETRAIN = 3
 LIVE = ("bundle", "live")

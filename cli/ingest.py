@@ -7,12 +7,12 @@ from datetime import date
 from pathlib import Path
 
 from cli.options import plain_errors
-from leeway.database import DatabaseError, create_tables, open_engine
-from leeway.extract import ExtractError, read_extract
+from leeway.data.extract import ExtractError, read_extract
 from leeway.schema import CHURN_SCHEMA
 from leeway.settings import Settings
-from leeway.snapshots import Snapshots
-from leeway.tables import tables_for
+from leeway.store.engine import DatabaseError, create_tables, open_engine
+from leeway.store.snapshots import Snapshots
+from leeway.store.tables import tables_for
 
 
 def run_ingest(folder: Path, as_of: date, settings: Settings) -> None:

@@ -8,14 +8,14 @@ from pathlib import Path
 from cli.data import card_table, churn_origin, month_data
 from cli.ingest import load_extract, open_snapshots
 from cli.options import console, plain_errors, sigterm_as_ctrl_c
-from leeway import bundle as bundles
-from leeway.bundle import Bundle, BundleError
-from leeway.database import DatabaseError
-from leeway.extract import ExtractError
-from leeway.population import AS_OF, population
+from leeway.data.extract import ExtractError
+from leeway.data.population import AS_OF, population
+from leeway.model import bundle as bundles
+from leeway.model.bundle import Bundle, BundleError
+from leeway.model.training import TrainingError, train
 from leeway.settings import SetupSettings
-from leeway.snapshots import Snapshots
-from leeway.training import TrainingError, train
+from leeway.store.engine import DatabaseError
+from leeway.store.snapshots import Snapshots
 
 
 def run_setup(settings: SetupSettings) -> None:

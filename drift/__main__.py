@@ -20,11 +20,11 @@ from drift.reports import ReportError, ReportFolder
 from drift.web import Address, ReportsPageError, serve_reports
 from drift.webhook import Webhook
 from drift.worker import Cycle, Extent, run
-from leeway.database import DatabaseError, open_engine
-from leeway.drift_log import DriftLog
 from leeway.schema import CHURN_SCHEMA
 from leeway.settings import DriftSettings, SettingsError
-from leeway.tables import tables_for
+from leeway.store.drift_runs import DriftLog
+from leeway.store.engine import DatabaseError, open_engine
+from leeway.store.tables import tables_for
 from leeway.telemetry.environment import TelemetryError, serves_metrics
 from leeway.telemetry.instruments import observe
 from leeway.telemetry.logs import configure_logging

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from leeway.encoding import FLOAT32_MAX
+from leeway.model.encoding import FLOAT32_MAX
 from leeway.schema import Kind
 
 Values: TypeAlias = NDArray[np.float64] | NDArray[np.object_]

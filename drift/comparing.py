@@ -1,7 +1,7 @@
 """The rules by which a window is compared with its reference, whoever measures the distances.
 
-`drift.detector` has Evidently measure; the null test and the power table measure with `leeway.distances`, which a test
-holds equal. Both go through `compare`.
+`drift.detector` has Evidently measure; the null test and the power table measure with `leeway.model.distances`, which a
+test holds equal. Both go through `compare`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import pandas as pd
 from drift.columns import CurrentColumn, ReferenceColumn, Values, labels, most_frequent_new
 from drift.findings import MISSING_MOVED, DriftReport, FeatureDrift, ScoreDrift, TooFewRows
 from drift.plan import ColumnPlan, DriftPlan
-from leeway.distances import Method, jensenshannon, wasserstein_normed
+from leeway.model.distances import Method, jensenshannon, wasserstein_normed
 from leeway.schema import FeatureSchema
 
 SCORE_COLUMN: Final = "_score"
@@ -38,7 +38,7 @@ Measure: TypeAlias = Callable[[Sequence[Pair]], Mapping[str, float]]
 
 
 def plain_measure(pairs: Sequence[Pair]) -> dict[str, float]:
-    """Measure with `leeway.distances`: quick, and without a report."""
+    """Measure with `leeway.model.distances`: quick, and without a report."""
     return {each.name: _distance(each) for each in pairs}
 
 

@@ -50,8 +50,9 @@ def compute_drift(
 
     `current` has one row a subject, n of them; `reference` has m rows. Other columns are not looked at. Where the rows
     of `current` are a sample, `current_subjects` says of how many. Evidently measures each column by the plan's method,
-    against max(0.1, c·√(1/n + 1/m)), see `leeway.distances`. A feature without any value on one side is not handed to
-    it (score None, detected), and one with the same single value on both sides is `constant` and has not drifted.
+    against max(0.1, c·√(1/n + 1/m)), see `leeway.model.distances`. A feature without any value on one side is not
+    handed to it (score None, detected), and one with the same single value on both sides is `constant` and has not
+    drifted.
 
     Raises:
         TooFewRows: n is below `min_subjects` or 0, or the reference is empty.

@@ -10,8 +10,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from leeway.distances import Method
-from leeway.performance import Estimate, NotEnoughLabels, brier, roc_auc
+from leeway.model.distances import Method
+from leeway.model.performance import Estimate, NotEnoughLabels, brier, roc_auc
 
 MISSING_MOVED: Final = 0.1
 """A missing share that moved by more than this (and more than by chance) is a matter of quality."""
@@ -26,10 +26,10 @@ class FeatureDrift:
     """One feature of a window against the reference.
 
     `score` is the distance, None where it cannot be computed; `threshold` is the effective one, see
-    `leeway.distances.effective_threshold`. `constant` is a feature with the same single value (or none at all) on both
-    sides; `began_to_vary` one with a single value in the reference and others now. The missing shares are of all rows.
-    `outside_reference` is the share of the present values that lie outside the reference's 0.5–99.5 % range or were
-    never seen. `new_categories` are up to 20 of those, the most frequent first.
+    `leeway.model.distances.effective_threshold`. `constant` is a feature with the same single value (or none at all) on
+    both sides; `began_to_vary` one with a single value in the reference and others now. The missing shares are of all
+    rows. `outside_reference` is the share of the present values that lie outside the reference's 0.5–99.5 % range or
+    were never seen. `new_categories` are up to 20 of those, the most frequent first.
     """
 
     feature: str

@@ -15,15 +15,15 @@ from drift.plan import DriftPlan
 from drift.probe import PredictionTrace
 from drift.result import Target
 from drift.unusual import most_unusual
-from leeway import bundle as bundles
-from leeway.bundle import Bundle, BundleError
-from leeway.database import Engine, create_tables
-from leeway.frames import typed_frame
-from leeway.manifest import MANIFEST
-from leeway.pipeline import encode_frame
-from leeway.prediction_log import PredictionLog, Window
-from leeway.rejection_log import ANY, RejectionLog
-from leeway.tables import tables_for
+from leeway.data.frames import typed_frame
+from leeway.model import bundle as bundles
+from leeway.model.bundle import Bundle, BundleError
+from leeway.model.manifest import MANIFEST
+from leeway.model.sklearn import encode_frame
+from leeway.store.engine import Engine, create_tables
+from leeway.store.predictions import PredictionLog, Window
+from leeway.store.rejections import ANY, RejectionLog
+from leeway.store.tables import tables_for
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ class BundleWatch:
         """What is in force now.
 
         Raises:
-            leeway.bundle.BundleError: there is no bundle that can be used.
-            leeway.database.DatabaseError: the tables of its schema cannot be made where they are missing.
+            leeway.model.bundle.BundleError: there is no bundle that can be used.
+            leeway.store.engine.DatabaseError: the tables of its schema cannot be made where they are missing.
         """
         mark = _mark(self._folder / MANIFEST)
         if self._in_force is None or mark is None or mark != self._mark:
@@ -116,7 +116,7 @@ def read_served(in_force: InForce, start: datetime, end: datetime, *, max_subjec
     scores of the one before say nothing of this one.
 
     Raises:
-        leeway.prediction_log.PredictionLogError: the database cannot be read now.
+        leeway.store.predictions.PredictionLogError: the database cannot be read now.
     """
     schema = in_force.bundle.schema
     window = in_force.log.window(start, end, limit=max_subjects)

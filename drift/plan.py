@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from drift.columns import values_of
-from leeway.distances import BASE_THRESHOLD, Method, effective_threshold, method_for, noise_constant
+from leeway.model.distances import BASE_THRESHOLD, Method, effective_threshold, method_for, noise_constant
 from leeway.schema import FeatureSchema, Kind
 
 

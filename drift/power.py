@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from drift.columns import ReferenceColumn, Values, values_of
 from drift.comparing import Pair, Reference, compare, has_drifted, plain_measure
 from drift.plan import ColumnPlan, DriftPlan
-from leeway.frames import typed_frame
-from leeway.population import CUSTOMERS, population
+from leeway.data.frames import typed_frame
+from leeway.data.population import CUSTOMERS, population
 from leeway.schema import CHURN_SCHEMA
 
 SIZES: Final = (200, 500, 1_000, 5_000)

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeAlias
 
 from drift.findings import DriftReport, FeatureDrift, PerformanceWindow, ScoreDrift
 from drift.verdicts import Judgement
-from leeway.performance import Estimate
+from leeway.model.performance import Estimate
 
 SCHEMA: Final = 1
 

@@ -18,11 +18,11 @@ from drift.live import InForce, read_served
 from drift.plan import DriftPlan
 from drift.result import Document, Run, Side, Target, result_document
 from drift.verdicts import Observation, judge
-from leeway.bundle import Bundle
-from leeway.frames import typed_frame
-from leeway.pipeline import encode_frame
+from leeway.data.frames import typed_frame
+from leeway.model.bundle import Bundle
+from leeway.model.sklearn import encode_frame
 from leeway.schema import CHURN_SCHEMA, FeatureSchema
-from leeway.snapshots import Month, Snapshots
+from leeway.store.snapshots import Month, Snapshots
 
 ReportWriter = Callable[[Comparison], Mapping[str, str]]
 """Writes Evidently's reports of a comparison and says where: `html` and `json`."""
@@ -51,8 +51,8 @@ def months(snapshots: Snapshots, reference: date, current: date, bundle: Bundle 
     Without one the plan is made of the reference month by the same rules.
 
     Raises:
-        leeway.snapshots.UnknownMonth: one of the two was never ingested.
-        leeway.snapshots.SnapshotsUnavailable: the database cannot be reached now.
+        leeway.store.snapshots.UnknownMonth: one of the two was never ingested.
+        leeway.store.snapshots.SnapshotsUnavailable: the database cannot be reached now.
     """
     before, now = snapshots.read(reference), snapshots.read(current)
     frames = [_scored(typed_frame(CHURN_SCHEMA, month.columns), bundle) for month in (before, now)]
@@ -78,7 +78,7 @@ def live(in_force: InForce, now: datetime, window_s: float, *, max_subjects: int
     """The last `window_s` seconds of served predictions beside the bundle's reference.
 
     Raises:
-        leeway.database.DatabaseError: the database cannot be reached now.
+        leeway.store.engine.DatabaseError: the database cannot be reached now.
     """
     start = now - timedelta(seconds=window_s)
     served = read_served(in_force, start, now, max_subjects=max_subjects, max_labels=max_labels)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from leeway.encoding import Encoded, Encoder
+from leeway.model.encoding import Encoded, Encoder
 
 MOST_LINKS = 20
 DEEPEST = 10.0

@@ -11,7 +11,7 @@ from typing import Final, Literal, TypeAlias
 from drift.confirmation import Policy, State
 from drift.findings import DriftReport, PerformanceWindow, Rejections
 from drift.quality import Answer, Verdict, judge_quality
-from leeway.performance import Estimate
+from leeway.model.performance import Estimate
 
 Question: TypeAlias = Literal["quality", "covariate", "prediction", "performance"]
 Decision: TypeAlias = Literal["NO_ACTION", "RETRAIN", "UNKNOWN"]

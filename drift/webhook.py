@@ -14,7 +14,7 @@ from http.client import HTTPException
 from typing import Any
 from urllib.parse import urlsplit
 
-from leeway.addresses import shown
+from leeway.urls import shown
 
 TIMEOUT_S = 5.0
 TRIES = 3

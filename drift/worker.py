@@ -20,9 +20,9 @@ from drift.reports import ReportError, ReportFolder
 from drift.result import Document, Run, Side, result_document
 from drift.verdicts import Judgement, Observation, judge
 from drift.webhook import Webhook
-from leeway.bundle import BundleError
-from leeway.database import DatabaseError
-from leeway.drift_log import DriftLog, DriftRun
+from leeway.model.bundle import BundleError
+from leeway.store.drift_runs import DriftLog, DriftRun
+from leeway.store.engine import DatabaseError
 
 TOO_FEW_ROWS, OTHER = "too_few_rows", "other"
 Compare: TypeAlias = Callable[..., Comparison]  # as `drift.detector.compute_drift`

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from threading import Event, Thread
 from typing import Protocol
 
-from leeway.prediction_log import PredictionLogError, RecordRefused
-from leeway.record import PredictionRecord
 from leeway.schema import FeatureSchema
 from leeway.spool import Batch, Spool, SpoolError, UnknownSchema
 from leeway.spool_file import FileLock
+from leeway.store.predictions import PredictionLogError, RecordRefused
+from leeway.store.record import PredictionRecord
 
 LONGEST_PAUSE_S = 5.0
 TURN_S = 0.02

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from leeway.database import Engine, create_tables
-from leeway.prediction_log import PredictionLog, PredictionLogError, RecordRefused, translated_errors
-from leeway.record import PredictionRecord
 from leeway.schema import FeatureSchema
-from leeway.tables import tables_for
+from leeway.store.engine import Engine, create_tables
+from leeway.store.predictions import PredictionLog, PredictionLogError, RecordRefused, translated_errors
+from leeway.store.record import PredictionRecord
+from leeway.store.tables import tables_for
 
 
 def database_sink(engine: Engine) -> Callable[[FeatureSchema, Sequence[PredictionRecord]], None]:

@@ -16,7 +16,6 @@ from pathlib import Path
 from threading import Lock
 from typing import Self
 
-from leeway.record import PredictionRecord
 from leeway.schema import FeatureSchema
 from leeway.spool_append import Appender
 from leeway.spool_file import (
@@ -31,6 +30,7 @@ from leeway.spool_file import (
     speaking_of,
     transaction,
 )
+from leeway.store.record import PredictionRecord
 
 __all__ = ["Batch", "Spool", "SpoolError", "UnknownSchema"]
 

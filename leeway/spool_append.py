@@ -9,8 +9,8 @@ from functools import lru_cache
 from pathlib import Path
 from threading import Lock
 
-from leeway.record import PredictionRecord
 from leeway.spool_file import SpoolError, beside, in_words, run_checkpoint, transaction
+from leeway.store.record import PredictionRecord
 
 JOURNAL_CHECK_ROWS = 256
 STATEMENT_ROWS = 1_000

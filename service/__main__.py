@@ -13,17 +13,17 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from leeway import bundle as bundles
-from leeway.bundle import Bundle, BundleError
-from leeway.database import DatabaseError, create_tables, open_engine
+from leeway.model import bundle as bundles
+from leeway.model.bundle import Bundle, BundleError
 from leeway.mover import Mover
-from leeway.prediction_log import PredictionLog
-from leeway.rejection_log import RejectionLog
 from leeway.settings import ServiceSettings, SettingsError
 from leeway.sink import database_sink
-from leeway.snapshots import Snapshots
 from leeway.spool import Spool, SpoolError
-from leeway.tables import tables_for
+from leeway.store.engine import DatabaseError, create_tables, open_engine
+from leeway.store.predictions import PredictionLog
+from leeway.store.rejections import RejectionLog
+from leeway.store.snapshots import Snapshots
+from leeway.store.tables import tables_for
 from leeway.telemetry import names
 from leeway.telemetry.environment import TelemetryError, serves_metrics
 from leeway.telemetry.instruments import histogram, observe
@@ -90,7 +90,7 @@ def compose(
     """Build the whole object graph, and what takes the event loop's lag; `stack` takes it down, telemetry last.
 
     Raises:
-        leeway.bundle.BundleError, leeway.spool.SpoolError, leeway.database.DatabaseError,
+        leeway.model.bundle.BundleError, leeway.spool.SpoolError, leeway.store.engine.DatabaseError,
         leeway.telemetry.environment.TelemetryError, OSError: what the service needs is not there; the message says
         what.
     """

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from leeway.bundle import Bundle
+from leeway.model.bundle import Bundle
 from service import problems
 from service.fault_routes import fault_routes
 from service.faults import FaultSwitch

@@ -24,9 +24,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from leeway.bundle import Bundle, Scorer
-from leeway.encoding import Encoded
-from leeway.snapshots import Snapshot, SnapshotsUnavailable
+from leeway.model.bundle import Bundle, Scorer
+from leeway.model.encoding import Encoded
+from leeway.store.snapshots import Snapshot, SnapshotsUnavailable
 from leeway.telemetry import names
 from service.predictor import SnapshotSource
 from service.schemas import Strict

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
-from leeway.prediction_log import PredictionLabel, PredictionLog, PredictionLogError
+from leeway.store.predictions import PredictionLabel, PredictionLog, PredictionLogError
 from service.problems import LabelStoreDown
 from service.schemas import Label
 

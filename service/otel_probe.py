@@ -13,7 +13,7 @@ from opentelemetry.metrics import Meter
 from opentelemetry.trace import Status, StatusCode, Tracer
 from opentelemetry.util.types import AttributeValue
 
-from leeway.record import PredictionRecord
+from leeway.store.record import PredictionRecord
 from leeway.telemetry import names
 from leeway.telemetry.instruments import counter, histogram, tallied
 from service.probe import REJECTION_REASONS, Cause, Lookup, Scoring, TraceRef

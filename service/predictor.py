@@ -18,10 +18,10 @@ from typing import Protocol, TypeAlias
 import uuid_utils
 from msgspec import Struct
 
-from leeway.bundle import Bundle
-from leeway.record import PredictionRecord
+from leeway.model.bundle import Bundle
 from leeway.schema import FeatureRow
-from leeway.snapshots import Snapshot, SnapshotsUnavailable
+from leeway.store.record import PredictionRecord
+from leeway.store.snapshots import Snapshot, SnapshotsUnavailable
 from service.probe import Lookup, PredictionProbe, Scoring
 from service.recording import Recorder
 
@@ -49,7 +49,7 @@ class NotRecorded(PredictionError):
 class PredictionRequest(Struct, frozen=True, gc=False):
     """One thing to predict: a customer's newest snapshot, or features as given (valid ones). Exactly one is set.
 
-    `is_check` says that nobody wants to know: see `leeway.record.PredictionRecord`.
+    `is_check` says that nobody wants to know: see `leeway.store.record.PredictionRecord`.
     """
 
     user_id: str | None = None
@@ -70,13 +70,13 @@ class Prediction(Struct, frozen=True, gc=False):
 
 
 class SnapshotSource(Protocol):
-    """Where customers' features are: `leeway.snapshots.Snapshots`, or a fake."""
+    """Where customers' features are: `leeway.store.snapshots.Snapshots`, or a fake."""
 
     def lookup_many(self, user_ids: Sequence[str]) -> Mapping[str, Snapshot]:
         """The newest snapshot of each customer that has one.
 
         Raises:
-            leeway.snapshots.SnapshotsUnavailable: the store cannot be reached.
+            leeway.store.snapshots.SnapshotsUnavailable: the store cannot be reached.
         """
         ...
 

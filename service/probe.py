@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
-from leeway.record import PredictionRecord
+from leeway.store.record import PredictionRecord
 
 REJECTION_REASONS = ("missing", "wrong_type", "out_of_range", "unknown", "malformed")
 """`error.type` of `leeway.request.rejected`."""

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from leeway.record import CHECK_HEADER
+from leeway.store.record import CHECK_HEADER
 from service import predictor as domain
 from service import refusals
 from service.probe import PredictionProbe

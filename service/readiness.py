@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from leeway.prediction_log import PredictionLogError
 from leeway.spool import SpoolError
+from leeway.store.predictions import PredictionLogError
 from service.routes import Check, Readiness
 
 
@@ -18,10 +18,10 @@ class WritableSpool(Protocol):
 
 
 class ReachableLog(Protocol):
-    """`leeway.prediction_log.PredictionLog`, or a fake."""
+    """`leeway.store.predictions.PredictionLog`, or a fake."""
 
     def ping(self) -> None:
-        """Raise `leeway.prediction_log.PredictionLogError` where the database does not answer."""
+        """Raise `leeway.store.predictions.PredictionLogError` where the database does not answer."""
         ...
 
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Protocol
 
-from leeway.record import PredictionRecord
 from leeway.spool import SpoolError
+from leeway.store.record import PredictionRecord
 from service.probe import PredictionProbe
 
 LOG_EVERY_S = 60.0

@@ -11,8 +11,8 @@ from typing import Protocol
 
 import uuid_utils
 
-from leeway.prediction_log import PredictionLogError
-from leeway.rejection_log import ANY, RejectedItems
+from leeway.store.predictions import PredictionLogError
+from leeway.store.rejections import ANY, RejectedItems
 from service.probe import Cause, PredictionProbe
 
 FLUSH_EVERY_S = 5.0
@@ -21,10 +21,10 @@ _log = logging.getLogger(__name__)
 
 
 class CountSink(Protocol):
-    """`leeway.rejection_log.RejectionLog`, or a fake."""
+    """`leeway.store.rejections.RejectionLog`, or a fake."""
 
     def write(self, counts: Sequence[RejectedItems]) -> None:
-        """Store the counts, or raise `leeway.prediction_log.PredictionLogError`."""
+        """Store the counts, or raise `leeway.store.predictions.PredictionLogError`."""
         ...
 
 
@@ -53,7 +53,7 @@ class RejectionTally:
         """Store every count; keep those of the running minute, and all where the database is away, up to an hour.
 
         Raises:
-            leeway.prediction_log.PredictionLogError: the database is away.
+            leeway.store.predictions.PredictionLogError: the database is away.
         """
         now = self._now()
         with self._lock:

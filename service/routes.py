@@ -10,8 +10,8 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 from pydantic import ValidationError
 
-from leeway.record import CHECK_HEADER
 from leeway.schema import FeatureSchema
+from leeway.store.record import CHECK_HEADER
 from service.answers import Answer, answers_of
 from service.predictor import Prediction, PredictionError, PredictionRequest
 from service.probe import PredictionProbe

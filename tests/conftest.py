@@ -16,14 +16,14 @@ from sklearn.impute import MissingIndicator
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
-from leeway.bundle import Bundle
-from leeway.bundling import Origin, Reference, bundle_pipeline
-from leeway.encoding import Encoder
-from leeway.frames import typed_frame
-from leeway.pipeline import encode_frame, model_frame
-from leeway.population import Population, population
+from leeway.data.frames import typed_frame
+from leeway.data.population import Population, population
+from leeway.model.bundle import Bundle
+from leeway.model.encoding import Encoder
+from leeway.model.sklearn import encode_frame, model_frame
+from leeway.model.training import TrainingData, train
+from leeway.model.writer import Origin, Reference, bundle_pipeline
 from leeway.schema import CHURN_SCHEMA, Feature, FeatureSchema, Value
-from leeway.training import TrainingData, train
 from tests.fakes import Service, service_over
 
 CUSTOMERS = 2_000

@@ -14,15 +14,15 @@ import sqlalchemy as sa
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from leeway.bundle import Bundle, Scorer
-from leeway.database import create_tables, open_engine
-from leeway.population import Population
-from leeway.prediction_log import PredictionLog
-from leeway.record import PredictionRecord
+from leeway.data.population import Population
+from leeway.model.bundle import Bundle, Scorer
 from leeway.sink import database_sink
-from leeway.snapshots import Snapshots
 from leeway.spool import Spool
-from leeway.tables import Tables, tables_for
+from leeway.store.engine import create_tables, open_engine
+from leeway.store.predictions import PredictionLog
+from leeway.store.record import PredictionRecord
+from leeway.store.snapshots import Snapshots
+from leeway.store.tables import Tables, tables_for
 from service.app import create_app
 from service.feedback import Feedback
 from service.predictor import Predictor

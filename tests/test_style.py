@@ -17,7 +17,7 @@ TOUCH_THE_ENVIRONMENT = {
     "leeway/telemetry/environment.py": "reads OTEL_*",
     "service/instrumentation.py": "sets the stable HTTP conventions before the instrumentation reads them",
     "drift/detector.py": "tells Evidently not to phone home",
-    "leeway/bundle.py": "tells ONNX Runtime the same",
+    "leeway/model/bundle.py": "tells ONNX Runtime the same",
     "cli/demonstration/workshop.py": "hands the demo's processes an environment of their own",
 }
 

@@ -84,7 +84,7 @@ def gather(shop: Workshop, played: Played, model: str, pace: Pace) -> Evidence:
     """Put together what a finished run left: both processes have ended, so that all of it is there.
 
     Raises:
-        leeway.database.DatabaseError: the predictions cannot be read.
+        leeway.store.engine.DatabaseError: the predictions cannot be read.
     """
     spans = read_spans(shop.spans)
     acts = [_seen(played, number) for number in range(len(played.began))]

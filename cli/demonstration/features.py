@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drift.page.summary import RunSummary
-from leeway.database import open_engine
-from leeway.prediction_log import PredictionLog, Window
 from leeway.schema import CHURN_SCHEMA, Feature, Value
-from leeway.tables import tables_for
+from leeway.store.engine import open_engine
+from leeway.store.predictions import PredictionLog, Window
+from leeway.store.tables import tables_for
 
 MOST_BINS: Final = 18
 _EDGES: Final = (0.005, 0.995)
@@ -43,7 +43,7 @@ def read_shifts(
     """The numeric features that `run` found drifted, farthest first, as asked in these two stretches (aware times).
 
     Raises:
-        leeway.database.DatabaseError: the predictions cannot be read.
+        leeway.store.engine.DatabaseError: the predictions cannot be read.
     """
     engine = open_engine(database_url)
     try:

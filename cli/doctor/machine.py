@@ -11,8 +11,8 @@ from typing import TypeAlias
 
 from cli.doctor.finding import Finding
 from cli.traffic.http import BadUrl, Target
-from leeway.database import DatabaseError, open_engine, server_address, sqlite_file
 from leeway.settings import DoctorSettings
+from leeway.store.engine import DatabaseError, open_engine, server_address, sqlite_file
 
 Address: TypeAlias = tuple[str, int]
 

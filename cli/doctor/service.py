@@ -8,8 +8,8 @@ from typing import Any
 
 from cli.doctor.asking import OK, UNAVAILABLE, Answer, Unanswered, ask
 from cli.doctor.finding import Finding
-from leeway.record import CHECK_HEADER
 from leeway.schema import FeatureSchema
+from leeway.store.record import CHECK_HEADER
 
 START = "start it with `leeway serve` (in compose: docker compose up --detach service), or name another with LEEWAY_URL"
 LOG = "read the service's log (in compose: docker compose logs service)"

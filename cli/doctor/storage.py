@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from cli.doctor.asking import Patience
 from cli.doctor.finding import Finding
 from cli.doctor.service import LOG, Sent, Served
-from leeway.database import DatabaseError, Engine, open_engine, server_facts, sqlite_file
-from leeway.drift_log import DriftLog
-from leeway.prediction_log import PredictionLog
 from leeway.settings import DoctorSettings
-from leeway.tables import Tables, tables_for
+from leeway.store.drift_runs import DriftLog
+from leeway.store.engine import DatabaseError, Engine, open_engine, server_facts, sqlite_file
+from leeway.store.predictions import PredictionLog
+from leeway.store.tables import Tables, tables_for
 
 LATE_AFTER_INTERVALS = 3
 """As for the worker's own gauges: then they stop, and alerts begin."""

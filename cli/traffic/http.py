@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import httptools
 
-from leeway.addresses import shown
+from leeway.urls import shown
 
 KEEP_S = 2.0
 """An idle connection is used again within this time: less than any server waits before it closes one."""

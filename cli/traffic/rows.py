@@ -7,8 +7,8 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol, TypeAlias
 
-from leeway.encoding import usual_range
-from leeway.population import Population, population
+from leeway.data.population import Population, population
+from leeway.model.encoding import usual_range
 from leeway.schema import Feature, FeatureSchema, Value
 
 Row: TypeAlias = Mapping[str, Value]
@@ -40,7 +40,7 @@ class PopulationRows:
     """Customers of the built-in population, with its own covariate drift.
 
     Each strength is a population of its own, made here: 30 ms each, which the sender could not spare later. `month`
-    is the one at whose end the customers stand, see `leeway.population`.
+    is the one at whose end the customers stand, see `leeway.data.population`.
     """
 
     origin = "the built-in population's customers"
@@ -78,7 +78,7 @@ class AnsweredRows:
 
 
 def worse_network(row: Row, drift: float, rng: random.Random) -> Row:
-    """The row of a customer whose network is worse, by what `leeway.population` says of covariate drift.
+    """The row of a customer whose network is worse, by what `leeway.data.population` says of covariate drift.
 
     Counts are rounded up or down by chance, so that they are right on average.
     """

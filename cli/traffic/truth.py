@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from leeway.churn_risk import SERVICES, chance_of_leaving
+from leeway.data.churn_risk import SERVICES, chance_of_leaving
 from leeway.schema import CHURN_SCHEMA, Feature, Value
 
 
@@ -57,7 +57,7 @@ class PopulationTruth:
 
 
 def _as_number(feature: Feature, row: Mapping[str, Any]) -> float:
-    """A value as `leeway.population` counts: flags 0 or 1, categories by place, missing 0."""
+    """A value as `leeway.data.population` counts: flags 0 or 1, categories by place, missing 0."""
     value = row[feature.name]
     if feature.kind == "category":
         return float(SERVICES.index(value)) if value in SERVICES else 0.0

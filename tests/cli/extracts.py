@@ -8,8 +8,8 @@ from typing import Final
 
 import pytest
 
-from leeway.extract import LAYOUT
-from leeway.population import Population
+from leeway.data.extract import LAYOUT
+from leeway.data.population import Population
 
 REAL: Final = "LEEWAY_TEST_EXTRACTS"
 """Names a folder with real extracts, `month_000` and `month_001`, for the tests that look at them."""

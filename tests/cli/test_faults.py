@@ -13,7 +13,7 @@ from cli.faults import KINDS, in_words
 from cli.faults_request import FaultsError, ask
 from cli.main import app
 from cli.traffic.http import Target
-from leeway.bundle import Bundle
+from leeway.model.bundle import Bundle
 from service.faults import FAULTS, MAX_SECONDS
 from tests.service.processes import Server, closed_port, environment, eventually, running
 

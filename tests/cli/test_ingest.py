@@ -8,7 +8,7 @@ from typer.testing import CliRunner, Result
 
 from cli.ingest import open_snapshots
 from cli.main import app
-from leeway.population import population
+from leeway.data.population import population
 from tests.cli.extracts import write_extract
 
 USAGE = "usage_agg_30d.csv"

@@ -8,8 +8,8 @@ from typer.testing import CliRunner, Result
 
 from cli.ingest import open_snapshots
 from cli.main import app
-from leeway import bundle as bundles
-from leeway.population import AS_OF, population
+from leeway.data.population import AS_OF, population
+from leeway.model import bundle as bundles
 from tests.cli.extracts import write_extract
 
 

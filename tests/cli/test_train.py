@@ -13,12 +13,12 @@ from cli.data import card_table, schema_table
 from cli.ingest import open_snapshots
 from cli.main import app
 from cli.options import console
-from leeway import bundle as bundles
-from leeway.bundle import Bundle
-from leeway.population import Population
+from leeway.data.population import Population
+from leeway.model import bundle as bundles
+from leeway.model.bundle import Bundle
 from leeway.schema import Feature, FeatureSchema, Seen
 from tests.cli.extracts import real_extracts
-from tests.leeway.bundles import some_rows
+from tests.leeway.model.bundles import some_rows
 
 MONTHS = {"2024-01-31": "month_000", "2024-02-29": "month_001"}
 CUSTOMER = "7590-VHVEG"

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from leeway.distances import cumulative_shares, wasserstein_normed
+from leeway.model.distances import cumulative_shares, wasserstein_normed
 from leeway.telemetry import names
 from tests.config.promtool_cases import Case, rule_text, run_cases
 

@@ -14,13 +14,13 @@ from sklearn.linear_model import LogisticRegression
 from cli.traffic.http import Target
 from cli.traffic.probe import OTelTrafficProbe
 from docs.generate.spans import SPANS, Span
-from leeway.bundle import Bundle
-from leeway.population import Population
-from leeway.record import CHECK_HEADER
+from leeway.data.population import Population
+from leeway.model.bundle import Bundle
+from leeway.store.record import CHECK_HEADER
 from leeway.telemetry import names
 from tests.drift.cycles import IDENTITY, RATE, WINDOW_S, a_probe, a_world
 from tests.drift.standins import calm_rows
-from tests.leeway.bundles import fitted, small_bundle
+from tests.leeway.model.bundles import fitted, small_bundle
 from tests.service.observed import STRANGE, STRANGER, observed_service
 from tests.telemetry import Telemetry, attributes_of, telemetry_in_memory
 

@@ -10,7 +10,7 @@ import pandas as pd
 from drift.comparing import Reference, compare, plain_measure
 from drift.findings import DriftReport
 from drift.plan import DriftPlan
-from leeway.frames import typed_frame
+from leeway.data.frames import typed_frame
 from leeway.schema import Feature, FeatureSchema
 
 SCHEMA = FeatureSchema(

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from leeway.bundle import Bundle
+from leeway.model.bundle import Bundle
 from tests.drift.cycles import World, a_world
-from tests.leeway.bundles import small_bundle
+from tests.leeway.model.bundles import small_bundle
 
 
 @pytest.fixture(scope="session")

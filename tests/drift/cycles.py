@@ -22,20 +22,20 @@ from drift.probe import DriftProbe
 from drift.reports import ReportFolder
 from drift.webhook import Webhook
 from drift.worker import Compare, Cycle, Extent
-from leeway import bundle as bundles
-from leeway.bundle import Bundle
-from leeway.database import create_tables, open_engine
-from leeway.drift_log import DriftLog
-from leeway.frames import typed_frame
-from leeway.pipeline import encode_frame
-from leeway.prediction_log import PredictionLog
-from leeway.record import PredictionRecord
+from leeway.data.frames import typed_frame
+from leeway.model import bundle as bundles
+from leeway.model.bundle import Bundle
+from leeway.model.sklearn import encode_frame
 from leeway.schema import CHURN_SCHEMA
-from leeway.tables import tables_for
+from leeway.store.drift_runs import DriftLog
+from leeway.store.engine import create_tables, open_engine
+from leeway.store.predictions import PredictionLog
+from leeway.store.record import PredictionRecord
+from leeway.store.tables import tables_for
 from leeway.telemetry.instruments import observe
 from leeway.telemetry.providers import ProcessIdentity
 from tests.drift.standins import NOON, Clock, plain_compare
-from tests.leeway.bundles import fitted, small_bundle
+from tests.leeway.model.bundles import fitted, small_bundle
 from tests.telemetry import Telemetry
 
 WINDOW_S, INTERVAL_S = 900, 60

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from drift.confirmation import Policy
 from drift.findings import DriftReport, FeatureDrift, PerformanceWindow, ScoreDrift
 from drift.verdicts import Observation
-from leeway.performance import Estimate
+from leeway.model.performance import Estimate
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 WINDOW_S = 900

@@ -16,7 +16,7 @@ from drift.detector import Comparison
 from drift.plan import DriftPlan
 from drift.probe import PredictionTrace, Stage
 from leeway.schema import FeatureSchema
-from tests.leeway.bundles import some_rows
+from tests.leeway.model.bundles import some_rows
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

@@ -9,10 +9,10 @@ import pytest
 from drift.columns import NAMED_CATEGORIES, OTHER_NEW
 from drift.comparing import Pair, Reference, compare, plain_measure
 from drift.plan import ColumnPlan, DriftPlan
-from leeway.bundle import Bundle
-from leeway.distances import effective_threshold
-from leeway.frames import typed_frame
-from leeway.population import Population
+from leeway.data.frames import typed_frame
+from leeway.data.population import Population
+from leeway.model.bundle import Bundle
+from leeway.model.distances import effective_threshold
 from leeway.schema import Seen
 from tests.drift.comparisons import PLAN, REFERENCE, ROWS, SCHEMA, columns, frame, report_of
 from tests.drift.windows import drawn, features_of, scored, with_column

@@ -11,7 +11,7 @@ import pytest
 
 from drift.detector import Comparison, compute_drift
 from drift.findings import TooFewRows
-from leeway.frames import typed_frame
+from leeway.data.frames import typed_frame
 from tests.drift.comparisons import PLAN, REFERENCE, SCHEMA, columns, frame, report_of
 
 

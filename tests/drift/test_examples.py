@@ -14,8 +14,8 @@ from drift.detector import compute_drift
 from drift.findings import Rejections, performance_window
 from drift.plan import DriftPlan
 from drift.verdicts import Judgement, Observation, judge
-from leeway.bundle import SCORE_COLUMN, Bundle
-from leeway.population import Population, population
+from leeway.data.population import Population, population
+from leeway.model.bundle import SCORE_COLUMN, Bundle
 from tests.drift.windows import features_of, scored, with_column
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from drift.findings import performance_window
-from leeway.performance import Estimate
+from leeway.model.performance import Estimate
 from tests.drift.observations import CARD
 
 

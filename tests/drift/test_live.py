@@ -9,14 +9,14 @@ from msgspec.structs import replace
 
 from drift.comparing import SCORE_COLUMN
 from drift.live import BundleWatch, InForce, Served, read_served
-from leeway.bundle import BundleError, BundleMissing
-from leeway.database import open_engine
-from leeway.manifest import CARD
-from leeway.prediction_log import PredictionLabel
-from leeway.rejection_log import ANY, RejectedItems, RejectionLog
+from leeway.model.bundle import BundleError, BundleMissing
+from leeway.model.manifest import CARD
+from leeway.store.engine import open_engine
+from leeway.store.predictions import PredictionLabel
+from leeway.store.rejections import ANY, RejectedItems, RejectionLog
 from tests.drift.cycles import WINDOW_S, World
 from tests.drift.standins import NOON, calm_rows
-from tests.leeway.bundles import change_json, reseal
+from tests.leeway.model.bundles import change_json, reseal
 
 END = NOON + timedelta(seconds=WINDOW_S)
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"

@@ -19,18 +19,18 @@ from drift.detector import compute_drift
 from drift.live import BundleWatch
 from drift.reports import ReportFolder
 from drift.worker import Cycle, Extent
-from leeway.bundle import Bundle
-from leeway.database import open_engine
-from leeway.drift_log import DriftLog
-from leeway.population import Population, population
-from leeway.snapshots import Snapshots
-from leeway.tables import tables_for
+from leeway.data.population import Population, population
+from leeway.model.bundle import Bundle
+from leeway.store.drift_runs import DriftLog
+from leeway.store.engine import open_engine
+from leeway.store.snapshots import Snapshots
+from leeway.store.tables import tables_for
 from leeway.telemetry import names
 from tests.conftest import Serve
 from tests.drift.cycles import IDENTITY, a_probe
 from tests.drift.standins import Clock, RememberingProbe, plain_compare
 from tests.fakes import Service
-from tests.leeway.population.measured import MOVED
+from tests.leeway.data.population.measured import MOVED
 from tests.service.observed import observed_service
 from tests.telemetry import Measured, attributes_of, span_id, telemetry_in_memory, trace_id
 

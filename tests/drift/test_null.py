@@ -18,11 +18,11 @@ from drift.findings import DriftReport
 from drift.plan import DriftPlan
 from drift.power import SIZES, Power, measure_power, power_page
 from drift.verdicts import Observation, judge
-from leeway.bundle import Bundle
-from leeway.bundling import Origin
-from leeway.population import population
+from leeway.data.population import population
+from leeway.model.bundle import Bundle
+from leeway.model.training import TrainingData, train
+from leeway.model.writer import Origin
 from leeway.schema import CHURN_SCHEMA
-from leeway.training import TrainingData, train
 from tests.drift.windows import drawn, features_of
 
 WINDOWS = 300

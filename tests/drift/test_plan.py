@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from drift.plan import DriftPlan
-from leeway.bundle import Bundle
+from leeway.model.bundle import Bundle
 
 
 def test_a_plan_without_a_bundle_is_made_by_the_same_rules(bundle: Bundle) -> None:

@@ -12,7 +12,7 @@ from drift.findings import DriftReport, FeatureDrift, PerformanceWindow, ScoreDr
 from drift.page.summary import read_summary
 from drift.result import Document, Run, Side, Target, evidently_line, leeway_line, result_document
 from drift.verdicts import Observation, judge
-from leeway.performance import Estimate
+from leeway.model.performance import Estimate
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 RUN = Run(

@@ -12,12 +12,12 @@ from drift.detector import Comparison
 from drift.live import load_in_force
 from drift.page.summary import read_summary
 from drift.single import Sides, decide, live, months, undecided
-from leeway.bundle import Bundle
-from leeway.database import create_tables, open_engine
-from leeway.population import population
+from leeway.data.population import population
+from leeway.model.bundle import Bundle
 from leeway.schema import CHURN_SCHEMA
-from leeway.snapshots import Snapshots, UnknownMonth
-from leeway.tables import tables_for
+from leeway.store.engine import create_tables, open_engine
+from leeway.store.snapshots import Snapshots, UnknownMonth
+from leeway.store.tables import tables_for
 from tests.drift.cycles import RATE, WINDOW_S, World
 from tests.drift.standins import NOON, plain_compare, shifted_rows
 

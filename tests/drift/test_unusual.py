@@ -1,5 +1,5 @@
 from drift.unusual import most_unusual
-from leeway.encoding import Encoder
+from leeway.model.encoding import Encoder
 from leeway.schema import Feature, FeatureSchema, Seen, Value
 
 SCHEMA = FeatureSchema(

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from drift.comparing import SCORE_COLUMN
-from leeway.bundle import Bundle
-from leeway.frames import typed_frame
-from leeway.pipeline import encode_frame
-from leeway.population import Population
+from leeway.data.frames import typed_frame
+from leeway.data.population import Population
+from leeway.model.bundle import Bundle
+from leeway.model.sklearn import encode_frame
 from leeway.schema import CHURN_SCHEMA
 
 

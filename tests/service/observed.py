@@ -16,12 +16,12 @@ from typing import Any
 import uvicorn
 from fastapi.testclient import TestClient
 
-from leeway.bundle import Bundle
-from leeway.database import create_tables, open_engine
-from leeway.population import Population
+from leeway.data.population import Population
+from leeway.model.bundle import Bundle
 from leeway.settings import ServiceSettings
-from leeway.snapshots import Snapshots
-from leeway.tables import tables_for
+from leeway.store.engine import create_tables, open_engine
+from leeway.store.snapshots import Snapshots
+from leeway.store.tables import tables_for
 from leeway.telemetry.logs import configure_logging
 from leeway.telemetry.metrics_text import prometheus_text
 from leeway.telemetry.providers import DISABLED, Providers

@@ -24,7 +24,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric, ResourceMetrics
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, Span
 
-from leeway.bundle import Bundle
+from leeway.model.bundle import Bundle
 
 ROOT = Path(__file__).parents[2]
 WAIT_S = 30.0

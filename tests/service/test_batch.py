@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from leeway.bundle import Bundle
-from leeway.population import Population
+from leeway.data.population import Population
+from leeway.model.bundle import Bundle
 from leeway.schema import Value
 from tests.conftest import Serve
 from tests.fakes import TRACE, Service

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from leeway.bundle import Bundle
-from leeway.population import Population
-from leeway.record import CHECK_HEADER
+from leeway.data.population import Population
+from leeway.model.bundle import Bundle
+from leeway.store.record import CHECK_HEADER
 from leeway.telemetry import names
 from tests.service.observed import CUSTOMER, Observed, observed_service
 from tests.telemetry import attributes_of

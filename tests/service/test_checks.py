@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from leeway.record import CHECK_HEADER
 from leeway.schema import Value
+from leeway.store.record import CHECK_HEADER
 from tests.fakes import Service
 
 Example = dict[str, Value]

@@ -11,8 +11,8 @@ import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import StatusCode
 
-from leeway.bundle import Bundle
-from leeway.population import Population
+from leeway.data.population import Population
+from leeway.model.bundle import Bundle
 from leeway.telemetry import names
 from tests.service.observed import captured_log, entries, observed_service, served
 from tests.service.processes import eventually

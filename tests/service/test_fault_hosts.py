@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from leeway.bundle import Bundle
-from leeway.population import Population
+from leeway.data.population import Population
+from leeway.model.bundle import Bundle
 from tests.service.observed import Observed, observed_service
 
 FAULT = {"errors": {"probability": 1}, "seconds": 60}

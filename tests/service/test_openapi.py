@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from leeway.bundle import Bundle
-from leeway.record import CHECK_HEADER
+from leeway.model.bundle import Bundle
 from leeway.schema import CHURN_SCHEMA, Feature
+from leeway.store.record import CHECK_HEADER
 from service.schemas import PredictionAnswer
 from tests.conftest import AWKWARD_SCHEMA, Serve
 from tests.fakes import Service

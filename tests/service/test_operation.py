@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from leeway.bundle import Bundle
+from leeway.model.bundle import Bundle
 from leeway.schema import CHURN_SCHEMA
 from tests.conftest import Serve
 from tests.fakes import SMALLEST_SPOOL_BYTES, Service

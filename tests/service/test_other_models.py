@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from leeway.bundle import Bundle
-from leeway.population import Population
+from leeway.data.population import Population
+from leeway.model.bundle import Bundle
 from leeway.schema import Value
 from tests.conftest import AS_OF, AWKWARD_SCHEMA, Serve, awkward_row
 

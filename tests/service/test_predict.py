@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from leeway.population import Population, population
+from leeway.data.population import Population, population
 from leeway.schema import INT64_MAX, Value
 from tests.conftest import AS_OF
 from tests.fakes import TRACE, Service

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from leeway.bundle import Bundle
+from leeway.model.bundle import Bundle
 from leeway.schema import Value
 from tests.conftest import Serve
 from tests.fakes import Service

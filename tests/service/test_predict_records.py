@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from leeway.population import Population
+from leeway.data.population import Population
 from leeway.schema import CHURN_SCHEMA, Value
 from tests.conftest import AS_OF
 from tests.fakes import TRACE, Service

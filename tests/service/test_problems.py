@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from leeway.bundle import Bundle
-from leeway.encoding import Encoded
+from leeway.model.bundle import Bundle
+from leeway.model.encoding import Encoded
 from leeway.schema import Value
 from service.app import MAX_BODY_BYTES
 from service.problems import MEDIA_TYPE, TITLES

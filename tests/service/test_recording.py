@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from leeway.bundle import Bundle
-from leeway.record import PredictionRecord
+from leeway.model.bundle import Bundle
 from leeway.schema import Value
 from leeway.spool import SpoolError
+from leeway.store.record import PredictionRecord
 from service.recording import LOG_EVERY_S, Recorder
 from tests.conftest import Serve
 from tests.fakes import SMALLEST_SPOOL_BYTES, RememberingProbe, Service
-from tests.leeway.records import some_records
+from tests.leeway.store.records import some_records
 
 Example = dict[str, Value]
 StartFull = Callable[[str], Service]

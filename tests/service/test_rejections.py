@@ -3,8 +3,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from leeway.prediction_log import PredictionLogError
-from leeway.rejection_log import ANY, RejectedItems
+from leeway.store.predictions import PredictionLogError
+from leeway.store.rejections import ANY, RejectedItems
 from service.probe import PredictionProbe
 from service.rejections import RejectionTally, RejectionWriter, TallyingProbe
 from tests.fakes import RememberingProbe

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 import httpx2
 
-from leeway.population import population
+from leeway.data.population import population
 from tests.stack.composed import SERVICE
 
 RATE: Final = 20.0

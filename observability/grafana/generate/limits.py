@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from leeway.distances import BASE_THRESHOLD
+from leeway.model.distances import BASE_THRESHOLD
 from leeway.settings import DriftSettings
 from observability.grafana.generate.states import GREEN, ORANGE, RED, YELLOW, thresholds
 

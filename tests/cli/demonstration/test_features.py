@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from cli.demonstration.features import MOST_BINS, shifts
-from leeway.population import Population, population
-from leeway.prediction_log import Window
+from leeway.data.population import Population, population
+from leeway.store.predictions import Window
 from tests.cli.demonstration.telling import at
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from cli.demonstration.processes import running
 from cli.demonstration.workshop import HOST, Pace, Workshop, WorkshopError, port_or_free
-from leeway.bundle import Bundle
+from leeway.model.bundle import Bundle
 from leeway.settings import DriftSettings, ServiceSettings
 
 PACE = Pace(2.0, 6.0, 800)

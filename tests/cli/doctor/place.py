@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from leeway.bundle import Bundle
+from leeway.model.bundle import Bundle
 from tests.service.processes import ROOT, Server, environment, running
 
 DOCTOR = (sys.executable, "-m", "cli.main", "doctor")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cli.doctor.examination import examine
-from leeway.bundle import Bundle
+from leeway.model.bundle import Bundle
 from leeway.settings import DoctorSettings
 from tests.cli.doctor.backends import a_service, backend, vector
 from tests.cli.doctor.place import Place, a_place

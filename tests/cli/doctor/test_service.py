@@ -4,7 +4,7 @@ import pytest
 
 from cli.doctor.finding import Finding
 from cli.doctor.service import Sent, Served, meet, send
-from leeway.record import CHECK_HEADER
+from leeway.store.record import CHECK_HEADER
 from tests.cli.doctor.backends import PREDICTED, READY, Reply, a_service, api, backend
 from tests.service.processes import closed_port
 

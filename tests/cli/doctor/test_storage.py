@@ -10,12 +10,12 @@ import pytest
 from cli.doctor.asking import Patience
 from cli.doctor.service import Sent, Served
 from cli.doctor.storage import Store, duration, last_run, open_store, row
-from leeway.drift_log import DriftLog, DriftRun
-from leeway.prediction_log import PredictionLog
 from leeway.schema import CHURN_SCHEMA
 from leeway.settings import DoctorSettings
-from leeway.tables import tables_for
-from tests.leeway.records import a_database, a_record
+from leeway.store.drift_runs import DriftLog, DriftRun
+from leeway.store.predictions import PredictionLog
+from leeway.store.tables import tables_for
+from tests.leeway.store.records import a_database, a_record
 
 SERVED = Served("churn", "v1", CHURN_SCHEMA, {}, knows_checks=True)
 INTERVAL_S = 60.0

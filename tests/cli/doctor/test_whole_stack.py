@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from leeway.bundle import Bundle
+from leeway.model.bundle import Bundle
 from leeway.telemetry import names
 from tests.cli.doctor.backends import Reply, backend, trace, vector
 from tests.cli.doctor.place import Place, a_place

@@ -6,14 +6,14 @@ from datetime import UTC, date, datetime
 import pytest
 import uuid_utils
 
-from leeway.bundle import Bundle
-from leeway.database import create_tables, open_engine
-from leeway.population import population
-from leeway.prediction_log import PredictionLog
-from leeway.record import PredictionRecord
+from leeway.data.population import population
+from leeway.model.bundle import Bundle
 from leeway.schema import CHURN_SCHEMA
-from leeway.snapshots import Snapshots
-from leeway.tables import tables_for
+from leeway.store.engine import create_tables, open_engine
+from leeway.store.predictions import PredictionLog
+from leeway.store.record import PredictionRecord
+from leeway.store.snapshots import Snapshots
+from leeway.store.tables import tables_for
 from tests.cli.drift_run.place import CALM, CUSTOMERS, TURNED, WORSE, Place
 
 

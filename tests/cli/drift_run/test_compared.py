@@ -10,11 +10,11 @@ import pytest
 from typer.testing import Result
 
 from cli.main import app
-from leeway.database import open_engine
-from leeway.population import population
+from leeway.data.population import population
 from leeway.schema import CHURN_SCHEMA
-from leeway.snapshots import Snapshots
-from leeway.tables import tables_for
+from leeway.store.engine import open_engine
+from leeway.store.snapshots import Snapshots
+from leeway.store.tables import tables_for
 from tests.cli.drift_run.place import CUSTOMERS, EVIDENTLY_LINE, LEEWAY_LINE, RUNNER, TURNED, WORSE, Place
 from tests.cli.extracts import real_extracts
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cli.main import app
-from leeway.manifest import MANIFEST
+from leeway.model.manifest import MANIFEST
 from tests.cli.drift_run.place import CALM, RUNNER, Place
 
 

@@ -9,7 +9,7 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
-from leeway.bundle import Bundle
+from leeway.model.bundle import Bundle
 from tests.service.processes import ROOT, environment
 
 TRAFFIC = ("-m", "cli.main", "traffic")

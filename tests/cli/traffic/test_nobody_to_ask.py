@@ -7,7 +7,7 @@ from threading import Thread
 
 import pytest
 
-from leeway.bundle import Bundle
+from leeway.model.bundle import Bundle
 from tests.cli.traffic.commands import LIMIT_S, command, traffic
 from tests.service.processes import closed_port, environment, running
 

@@ -12,7 +12,7 @@ import pytest
 from cli.traffic.bad_input import _MISTAKES
 from cli.traffic.plan import KINDS, MAX_BATCH, STEPS, Plan, Planned, Profile
 from cli.traffic.rows import AnsweredRows, DrawnRows, PopulationRows, Rows
-from leeway.bundle import Bundle
+from leeway.model.bundle import Bundle
 from leeway.schema import CHURN_SCHEMA, FeatureSchema
 from tests.conftest import AWKWARD_SCHEMA
 

@@ -13,8 +13,8 @@ import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from cli.ingest import open_snapshots
-from leeway.bundle import Bundle
-from leeway.population import Population, population
+from leeway.data.population import Population, population
+from leeway.model.bundle import Bundle
 from tests.cli.traffic.commands import LIMIT_S, command, number, stored, traffic
 from tests.service.processes import Server, environment, eventually, otlp_sink, running
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from cli.traffic.truth import Answered, ModelTruth, PopulationTruth, labels
-from leeway.bundle import Bundle
-from leeway.performance import roc_auc
-from leeway.population import Population
+from leeway.data.population import Population
+from leeway.model.bundle import Bundle
+from leeway.model.performance import roc_auc
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ import pytest
 
 from drift.detector import compute_drift
 from drift.otel_probe import OTelDriftProbe
-from leeway.bundle import Bundle
-from leeway.prediction_log import PredictionLabel
+from leeway.model.bundle import Bundle
+from leeway.store.predictions import PredictionLabel
 from tests.drift.cycle_telemetry.told import ONLY_KEPT, Told
 from tests.drift.cycles import IDENTITY, RATE, WINDOW_S, World, a_probe, a_world
 from tests.drift.standins import shifted_rows

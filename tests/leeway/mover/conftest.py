@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from leeway.spool import Spool
-from tests.leeway.records import open_spool
+from tests.leeway.store.records import open_spool
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable, Sequence
 
 from leeway.mover import Mover, Sink
-from leeway.prediction_log import RecordRefused
-from leeway.record import PredictionRecord
 from leeway.schema import FeatureSchema
 from leeway.spool import Spool
-from tests.leeway.records import RememberingProbe
+from leeway.store.predictions import RecordRefused
+from leeway.store.record import PredictionRecord
+from tests.leeway.store.records import RememberingProbe
 
 WAIT_S = 20.0
 

@@ -6,7 +6,7 @@ from leeway.schema import CHURN_SCHEMA
 from leeway.sink import database_sink
 from leeway.spool import Spool
 from tests.leeway.mover.sinks import move
-from tests.leeway.records import a_database, open_spool, some_records, start_appending, stored_ids
+from tests.leeway.store.records import a_database, open_spool, some_records, start_appending, stored_ids
 
 
 def test_a_crash_between_write_and_forget_doubles_nothing(tmp_path: Path, spool: Spool) -> None:

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from leeway.mover import Mover, NullMoverProbe, rest_s
-from leeway.prediction_log import PredictionLogError
-from leeway.record import PredictionRecord
 from leeway.schema import FeatureSchema
 from leeway.spool import Spool
+from leeway.store.predictions import PredictionLogError
+from leeway.store.record import PredictionRecord
 from tests.leeway.mover.sinks import WAIT_S, ListSink, eventually, move
-from tests.leeway.records import a_record, open_spool, some_records
+from tests.leeway.store.records import a_record, open_spool, some_records
 
 
 @pytest.mark.parametrize(("used_bytes", "rests"), [(0, True), (249, True), (250, False), (1_000, False)])

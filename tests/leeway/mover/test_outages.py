@@ -7,11 +7,11 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from leeway.mover import Mover, NullMoverProbe
-from leeway.prediction_log import PredictionLogError
 from leeway.sink import database_sink
 from leeway.spool import Spool
+from leeway.store.predictions import PredictionLogError
 from tests.leeway.mover.sinks import WAIT_S, ListSink, eventually, move
-from tests.leeway.records import RememberingProbe, a_database, a_record, some_records, stored_ids
+from tests.leeway.store.records import RememberingProbe, a_database, a_record, some_records, stored_ids
 
 
 def test_an_outage_of_a_thousand_predictions_loses_none(spool: Spool) -> None:

@@ -9,7 +9,7 @@ from leeway.sink import database_sink
 from leeway.spool import Spool
 from leeway.spool_file import connect
 from tests.leeway.mover.sinks import WAIT_S, ListSink, eventually, move
-from tests.leeway.records import (
+from tests.leeway.store.records import (
     OTHER_SCHEMA,
     RememberingProbe,
     a_database,

@@ -8,9 +8,9 @@ from itertools import pairwise
 from pathlib import Path
 
 from leeway.mover import LONGEST_REST_S, Mover, NullMoverProbe, rest_s
-from leeway.record import PredictionRecord
 from leeway.schema import FeatureSchema
-from tests.leeway.records import open_spool, some_records
+from leeway.store.record import PredictionRecord
+from tests.leeway.store.records import open_spool, some_records
 
 WORK_S = 0.05
 BATCHES = 4

@@ -6,8 +6,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from leeway.record import PredictionRecord
 from leeway.spool import Batch, Spool
+from leeway.store.record import PredictionRecord
 
 
 def waiting(spool: Spool, limit: int = 10_000) -> list[PredictionRecord]:

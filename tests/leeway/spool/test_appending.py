@@ -7,8 +7,8 @@ from msgspec.structs import replace
 
 from leeway.spool import Spool, SpoolError
 from leeway.spool_append import STATEMENT_ROWS
-from tests.leeway.records import a_record, open_spool, some_records
 from tests.leeway.spool.contents import taken, waiting
+from tests.leeway.store.records import a_record, open_spool, some_records
 
 
 def test_what_is_appended_is_taken_in_order(spool: Spool) -> None:

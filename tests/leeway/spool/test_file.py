@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from leeway.spool import SpoolError
-from tests.leeway.records import a_record, open_spool, some_records, start_appending
 from tests.leeway.spool.contents import query, waiting
+from tests.leeway.store.records import a_record, open_spool, some_records, start_appending
 
 
 def overwrite(path: Path, offset: int, count: int) -> None:

@@ -10,8 +10,8 @@ import pytest
 from leeway.spool import Spool, SpoolError
 from leeway.spool_append import STATEMENT_ROWS
 from leeway.spool_file import connect
-from tests.leeway.records import a_record, fill, open_spool, some_records
 from tests.leeway.spool.contents import taken
+from tests.leeway.store.records import a_record, fill, open_spool, some_records
 
 SMALL_LIMIT = 2**18
 

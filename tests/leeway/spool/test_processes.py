@@ -5,8 +5,8 @@ import threading
 from pathlib import Path
 
 from leeway.spool import Spool
-from tests.leeway.records import open_spool, some_records, start_appending
 from tests.leeway.spool.contents import append_singly, waiting
+from tests.leeway.store.records import open_spool, some_records, start_appending
 
 
 def test_several_processes_append_at_once(path: Path) -> None:

@@ -8,8 +8,8 @@ import pytest
 from leeway.schema import CHURN_SCHEMA
 from leeway.spool import Spool, UnknownSchema
 from leeway.spool_file import connect
-from tests.leeway.records import OTHER_SCHEMA, a_record, open_spool, some_records
 from tests.leeway.spool.contents import query, taken, waiting
+from tests.leeway.store.records import OTHER_SCHEMA, a_record, open_spool, some_records
 
 
 def test_records_of_an_older_bundle_come_with_their_schema(path: Path) -> None:

@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from leeway.bundle import Bundle
-from leeway.snapshots import SnapshotsUnavailable
+from leeway.model.bundle import Bundle
+from leeway.store.snapshots import SnapshotsUnavailable
 from service.faults import Chance, Delay, Faults, InjectedError, with_faulty_scorer
 from tests.service.faults.world import FAILING, SLOW, World, look_up, score
 

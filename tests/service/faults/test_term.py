@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from leeway.bundle import Bundle
+from leeway.model.bundle import Bundle
 from leeway.telemetry import names
 from tests.service.faults.world import FAILING, SLOW, World, score
 

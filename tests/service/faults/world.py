@@ -9,9 +9,9 @@ from datetime import date
 import numpy as np
 from numpy.typing import NDArray
 
-from leeway.bundle import Bundle
-from leeway.encoding import Encoded
-from leeway.snapshots import Snapshot
+from leeway.model.bundle import Bundle
+from leeway.model.encoding import Encoded
+from leeway.store.snapshots import Snapshot
 from service.faults import Chance, Delay, Faults, FaultSwitch, FaultyScorer, FaultySnapshots
 
 SLOW = Faults(slow_scoring=Delay(milliseconds=80))

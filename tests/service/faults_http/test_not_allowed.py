@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from leeway.bundle import Bundle
+from leeway.model.bundle import Bundle
 from leeway.telemetry import names
 from tests.service.faults_http.asking import SLOW
 from tests.service.observed import Observed

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from leeway.bundle import Bundle
-from leeway.population import Population
+from leeway.data.population import Population
+from leeway.model.bundle import Bundle
 from leeway.telemetry import names
 from service.faults import FAULTS
 from tests.service.faults_http.asking import FAILING, NO_STORE, SLOW, SLOW_STORE, put

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from leeway.bundle import Bundle
-from leeway.population import Population
+from leeway.data.population import Population
+from leeway.model.bundle import Bundle
 from tests.service.observed import STRANGE, STRANGER, Observed, observed_service
 
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 from contextlib import ExitStack
 from pathlib import Path
 
-from leeway.bundle import Bundle
-from leeway.population import Population
+from leeway.data.population import Population
+from leeway.model.bundle import Bundle
 from leeway.telemetry import names
 from service.__main__ import assemble
 from tests.service.observed import Observed, captured_log, entries, observed_service

@@ -4,15 +4,15 @@ from collections.abc import Callable
 
 import pytest
 
-from leeway.bundle import Bundle
-from leeway.population import Population
-from leeway.snapshots import Snapshot
+from leeway.data.population import Population
+from leeway.model.bundle import Bundle
+from leeway.store.snapshots import Snapshot
 from service.predictor import (
     Predictor,
 )
 from service.recording import Recorder
 from tests.fakes import RememberingProbe
-from tests.leeway.records import NOON
+from tests.leeway.store.records import NOON
 from tests.service.predictor.setting import DAY, Setting, Shelf, Sink, row
 
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
-from leeway.population import Population
-from leeway.record import PredictionRecord
+from leeway.data.population import Population
 from leeway.schema import CHURN_SCHEMA, FeatureRow, Value
-from leeway.snapshots import Snapshot, SnapshotsUnavailable
 from leeway.spool import SpoolError
+from leeway.store.record import PredictionRecord
+from leeway.store.snapshots import Snapshot, SnapshotsUnavailable
 from service.predictor import (
     PredictionRequest,
     Predictor,

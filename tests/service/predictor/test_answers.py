@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from leeway.bundle import Bundle
-from leeway.population import Population
+from leeway.data.population import Population
+from leeway.model.bundle import Bundle
 from leeway.schema import Value
 from service.predictor import (
     NoSnapshots,
@@ -19,7 +19,7 @@ from service.predictor import (
 )
 from service.probe import NullPredictionProbe
 from service.recording import Recorder
-from tests.leeway.records import NOON
+from tests.leeway.store.records import NOON
 from tests.service.predictor.setting import DAY, Setting, Shelf, Sink, by_features, by_id, row
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from leeway.bundle import Bundle
+from leeway.model.bundle import Bundle
 
 
 @pytest.fixture(scope="module")

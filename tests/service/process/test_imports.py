@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from leeway.bundle import Bundle
+from leeway.model.bundle import Bundle
 from tests.service.processes import ROOT, environment
 
 COMPOSED = """

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from leeway.bundle import Bundle
+from leeway.model.bundle import Bundle
 from tests.service.processes import TWO_WORKERS, ended, environment
 
 Spoil = Callable[[Path, dict[str, str]], None]

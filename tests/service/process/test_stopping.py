@@ -10,7 +10,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from leeway.bundle import Bundle
+from leeway.model.bundle import Bundle
 from tests.service.process.told import SHUTDOWN_S
 from tests.service.processes import environment, running
 

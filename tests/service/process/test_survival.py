@@ -12,7 +12,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from leeway.bundle import Bundle
+from leeway.model.bundle import Bundle
 from tests.service.process.told import pid_of, rows_by_id, starts
 from tests.service.processes import SUPERVISED, Server, closed_port, environment, eventually, running
 

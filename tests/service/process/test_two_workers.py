@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from leeway.bundle import Bundle
+from leeway.model.bundle import Bundle
 from leeway.telemetry import names
 from tests.service.process.told import QUICK, SHUTDOWN_S, pid_of, rows_by_id, starts
 from tests.service.processes import TWO_WORKERS, Sink, environment, eventually, otlp_sink, running

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from leeway.bundle import Bundle
+from leeway.model.bundle import Bundle
 from tests.service.process.told import QUICK
 from tests.service.processes import Server, closed_port, environment, running, silent_listener
 

@@ -10,8 +10,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from leeway.bundle import Bundle, OnnxScorer
-from leeway.population import Population
+from leeway.data.population import Population
+from leeway.model.bundle import Bundle, OnnxScorer
 from leeway.telemetry import names
 from tests.service.observed import Observed, broken, captured_log, entries, observed_service, served, silent_service
 from tests.telemetry import parent_id, span_id, trace_id

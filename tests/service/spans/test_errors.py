@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from opentelemetry.trace import StatusCode
 
-from leeway.bundle import Bundle, OnnxScorer
-from leeway.population import Population
+from leeway.data.population import Population
+from leeway.model.bundle import Bundle, OnnxScorer
 from tests.service.observed import STRANGER, Observed, broken, observed_service
 from tests.telemetry import attributes_of, trace_id
 

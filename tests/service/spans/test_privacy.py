@@ -7,8 +7,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from leeway.bundle import Bundle
-from leeway.population import Population
+from leeway.data.population import Population
+from leeway.model.bundle import Bundle
 from tests.service.observed import CUSTOMER, STRANGER, Observed, captured_log, entries, observed_service, served
 from tests.telemetry import attributes_of
 

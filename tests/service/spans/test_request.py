@@ -5,7 +5,7 @@ import itertools
 import pytest
 from opentelemetry.trace import SpanKind
 
-from leeway.record import CHECK_HEADER
+from leeway.store.record import CHECK_HEADER
 from leeway.telemetry import names
 from tests.service.observed import CUSTOMER, STRANGER, UNUSUAL, Observed
 from tests.telemetry import attributes_of, parent_id, span_id

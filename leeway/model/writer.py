@@ -1,0 +1,204 @@
+"""Write a bundle: the model, what it takes, what its reference held, and its card."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib.metadata import version as library_version
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.pipeline import Pipeline
+
+from leeway.data.frames import typed_frame
+from leeway.data.tabular import infer_schema
+from leeway.model import bundle as bundles
+from leeway.model import manifest as layout
+from leeway.model.bundle import Bundle, OnnxScorer
+from leeway.model.bundle_folder import replacing
+from leeway.model.card import Origin, Reference, make_card
+from leeway.model.encoding import Encoded, Encoder
+from leeway.model.manifest import BundleError, Manifest, sha256, write_json, write_manifest
+from leeway.model.sklearn import encode_frame, model_frame, predict, to_onnx, write_pipeline
+from leeway.schema import LABEL_COLUMN, SCORE_COLUMN, Feature, FeatureSchema, Seen
+
+__all__ = ["AGREEMENT", "Origin", "Reference", "bundle_pipeline"]
+
+AGREEMENT = 1e-5
+"""Largest difference between ONNX and scikit-learn on any row."""
+LOW, HIGH = 0.005, 0.995
+LIBRARIES = ("scikit-learn", "numpy", "onnxruntime", "skl2onnx", "skops")
+NEVER_SEEN = "\N{REPLACEMENT CHARACTER} never seen"
+
+
+def bundle_pipeline(
+    pipeline: Pipeline,
+    reference: Reference,
+    folder: Path,
+    *,
+    origin: Origin | None = None,
+    schema: FeatureSchema | None = None,
+    training: pd.DataFrame | None = None,
+) -> Bundle:
+    """Bundle a fitted scikit-learn classifier with its reference; return the bundle as loaded from `folder`.
+
+    The pipeline takes the frame of `leeway.model.encoding` and has `predict_proba` with two classes. The schema is
+    inferred from the reference where none is given. `training` are the rows it was fitted on: what they hold counts as
+    seen, and ONNX must agree with scikit-learn on them too. Where ONNX cannot express the pipeline, or disagrees by
+    more than 1e-5 on a row, the bundle says so and scikit-learn scores. What was in `folder` is replaced in one step,
+    where it is nothing but a bundle.
+
+    Raises:
+        leeway.data.tabular.TableError: no schema was given and none can be inferred.
+        leeway.model.bundle.BundleError: the pipeline is no such classifier, cannot be kept without pickle, or does not
+        fit
+            its reference; or the folder cannot be written or holds other things.
+    """
+    origin = origin or Origin()
+    _check_origin_and_labels(origin, reference)
+    known = reference.frame if training is None else pd.concat([reference.frame, training], ignore_index=True)
+    schema = schema or infer_schema(known)
+    reference, known = replace(reference, frame=_typed(schema, reference.frame)), _typed(schema, known)
+    schema = schema.with_seen({each.name: _seen(each, reference.frame, known) for each in schema})
+    encoder = Encoder(schema)
+    scores = _reference_scores(pipeline, model_frame(encoder, encode_frame(encoder, reference.frame)))
+    compared = _rows_to_compare(pipeline, encoder, encode_frame(encoder, known))
+    with replacing(folder) as new:
+        write_pipeline(pipeline, new / layout.PIPELINE)
+        reason = _write_onnx(pipeline, encoder, compared, new / layout.ONNX)
+        _write_reference(reference, scores, new / layout.REFERENCE)
+        write_json(new / layout.SCHEMA, schema.to_json())
+        version = _version(origin, schema, reference, scores)
+        write_json(new / layout.CARD, make_card(origin, version, schema, reference, scores, reason))
+        write_manifest(_manifest(origin, version, schema, new, reason), new)
+    return bundles.load(folder)
+
+
+def _check_origin_and_labels(origin: Origin, reference: Reference) -> None:
+    if not 0 <= origin.decision_threshold <= 1:
+        raise BundleError(f"the decision threshold is {origin.decision_threshold}; it must be within 0 and 1")
+    if reference.frame.empty:
+        raise BundleError("the reference holds no rows")
+    labels = reference.labels
+    if labels is not None and (len(labels) != len(reference.frame) or not np.isin(labels, (0, 1)).all()):
+        raise BundleError("the reference's labels must be 0 or 1, one for each of its rows")
+
+
+def _typed(schema: FeatureSchema, frame: pd.DataFrame) -> pd.DataFrame:
+    try:
+        return typed_frame(schema, {name: frame[name].tolist() for name in schema.names})
+    except KeyError as error:
+        raise BundleError(f"the rows have no column {error}, which the schema names") from error
+    except (TypeError, ValueError) as error:
+        raise BundleError(f"the rows are not of the schema's kinds: {error}") from error
+
+
+def _seen(feature: Feature, reference: pd.DataFrame, known: pd.DataFrame) -> Seen:
+    """What `known`, all rows, holds of one feature; the usual range is the reference's."""
+    held = known[feature.name].dropna()
+    missing_share = float(known[feature.name].isna().mean())
+    if feature.kind == "category":
+        return Seen(categories=tuple(sorted(held.unique())), missing_share=missing_share)
+    if held.empty:
+        return Seen(missing_share=missing_share)
+    numbers = held.astype("float64")
+    if not np.isfinite(numbers).all():
+        raise BundleError(f"column {feature.name!r} holds an infinite number")
+    middle = reference[feature.name].dropna().astype("float64")
+    low, high = np.quantile(middle if len(middle) else numbers, [LOW, HIGH])
+    return Seen(float(numbers.min()), float(numbers.max()), float(low), float(high), missing_share=missing_share)
+
+
+def _reference_scores(pipeline: Pipeline, frame: pd.DataFrame) -> NDArray[np.float64]:
+    classes = getattr(pipeline, "classes_", None)
+    if not hasattr(pipeline, "predict_proba") or classes is None or len(classes) != 2:  # noqa: PLR2004 (two classes)
+        raise BundleError("the pipeline must be a fitted classifier of two classes with predict_proba")
+    try:
+        scores = predict(pipeline, frame)
+    except Exception as error:
+        raise BundleError(
+            "the pipeline cannot score its reference. It must take a column a feature: numbers and flags as 32-bit"
+            f" floats with NaN for missing, text with '' for missing; fit it on such a frame. ({error})"
+        ) from error
+    if not ((scores >= 0) & (scores <= 1)).all():
+        raise BundleError("the pipeline's probabilities are not within 0 and 1")
+    return scores
+
+
+def _rows_to_compare(pipeline: Pipeline, encoder: Encoder, known: Encoded) -> list[Encoded]:
+    """All known rows, and strange ones where the pipeline takes such."""
+    strange = _strange_rows(encoder, known)
+    try:
+        predict(pipeline, model_frame(encoder, strange))
+    except ValueError as error:
+        warnings.warn(f"the pipeline refuses what it has not seen, and so will the service: {error}", stacklevel=3)
+        return [known]
+    return [known, strange]
+
+
+def _write_onnx(pipeline: Pipeline, encoder: Encoder, compared: Sequence[Encoded], path: Path) -> str | None:
+    """Write the ONNX model where it agrees with the pipeline on every row; else say why not, and write no file."""
+    try:
+        model = to_onnx(pipeline, encoder)
+        onnx = OnnxScorer(model, encoder)
+        apart = max(np.abs(onnx.score(rows) - predict(pipeline, model_frame(encoder, rows))).max() for rows in compared)
+    except Exception as error:  # noqa: BLE001 (converter and runtime raise what they like; the card says it)
+        return f"ONNX cannot express the pipeline: {error}"
+    if not apart <= AGREEMENT:  # NaN is no agreement
+        return f"ONNX and scikit-learn differ by {apart:.2g} on a row, more than {AGREEMENT:g}"
+    path.write_bytes(model)
+    return None
+
+
+def _strange_rows(encoder: Encoder, rows: Encoded) -> Encoded:
+    """The first row again and again: once with each category that may come unseen or missing, or number missing."""
+    numbers, texts = [rows.numbers[0]], [{name: column[0] for name, column in rows.texts.items()}]
+
+    for feature in encoder.schema:
+        strange: list[str] = []
+        if feature.kind == "category":
+            strange = [NEVER_SEEN, ""] if feature.nullable else [NEVER_SEEN]
+        elif feature.nullable:
+            row = rows.numbers[0].copy()
+            row[encoder.number_names.index(feature.name)] = np.nan
+            numbers.append(row)
+            texts.append(texts[0])
+        for text in strange:
+            numbers.append(numbers[0])
+            texts.append({**texts[0], feature.name: text})
+    return Encoded(np.stack(numbers), {name: [row[name] for row in texts] for name in encoder.text_names})
+
+
+def _write_reference(reference: Reference, scores: NDArray[np.float64], path: Path) -> None:
+    frame = reference.frame.assign(**{SCORE_COLUMN: scores})
+    if reference.labels is not None:
+        frame[LABEL_COLUMN] = np.asarray(reference.labels, dtype=np.int64)
+    frame.to_parquet(path, index=False)
+
+
+def _version(origin: Origin, schema: FeatureSchema, reference: Reference, scores: NDArray[np.float64]) -> str:
+    """The date of the data, where it has one, and eight digits of what the model takes and answers.
+
+    The same data give the same version, whenever they are trained on.
+    """
+    hasher = hashlib.sha256(json.dumps([schema.to_json(), origin.decision_threshold]).encode())
+    hasher.update(np.round(scores, 6).tobytes())
+    if reference.labels is not None:
+        hasher.update(np.asarray(reference.labels, dtype=np.int64).tobytes())
+    return "-".join(filter(None, (origin.as_of, hasher.hexdigest()[:8])))
+
+
+def _manifest(origin: Origin, version: str, schema: FeatureSchema, folder: Path, no_onnx: str | None) -> Manifest:
+    return Manifest(
+        name=origin.name,
+        version=version,
+        schema_fingerprint=schema.fingerprint,
+        scorer="onnx" if no_onnx is None else "scikit-learn",
+        files={path.name: sha256(path) for path in sorted(folder.iterdir())},
+        libraries={name: library_version(name) for name in LIBRARIES},
+    )

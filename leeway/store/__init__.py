@@ -1,0 +1,1 @@
+"""The database: snapshots, predictions, labels, rejections and drift runs."""

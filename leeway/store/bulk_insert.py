@@ -1,0 +1,129 @@
+"""Many rows at once into a table, as fast as each database takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from leeway.store.engine import quoted
+
+CHUNK_ROWS = 5_000
+SQLITE_ROWS = 200
+SQLITE_VARIABLES = 32_766
+"""What SQLite takes in one statement unless it was built for less, https://sqlite.org/limits.html"""
+
+
+def insert_rows(
+    connection: sa.Connection,
+    table: sa.Table,
+    keys: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    *,
+    ignore_duplicates: bool = False,
+) -> int:
+    """Insert many rows, with a value for each of `keys` (of columns) in their order; return how many were read.
+
+    PostgreSQL takes them by COPY through a temporary table, SQLite by prepared statements.
+    With `ignore_duplicates` a row whose key is there already is passed over.
+
+    Raises:
+        ValueError: a row has another number of values, or a time without zone, or a flag that is none.
+        KeyError: the table has no such column.
+    """
+    into = _Into(connection, table, [table.columns[key] for key in keys], ignore_duplicates)
+    source, total = iter(rows), 0
+    while chunk := list(islice(source, CHUNK_ROWS)):
+        if any(len(row) != len(keys) for row in chunk):
+            raise ValueError(f"a row for {table.name} must hold {len(keys)} values")
+        if connection.dialect.name == "postgresql":
+            _copy(into, chunk)
+        else:
+            _insert(into, chunk)
+        total += len(chunk)
+    return total
+
+
+class _Into(NamedTuple):
+    """Where rows go, and into which columns their values."""
+
+    connection: sa.Connection
+    table: sa.Table
+    columns: list[sa.Column[Any]]
+    ignore_duplicates: bool
+
+
+def _insert(into: _Into, rows: list[Sequence[Any]]) -> None:
+    """Hand the rows to the driver as they are, many to a statement: half of the time was in between.
+
+    A statement a row also lets go of the interpreter a row, and waits for it each time beside a busy thread.
+    """
+    connection, table, columns, ignore_duplicates = into
+    statement = sqlite.insert(table)  # not OR IGNORE: that would pass over a missing value, too
+    wanted = statement.on_conflict_do_nothing() if ignore_duplicates else statement
+    keys = [str(column.key) for column in columns]
+    compiled = wanted.compile(dialect=connection.dialect, column_keys=keys)
+    order = [keys.index(key) for key in compiled.positiontup or ()]
+    kinds = [columns[place].type.dialect_impl(connection.dialect) for place in order]
+    converted = [
+        (place, process)
+        for place, kind in enumerate(kinds)
+        if (process := kind.bind_processor(connection.dialect)) is not None
+    ]
+
+    def plain(some: list[Sequence[Any]]) -> Iterator[list[Any]]:
+        for row in some:
+            values = [row[place] for place in order]
+            for place, convert in converted:
+                values[place] = convert(values[place])
+            yield values
+
+    one_row = str(compiled)
+    head, places, tail = one_row.rpartition(f"({', '.join('?' * len(order))})")
+    at_once = min(SQLITE_ROWS, SQLITE_VARIABLES // len(order))
+    many_rows = head + ", ".join([places] * at_once) + tail
+    whole = len(rows) - len(rows) % at_once
+    try:
+        for start in range(0, whole, at_once):
+            connection.exec_driver_sql(many_rows, tuple(chain.from_iterable(plain(rows[start : start + at_once]))))
+        if rest := [tuple(values) for values in plain(rows[whole:])]:  # no statement for each number: SQLite keeps them
+            connection.exec_driver_sql(one_row, rest)
+    except TypeError as error:  # a flag that is neither true nor false
+        raise ValueError(str(error)) from error
+
+
+def _copy(into: _Into, rows: list[Sequence[Any]]) -> None:
+    connection, table, columns, ignore_duplicates = into
+    names = ", ".join(quoted(connection, column.name) for column in columns)
+    target = quoted(connection, table.name)
+    if ignore_duplicates:
+        connection.exec_driver_sql(
+            f"CREATE TEMP TABLE incoming ON COMMIT DROP AS SELECT {names} FROM {target} LIMIT 0"  # noqa: S608 (quoted)
+        )
+    driver: Any = connection.connection.driver_connection
+    command = f"COPY {'incoming' if ignore_duplicates else target} ({names}) FROM STDIN"
+    failures: Any = connection.dialect.loaded_dbapi
+    try:
+        with driver.cursor() as cursor, cursor.copy(command) as copy:
+            for row in rows:
+                copy.write_row(row)
+    except failures.Error as error:  # the driver's own: COPY does not go through SQLAlchemy, which would wrap it
+        raise sa.exc.DBAPIError.instance(command, None, error, failures.Error, dialect=connection.dialect) from error
+    if ignore_duplicates:
+        connection.exec_driver_sql(
+            f"INSERT INTO {target} ({names}) SELECT {names} FROM incoming ON CONFLICT DO NOTHING"  # noqa: S608 (quoted)
+        )
+        connection.exec_driver_sql("DROP TABLE incoming")
+
+
+def upsert_rows(connection: sa.Connection, table: sa.Table, rows: list[dict[str, Any]]) -> None:
+    """Insert rows (dictionaries by column key); where a key is there already, the new row takes its place."""
+    if not rows:
+        return
+    insert = (postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert)(table)
+    keys = {column.key for column in table.primary_key}
+    changed = {column.key: insert.excluded[column.key] for column in table.columns if column.key not in keys}
+    connection.execute(insert.on_conflict_do_update(index_elements=list(table.primary_key), set_=changed), rows)

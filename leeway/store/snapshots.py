@@ -1,0 +1,181 @@
+"""Feature snapshots by month-end: load a month, look up one customer, read a whole month."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from itertools import repeat
+from typing import Any
+
+import sqlalchemy as sa
+
+from leeway.schema import FeatureRow, Value
+from leeway.store.bulk_insert import insert_rows
+from leeway.store.engine import DatabaseError, translated
+from leeway.store.tables import Tables, feature_key
+
+READ_ROWS = 10_000
+
+
+class SnapshotsUnavailable(DatabaseError):
+    """The snapshots could not be reached, or the database refused; `__cause__` is the driver's error."""
+
+
+class UnknownMonth(LookupError):
+    """There are no snapshots of that date; the message names those that there are."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One customer's features as of one day."""
+
+    user_id: str
+    as_of: date
+    features: FeatureRow
+
+
+@dataclass(frozen=True)
+class Month:
+    """All customers of one day, ordered by id: every list has one entry a customer.
+
+    `labels` are 1 for a customer who left, else 0, and None where the month was loaded without labels.
+    """
+
+    as_of: date
+    user_ids: list[str]
+    columns: dict[str, list[Value]]
+    labels: list[int] | None
+
+    def __len__(self) -> int:
+        return len(self.user_ids)
+
+
+class Snapshots:
+    """The snapshots of one feature schema. Every method may raise `SnapshotsUnavailable`."""
+
+    def __init__(self, engine: sa.Engine, tables: Tables) -> None:
+        self._engine = engine
+        self._table, self._label_table = tables.feature_snapshots, tables.snapshot_labels
+        self._names = tables.schema.names
+        self._features = tables.features_of(self._table)
+        self._newest = (
+            sa.select(self._table.c.as_of, *self._features)
+            .where(self._table.c.user_id == sa.bindparam("user_id"))
+            .order_by(self._table.c.as_of.desc())
+            .limit(1)
+        )
+        # On PostgreSQL a lookup without BEGIN and ROLLBACK saves two round trips; on SQLite there are none to save.
+        self._lookups = (
+            engine if engine.dialect.name == "sqlite" else engine.execution_options(isolation_level="AUTOCOMMIT")
+        )
+
+    def ingest(
+        self,
+        as_of: date,
+        user_ids: Sequence[str],
+        columns: Mapping[str, Sequence[Value]],
+        labels: Sequence[int] | None,
+    ) -> int:
+        """Load one month in one transaction, in place of what was there of it, and return its number of customers.
+
+        `columns` holds each feature of the schema, with one value a customer; labels are 0 or 1.
+
+        Raises:
+            ValueError: columns or labels are of another length, or a feature is missing or unknown.
+        """
+        if columns.keys() != set(self._names):
+            raise ValueError(f"these are not the schema's features: {sorted(columns.keys() ^ set(self._names))}")
+        lengths = {len(user_ids), *map(len, columns.values())} | ({len(labels)} if labels is not None else set())
+        if len(lengths) > 1:
+            raise ValueError(f"customers, columns and labels must be of one length, not {sorted(lengths)}")
+        with _available(), self._engine.begin() as connection:
+            for table in (self._table, self._label_table):
+                connection.execute(sa.delete(table).where(table.c.as_of == as_of))
+            if labels is not None:
+                marks = zip(repeat(as_of), user_ids, labels, strict=False)
+                insert_rows(connection, self._label_table, ("as_of", "user_id", "label"), marks)
+            keys = ("as_of", "user_id", *map(feature_key, self._names))
+            rows = zip(repeat(as_of), user_ids, *map(columns.__getitem__, self._names), strict=False)
+            return insert_rows(connection, self._table, keys, rows)
+
+    def lookup(self, user_id: str) -> Snapshot | None:
+        """The newest snapshot of a customer, or None where there is none."""
+        with _available(), self._lookups.connect() as connection:
+            row = connection.execute(self._newest, {"user_id": user_id}).first()
+        if row is None:
+            return None
+        return Snapshot(user_id, row[0], tuple(row[1:]))
+
+    def lookup_many(self, user_ids: Sequence[str]) -> dict[str, Snapshot]:
+        """The newest snapshot of each of these customers that has one, in one connection."""
+        if len(user_ids) == 1:
+            only = self.lookup(user_ids[0])
+            return {} if only is None else {only.user_id: only}
+        table = self._table.c
+        newest = (
+            sa.select(table.user_id, sa.func.max(table.as_of).label("as_of"))
+            .where(table.user_id.in_(set(user_ids)))
+            .group_by(table.user_id)
+            .subquery()
+        )
+        query = sa.select(table.user_id, table.as_of, *self._features).join_from(
+            self._table, newest, (table.user_id == newest.c.user_id) & (table.as_of == newest.c.as_of)
+        )
+        with _available(), self._lookups.connect() as connection:
+            rows = connection.execute(query).all()
+        return {row[0]: Snapshot(row[0], row[1], tuple(row[2:])) for row in rows}
+
+    def is_empty(self) -> bool:
+        """Whether nothing has been loaded yet."""
+        with _available(), self._lookups.connect() as connection:
+            return connection.execute(sa.select(self._table.c.as_of).limit(1)).first() is None
+
+    def dates(self) -> list[date]:
+        """The days that were loaded, oldest first."""
+        as_of = self._table.c.as_of
+        with _available(), self._lookups.connect() as connection:
+            return list(connection.scalars(sa.select(as_of).distinct().order_by(as_of)))
+
+    def labels(self, as_of: date) -> dict[str, int]:
+        """The labels of one day by customer; empty where it was loaded without any."""
+        table = self._label_table
+        query = sa.select(table.c.user_id, table.c.label).where(table.c.as_of == as_of)
+        with _available(), self._lookups.connect() as connection:
+            return {row.user_id: row.label for row in connection.execute(query)}
+
+    def read(self, as_of: date) -> Month:
+        """All customers of one day.
+
+        Raises:
+            UnknownMonth: nothing was loaded for that day.
+        """
+        own, marks = self._table.c, self._label_table.c
+        query = (
+            sa.select(own.user_id, marks.label, *self._features)
+            .outerjoin_from(self._table, self._label_table, (marks.user_id == own.user_id) & (marks.as_of == own.as_of))
+            .where(own.as_of == as_of)
+            .order_by(own.user_id)
+        )
+        gathered: list[list[Any]] = [[] for _ in range(2 + len(self._names))]
+        with _available(), self._engine.connect() as connection:
+            for part in connection.execution_options(yield_per=READ_ROWS).execute(query).partitions():
+                for values, more in zip(gathered, zip(*part, strict=True), strict=True):
+                    values.extend(more)
+        user_ids, labels, *columns = gathered
+        if not user_ids:
+            known = ", ".join(day.isoformat() for day in self.dates()) or "none at all, run `leeway ingest`"
+            raise UnknownMonth(f"there are no snapshots as of {as_of.isoformat()}; there are: {known}")
+        return Month(
+            as_of, user_ids, dict(zip(self._names, columns, strict=True)), None if labels[0] is None else labels
+        )
+
+
+@contextmanager
+def _available() -> Iterator[None]:
+    try:
+        with translated():
+            yield
+    except DatabaseError as error:
+        raise SnapshotsUnavailable(f"feature snapshots: {error}") from error.__cause__

@@ -1,0 +1,122 @@
+"""Small models for the tests of bundles: made-up rows, quick pipelines, hands that damage a folder, and its refusal."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+from sklearn.compose import ColumnTransformer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+from leeway.data.tabular import infer_schema
+from leeway.model import bundle as bundles
+from leeway.model.bundle import Bundle, BundleError
+from leeway.model.encoding import Encoder
+from leeway.model.manifest import CARD, MANIFEST, ONNX, PIPELINE, REFERENCE, SCHEMA, digest, sha256
+from leeway.model.sklearn import encode_frame, model_frame, predict, read_pipeline
+from leeway.model.writer import Origin, Reference, bundle_pipeline
+
+NUMBERS, TEXTS = ["age", "monthly fee"], ["c.x-y"]
+FILES = [MANIFEST, SCHEMA, CARD, REFERENCE, PIPELINE, ONNX]
+
+
+def some_rows(count: int = 400, seed: int = 0) -> tuple[pd.DataFrame, NDArray[np.int64]]:
+    """Rows of two numbers and a category under names such as people give them, and labels that follow from them."""
+    rng = np.random.default_rng(seed)
+    frame = pd.DataFrame(
+        {
+            "age": rng.integers(30, 50, count),
+            "monthly fee": (rng.gamma(4, 2, count).round() * 5 + 0.25),
+            "c.x-y": rng.choice(["low", "middle", "high"], count),
+        }
+    )
+    risk = frame["monthly fee"] / 20 - frame["age"] / 10 + (frame["c.x-y"] == "high") + rng.normal(size=count)
+    return frame, np.asarray(risk > risk.median(), dtype=np.int64)
+
+
+def as_model_takes_it(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows in the form in which a pipeline is handed them."""
+    encoder = Encoder(infer_schema(frame))
+    return model_frame(encoder, encode_frame(encoder, frame))
+
+
+def fitted(model: Any = None, *, numbers: Any = None, texts: Any = None) -> Pipeline:  # noqa: ANN401 (sklearn is untyped)
+    """A pipeline fitted on `some_rows`: numbers scaled, the category one-hot, then `model` (a logistic regression)."""
+    frame, labels = some_rows()
+    columns = [
+        ("numbers", numbers or StandardScaler(), NUMBERS),
+        ("texts", texts or OneHotEncoder(handle_unknown="ignore"), TEXTS),
+    ]
+    return Pipeline(
+        [("columns", ColumnTransformer(columns)), ("model", LogisticRegression() if model is None else model)]
+    ).fit(as_model_takes_it(frame), labels)
+
+
+def small_bundle(folder: Path, pipeline: Pipeline | None = None, **origin: Any) -> Bundle:  # noqa: ANN401 (as Origin has it)
+    """A bundle of three features, quickly made: the reference are rows that the pipeline was not fitted on."""
+    frame, labels = some_rows(seed=1)
+    made = fitted() if pipeline is None else pipeline
+    return bundle_pipeline(
+        made, Reference(frame, labels), folder, origin=Origin(**origin), training=some_rows(seed=0)[0]
+    )
+
+
+def truth(bundle: Bundle, frame: pd.DataFrame) -> Any:  # noqa: ANN401 (an array)
+    """What the pipeline in the bundle's folder says of these rows."""
+    rows = model_frame(bundle.encoder, encode_frame(bundle.encoder, frame))
+    return predict(read_pipeline(bundle.folder / PIPELINE), rows)
+
+
+def copy_of(bundle: Bundle, folder: Path) -> Path:
+    """The bundle's folder again, to be damaged."""
+    return Path(shutil.copytree(bundle.folder, folder / "bundle"))
+
+
+def change_json(path: Path, change: Callable[[Any], Any]) -> None:
+    """Change what a JSON file says; `change` does so in place, or gives something else instead."""
+    document = json.loads(path.read_text())
+    changed = change(document)
+    path.write_text(json.dumps(document if changed is None else changed))
+
+
+def change_manifest(folder: Path, change: Callable[[Any], Any]) -> None:
+    """Change what the manifest says, and give it a digest that fits."""
+    change_json(folder / MANIFEST, change)
+    change_json(folder / MANIFEST, lambda document: document.update(digest=digest(document)))
+
+
+def reseal(folder: Path) -> None:
+    """Make the manifest vouch for the files as they are now."""
+    change_manifest(
+        folder,
+        lambda document: document.update(files={name: sha256(folder / name) for name in document["files"]}),
+    )
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    """What is in a folder, byte for byte."""
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def error_of(folder: Path) -> BundleError:
+    """The error with which the folder is refused: in one line, and with no words of Python's."""
+    with pytest.raises(BundleError) as caught:
+        bundles.load(folder)
+    assert str(folder) in str(caught.value)
+    assert "Traceback" not in str(caught.value)
+    return caught.value
+
+
+def apart(bundle: Bundle, frame: pd.DataFrame) -> float:
+    """How far the bundle's scores of these rows are from its pipeline's."""
+    scores = bundle.scorer.score(encode_frame(bundle.encoder, frame))
+    return float(np.abs(scores - truth(bundle, frame)).max())

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from sklearn.metrics import brier_score_loss, roc_auc_score
+
+from leeway.model.performance import Estimate, Floats, NotEnoughLabels, brier, roc_auc
+
+
+def labelled(rng: np.random.Generator, rows: int, lift: float = 1.0) -> tuple[Floats, Floats]:
+    """Labels (three of ten are 1) and probabilities that are higher for them by `lift` standard deviations."""
+    labels = (rng.random(rows) < 0.3).astype(float)
+    return labels, 1 / (1 + np.exp(-rng.normal(lift * labels)))
+
+
+def test_roc_auc_is_that_of_scikit_learn() -> None:
+    """The area is scikit-learn's, to the last digits."""
+    labels, scores = labelled(np.random.default_rng(1), 700)
+    assert roc_auc(labels, scores).value == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
+
+
+def test_roc_auc_counts_ties_half() -> None:
+    """Scores in a few steps only give scikit-learn's area, and labels may be flags."""
+    labels, scores = labelled(np.random.default_rng(2), 700)
+    steps = np.round(scores, 1)
+    assert roc_auc(labels == 1, steps).value == pytest.approx(roc_auc_score(labels, steps), abs=1e-12)
+
+
+def test_roc_auc_of_equal_scores_is_a_half() -> None:
+    """A model that says the same of everybody is a coin, and surely so."""
+    assert roc_auc([0, 1, 0, 1], [0.4] * 4) == Estimate(0.5, 0.5, 0.5)
+
+
+def test_roc_auc_interval_is_delongs_by_definition() -> None:
+    """The fast algorithm gives the variance that the paper's double sum gives."""
+    labels, scores = labelled(np.random.default_rng(3), 90)
+    steps = np.round(scores, 1)
+    ones, zeros = steps[labels == 1], steps[labels == 0]
+    wins = (ones[:, None] > zeros) + 0.5 * (ones[:, None] == zeros)
+    variance = np.var(wins.mean(axis=1), ddof=1) / ones.size + np.var(wins.mean(axis=0), ddof=1) / zeros.size
+    found = roc_auc(labels, steps)
+    assert found.high - found.value == pytest.approx(1.959964 * np.sqrt(variance), rel=1e-9)
+    assert found.value - found.low == pytest.approx(1.959964 * np.sqrt(variance), rel=1e-9)
+
+
+@pytest.mark.parametrize("measure", [roc_auc, brier])
+def test_interval_is_about_the_bootstraps(measure: Callable[[Floats, Floats], Estimate]) -> None:
+    """The interval's width is within a tenth of that of 2,000 resamples."""
+    rng = np.random.default_rng(4)
+    labels, scores = labelled(rng, 500)
+    resamples = [rng.integers(0, labels.size, labels.size) for _ in range(2_000)]
+    low, high = np.quantile([measure(labels[rows], scores[rows]).value for rows in resamples], [0.025, 0.975])
+    found = measure(labels, scores)
+    assert found.high - found.low == pytest.approx(high - low, rel=0.1)
+
+
+def test_roc_auc_interval_covers_the_truth() -> None:
+    """Of 1,000 intervals from 400 labels, 93 to 97 in a hundred hold the population's area."""
+    rng = np.random.default_rng(5)
+    truth = roc_auc(*labelled(rng, 1_000_000)).value
+    found = [roc_auc(*labelled(rng, 400)) for _ in range(1_000)]
+    assert 0.93 <= np.mean([each.low <= truth <= each.high for each in found]) <= 0.97
+
+
+def test_brier_interval_covers_the_truth() -> None:
+    """Of 1,000 intervals from 400 labels, 93 to 97 in a hundred hold the population's score."""
+    rng = np.random.default_rng(6)
+    truth = brier(*labelled(rng, 1_000_000)).value
+    found = [brier(*labelled(rng, 400)) for _ in range(1_000)]
+    assert 0.93 <= np.mean([each.low <= truth <= each.high for each in found]) <= 0.97
+
+
+def test_brier_is_that_of_scikit_learn() -> None:
+    """The score is scikit-learn's, to the last digits."""
+    labels, scores = labelled(np.random.default_rng(7), 700)
+    assert brier(labels, scores).value == pytest.approx(brier_score_loss(labels, scores), abs=1e-12)
+
+
+def test_perfect_separation() -> None:
+    """A perfect separation has area 1, the reverse 0, each with an interval of no width."""
+    assert roc_auc([0, 0, 1, 1], [0.1, 0.2, 0.8, 0.9]) == Estimate(1, 1, 1)
+    assert roc_auc([1, 1, 0, 0], [0.1, 0.2, 0.8, 0.9]) == Estimate(0, 0, 0)
+
+
+def test_interval_stays_within_0_and_1() -> None:
+    """An interval that would pass a bound is cut there."""
+    nearly = [0.1, 0.2, 0.85, 0.8, 0.9]
+    assert roc_auc([0, 0, 0, 1, 1], nearly).high == 1
+    assert brier([0, 1, 0], [0.0, 0.9, 0.0]).low == 0
+
+
+def test_a_single_label_of_a_class_tells_nothing_of_its_spread() -> None:
+    """With one positive the interval is everything, and so it is with one label for the Brier score."""
+    assert roc_auc([0, 0, 1], [0.1, 0.6, 0.5]) == Estimate(0.5, 0, 1)
+    assert brier([1], [0.5]) == Estimate(0.25, 0, 1)
+
+
+@pytest.mark.parametrize("labels", [[], [1, 1], [0, 0]])
+def test_roc_auc_needs_both_classes(labels: list[int]) -> None:
+    """Without labels of both classes there is no area, and never a number in its place."""
+    with pytest.raises(NotEnoughLabels, match="both classes"):
+        roc_auc(labels, [0.5] * len(labels))
+
+
+def test_brier_needs_a_label() -> None:
+    """Without labels there is no Brier score."""
+    with pytest.raises(NotEnoughLabels, match="needs labels"):
+        brier([], [])
+
+
+@pytest.mark.parametrize(
+    ("labels", "scores", "reason"),
+    [
+        ([0, 1], [0.5], "one score for each label"),
+        ([0, 2], [0.5, 0.5], "0 or 1"),
+        ([0, float("nan")], [0.5, 0.5], "0 or 1"),
+        ([0, 1], [0.5, float("nan")], "finite"),
+    ],
+)
+def test_bad_input_is_refused(labels: list[float], scores: list[float], reason: str) -> None:
+    """What is no label or no score is refused with the reason, by both measures."""
+    for measure in (roc_auc, brier):
+        with pytest.raises(ValueError, match=reason):
+            measure(labels, scores)
+
+
+def test_brier_refuses_what_is_no_probability() -> None:
+    """A score beyond 0 to 1 ranks well enough for the area, but is no probability."""
+    assert roc_auc([0, 1, 0, 1], [-3, 2, 1, 4]).value == 1
+    with pytest.raises(ValueError, match="probabilities"):
+        brier([0, 1], [-3, 2])
