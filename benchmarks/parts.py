@@ -8,13 +8,13 @@ from msgspec.structs import replace
 
 from leeway.data.population import population
 from leeway.model import bundle as bundles
-from leeway.mover import Mover, NullMoverProbe
 from leeway.schema import CHURN_SCHEMA
-from leeway.sink import database_sink
-from leeway.spool import Spool
 from leeway.store.engine import create_tables, open_engine
 from leeway.store.record import PredictionRecord
 from leeway.store.tables import tables_for
+from service.spool.drainer import Mover, NullMoverProbe
+from service.spool.spool import Spool
+from service.spool.writer import database_sink
 
 MOVED = 50_000
 

@@ -15,10 +15,7 @@ from fastapi import FastAPI
 
 from leeway.model import bundle as bundles
 from leeway.model.bundle import Bundle, BundleError
-from leeway.mover import Mover
 from leeway.settings import ServiceSettings, SettingsError
-from leeway.sink import database_sink
-from leeway.spool import Spool, SpoolError
 from leeway.store.engine import DatabaseError, create_tables, open_engine
 from leeway.store.predictions import PredictionLog
 from leeway.store.rejections import RejectionLog
@@ -31,19 +28,22 @@ from leeway.telemetry.logs import configure_logging
 from leeway.telemetry.process import observe_process
 from leeway.telemetry.providers import ProcessIdentity, Providers, providers_from_environment
 from service.app import create_app
-from service.faults import FaultSwitch, FaultySnapshots, with_faulty_scorer
-from service.feedback import Feedback
-from service.instrumentation import instrument
-from service.otel_fault_probe import OTelFaultProbe
-from service.otel_mover_probe import OTelMoverProbe
-from service.otel_probe import OTelPredictionProbe
-from service.predictor import Predictor, SnapshotSource
-from service.probe import NullPredictionProbe, PredictionProbe
-from service.readiness import ReadinessCheck
-from service.recording import Recorder
-from service.rejections import RejectionTally, RejectionWriter, TallyingProbe
-from service.serving import run
-from service.workers import cannot_start, end_despite_threads, hold_stop_signals, listen
+from service.core.faults import FaultSwitch, FaultySnapshots, with_faulty_scorer
+from service.core.feedback import Feedback
+from service.core.predictor import Predictor, SnapshotSource
+from service.core.readiness import ReadinessCheck
+from service.core.recording import Recorder
+from service.core.rejections import RejectionTally, RejectionWriter, TallyingProbe
+from service.process.server import run
+from service.process.workers import cannot_start, end_despite_threads, hold_stop_signals, listen
+from service.spool.drainer import Mover
+from service.spool.spool import Spool, SpoolError
+from service.spool.writer import database_sink
+from service.telemetry.http_instrumentation import instrument
+from service.telemetry.otel import OTelPredictionProbe
+from service.telemetry.otel_drainer import OTelMoverProbe
+from service.telemetry.otel_faults import OTelFaultProbe
+from service.telemetry.probe import NullPredictionProbe, PredictionProbe
 
 SWITCH_S = 0.0005
 """How long the threads that export and move may keep the interpreter: a request waits for it several times."""
@@ -90,7 +90,7 @@ def compose(
     """Build the whole object graph, and what takes the event loop's lag; `stack` takes it down, telemetry last.
 
     Raises:
-        leeway.model.bundle.BundleError, leeway.spool.SpoolError, leeway.store.engine.DatabaseError,
+        leeway.model.bundle.BundleError, service.spool.spool.SpoolError, leeway.store.engine.DatabaseError,
         leeway.telemetry.environment.TelemetryError, OSError: what the service needs is not there; the message says
         what.
     """

@@ -10,11 +10,10 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from leeway.model.bundle import Bundle
-from service import problems
-from service.fault_routes import fault_routes
-from service.faults import FaultSwitch
-from service.probe import PredictionProbe
-from service.routes import (
+from service.core.faults import FaultSwitch
+from service.http import problems
+from service.http.fault_routes import fault_routes
+from service.http.routes import (
     FeedbackUseCase,
     PredictUseCase,
     Readiness,
@@ -22,6 +21,7 @@ from service.routes import (
     operation_routes,
     prediction_routes,
 )
+from service.telemetry.probe import PredictionProbe
 
 MAX_BODY_BYTES = 2**20
 _DESCRIPTION = """

@@ -16,19 +16,19 @@ from fastapi.testclient import TestClient
 
 from leeway.data.population import Population
 from leeway.model.bundle import Bundle, Scorer
-from leeway.sink import database_sink
-from leeway.spool import Spool
 from leeway.store.engine import create_tables, open_engine
 from leeway.store.predictions import PredictionLog
 from leeway.store.record import PredictionRecord
 from leeway.store.snapshots import Snapshots
 from leeway.store.tables import Tables, tables_for
 from service.app import create_app
-from service.feedback import Feedback
-from service.predictor import Predictor
-from service.probe import Cause, Lookup, Scoring, TraceRef
-from service.readiness import ReadinessCheck
-from service.recording import Recorder
+from service.core.feedback import Feedback
+from service.core.predictor import Predictor
+from service.core.readiness import ReadinessCheck
+from service.core.recording import Recorder
+from service.spool.spool import Spool
+from service.spool.writer import database_sink
+from service.telemetry.probe import Cause, Lookup, Scoring, TraceRef
 
 TRACE = TraceRef("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331", sampled=True)
 SMALLEST_SPOOL_BYTES = 2**17

@@ -14,7 +14,7 @@ from cli.faults_request import FaultsError, ask
 from cli.main import app
 from cli.traffic.http import Target
 from leeway.model.bundle import Bundle
-from service.faults import FAULTS, MAX_SECONDS
+from service.core.faults import FAULTS, MAX_SECONDS
 from tests.service.processes import Server, closed_port, environment, eventually, running
 
 RUNNER = CliRunner()

@@ -26,8 +26,8 @@ from leeway.telemetry.logs import configure_logging
 from leeway.telemetry.metrics_text import prometheus_text
 from leeway.telemetry.providers import DISABLED, Providers
 from service.__main__ import assemble
-from service.serving import server_config
-from service.workers import listen
+from service.process.server import server_config
+from service.process.workers import listen
 from tests.telemetry import Telemetry, telemetry_in_memory
 
 AS_OF = date(2026, 1, 31)

@@ -12,7 +12,7 @@ import time
 
 from leeway.settings import ServiceSettings
 from leeway.telemetry.logs import configure_logging
-from service.workers import listen, run_workers, told_to_stop
+from service.process.workers import listen, run_workers, told_to_stop
 
 
 def wait_for_stop(worker: int) -> None:

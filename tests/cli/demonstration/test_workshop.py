@@ -92,7 +92,12 @@ def test_processes_know_this_folder_alone(shop: Workshop, monkeypatch: pytest.Mo
         monkeypatch.setenv(name, environment[name])
     monkeypatch.delenv("LEEWAY_RECORDING")
     service, drift = ServiceSettings.read(), DriftSettings.read()
-    assert (service.port, service.faults, service.recording, service.bundle) == (1234, True, "available", shop.bundle)
+    assert (service.port, service.core.faults, service.core.recording, service.bundle) == (
+        1234,
+        True,
+        "available",
+        shop.bundle,
+    )
     assert (drift.reports_port, drift.drift_window, drift.drift_labels, drift.reports) == (1235, 6, 800, shop.reports)
 
 

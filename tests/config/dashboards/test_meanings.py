@@ -8,7 +8,7 @@ from leeway.telemetry import names
 from observability.grafana.generate import features, states
 from observability.grafana.generate.home import KINDS
 from observability.grafana.generate.runs import STAGES
-from service.otel_probe import typicality
+from service.telemetry.otel import typicality
 from tests.config.boards import BOARDS, panels
 from tests.drift.documents import result
 

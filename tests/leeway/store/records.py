@@ -16,11 +16,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from leeway.schema import CHURN_SCHEMA, Feature, FeatureSchema, Value
-from leeway.spool import Spool, SpoolError
 from leeway.store.engine import create_tables, open_engine
 from leeway.store.predictions import PredictionLog
 from leeway.store.record import PredictionRecord
 from leeway.store.tables import Tables, tables_for
+from service.spool.spool import Spool, SpoolError
 
 ROOT = Path(__file__).parents[2]
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -8,10 +8,10 @@ import pytest
 import sqlalchemy as sa
 
 from leeway.schema import CHURN_SCHEMA
-from leeway.sink import database_sink
 from leeway.store.engine import open_engine
 from leeway.store.predictions import PredictionLog, PredictionLogError, RecordRefused
 from leeway.store.tables import Tables, tables_for
+from service.spool.writer import database_sink
 from tests.leeway.store.records import IDS, a_record, some_records, stored_ids
 
 

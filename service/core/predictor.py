@@ -1,0 +1,225 @@
+"""The use case: find the features, score them, record the answer. Knows no FastAPI, no SQL and no OpenTelemetry.
+
+Errors:
+    PredictionError
+    ├── UnknownCustomer        no snapshot of this customer
+    ├── NoSnapshots            no snapshot of anybody, for this model's schema
+    ├── SnapshotStoreDown      the snapshots cannot be reached now
+    └── NotRecorded            recording is required and was not possible
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, date, datetime
+from time import perf_counter_ns, time_ns
+from typing import Protocol, TypeAlias
+
+import uuid_utils
+from msgspec import Struct
+
+from leeway.model.bundle import Bundle
+from leeway.schema import FeatureRow
+from leeway.store.record import PredictionRecord
+from leeway.store.snapshots import Snapshot, SnapshotsUnavailable
+from service.core.recording import Recorder
+from service.telemetry.probe import Lookup, PredictionProbe, Scoring
+
+
+class PredictionError(Exception):
+    """A prediction that could not be made; the message is for the one who asked."""
+
+
+class UnknownCustomer(PredictionError):
+    """There is no snapshot of this customer."""
+
+
+class NoSnapshots(PredictionError):
+    """There are no snapshots at all for this model's schema."""
+
+
+class SnapshotStoreDown(PredictionError):
+    """The snapshots cannot be reached now."""
+
+
+class NotRecorded(PredictionError):
+    """The answer could not be recorded, and recording is required."""
+
+
+class PredictionRequest(Struct, frozen=True, gc=False):
+    """One thing to predict: a customer's newest snapshot, or features as given (valid ones). Exactly one is set.
+
+    `is_check` says that nobody wants to know: see `leeway.store.record.PredictionRecord`.
+    """
+
+    user_id: str | None = None
+    features: FeatureRow | None = None
+    is_check: bool = False
+
+
+Usable: TypeAlias = tuple[str | None, date | None, FeatureRow, bool]
+"""What can be scored: customer, date of the snapshot, features, and whether it is a check."""
+
+
+class Prediction(Struct, frozen=True, gc=False):
+    """An answer: what was used, what came out, and whether it was recorded."""
+
+    record: PredictionRecord
+    recorded: bool
+    trace_id: str | None
+
+
+class SnapshotSource(Protocol):
+    """Where customers' features are: `leeway.store.snapshots.Snapshots`, or a fake."""
+
+    def lookup_many(self, user_ids: Sequence[str]) -> Mapping[str, Snapshot]:
+        """The newest snapshot of each customer that has one.
+
+        Raises:
+            leeway.store.snapshots.SnapshotsUnavailable: the store cannot be reached.
+        """
+        ...
+
+    def is_empty(self) -> bool:
+        """Whether there is no snapshot at all; raises as above."""
+        ...
+
+
+class Predictor:
+    """Answers prediction requests, one or many at a time; safe to call from several threads."""
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        snapshots: SnapshotSource,
+        recorder: Recorder,
+        probe: PredictionProbe,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._bundle = bundle
+        self._snapshots = snapshots
+        self._recorder = recorder
+        self._probe = probe
+        self._now = now
+
+    def predict(self, request: PredictionRequest) -> Prediction:
+        """Answer one request.
+
+        Raises:
+            PredictionError: one of its kinds, see the head of this module.
+        """
+        started_ns = perf_counter_ns()
+        try:
+            answer = _only(self._answer([request]))
+        except Exception as error:
+            self._probe.failed(type(error).__name__, _seconds_since(started_ns))
+            raise
+        self._probe.answered(answer.record, _seconds_since(started_ns), recorded=answer.recorded)
+        return answer
+
+    def predict_batch(self, requests: Sequence[PredictionRequest]) -> list[Prediction | PredictionError]:
+        """Answer many requests, in order, with one look-up and one call of the model; a bad one fails alone.
+
+        The probe hears of no duration, so of no failure either: beside single answers neither would mean anything.
+
+        Raises:
+            NotRecorded: the answers could not be recorded, and recording is required.
+        """
+        answers = self._answer(requests)
+        self._probe.batch_answered([answer.record for answer in answers if isinstance(answer, Prediction)])
+        return answers
+
+    def _answer(self, requests: Sequence[PredictionRequest]) -> list[Prediction | PredictionError]:
+        looked_up, lookup_s = self._look_up([request.user_id for request in requests if request.user_id is not None])
+        found = [self._features(request, looked_up) for request in requests]
+        usable = [each for each in found if not isinstance(each, PredictionError)]
+        records = iter(self._score(usable, lookup_s) if usable else [])
+        trace = self._probe.trace_ref()
+        answers = [each if isinstance(each, PredictionError) else next(records) for each in found]
+        recorded = self._recorder.record([each for each in answers if isinstance(each, PredictionRecord)])
+        if not recorded and self._recorder.required:
+            raise NotRecorded("This service answers only what it can record, and it cannot now: try again in a while.")
+        return [
+            each if isinstance(each, PredictionError) else Prediction(each, recorded, trace.trace_id if trace else None)
+            for each in answers
+        ]
+
+    def _look_up(self, user_ids: Sequence[str]) -> tuple[Mapping[str, Snapshot] | PredictionError, float | None]:
+        """The snapshots of these customers, or why there are none; and the seconds it took."""
+        if not user_ids:
+            return {}, None
+        began_at_ns, started_ns = time_ns(), perf_counter_ns()
+        result: Mapping[str, Snapshot] | PredictionError
+        try:
+            result = self._snapshots.lookup_many(user_ids)
+            if not result and self._snapshots.is_empty():
+                result = NoSnapshots(
+                    "There are no feature snapshots for this model yet: run `leeway ingest`, or send features."
+                )
+        except SnapshotsUnavailable:
+            result = SnapshotStoreDown(
+                "The feature snapshots cannot be reached now: try again in a while, or send features."
+            )
+        duration_ns = perf_counter_ns() - started_ns
+        error = type(result).__name__ if isinstance(result, PredictionError) else None
+        found = 0 if isinstance(result, PredictionError) else len(result)
+        self._probe.looked_up(Lookup(began_at_ns, duration_ns, asked=len(set(user_ids)), found=found, error=error))
+        return result, duration_ns / 1e9
+
+    def _features(
+        self, request: PredictionRequest, looked_up: Mapping[str, Snapshot] | PredictionError
+    ) -> Usable | PredictionError:
+        if request.user_id is None:
+            return None, None, request.features or (), request.is_check
+        if isinstance(looked_up, PredictionError):
+            return looked_up
+        snapshot = looked_up.get(request.user_id)
+        if snapshot is None:
+            return UnknownCustomer("There is no snapshot of this customer: check the user_id, or send features.")
+        return snapshot.user_id, snapshot.as_of, snapshot.features, request.is_check
+
+    def _score(self, usable: Sequence[Usable], lookup_s: float | None) -> list[PredictionRecord]:
+        bundle = self._bundle
+        began_at_ns, started_ns = time_ns(), perf_counter_ns()
+        encoded = bundle.encoder.encode([features for _, _, features, _ in usable])
+        unusual = bundle.encoder.unusual(encoded)
+        inference_started_ns = perf_counter_ns()
+        scores = bundle.scorer.score(encoded).tolist()
+        ended_ns = perf_counter_ns()
+        self._probe.scored(
+            Scoring(began_at_ns, ended_ns - started_ns, ended_ns - inference_started_ns, len(scores), unusual)
+        )
+        trace = self._probe.trace_ref()
+        trace_id, span_id = (trace.trace_id, trace.span_id) if trace and trace.sampled else (None, None)
+        now, inference_s = self._now(), (ended_ns - inference_started_ns) / 1e9
+        version, threshold = bundle.version, bundle.decision_threshold
+        return [
+            PredictionRecord(  # by place: a thousand records by name take twice as long
+                str(uuid_utils.uuid7()),
+                now,
+                version,
+                user_id,
+                as_of,
+                features,
+                score,
+                int(score >= threshold),
+                len(names),
+                lookup_s,
+                inference_s,
+                trace_id,
+                span_id,
+                is_check,
+            )
+            for (user_id, as_of, features, is_check), score, names in zip(usable, scores, unusual, strict=True)
+        ]
+
+
+def _only(answers: Sequence[Prediction | PredictionError]) -> Prediction:
+    (answer,) = answers
+    if isinstance(answer, PredictionError):
+        raise answer
+    return answer
+
+
+def _seconds_since(started_ns: int) -> float:
+    return (perf_counter_ns() - started_ns) / 1e9

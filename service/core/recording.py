@@ -1,0 +1,62 @@
+"""What happens where an answer cannot be recorded: the loss is counted and said, and the policy decides the rest."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from time import monotonic
+from typing import Protocol
+
+from leeway.store.record import PredictionRecord
+from service.spool.spool import SpoolError
+from service.telemetry.probe import PredictionProbe
+
+LOG_EVERY_S = 60.0
+_log = logging.getLogger(__name__)
+
+
+class RecordSink(Protocol):
+    """Where records go: `service.spool.spool.Spool`, or a fake."""
+
+    def append(self, records: Sequence[PredictionRecord]) -> None:
+        """Keep all of the records, or raise `service.spool.spool.SpoolError` and keep none."""
+        ...
+
+
+class Recorder:
+    """Records answers before they are sent; a failure never raises here."""
+
+    def __init__(
+        self, sink: RecordSink, probe: PredictionProbe, *, required: bool, clock_s: Callable[[], float] = monotonic
+    ) -> None:
+        self.required = required
+        """Whether a prediction that cannot be recorded must not be answered."""
+        self._sink = sink
+        self._probe = probe
+        self._clock_s = clock_s
+        self._say_again_at_s = -float("inf")
+        self._unsaid = 0
+
+    def record(self, records: Sequence[PredictionRecord]) -> bool:
+        """Keep the records and say whether that went well; a loss is counted, and logged once a minute."""
+        if not records:
+            return True
+        try:
+            self._sink.append(records)
+        except SpoolError as error:
+            self._lost(len(records), error)
+            return False
+        self._probe.record_spooled(len(records))
+        return True
+
+    def _lost(self, count: int, error: SpoolError) -> None:
+        if not self.required:
+            self._probe.record_lost(count)
+        self._unsaid += count
+        now_s = self._clock_s()
+        if now_s < self._say_again_at_s:
+            return
+        self._say_again_at_s = now_s + LOG_EVERY_S
+        consequence = "refused" if self.required else "answered without a record"
+        _log.error("%d predictions %s: %s", self._unsaid, consequence, error)
+        self._unsaid = 0

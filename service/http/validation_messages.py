@@ -1,0 +1,109 @@
+"""Why an input is refused: pydantic's errors in words that say what to do, and in the reasons that are counted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from service.telemetry.probe import Cause
+
+MAX_LISTED = 100
+MAX_DETAILED = 5
+_MAX_NAME = 100
+_WORDS = {
+    "missing": "is missing",
+    "extra_forbidden": "is not known here: leave it out",
+    "greater_than": "must be more than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "finite_number": "must be a finite number",
+    "float_type": "must be a number",
+    "int_type": "must be a whole number: 1, not 1.0",
+    "int_parsing_size": "must fit into 64 bits",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "string_type": "must be text",
+    "string_unicode": "must be well-formed Unicode",
+    "string_too_short": "must not be empty",
+    "string_too_long": "must be at most {max_length} characters long",
+    "string_pattern_mismatch": "must hold no control characters",
+    "list_type": "must be a list",
+    "too_short": "must not be empty",
+    "too_long": "must hold at most {max_length} items",
+    "model_type": "must be a JSON object",
+    "model_attributes_type": "must be a JSON object",
+    "uuid_type": "must be the prediction_id of an answer",
+    "uuid_parsing": "must be the prediction_id of an answer",
+    "value_error": "{error}",
+}
+_COUNTED = {
+    "missing": "missing",
+    "extra_forbidden": "unknown",
+    "greater_than_equal": "out_of_range",
+    "less_than_equal": "out_of_range",
+    "int_parsing_size": "out_of_range",
+    "finite_number": "out_of_range",
+}
+"""By pydantic's type of error; every other one is of a wrong type. See `service.telemetry.probe.REJECTION_REASONS`."""
+
+PydanticErrors = Sequence[Mapping[str, Any]]
+
+
+def refused_fields(errors: PydanticErrors, *, prefix: int, whole: str) -> list[dict[str, str]]:
+    """Name each field at fault and say why, at most `MAX_LISTED` of them.
+
+    `prefix` is how many parts of a location stand before the input itself; `whole` is what the input is called where
+    none of its fields is at fault.
+    """
+    return [
+        {"field": ".".join(map(str, error["loc"][prefix:]))[:_MAX_NAME] or whole, "reason": _words(error)}
+        for error in errors[:MAX_LISTED]
+    ]
+
+
+def summary(fields: Sequence[Mapping[str, str]], total: int) -> str:
+    """One sentence for people on `total` errors, the first of which are `fields`."""
+    said = "; ".join(f"{each['field']} {each['reason']}" for each in fields[:MAX_DETAILED])
+    more = total - MAX_DETAILED
+    return f"Not valid: {said}; and {more} more." if more > 0 else f"Not valid: {said}."
+
+
+def causes(errors: PydanticErrors, *, prefix: int) -> list[Cause]:
+    """Which features one item was refused for, and why: each pair once, and all unknown names as one (None)."""
+    pairs = ((_feature(error["loc"][prefix:]), _kind(error)) for error in errors)
+    return list(dict.fromkeys((None if kind == "unknown" else feature, kind) for feature, kind in pairs))
+
+
+def _feature(where: Sequence[Any]) -> str | None:
+    return str(where[1]) if len(where) > 1 and where[0] == "features" else None
+
+
+def _kind(error: Mapping[str, Any]) -> str:
+    if _is_null(error):
+        return "missing"
+    return "out_of_range" if _is_huge(error) else _COUNTED.get(error["type"], "wrong_type")
+
+
+def _is_null(error: Mapping[str, Any]) -> bool:
+    return str(error["type"]).endswith("_type") and error.get("input") is None
+
+
+def _is_huge(error: Mapping[str, Any]) -> bool:
+    """Whether a number was refused as none because it is a whole one beyond what a float holds."""
+    given = error.get("input")
+    return error["type"] == "float_type" and isinstance(given, int) and not isinstance(given, bool)
+
+
+def _words(error: Mapping[str, Any]) -> str:
+    if _is_null(error):
+        return "must not be null"
+    if _is_huge(error):
+        return _WORDS["finite_number"]
+    words = _WORDS.get(error["type"])
+    if words is None:
+        return str(error["msg"])
+    return words.format_map({name: _plain(value) for name, value in error.get("ctx", {}).items()})
+
+
+def _plain(value: object) -> object:
+    return int(value) if isinstance(value, float) and value.is_integer() else value

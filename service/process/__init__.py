@@ -1,0 +1,1 @@
+"""How the service runs: one process, or a supervisor with several workers."""

@@ -1,0 +1,1 @@
+"""Answered predictions on local disk until the database has them."""

@@ -1,0 +1,1 @@
+"""The events of the service as metrics and spans."""

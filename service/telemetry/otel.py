@@ -1,0 +1,153 @@
+"""Tells OpenTelemetry what happened.
+
+Spans are made after the fact from measured times: the use case stays free of context managers, and a request that is
+not sampled pays for a few clock readings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from opentelemetry import trace
+from opentelemetry.metrics import Meter
+from opentelemetry.trace import Status, StatusCode, Tracer
+from opentelemetry.util.types import AttributeValue
+
+from leeway.store.record import PredictionRecord
+from leeway.telemetry import names
+from leeway.telemetry.instruments import counter, histogram, tallied
+from service.telemetry.probe import REJECTION_REASONS, Cause, Lookup, Scoring, TraceRef
+
+UNUSUAL_FROM, STRANGE_FROM = 1, 3
+_NANOSECONDS = 1e9
+
+
+def typicality(unusual_features: int) -> str:
+    """Usual (0 unusual features), unusual (1-2) or strange (3 or more)."""
+    if unusual_features >= STRANGE_FROM:
+        return "strange"
+    return "unusual" if unusual_features >= UNUSUAL_FROM else "usual"
+
+
+class OTelPredictionProbe:
+    """Tells OpenTelemetry: metrics by `meter`, child spans of the current request by `tracer`."""
+
+    def __init__(self, tracer: Tracer, meter: Meter, model_version: str, feature_names: Sequence[str]) -> None:
+        self._tracer = tracer
+        self._known = frozenset(feature_names)
+        self._model = {names.MODEL_VERSION: model_version}
+        self._typicality = {kind: self._model | {names.TYPICALITY: kind} for kind in ("usual", "unusual", "strange")}
+        self._outcome = {outcome: self._model | {names.OUTCOME: outcome} for outcome in (0, 1)}
+        self._prediction = histogram(meter, names.PREDICTION_DURATION)
+        self._scores = histogram(meter, names.PREDICTION_SCORES)
+        self._unusual = histogram(meter, names.UNUSUAL_FEATURES)
+        self._inference = histogram(meter, names.INFERENCE_DURATION)
+        self._lookup = histogram(meter, names.LOOKUP_DURATION)
+        self._rejected = counter(meter, names.REQUEST_REJECTED)
+        self._spooled = tallied(meter, names.LOG_SPOOLED)
+        self._unrecorded = counter(meter, names.LOG_UNRECORDED)
+        for feature in (*feature_names, names.OTHER):
+            for reason in REJECTION_REASONS if feature == names.OTHER else REJECTION_REASONS[:3]:
+                self._rejected.add(0, {names.FEATURE_NAME: feature, names.ERROR_TYPE: reason})
+        self._unrecorded.add(0)
+
+    def trace_ref(self) -> TraceRef | None:
+        """See `PredictionProbe`."""
+        context = trace.get_current_span().get_span_context()
+        if not context.is_valid:
+            return None
+        return TraceRef(
+            trace.format_trace_id(context.trace_id),
+            trace.format_span_id(context.span_id),
+            sampled=context.trace_flags.sampled,
+        )
+
+    def looked_up(self, lookup: Lookup) -> None:
+        """See `PredictionProbe`."""
+        self._lookup.record(lookup.duration_ns / _NANOSECONDS, {names.ERROR_TYPE: lookup.error} if lookup.error else {})
+        if not trace.get_current_span().is_recording():
+            return
+        attributes: dict[str, str | int | bool] = {names.SNAPSHOT_FOUND: lookup.found == lookup.asked}
+        if lookup.asked > 1:
+            attributes[names.SNAPSHOT_ASKED] = lookup.asked
+        if lookup.error:
+            attributes[names.ERROR_TYPE] = lookup.error
+        span = self._tracer.start_span(names.SPAN_SNAPSHOT_LOOKUP, start_time=lookup.began_at_ns, attributes=attributes)
+        if lookup.error:
+            span.set_status(Status(StatusCode.ERROR, lookup.error))
+        span.end(lookup.began_at_ns + lookup.duration_ns)
+
+    def scored(self, scoring: Scoring) -> None:
+        """See `PredictionProbe`."""
+        self._inference.record(scoring.inference_ns / _NANOSECONDS, self._model)
+        self._unusual.record_all(map(len, scoring.unusual), self._model)
+        if not trace.get_current_span().is_recording():
+            return
+        attributes: dict[str, AttributeValue] = dict(self._model)
+        if scoring.rows == 1:
+            attributes[names.UNUSUAL_COUNT] = len(scoring.unusual[0])
+            if scoring.unusual[0]:
+                attributes[names.UNUSUAL_NAMES] = scoring.unusual[0]
+        else:
+            attributes[names.SCORE_ROWS] = scoring.rows
+            attributes[names.UNUSUAL_COUNT] = max(map(len, scoring.unusual))
+        span = self._tracer.start_span(names.SPAN_SCORE, start_time=scoring.began_at_ns, attributes=attributes)
+        span.end(scoring.began_at_ns + scoring.duration_ns)
+
+    def answered(self, record: PredictionRecord, duration_s: float, *, recorded: bool) -> None:
+        """See `PredictionProbe`."""
+        kind = typicality(record.unusual_features)
+        self._prediction.record(duration_s, self._typicality[kind])
+        self._scores.record(record.score, self._outcome[record.prediction])
+        span = trace.get_current_span()
+        if span.is_recording():
+            span.set_attributes(
+                {
+                    names.PREDICTION_ID: record.prediction_id,
+                    names.MODEL_VERSION: record.model_version,
+                    names.PREDICTION_SCORE: record.score,
+                    names.OUTCOME: record.prediction,
+                    names.TYPICALITY: kind,
+                    names.UNUSUAL_COUNT: record.unusual_features,
+                    names.PREDICTION_RECORDED: recorded,
+                }
+            )
+            if record.is_check:
+                _mark_check()
+
+    def batch_asked(self, items: int) -> None:
+        """See `PredictionProbe`."""
+        trace.get_current_span().set_attribute(names.BATCH_SIZE, items)
+
+    def batch_answered(self, records: Sequence[PredictionRecord]) -> None:
+        """See `PredictionProbe`."""
+        for outcome, attributes in self._outcome.items():
+            self._scores.record_all([record.score for record in records if record.prediction == outcome], attributes)
+        trace.get_current_span().set_attributes(self._model)
+        if any(record.is_check for record in records[:1]):  # one header, and so all or none
+            _mark_check()
+
+    def failed(self, error_type: str, duration_s: float) -> None:
+        """See `PredictionProbe`."""
+        self._prediction.record(duration_s, self._model | {names.ERROR_TYPE: error_type})
+        trace.get_current_span().set_attribute(names.ERROR_TYPE, error_type)
+
+    def refused(self, causes: Sequence[Cause], *, is_check: bool = False) -> None:
+        """See `PredictionProbe`."""
+        if is_check:
+            _mark_check()
+        for feature, reason in causes:
+            name = feature if feature in self._known else names.OTHER
+            self._rejected.add(1, {names.FEATURE_NAME: str(name), names.ERROR_TYPE: reason})
+
+    def record_spooled(self, count: int) -> None:
+        """See `PredictionProbe`."""
+        self._spooled.add(count)
+
+    def record_lost(self, count: int) -> None:
+        """See `PredictionProbe`."""
+        self._unrecorded.add(count)
+
+
+def _mark_check() -> None:
+    trace.get_current_span().set_attribute(names.PREDICTION_CHECK, True)  # noqa: FBT003 (OpenTelemetry's way to say it)

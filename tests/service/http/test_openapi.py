@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from leeway.model.bundle import Bundle
+from leeway.schema import CHURN_SCHEMA, Feature
+from leeway.store.record import CHECK_HEADER
+from service.http.schemas import PredictionAnswer
+from tests.conftest import AWKWARD_SCHEMA, Serve
+from tests.fakes import Service
+
+TYPES = {"number": "number", "integer": "integer", "flag": "boolean", "category": "string"}
+
+
+def document_of(service: Service) -> Any:  # noqa: ANN401 (JSON)
+    """The OpenAPI document."""
+    return service.client.get("/openapi.json").json()
+
+
+def features_of(service: Service) -> dict[str, Any]:
+    """What OpenAPI says of each feature."""
+    return dict(document_of(service)["components"]["schemas"]["Features"]["properties"])
+
+
+def inner(feature: Feature, shown: dict[str, Any]) -> dict[str, Any]:
+    """The part that speaks of the value, where it may be null too."""
+    return dict(shown["anyOf"][0]) if feature.nullable else shown
+
+
+def test_the_docs_are_served(service: Service) -> None:
+    """`/docs` is a page."""
+    response = service.client.get("/docs")
+
+    assert (response.status_code, response.headers["content-type"]) == (200, "text/html; charset=utf-8")
+
+
+@pytest.mark.parametrize("path", ["/predict", "/predict/batch", "/feedback"])
+def test_the_example_works_when_tried(service: Service, path: str) -> None:
+    """The example that /docs shows is answered with success, and in a batch each item is."""
+    media = document_of(service)["paths"][path]["post"]["requestBody"]["content"]["application/json"]
+
+    for each in media["examples"].values():
+        response = service.post(path, each["value"])
+        assert response.is_success
+        assert "error" not in response.text
+
+
+def test_another_models_example_works_too(serve: Serve, awkward_bundle: Bundle) -> None:
+    """The example comes from the bundle, whatever its features are called."""
+    service = serve(awkward_bundle)
+    media = document_of(service)["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]
+
+    assert [service.post("/predict", each["value"]).status_code for each in media["examples"].values()] == [200]
+
+
+def test_an_answer_is_as_described(service: Service, bundle: Bundle) -> None:
+    """It has the members that OpenAPI shows, in their order and of their types."""
+    for request in ({"user_id": "7590-VHVEG"}, {"features": bundle.card["example"]}):
+        found = service.post("/predict", request).json()
+
+        assert list(found) == list(PredictionAnswer.model_fields)
+        assert PredictionAnswer.model_validate(found, strict=True).model_dump() == found
+
+
+def test_every_feature_is_shown_with_its_kind(service: Service) -> None:
+    """OpenAPI has each feature of the schema, of its kind."""
+    shown = features_of(service)
+
+    assert {name: inner(CHURN_SCHEMA[name], each)["type"] for name, each in shown.items()} == {
+        each.name: TYPES[each.kind] for each in CHURN_SCHEMA
+    }
+
+
+def test_every_feature_is_shown_with_its_unit(service: Service) -> None:
+    """A feature's unit stands in its description, and for programs in `x-unit`."""
+    shown = features_of(service)
+
+    assert {name: each.get("x-unit") for name, each in shown.items()} == {each.name: each.unit for each in CHURN_SCHEMA}
+    assert "unit h" in shown["watch_hours_30d"]["description"]
+
+
+def test_every_feature_is_shown_with_its_valid_range(service: Service) -> None:
+    """OpenAPI has the valid limits, those that the schema declares."""
+    shown = features_of(service)
+
+    limits = {name: (each.get("minimum"), each.get("maximum")) for name, each in shown.items()}
+    assert limits == {each.name: (each.minimum, each.maximum) for each in CHURN_SCHEMA}
+
+
+def test_what_was_seen_is_told(service: Service) -> None:
+    """What was seen in training is described, and does not limit what is valid."""
+    shown = features_of(service)
+
+    assert "seen in training: DSL, Fiber optic, No" in shown["net_service"]["description"]
+    assert "enum" not in shown["net_service"]
+    assert "seen in training: 18" in shown["monthly_fee"]["description"]
+
+
+def test_what_may_be_missing_is_not_required(service: Service) -> None:
+    """Features that may be missing are not required, all others are."""
+    schema = document_of(service)["components"]["schemas"]["Features"]
+
+    assert schema["required"] == [each.name for each in CHURN_SCHEMA if not each.nullable]
+    assert schema["additionalProperties"] is False
+
+
+def test_the_width_of_numbers_is_told(serve: Serve, awkward_bundle: Bundle) -> None:
+    """Integers are of 64 bits and numbers double, nullable or not; no rounded limit of 64 bits is shown."""
+    shown = features_of(serve(awkward_bundle))
+
+    for feature in AWKWARD_SCHEMA:
+        if feature.kind in {"integer", "number"}:
+            value = inner(feature, shown[feature.name])
+            assert value["format"] == {"integer": "int64", "number": "double"}[feature.kind]
+            assert (value.get("minimum"), value.get("maximum")) == (feature.minimum, feature.maximum)
+
+
+def test_the_mark_of_a_check_is_shown(service: Service) -> None:
+    """OpenAPI has the header, says what it does, and that nobody need send it."""
+    (header,) = document_of(service)["paths"]["/predict"]["post"]["parameters"]
+
+    assert (header["name"], header["in"], header["required"]) == (CHECK_HEADER, "header", False)
+    assert "no drift window counts it" in header["description"]
+
+
+@pytest.mark.parametrize("path", ["/predict", "/predict/batch", "/feedback"])
+def test_errors_are_shown_as_problem_documents(service: Service, path: str) -> None:
+    """Every error that OpenAPI lists is a problem document; FastAPI's own shape is nowhere."""
+    document = document_of(service)
+    responses = document["paths"][path]["post"]["responses"]
+
+    errors = {status: list(each["content"]) for status, each in responses.items() if status >= "400"}
+    assert {"400", "413", "415", "422", "503"} <= errors.keys()
+    assert all(content == ["application/problem+json"] for content in errors.values())
+    assert "HTTPValidationError" not in document["components"]["schemas"]
+
+
+def test_every_route_is_described(service: Service) -> None:
+    """All routes are there, each with a sentence."""
+    paths = document_of(service)["paths"]
+
+    assert set(paths) == {"/predict", "/predict/batch", "/feedback", "/model", "/health/live", "/health/ready"}
+    assert all(operation["description"] for methods in paths.values() for operation in methods.values())
