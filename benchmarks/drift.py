@@ -29,8 +29,8 @@ import pandas as pd
 import uuid_utils
 
 from benchmarks.bundle import make_bundle
-from drift.detector import compute_drift
-from drift.live import load_in_force, read_served
+from drift.comparison.detector import compute_drift
+from drift.inputs import load_in_force, read_served
 from leeway.data.population import population
 from leeway.model import bundle as bundles
 from leeway.settings import DriftSettings

@@ -1,6 +1,6 @@
 """What drift detection can see: the smallest shift that is found in 9 of 10 windows, by feature and size of window.
 
-`python -m drift.power docs/drift-power.md` writes the table; the same seed gives the same table.
+`python -m benchmarks.drift_power docs/drift-power.md` writes the table; the same seed gives the same table.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from drift.columns import ReferenceColumn, Values, values_of
-from drift.comparing import Pair, Reference, compare, has_drifted, plain_measure
-from drift.plan import ColumnPlan, DriftPlan
+from drift.comparison.comparing import Pair, Reference, compare, has_drifted, plain_measure
 from leeway.data.frames import typed_frame
 from leeway.data.population import CUSTOMERS, population
+from leeway.model.columns import ReferenceColumn, Values, values_of
+from leeway.model.drift_plan import ColumnPlan, DriftPlan
 from leeway.schema import CHURN_SCHEMA
 
 SIZES: Final = (200, 500, 1_000, 5_000)
@@ -143,7 +143,7 @@ The price: of {quiet} windows that nobody shifted, so many show a detection, all
 
 {alarms}
 
-Made by `python -m drift.power docs/drift-power.md` in about a minute.
+Made by `python -m benchmarks.drift_power docs/drift-power.md` in about a minute.
 """
 
 

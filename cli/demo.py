@@ -24,7 +24,7 @@ from cli.ingest import open_snapshots
 from cli.options import FAILED, console, plain_errors, sigterm_as_ctrl_c
 from cli.traffic.http import HttpClient, Target
 from cli.traffic.rows import PopulationRows
-from drift.reports import ReportFolder
+from drift.report.folder import ReportFolder
 from leeway.data.population import AS_OF, population
 from leeway.model.bundle import Bundle, BundleError
 from leeway.model.training import train

@@ -14,12 +14,12 @@ from rich.text import Text
 
 from cli.ingest import open_snapshots
 from cli.options import FAILED, console, plain_errors, stop
-from drift.confirmation import Policy
-from drift.detector import Comparison
-from drift.live import load_in_force
-from drift.reports import ReportError, write_single
+from drift.comparison.detector import Comparison
+from drift.inputs import load_in_force
+from drift.one_shot import Sides, decide, live, months, undecided
+from drift.report.folder import ReportError, write_single
 from drift.result import Document, evidently_line, leeway_line
-from drift.single import Sides, decide, live, months, undecided
+from drift.verdicts.confirmation import Policy
 from leeway.model import bundle as bundles
 from leeway.model.bundle import Bundle
 from leeway.model.manifest import BundleError, BundleMissing
@@ -73,7 +73,7 @@ def run_worker(settings: DriftSettings) -> int:
 
 def run_power(out: Path) -> None:
     """Measure what drift detection can see, and write the table."""
-    from drift.power import main
+    from benchmarks.drift_power import main
 
     main([str(out)])
     print(f"Wrote {out}")

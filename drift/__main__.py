@@ -11,13 +11,13 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from importlib.metadata import version
 
-from drift.confirmation import Policy
-from drift.gauges import DriftGauges
-from drift.live import BundleWatch
-from drift.otel_probe import OTelDriftProbe
-from drift.probe import DriftProbe, NullDriftProbe
-from drift.reports import ReportError, ReportFolder
-from drift.web import Address, ReportsPageError, serve_reports
+from drift.inputs import BundleWatch
+from drift.report.app import Address, ReportsPageError, serve_reports
+from drift.report.folder import ReportError, ReportFolder
+from drift.telemetry.gauges import DriftGauges
+from drift.telemetry.otel import OTelDriftProbe
+from drift.telemetry.probe import DriftProbe, NullDriftProbe
+from drift.verdicts.confirmation import Policy
 from drift.webhook import Webhook
 from drift.worker import Cycle, Extent, run
 from leeway.schema import CHURN_SCHEMA

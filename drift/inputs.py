@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from drift.comparing import SCORE_COLUMN
-from drift.findings import PerformanceWindow, Refusal, Rejections, performance_window
-from drift.plan import DriftPlan
-from drift.probe import PredictionTrace
+from drift.comparison.comparing import SCORE_COLUMN
+from drift.comparison.findings import PerformanceWindow, Refusal, Rejections, performance_window
+from drift.comparison.unusual import most_unusual
 from drift.result import Target
-from drift.unusual import most_unusual
+from drift.telemetry.probe import PredictionTrace
 from leeway.data.frames import typed_frame
 from leeway.model import bundle as bundles
 from leeway.model.bundle import Bundle, BundleError
+from leeway.model.drift_plan import DriftPlan
 from leeway.model.manifest import MANIFEST
 from leeway.model.sklearn import encode_frame
 from leeway.store.engine import Engine, create_tables

@@ -10,16 +10,16 @@ import numpy as np
 import pandas as pd
 import uuid_utils
 
-from drift.comparing import SCORE_COLUMN
-from drift.confirmation import Policy
-from drift.detector import Comparison, compute_drift
-from drift.findings import PerformanceWindow, Rejections, TooFewRows, performance_window
-from drift.live import InForce, read_served
-from drift.plan import DriftPlan
+from drift.comparison.comparing import SCORE_COLUMN
+from drift.comparison.detector import Comparison, compute_drift
+from drift.comparison.findings import PerformanceWindow, Rejections, TooFewRows, performance_window
+from drift.inputs import InForce, read_served
 from drift.result import Document, Run, Side, Target, result_document
-from drift.verdicts import Observation, judge
+from drift.verdicts.confirmation import Policy
+from drift.verdicts.verdicts import Observation, judge
 from leeway.data.frames import typed_frame
 from leeway.model.bundle import Bundle
+from leeway.model.drift_plan import DriftPlan
 from leeway.model.sklearn import encode_frame
 from leeway.schema import CHURN_SCHEMA, FeatureSchema
 from leeway.store.snapshots import Month, Snapshots

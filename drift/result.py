@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final, TypeAlias
 
-from drift.findings import DriftReport, FeatureDrift, PerformanceWindow, ScoreDrift
-from drift.verdicts import Judgement
+from drift.comparison.findings import DriftReport, FeatureDrift, PerformanceWindow, ScoreDrift
+from drift.verdicts.verdicts import Judgement
 from leeway.model.performance import Estimate
 
 SCHEMA: Final = 1

@@ -11,21 +11,21 @@ from typing import TypeAlias
 
 import uuid_utils
 
-from drift.confirmation import Policy, State
-from drift.detector import Comparison, compute_drift
-from drift.findings import TooFewRows
-from drift.live import BundleWatch, InForce, Served, read_served
-from drift.probe import DriftProbe, RunProbe
-from drift.reports import ReportError, ReportFolder
+from drift.comparison.detector import Comparison, compute_drift
+from drift.comparison.findings import TooFewRows
+from drift.inputs import BundleWatch, InForce, Served, read_served
+from drift.report.folder import ReportError, ReportFolder
 from drift.result import Document, Run, Side, result_document
-from drift.verdicts import Judgement, Observation, judge
+from drift.telemetry.probe import DriftProbe, RunProbe
+from drift.verdicts.confirmation import Policy, State
+from drift.verdicts.verdicts import Judgement, Observation, judge
 from drift.webhook import Webhook
 from leeway.model.bundle import BundleError
 from leeway.store.drift_runs import DriftLog, DriftRun
 from leeway.store.engine import DatabaseError
 
 TOO_FEW_ROWS, OTHER = "too_few_rows", "other"
-Compare: TypeAlias = Callable[..., Comparison]  # as `drift.detector.compute_drift`
+Compare: TypeAlias = Callable[..., Comparison]  # as `drift.comparison.detector.compute_drift`
 _log = logging.getLogger(__name__)
 
 

@@ -1,6 +1,6 @@
 """Drawings that the drift pages do not have: the acts as a strip, a trace as a waterfall, a feature before and after.
 
-They are inline SVG like the charts of `drift.page`, take its style, and carry their values as `data-*`.
+They are inline SVG like the charts of `drift.report.page`, take its style, and carry their values as `data-*`.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from cli.demonstration.features import FeatureShift
 from cli.demonstration.samples import NOT_USUAL, USUAL, Quantiles
 from cli.demonstration.spans import Span
 from cli.latency import ms
-from drift.page.axis import TimeAxis
-from drift.page.chart import Stretch
-from drift.page.svg import element, percent
+from drift.report.page.axis import TimeAxis
+from drift.report.page.chart import Stretch
+from drift.report.page.svg import element, percent
 
 _ROW, _NAME, _BAR = 36, 18, 12
 _PAIR, _THIN = 52, 11

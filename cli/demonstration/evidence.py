@@ -13,7 +13,7 @@ from cli.demonstration.samples import Figures, Quantiles
 from cli.demonstration.spans import Span, Spans, read_spans
 from cli.demonstration.story import Act
 from cli.demonstration.workshop import Pace, Workshop
-from drift.page.summary import QUESTIONS, RunSummary
+from drift.report.page.summary import QUESTIONS, RunSummary
 from leeway.telemetry import names
 
 MOST_LINKS: Final = 8

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from drift.page.summary import RunSummary
+from drift.report.page.summary import RunSummary
 from leeway.schema import CHURN_SCHEMA, Feature, Value
 from leeway.store.engine import open_engine
 from leeway.store.predictions import PredictionLog, Window

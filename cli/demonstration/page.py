@@ -16,10 +16,10 @@ from cli.demonstration.play import SAMPLE_EVERY_S
 from cli.demonstration.samples import OVER_S
 from cli.demonstration.spans import Span
 from cli.latency import axis_ms
-from drift.page import page_environment
-from drift.page.axis import TimeAxis
-from drift.page.chart import Series, Stretch, line_chart
-from drift.page.history import changes, share_chart, verdict_chart
+from drift.report.page import page_environment
+from drift.report.page.axis import TimeAxis
+from drift.report.page.chart import Series, Stretch, line_chart
+from drift.report.page.history import changes, share_chart, verdict_chart
 from leeway.telemetry import names
 
 _PACKAGE: Final = "cli.demonstration"

@@ -23,7 +23,7 @@ from cli.traffic.rows import PopulationRows
 from cli.traffic.sender import Sender
 from cli.traffic.tally import Tally
 from cli.traffic.truth import Answered, PopulationTruth
-from drift.page.summary import RunSummary
+from drift.report.page.summary import RunSummary
 
 MAX_IN_FLIGHT: Final = 256
 LABEL_DELAY_S: Final = 1.0

@@ -17,8 +17,8 @@ from cli.demonstration.play import Played
 from cli.demonstration.samples import Figures
 from cli.latency import ms
 from cli.showing import DRAW_EVERY_S, LINE_EVERY_S, came, draw, is_lively
-from drift.page.summary import QUESTIONS, RunSummary
-from drift.page.words import HEADLINE, STATE, number
+from drift.report.page.summary import QUESTIONS, RunSummary
+from drift.report.page.words import HEADLINE, STATE, number
 
 SPARKS: Final = "▁▂▃▄▅▆▇█"
 PLAIN_SPARKS: Final = "_.-=+*%#"

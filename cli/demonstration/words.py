@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from cli.demonstration.evidence import ActSeen, Evidence
 from cli.demonstration.spans import Span
 from cli.latency import ms
-from drift.page.summary import RunSummary
-from drift.page.words import HEADLINE, number
+from drift.report.page.summary import RunSummary
+from drift.report.page.words import HEADLINE, number
 from leeway.telemetry import names
 
 COIN = 0.5

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Comparing a window with its reference: distances, findings, Evidently."""

@@ -1,7 +1,7 @@
 """The rules by which a window is compared with its reference, whoever measures the distances.
 
-`drift.detector` has Evidently measure; the null test and the power table measure with `leeway.model.distances`, which a
-test holds equal. Both go through `compare`.
+`drift.comparison.detector` has Evidently measure; the null test and the power table measure with
+`leeway.model.distances`, which a test holds equal. Both go through `compare`.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Final, TypeAlias
 import numpy as np
 import pandas as pd
 
-from drift.columns import CurrentColumn, ReferenceColumn, Values, labels, most_frequent_new
-from drift.findings import MISSING_MOVED, DriftReport, FeatureDrift, ScoreDrift, TooFewRows
-from drift.plan import ColumnPlan, DriftPlan
+from drift.comparison.findings import MISSING_MOVED, DriftReport, FeatureDrift, ScoreDrift, TooFewRows
+from leeway.model.columns import CurrentColumn, ReferenceColumn, Values, labels, most_frequent_new
 from leeway.model.distances import Method, jensenshannon, wasserstein_normed
+from leeway.model.drift_plan import ColumnPlan, DriftPlan
 from leeway.schema import FeatureSchema
 
 SCORE_COLUMN: Final = "_score"
@@ -81,7 +81,7 @@ def compare(
 ) -> DriftReport:
     """Compare a window, a frame with one row a subject, with its reference; `measure` is called once.
 
-    See `drift.detector.compute_drift`.
+    See `drift.comparison.detector.compute_drift`.
     """
     rows = len(current)
     if rows < max(1, min_subjects):

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Report files, and the web page that shows them."""

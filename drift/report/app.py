@@ -15,8 +15,8 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Final
 
-from drift.reports import ReportFolder
-from drift.site import Answer, Site, in_words
+from drift.report.folder import ReportFolder
+from drift.report.site import Answer, Site, in_words
 
 TIMEOUT_S: Final = 15.0
 """How long one read from a client, or one write of a piece to it, may take."""

@@ -18,8 +18,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-from drift.page import render_index, render_run
-from drift.page.summary import RUN_ID, RunSummary, SummaryError, read_summary
+from drift.report.page import render_index, render_run
+from drift.report.page.summary import RUN_ID, RunSummary, SummaryError, read_summary
 
 Writer: TypeAlias = Callable[[Path], object]
 """Writes one file at the path it is given."""

@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
 
-from drift.page import page_policy, render_run
-from drift.reports import ReportFolder
+from drift.report.folder import ReportFolder
+from drift.report.page import page_policy, render_run
 
 _RUN = re.compile(r"/runs/([0-9a-f-]{36})(?:/(.*))?")
 _LATEST_MS = 200_000_000_000_000  # the year 8307; what is later is no time of a run

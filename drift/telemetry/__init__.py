@@ -1,1 +1,1 @@
-"""TODO."""
+"""The events of the drift worker as metrics and spans."""

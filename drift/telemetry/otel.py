@@ -12,8 +12,8 @@ from opentelemetry import trace
 from opentelemetry.metrics import Counter, Meter
 from opentelemetry.trace import Span, SpanContext, Status, StatusCode, TraceFlags, Tracer
 
-from drift.gauges import DriftGauges
-from drift.probe import PredictionTrace, Stage
+from drift.telemetry.gauges import DriftGauges
+from drift.telemetry.probe import PredictionTrace, Stage
 from leeway.telemetry import names
 from leeway.telemetry.instruments import counter, histogram
 

@@ -1,4 +1,4 @@
-"""What happens in the drift worker, in its own words; the null version tells nobody. `drift.otel_probe` tells OTel."""
+"""What happens in the drift worker, in the domain's words; telemetry implements it, and the domain never sees more."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""TODO."""
+"""From findings to verdicts, a decision and a recommendation."""

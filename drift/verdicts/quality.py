@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-from drift.findings import MISSING_MOVED, DriftReport, FeatureDrift, Rejections
+from drift.comparison.findings import MISSING_MOVED, DriftReport, FeatureDrift, Rejections
 
 Answer: TypeAlias = Literal["ok", "watch", "act", "unknown"]
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, Literal, TypeAlias
 
-from drift.confirmation import Policy, State
-from drift.findings import DriftReport, PerformanceWindow, Rejections
-from drift.quality import Answer, Verdict, judge_quality
+from drift.comparison.findings import DriftReport, PerformanceWindow, Rejections
+from drift.verdicts.confirmation import Policy, State
+from drift.verdicts.quality import Answer, Verdict, judge_quality
 from leeway.model.performance import Estimate
 
 Question: TypeAlias = Literal["quality", "covariate", "prediction", "performance"]

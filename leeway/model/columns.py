@@ -73,7 +73,7 @@ class ReferenceColumn:
 
 @dataclass(frozen=True)
 class CurrentColumn:
-    """What a window holds of one feature, beside the reference (see `drift.findings.FeatureDrift`)."""
+    """What a window holds of one feature, beside the reference (see `drift.comparison.findings.FeatureDrift`)."""
 
     entries: Values
     missing_share: float

@@ -9,7 +9,7 @@ from typing import Any
 import numpy.typing as npt
 import pandas as pd
 
-from drift.columns import values_of
+from leeway.model.columns import values_of
 from leeway.model.distances import BASE_THRESHOLD, Method, effective_threshold, method_for, noise_constant
 from leeway.schema import FeatureSchema, Kind
 

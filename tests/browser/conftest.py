@@ -9,8 +9,8 @@ import pytest
 from playwright.sync_api import Browser
 
 from docs.chromium import MISSING, chromium, installed
-from drift.reports import ReportFolder
-from drift.web import serve_reports
+from drift.report.app import serve_reports
+from drift.report.folder import ReportFolder
 from tests.browser.visits import PHONE, Visitor
 from tests.drift.documents import history
 

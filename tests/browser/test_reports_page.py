@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page
 
-from drift.reports import ReportFolder
+from drift.report.folder import ReportFolder
 from tests.browser.visits import Visitor, focusable, overflow, points, tabbed
 from tests.drift.documents import history, run_id
 

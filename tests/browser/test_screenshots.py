@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from docs.screenshots import SCALE, SHOTS, WIDTH, main, pages_of, take
-from drift.reports import ReportFolder
+from drift.report.folder import ReportFolder
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from drift.otel_probe import UNKNOWN_KINDS
+from drift.telemetry.otel import UNKNOWN_KINDS
 from leeway.telemetry import names
 from observability.prometheus.generate.__main__ import FILE, render
 from observability.prometheus.generate.rules import DASHBOARD_URL

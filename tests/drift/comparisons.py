@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from drift.comparing import Reference, compare, plain_measure
-from drift.findings import DriftReport
-from drift.plan import DriftPlan
+from drift.comparison.comparing import Reference, compare, plain_measure
+from drift.comparison.findings import DriftReport
 from leeway.data.frames import typed_frame
+from leeway.model.drift_plan import DriftPlan
 from leeway.schema import Feature, FeatureSchema
 
 SCHEMA = FeatureSchema(

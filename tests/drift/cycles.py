@@ -14,12 +14,12 @@ import sqlalchemy as sa
 import uuid_utils
 from sklearn.linear_model import LogisticRegression
 
-from drift.confirmation import Policy
-from drift.gauges import DriftGauges
-from drift.live import BundleWatch
-from drift.otel_probe import OTelDriftProbe
-from drift.probe import DriftProbe
-from drift.reports import ReportFolder
+from drift.inputs import BundleWatch
+from drift.report.folder import ReportFolder
+from drift.telemetry.gauges import DriftGauges
+from drift.telemetry.otel import OTelDriftProbe
+from drift.telemetry.probe import DriftProbe
+from drift.verdicts.confirmation import Policy
 from drift.webhook import Webhook
 from drift.worker import Compare, Cycle, Extent
 from leeway.data.frames import typed_frame

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from drift.confirmation import Policy
-from drift.findings import DriftReport, FeatureDrift, PerformanceWindow, ScoreDrift
-from drift.verdicts import Observation
+from drift.comparison.findings import DriftReport, FeatureDrift, PerformanceWindow, ScoreDrift
+from drift.verdicts.confirmation import Policy
+from drift.verdicts.verdicts import Observation
 from leeway.model.performance import Estimate
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

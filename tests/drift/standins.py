@@ -11,10 +11,10 @@ from typing import Any
 
 import pandas as pd
 
-from drift.comparing import Reference, compare, plain_measure
-from drift.detector import Comparison
-from drift.plan import DriftPlan
-from drift.probe import PredictionTrace, Stage
+from drift.comparison.comparing import Reference, compare, plain_measure
+from drift.comparison.detector import Comparison
+from drift.telemetry.probe import PredictionTrace, Stage
+from leeway.model.drift_plan import DriftPlan
 from leeway.schema import FeatureSchema
 from tests.leeway.model.bundles import some_rows
 
@@ -96,7 +96,7 @@ def plain_compare(
     min_subjects: int = 0,
     current_subjects: int | None = None,
 ) -> Comparison:
-    """As `drift.detector.compute_drift`, by the same rules, without Evidently: it costs a second a time."""
+    """As `drift.comparison.detector.compute_drift`, by the same rules, without Evidently: it costs a second a time."""
     report = compare(
         Reference(reference, schema, plan),
         current,

@@ -8,14 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from drift.comparing import Reference, compare, plain_measure
-from drift.confirmation import Policy
-from drift.detector import compute_drift
-from drift.findings import Rejections, performance_window
-from drift.plan import DriftPlan
-from drift.verdicts import Judgement, Observation, judge
+from drift.comparison.comparing import Reference, compare, plain_measure
+from drift.comparison.detector import compute_drift
+from drift.comparison.findings import Rejections, performance_window
+from drift.verdicts.confirmation import Policy
+from drift.verdicts.verdicts import Judgement, Observation, judge
 from leeway.data.population import Population, population
 from leeway.model.bundle import SCORE_COLUMN, Bundle
+from leeway.model.drift_plan import DriftPlan
 from tests.drift.windows import features_of, scored, with_column
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)

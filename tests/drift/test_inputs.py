@@ -7,8 +7,8 @@ import sqlalchemy as sa
 import uuid_utils
 from msgspec.structs import replace
 
-from drift.comparing import SCORE_COLUMN
-from drift.live import BundleWatch, InForce, Served, read_served
+from drift.comparison.comparing import SCORE_COLUMN
+from drift.inputs import BundleWatch, InForce, Served, read_served
 from leeway.model.bundle import BundleError, BundleMissing
 from leeway.model.manifest import CARD
 from leeway.store.engine import open_engine

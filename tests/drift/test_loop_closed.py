@@ -14,10 +14,10 @@ import sqlalchemy as sa
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import format_span_id, format_trace_id
 
-from drift.confirmation import Policy
-from drift.detector import compute_drift
-from drift.live import BundleWatch
-from drift.reports import ReportFolder
+from drift.comparison.detector import compute_drift
+from drift.inputs import BundleWatch
+from drift.report.folder import ReportFolder
+from drift.verdicts.confirmation import Policy
 from drift.worker import Cycle, Extent
 from leeway.data.population import Population, population
 from leeway.model.bundle import Bundle

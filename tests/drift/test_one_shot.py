@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from drift.confirmation import Policy
-from drift.detector import Comparison
-from drift.live import load_in_force
-from drift.page.summary import read_summary
-from drift.single import Sides, decide, live, months, undecided
+from drift.comparison.detector import Comparison
+from drift.inputs import load_in_force
+from drift.one_shot import Sides, decide, live, months, undecided
+from drift.report.page.summary import read_summary
+from drift.verdicts.confirmation import Policy
 from leeway.data.population import population
 from leeway.model.bundle import Bundle
 from leeway.schema import CHURN_SCHEMA

@@ -7,11 +7,11 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from drift.confirmation import Policy
-from drift.findings import DriftReport, FeatureDrift, PerformanceWindow, ScoreDrift
-from drift.page.summary import read_summary
+from drift.comparison.findings import DriftReport, FeatureDrift, PerformanceWindow, ScoreDrift
+from drift.report.page.summary import read_summary
 from drift.result import Document, Run, Side, Target, evidently_line, leeway_line, result_document
-from drift.verdicts import Observation, judge
+from drift.verdicts.confirmation import Policy
+from drift.verdicts.verdicts import Observation, judge
 from leeway.model.performance import Estimate
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -16,10 +16,10 @@ from typing import Any
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from drift.page import history, words
-from drift.page.axis import in_utc
-from drift.page.summary import QUESTIONS, RunSummary
-from drift.page.svg import shape
+from drift.report.page import history, words
+from drift.report.page.axis import in_utc
+from drift.report.page.summary import QUESTIONS, RunSummary
+from drift.report.page.svg import shape
 
 TOP_FEATURES = 5
 
@@ -83,7 +83,7 @@ def page_environment(package: str | None = None, more_style: str = "") -> Enviro
 
     `package` is one whose `templates` may extend and import ours; `more_style` is CSS that goes behind ours.
     """
-    packages = ["drift.page", *([package] if package else [])]
+    packages = ["drift.report.page", *([package] if package else [])]
     environment = Environment(
         loader=ChoiceLoader([PackageLoader(each) for each in packages]),
         autoescape=True,

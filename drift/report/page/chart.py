@@ -13,8 +13,8 @@ from itertools import groupby
 
 from markupsafe import Markup
 
-from drift.page.axis import TimeAxis, ValueAxis, value_axis
-from drift.page.svg import element, percent, shape
+from drift.report.page.axis import TimeAxis, ValueAxis, value_axis
+from drift.report.page.svg import element, percent, shape
 
 BAND_HEIGHT = {"ok": 6, "watch": 14, "act": 22, "unknown": 6}
 """In pixels: the taller, the worse."""

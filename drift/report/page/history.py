@@ -9,11 +9,11 @@ from statistics import median
 
 from markupsafe import Markup
 
-from drift.page import words
-from drift.page.axis import TimeAxis
-from drift.page.chart import Band, Marker, Series, Stretch, line_chart, state_timeline
-from drift.page.summary import QUESTIONS, FeatureDistance, RunSummary
-from drift.page.svg import element, percent
+from drift.report.page import words
+from drift.report.page.axis import TimeAxis
+from drift.report.page.chart import Band, Marker, Series, Stretch, line_chart, state_timeline
+from drift.report.page.summary import QUESTIONS, FeatureDistance, RunSummary
+from drift.report.page.svg import element, percent
 
 _SMALLEST_TOP, _LARGEST_TOP = 2.0, 8.0
 _GAP_INTERVALS = 3

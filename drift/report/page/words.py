@@ -7,7 +7,7 @@ from typing import Final
 
 from markupsafe import Markup, escape
 
-from drift.page.summary import Distance, FeatureDistance, RunSummary, Window
+from drift.report.page.summary import Distance, FeatureDistance, RunSummary, Window
 
 HEADLINE: Final = {
     "NO_ACTION": "Nothing to do",

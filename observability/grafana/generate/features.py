@@ -9,7 +9,7 @@ from observability.grafana.generate.queries import largest, series
 from observability.grafana.generate.states import CALM, GREEN, ORANGE, RED, YELLOW, thresholds
 
 FAR_BEYOND: Final = 3
-"""A feature this many times beyond its threshold is for `drift.verdicts` reason enough to act."""
+"""A feature this many times beyond its threshold is for `drift.verdicts.verdicts` reason enough to act."""
 COLOURS = thresholds((None, CALM), (0.8, YELLOW), (1.0, ORANGE), (FAR_BEYOND, RED))
 COLOURS_BRIGHT = thresholds((None, GREEN), (0.8, YELLOW), (1.0, ORANGE), (FAR_BEYOND, RED))
 LINES = thresholds((None, "transparent"), (1.0, ORANGE), (FAR_BEYOND, RED))

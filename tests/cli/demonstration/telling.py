@@ -12,7 +12,7 @@ from cli.demonstration.samples import NOT_USUAL, USUAL, Figures, Quantiles
 from cli.demonstration.spans import SERVER, Span, SpanLink
 from cli.demonstration.story import story
 from cli.demonstration.workshop import Pace
-from drift.page.summary import RunSummary, read_summary
+from drift.report.page.summary import RunSummary, read_summary
 from leeway.telemetry import names
 from tests.drift.documents import NOON, TRACE, result, run_id, verdict
 

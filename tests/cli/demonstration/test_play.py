@@ -17,7 +17,7 @@ from cli.traffic.probe import NullTrafficProbe
 from cli.traffic.rows import PopulationRows
 from cli.traffic.tally import Tally
 from cli.traffic.truth import Answered, PopulationTruth
-from drift.page.summary import RunSummary
+from drift.report.page.summary import RunSummary
 from tests.cli.demonstration.telling import a_run
 from tests.cli.stub_server import Request, Stub, http, stub_server
 

@@ -92,13 +92,18 @@ def test_processes_know_this_folder_alone(shop: Workshop, monkeypatch: pytest.Mo
         monkeypatch.setenv(name, environment[name])
     monkeypatch.delenv("LEEWAY_RECORDING")
     service, drift = ServiceSettings.read(), DriftSettings.read()
-    assert (service.port, service.core.faults, service.core.recording, service.bundle) == (
+    assert (service.port, service.faults, service.recording, service.bundle) == (
         1234,
         True,
         "available",
         shop.bundle,
     )
-    assert (drift.reports_port, drift.drift_window, drift.drift_labels, drift.reports) == (1235, 6, 800, shop.reports)
+    assert (drift.reports_port, drift.drift_window, drift.drift_labels, drift.reports) == (
+        1235,
+        6,
+        800,
+        shop.reports,
+    )
 
 
 def test_a_port_that_is_taken_is_left_alone() -> None:

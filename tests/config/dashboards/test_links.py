@@ -8,8 +8,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from drift.reports import ReportFolder
-from drift.site import Site
+from drift.report.folder import ReportFolder
+from drift.report.site import Site
 from leeway.telemetry import names
 from observability.grafana.generate import links
 from tests.config.boards import BOARDS, Document, panels, values_of

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-from drift import probe
-from drift.gauges import DriftGauges
-from drift.otel_probe import RECOMMENDATIONS
-from drift.verdicts import FAR_BEYOND
+from drift.telemetry import probe
+from drift.telemetry.gauges import DriftGauges
+from drift.telemetry.otel import RECOMMENDATIONS
+from drift.verdicts.verdicts import FAR_BEYOND
 from leeway.telemetry import names
 from observability.grafana.generate import features, states
 from observability.grafana.generate.home import KINDS

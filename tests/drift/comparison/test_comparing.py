@@ -6,13 +6,13 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from drift.columns import NAMED_CATEGORIES, OTHER_NEW
-from drift.comparing import Pair, Reference, compare, plain_measure
-from drift.plan import ColumnPlan, DriftPlan
+from drift.comparison.comparing import Pair, Reference, compare, plain_measure
 from leeway.data.frames import typed_frame
 from leeway.data.population import Population
 from leeway.model.bundle import Bundle
+from leeway.model.columns import NAMED_CATEGORIES, OTHER_NEW
 from leeway.model.distances import effective_threshold
+from leeway.model.drift_plan import ColumnPlan, DriftPlan
 from leeway.schema import Seen
 from tests.drift.comparisons import PLAN, REFERENCE, ROWS, SCHEMA, columns, frame, report_of
 from tests.drift.windows import drawn, features_of, scored, with_column

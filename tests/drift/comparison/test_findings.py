@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from drift.findings import performance_window
+from drift.comparison.findings import performance_window
 from leeway.model.performance import Estimate
 from tests.drift.observations import CARD
 

@@ -11,15 +11,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from drift.comparing import Reference, compare, plain_measure
-from drift.confirmation import Policy
-from drift.detector import compute_drift
-from drift.findings import DriftReport
-from drift.plan import DriftPlan
-from drift.power import SIZES, Power, measure_power, power_page
-from drift.verdicts import Observation, judge
+from benchmarks.drift_power import SIZES, Power, measure_power, power_page
+from drift.comparison.comparing import Reference, compare, plain_measure
+from drift.comparison.detector import compute_drift
+from drift.comparison.findings import DriftReport
+from drift.verdicts.confirmation import Policy
+from drift.verdicts.verdicts import Observation, judge
 from leeway.data.population import population
 from leeway.model.bundle import Bundle
+from leeway.model.drift_plan import DriftPlan
 from leeway.model.training import TrainingData, train
 from leeway.model.writer import Origin
 from leeway.schema import CHURN_SCHEMA

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from drift.reports import ReportFolder, write_single
-from drift.web import Address, ReportsPageError, serve_reports
+from drift.report.app import Address, ReportsPageError, serve_reports
+from drift.report.folder import ReportFolder, write_single
 from tests.drift.documents import NOON, result, run_id
 
 HOST = "127.0.0.1"

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from drift.reports import ReportError, ReportFolder, write_single
+from drift.report.folder import ReportError, ReportFolder, write_single
 from tests.drift.documents import NOON, result, run_id, unknown
 
 
@@ -101,7 +101,7 @@ def test_a_run_is_written_once(tmp_path: Path) -> None:
 def test_a_killed_writer_leaves_no_half_report(tmp_path: Path) -> None:
     """After SIGKILL in the middle of a report no run is there; what was left is gone after the next sweep."""
     program = (
-        "import sys, time\nfrom pathlib import Path\nfrom drift.reports import ReportFolder\n"
+        "import sys, time\nfrom pathlib import Path\nfrom drift.report.folder import ReportFolder\n"
         "from tests.drift.documents import result, run_id\n"
         "def slow(path):\n    path.write_text('half'); print('writing', flush=True); time.sleep(60)\n"
         "ReportFolder(Path(sys.argv[1])).write(run_id(1), result(1), slow, slow)\n"

@@ -1,7 +1,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from drift.gauges import DriftGauges
+from drift.telemetry.gauges import DriftGauges
 from leeway.telemetry import names
 from leeway.telemetry.names import Metric
 from tests.drift.results import result_document

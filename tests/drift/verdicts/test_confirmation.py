@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from drift.confirmation import Policy, State
-from drift.findings import DriftReport
-from drift.verdicts import Judgement, judge
+from drift.comparison.findings import DriftReport
+from drift.verdicts.confirmation import Policy, State
+from drift.verdicts.verdicts import Judgement, judge
 from tests.drift.observations import NOON, POLICY, report, seen
 
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from drift.findings import Refusal, Rejections
-from drift.quality import judge_quality, surely
+from drift.comparison.findings import Refusal, Rejections
+from drift.verdicts.quality import judge_quality, surely
 from tests.drift.observations import feature, report
 
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from drift.findings import DriftReport, PerformanceWindow, Rejections, performance_window
-from drift.verdicts import judge, judge_covariate, judge_performance, judge_prediction
+from drift.comparison.findings import DriftReport, PerformanceWindow, Rejections, performance_window
+from drift.verdicts.verdicts import judge, judge_covariate, judge_performance, judge_prediction
 from tests.drift.observations import CARD, POLICY, feature, labelled, report, seen
 
 # --- covariate and prediction ----------------------------------------------------------------------------------------

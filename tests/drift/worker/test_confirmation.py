@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from drift.confirmation import Policy
+from drift.verdicts.confirmation import Policy
 from tests.drift.cycles import RATE, WINDOW_S, World, repeat
 from tests.drift.standins import RememberingProbe, calm_rows, shifted_rows
 

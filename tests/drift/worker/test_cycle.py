@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from msgspec.structs import replace
 
-from drift.reports import MEMBERS, ReportFolder
+from drift.report.folder import MEMBERS, ReportFolder
 from tests.drift.cycles import RATE, WINDOW_S, World, repeat
 from tests.drift.standins import NOON, RememberingProbe, shifted_rows
 

@@ -4,7 +4,7 @@ import socket
 import threading
 import time
 
-from drift.confirmation import Policy
+from drift.verdicts.confirmation import Policy
 from drift.webhook import Webhook
 from tests.drift.cycles import RATE, WINDOW_S, World, repeat
 from tests.drift.standins import RememberingProbe, calm_rows, shifted_rows

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from drift.plan import DriftPlan
 from leeway.model.bundle import Bundle
+from leeway.model.drift_plan import DriftPlan
 
 
 def test_a_plan_without_a_bundle_is_made_by_the_same_rules(bundle: Bundle) -> None:

@@ -9,8 +9,8 @@ from xml.etree import ElementTree as ET
 
 from markupsafe import Markup
 
-from drift.page.axis import TimeAxis
-from drift.page.summary import RunSummary, read_summary
+from drift.report.page.axis import TimeAxis
+from drift.report.page.summary import RunSummary, read_summary
 from tests.drift.documents import NOON
 
 HOSTILE = '"><script>alert(1)</script>'

@@ -4,9 +4,9 @@ from datetime import timedelta
 
 import pytest
 
-from drift.page.axis import TimeAxis, value_axis
+from drift.report.page.axis import TimeAxis, value_axis
 from tests.drift.documents import NOON
-from tests.drift.page.drawn import HOUR
+from tests.drift.report.page.drawn import HOUR
 
 
 def test_short_axes_tell_seconds() -> None:

@@ -4,9 +4,9 @@ from datetime import timedelta
 
 import pytest
 
-from drift.page.chart import Band, Marker, Series, Stretch, line_chart, state_timeline
+from drift.report.page.chart import Band, Marker, Series, Stretch, line_chart, state_timeline
 from tests.drift.documents import NOON
-from tests.drift.page.drawn import HOSTILE, HOUR, minutes, of_class, parse
+from tests.drift.report.page.drawn import HOSTILE, HOUR, minutes, of_class, parse
 
 
 def test_points_carry_their_data() -> None:

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from drift.page import history, render_index
-from drift.page.summary import read_summary
+from drift.report.page import history, render_index
+from drift.report.page.summary import read_summary
 from tests.drift.documents import feature, result, run_id
 from tests.drift.documents import history as a_history
-from tests.drift.page.drawn import HOUR, of_class, parse, summaries, visible
+from tests.drift.report.page.drawn import HOUR, of_class, parse, summaries, visible
 
 
 def test_line_breaks_where_no_run_finished() -> None:

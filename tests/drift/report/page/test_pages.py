@@ -9,12 +9,12 @@ from datetime import timedelta
 
 from markupsafe import Markup
 
-from drift.page import page_environment, page_policy, render_document, render_index, render_run
-from drift.page.chart import Series, line_chart
-from drift.page.summary import read_summary
+from drift.report.page import page_environment, page_policy, render_document, render_index, render_run
+from drift.report.page.chart import Series, line_chart
+from drift.report.page.summary import read_summary
 from tests.drift.documents import NOON, TRACE, feature, result, run_id, unknown, verdict
 from tests.drift.documents import history as a_history
-from tests.drift.page.drawn import HOSTILE, HOUR, minutes, summaries, visible
+from tests.drift.report.page.drawn import HOSTILE, HOUR, minutes, summaries, visible
 
 
 def test_headline_is_the_newest_recommendation() -> None:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from drift.page import render_index, render_run
-from drift.page.summary import SummaryError, read_summary
+from drift.report.page import render_index, render_run
+from drift.report.page.summary import SummaryError, read_summary
 from tests.drift.documents import result, unknown
 from tests.drift.results import result_document
 

@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 
 import pytest
 
-from drift.detector import compute_drift
-from drift.otel_probe import OTelDriftProbe
+from drift.comparison.detector import compute_drift
+from drift.telemetry.otel import OTelDriftProbe
 from leeway.model.bundle import Bundle
 from leeway.store.predictions import PredictionLabel
-from tests.drift.cycle_telemetry.told import ONLY_KEPT, Told
 from tests.drift.cycles import IDENTITY, RATE, WINDOW_S, World, a_probe, a_world
 from tests.drift.standins import shifted_rows
+from tests.drift.telemetry.cycle.told import ONLY_KEPT, Told
 from tests.telemetry import Telemetry, telemetry_in_memory
 
 

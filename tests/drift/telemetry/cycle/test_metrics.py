@@ -3,11 +3,11 @@ from __future__ import annotations
 import pytest
 from opentelemetry.trace import format_trace_id
 
-from drift.otel_probe import OTelDriftProbe
+from drift.telemetry.otel import OTelDriftProbe
 from leeway.telemetry import names
-from tests.drift.cycle_telemetry.told import ONLY_KEPT, Told, broken
 from tests.drift.cycles import IDENTITY, INTERVAL_S, RATE, WINDOW_S, World, a_probe
 from tests.drift.standins import calm_rows, shifted_rows
+from tests.drift.telemetry.cycle.told import ONLY_KEPT, Told, broken
 from tests.telemetry import Telemetry, telemetry_in_memory, trace_id
 
 WORKERS = tuple(

@@ -4,12 +4,12 @@ import re
 
 from opentelemetry.trace import StatusCode, format_span_id, format_trace_id
 
-from drift.otel_probe import OTelDriftProbe
-from drift.probe import STAGES
+from drift.telemetry.otel import OTelDriftProbe
+from drift.telemetry.probe import STAGES
 from leeway.telemetry import names
-from tests.drift.cycle_telemetry.told import ONLY_KEPT, Told, broken
 from tests.drift.cycles import RATE, WINDOW_S, World
 from tests.drift.standins import calm_rows
+from tests.drift.telemetry.cycle.told import ONLY_KEPT, Told, broken
 from tests.telemetry import Telemetry, attributes_of, parent_id, span_id, trace_id
 
 
