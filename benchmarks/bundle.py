@@ -4,7 +4,7 @@ import json
 from datetime import date
 from pathlib import Path
 
-from cli.data import churn_origin, labelled_month, month_data, open_snapshots
+from cli.commands.train import churn_origin, labelled_month, month_data, open_snapshots
 from leeway.data.population import population
 from leeway.model.training import train
 

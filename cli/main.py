@@ -9,12 +9,12 @@ from typing import Annotated
 
 import typer
 
+from cli.commands.doctor import doctor
+from cli.commands.drift import drift
+from cli.commands.faults import faults
+from cli.commands.traffic import TRAFFIC_EXAMPLES, traffic
 from cli.demonstration.story import LASTS_S, SHORTEST_S
-from cli.doctor.command import doctor
-from cli.drift_commands import drift
-from cli.faults import faults
 from cli.options import HELP, BundleFolder, DatabaseUrl, PlainGroup, a_date, examples, setting
-from cli.traffic.command import TRAFFIC_EXAMPLES, traffic
 from leeway.settings import ServiceSettings, Settings, SetupSettings
 
 app = typer.Typer(
@@ -63,7 +63,7 @@ def ingest(
     database_url: DatabaseUrl = None,
 ) -> None:
     """Load a month-end extract as feature snapshots and labels; the same month again replaces it."""
-    from cli.ingest import run_ingest
+    from cli.commands.ingest import run_ingest
 
     run_ingest(folder, as_of, Settings.read(database_url=database_url))
 
@@ -94,7 +94,7 @@ def train(
     bundle: BundleFolder = None,
 ) -> None:
     """Fit a model on 70 % of the rows and write its bundle; its figures come from the other 30 %."""
-    from cli.data import run_train
+    from cli.commands.train import run_train
 
     run_train(
         Settings.read(database_url=database_url, bundle=bundle),
@@ -113,7 +113,7 @@ def setup(
     bundle: BundleFolder = None,
 ) -> None:
     """Make what the service needs and is not there yet: tables, customers, a model. Can be run at every start."""
-    from cli.setup import run_setup
+    from cli.commands.setup import run_setup
 
     run_setup(SetupSettings.read(extract=extract, database_url=database_url, bundle=bundle))
 
@@ -176,7 +176,7 @@ def demo(
     A model is trained and served. Its inputs drift; then scoring slows; then the model turns out to be a coin while all
     else is green. Ctrl-C ends it at any time. Exit codes: 0 told, 1 failed, 2 no place for it, 130 Ctrl-C.
     """
-    from cli.demo import run_demo
+    from cli.commands.demo import run_demo
 
     raise typer.Exit(run_demo(folder, duration, rate))
 

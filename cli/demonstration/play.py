@@ -16,7 +16,7 @@ from cli.demonstration.samples import Samples, read_sample
 from cli.demonstration.story import Act, starts_s
 from cli.demonstration.traffic import requests
 from cli.demonstration.workshop import WorkshopError
-from cli.traffic.http import Answer, HttpClient
+from cli.http import Answer, HttpClient
 from cli.traffic.labels import Labeller
 from cli.traffic.probe import NullTrafficProbe
 from cli.traffic.rows import PopulationRows

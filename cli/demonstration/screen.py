@@ -16,7 +16,7 @@ from rich.text import Text
 from cli.demonstration.play import Played
 from cli.demonstration.samples import Figures
 from cli.latency import ms
-from cli.showing import DRAW_EVERY_S, LINE_EVERY_S, came, draw, is_lively
+from cli.live_display import DRAW_EVERY_S, LINE_EVERY_S, came, draw, is_lively
 from drift.report.page.summary import QUESTIONS, RunSummary
 from drift.report.page.words import HEADLINE, STATE, number
 

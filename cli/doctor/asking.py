@@ -15,7 +15,7 @@ from functools import partial
 from threading import Event
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from cli.traffic.http import BadUrl, Target
+from cli.http import BadUrl, Target
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer

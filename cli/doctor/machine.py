@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from cli.doctor.finding import Finding
-from cli.traffic.http import BadUrl, Target
+from cli.http import BadUrl, Target
 from leeway.settings import DoctorSettings
 from leeway.store.engine import DatabaseError, open_engine, server_address, sqlite_file
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import orjson
 
-from cli.traffic.http import HttpClient
+from cli.http import HttpClient
 from cli.traffic.probe import TrafficProbe
 from cli.traffic.tally import Tally
 from cli.traffic.truth import Answered, Truth, labels

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from cli.http import HttpClient, Target
 from cli.options import stop
-from cli.traffic.http import HttpClient, Target
 from cli.traffic.plan import Plan, Profile
 from cli.traffic.rows import AnsweredRows, DrawnRows, PopulationRows, Rows
 from cli.traffic.service import (

@@ -16,7 +16,7 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, set_
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from opentelemetry.util.types import AttributeValue
 
-from cli.traffic.http import Target
+from cli.http import Target
 from leeway.telemetry import names
 from leeway.telemetry.environment import disabled, exports
 from leeway.telemetry.providers import ProcessIdentity, providers_from_environment

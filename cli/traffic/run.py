@@ -12,8 +12,8 @@ from typing import TypeVar
 
 from rich.console import Console
 
+from cli.http import BadUrl, HttpClient, Target
 from cli.options import FAILED, console, plain_errors
-from cli.traffic.http import BadUrl, HttpClient, Target
 from cli.traffic.labels import Labeller
 from cli.traffic.plan import Plan
 from cli.traffic.prepare import Prepared, Wanted, prepare

@@ -12,8 +12,8 @@ from typing import Any, Protocol
 
 import orjson
 
+from cli.http import Answer, HttpClient
 from cli.traffic.bad_input import REFUSALS
-from cli.traffic.http import Answer, HttpClient
 from cli.traffic.plan import Planned
 from cli.traffic.probe import TrafficProbe
 from cli.traffic.tally import NOT_SENT, Tally

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from cli.traffic.http import Answer, BadAnswer, HttpClient
+from cli.http import Answer, BadAnswer, HttpClient
 from cli.traffic.rows import Row
 from leeway.schema import FeatureSchema, SchemaError
 

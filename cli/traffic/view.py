@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.latency import bare_ms, ms
-from cli.showing import LINE_EVERY_S, came, draw, is_lively
+from cli.live_display import LINE_EVERY_S, came, draw, is_lively
 from cli.traffic.plan import Kind, Plan
 from cli.traffic.tally import Tally, counted
 

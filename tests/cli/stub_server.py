@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from cli.traffic.http import Target
+from cli.http import Target
 
 
 @dataclass(frozen=True)

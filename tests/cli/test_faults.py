@@ -9,10 +9,10 @@ import httpx2
 import pytest
 from typer.testing import CliRunner, Result
 
-from cli.faults import KINDS, in_words
-from cli.faults_request import FaultsError, ask
+from cli.commands.faults import KINDS, in_words
+from cli.commands.faults_request import FaultsError, ask
+from cli.http import Target
 from cli.main import app
-from cli.traffic.http import Target
 from leeway.model.bundle import Bundle
 from service.core.faults import FAULTS, MAX_SECONDS
 from tests.service.processes import Server, closed_port, environment, eventually, running

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from cli.ingest import open_snapshots
+from cli.commands.ingest import open_snapshots
 from cli.main import app
 from leeway.data.population import population
 from tests.cli.extracts import write_extract

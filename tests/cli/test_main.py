@@ -58,7 +58,7 @@ def test_help_imports_nothing_heavy() -> None:
 def test_ingest_imports_no_training() -> None:
     """`leeway ingest` waits for neither pandas nor scikit-learn."""
     heavy = {"pandas", "sklearn", "onnxruntime"}
-    code = f"import sys; import cli.ingest; print('imported:', sorted({heavy} & set(sys.modules)))"
+    code = f"import sys; import cli.commands.ingest; print('imported:', sorted({heavy} & set(sys.modules)))"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "imported: []"
 

@@ -6,7 +6,7 @@ import io
 import pytest
 from rich.console import Console
 
-from cli.showing import came, draw, is_lively
+from cli.live_display import came, draw, is_lively
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner, Result
 
-from cli.data import card_table, schema_table
-from cli.ingest import open_snapshots
+from cli.commands.ingest import open_snapshots
+from cli.commands.train import card_table, schema_table
 from cli.main import app
 from cli.options import console
 from leeway.data.population import Population

@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind
 from sklearn.linear_model import LogisticRegression
 
-from cli.traffic.http import Target
+from cli.http import Target
 from cli.traffic.probe import OTelTrafficProbe
 from docs.generate.spans import SPANS, Span
 from leeway.data.population import Population

@@ -11,7 +11,7 @@ import pytest
 from cli.demonstration.play import Director, HeldBack, Played
 from cli.demonstration.story import story
 from cli.demonstration.workshop import WorkshopError
-from cli.traffic.http import HttpClient
+from cli.http import HttpClient
 from cli.traffic.labels import Labeller
 from cli.traffic.probe import NullTrafficProbe
 from cli.traffic.rows import PopulationRows

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from cli.traffic import http as traffic_http
-from cli.traffic.http import Answer, BadAnswer, BadUrl, HttpClient, Target
+from cli import http as traffic_http
+from cli.http import Answer, BadAnswer, BadUrl, HttpClient, Target
 from tests.cli.stub_server import Reply, Request, Stub, http, stub_server
 
 CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"

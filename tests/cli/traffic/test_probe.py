@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from opentelemetry.trace import SpanKind, StatusCode
 
-from cli.traffic.http import Target
+from cli.http import Target
 from cli.traffic.probe import NullTrafficProbe, OTelTrafficProbe, probe_from_environment
 from leeway.telemetry import names
 from tests.telemetry import Telemetry, attributes_of, span_id, telemetry_in_memory, trace_id

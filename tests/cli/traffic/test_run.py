@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from cli.ingest import open_snapshots
+from cli.commands.ingest import open_snapshots
 from leeway.data.population import Population, population
 from leeway.model.bundle import Bundle
 from tests.cli.traffic.commands import LIMIT_S, command, number, stored, traffic

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from cli.http import HttpClient
 from cli.traffic import labels, sender
-from cli.traffic.http import HttpClient
 from cli.traffic.labels import Labeller
 from cli.traffic.plan import Kind, Planned
 from cli.traffic.probe import NullTrafficProbe

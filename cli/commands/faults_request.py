@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from cli.traffic.http import Answer, HttpClient, Target
+from cli.http import Answer, HttpClient, Target
 
 WAIT_S = 15.0
 """A fault that holds the service up holds up this request too."""

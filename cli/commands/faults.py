@@ -95,8 +95,8 @@ def switch_off(url: Url = None) -> None:
 
 def _tell(url: str | None, method: str, body: Mapping[str, Any] | None = None) -> None:
     """Send one request, and print what is in force then."""
-    from cli.faults_request import FaultsError, ask
-    from cli.traffic.http import BadUrl, Target
+    from cli.commands.faults_request import FaultsError, ask
+    from cli.http import BadUrl, Target
 
     with plain_errors(FaultsError, BadUrl):
         target = Target.parse(ClientSettings.read(url=url).url)

@@ -9,7 +9,7 @@ import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
-from cli.ingest import open_snapshots
+from cli.commands.ingest import open_snapshots
 from cli.options import console, plain_errors, sigterm_as_ctrl_c, stop
 from leeway.data.frames import typed_frame
 from leeway.data.tabular import TableError, read_table

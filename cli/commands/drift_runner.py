@@ -12,7 +12,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from cli.ingest import open_snapshots
+from cli.commands.ingest import open_snapshots
 from cli.options import FAILED, console, plain_errors, stop
 from drift.comparison.detector import Comparison
 from drift.inputs import load_in_force

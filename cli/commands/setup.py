@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import date
 from pathlib import Path
 
-from cli.data import card_table, churn_origin, month_data
-from cli.ingest import load_extract, open_snapshots
+from cli.commands.ingest import load_extract, open_snapshots
+from cli.commands.train import card_table, churn_origin, month_data
 from cli.options import console, plain_errors, sigterm_as_ctrl_c
 from leeway.data.extract import ExtractError
 from leeway.data.population import AS_OF, population

@@ -39,7 +39,7 @@ def drift_run(
     database_url: DatabaseUrl = None,
 ) -> None:
     """Make one comparison. Exit codes: 0 made, 1 could not be made, 2 bad input, 3 RETRAIN with --fail-on-drift."""
-    from cli.drift import run_once
+    from cli.commands.drift_runner import run_once
 
     settings = DriftSettings.read(reports=report_dir, bundle=bundle, database_url=database_url)
     code = run_once(
@@ -58,7 +58,7 @@ def drift_worker(
     database_url: DatabaseUrl = None,
 ) -> None:
     """Compare the live window with the reference, again and again, and serve the reports page, until Ctrl-C."""
-    from cli.drift import run_worker
+    from cli.commands.drift_runner import run_worker
 
     settings = DriftSettings.read(
         drift_interval=interval,
@@ -76,6 +76,6 @@ def drift_power(
     out: Annotated[Path, typer.Argument(metavar="FILE", help="Where the table goes")] = Path("docs/drift-power.md"),
 ) -> None:
     """Measure the smallest shift that is found in 9 of 10 windows, and write the table."""
-    from cli.drift import run_power
+    from cli.commands.drift_runner import run_power
 
     run_power(out)

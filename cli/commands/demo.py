@@ -10,7 +10,8 @@ from datetime import date
 from pathlib import Path
 from typing import Final
 
-from cli.data import churn_origin, labelled_month, month_data
+from cli.commands.ingest import open_snapshots
+from cli.commands.train import churn_origin, labelled_month, month_data
 from cli.demonstration.evidence import Evidence, gather
 from cli.demonstration.page import render
 from cli.demonstration.play import Director, Played
@@ -20,9 +21,8 @@ from cli.demonstration.story import Act, story
 from cli.demonstration.traffic import strengths
 from cli.demonstration.words import closing
 from cli.demonstration.workshop import REPORTS_PORT, SERVICE_PORT, Pace, Workshop, WorkshopError, port_or_free
-from cli.ingest import open_snapshots
+from cli.http import HttpClient, Target
 from cli.options import FAILED, console, plain_errors, sigterm_as_ctrl_c
-from cli.traffic.http import HttpClient, Target
 from cli.traffic.rows import PopulationRows
 from drift.report.folder import ReportFolder
 from leeway.data.population import AS_OF, population
