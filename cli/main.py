@@ -13,7 +13,7 @@ from cli.commands.doctor import doctor
 from cli.commands.drift import drift
 from cli.commands.faults import faults
 from cli.commands.traffic import TRAFFIC_EXAMPLES, traffic
-from cli.demonstration.story import LASTS_S, SHORTEST_S
+from cli.demo.story import LASTS_S, SHORTEST_S
 from cli.options import HELP, BundleFolder, DatabaseUrl, PlainGroup, a_date, examples, setting
 from leeway.settings import ServiceSettings, Settings, SetupSettings
 

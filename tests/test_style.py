@@ -18,7 +18,7 @@ TOUCH_THE_ENVIRONMENT = {
     "service/telemetry/http_instrumentation.py": "sets the stable HTTP conventions before they are read",
     "drift/comparison/detector.py": "tells Evidently not to phone home",
     "leeway/model/bundle.py": "tells ONNX Runtime the same",
-    "cli/demonstration/workshop.py": "hands the demo's processes an environment of their own",
+    "cli/demo/workshop.py": "hands the demo's processes an environment of their own",
 }
 
 
@@ -70,7 +70,7 @@ def test_few_modules_touch_the_environment() -> None:
 
 def test_settings_alone_read_our_variables() -> None:
     """No module that touches the environment names a LEEWAY_ variable, but the demo, which sets its service's."""
-    readers = [ROOT / name for name in TOUCH_THE_ENVIRONMENT if name != "cli/demonstration/workshop.py"]
+    readers = [ROOT / name for name in TOUCH_THE_ENVIRONMENT if name != "cli/demo/workshop.py"]
     named = {
         name_of(path): text
         for path in readers

@@ -12,15 +12,15 @@ from typing import Final
 
 from cli.commands.ingest import open_snapshots
 from cli.commands.train import churn_origin, labelled_month, month_data
-from cli.demonstration.evidence import Evidence, gather
-from cli.demonstration.page import render
-from cli.demonstration.play import Director, Played
-from cli.demonstration.processes import running
-from cli.demonstration.screen import Screen
-from cli.demonstration.story import Act, story
-from cli.demonstration.traffic import strengths
-from cli.demonstration.words import closing
-from cli.demonstration.workshop import REPORTS_PORT, SERVICE_PORT, Pace, Workshop, WorkshopError, port_or_free
+from cli.demo.evidence import Evidence, gather
+from cli.demo.page import render
+from cli.demo.play import Director, Played
+from cli.demo.processes import running
+from cli.demo.screen import Screen
+from cli.demo.story import Act, story
+from cli.demo.traffic import strengths
+from cli.demo.words import closing
+from cli.demo.workshop import REPORTS_PORT, SERVICE_PORT, Pace, Workshop, WorkshopError, port_or_free
 from cli.http import HttpClient, Target
 from cli.options import FAILED, console, plain_errors, sigterm_as_ctrl_c
 from cli.traffic.rows import PopulationRows

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page
 
-from cli.demonstration.page import render
+from cli.demo.page import render
 from tests.browser.visits import Point, Visitor, focusable, overflow, points, tabbed
-from tests.cli.demonstration.telling import COMMANDS, FILES, evidence
+from tests.cli.demo.telling import COMMANDS, FILES, evidence
 
 QUANTILES = ("p50", "p95", "p99")
 

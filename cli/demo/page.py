@@ -9,12 +9,12 @@ from typing import Final
 
 from markupsafe import Markup
 
-from cli.demonstration import words
-from cli.demonstration.drawings import act_strip, histogram, kinds_of_input, waterfall
-from cli.demonstration.evidence import Evidence, as_json
-from cli.demonstration.play import SAMPLE_EVERY_S
-from cli.demonstration.samples import OVER_S
-from cli.demonstration.spans import Span
+from cli.demo import words
+from cli.demo.drawings import act_strip, histogram, kinds_of_input, waterfall
+from cli.demo.evidence import Evidence, as_json
+from cli.demo.play import SAMPLE_EVERY_S
+from cli.demo.samples import OVER_S
+from cli.demo.spans import Span
 from cli.latency import axis_ms
 from drift.report.page import page_environment
 from drift.report.page.axis import TimeAxis
@@ -22,7 +22,7 @@ from drift.report.page.chart import Series, Stretch, line_chart
 from drift.report.page.history import changes, share_chart, verdict_chart
 from leeway.telemetry import names
 
-_PACKAGE: Final = "cli.demonstration"
+_PACKAGE: Final = "cli.demo"
 _SHOWN_OF_A_SPAN: Final = ("leeway.", "feature_flag.", names.HTTP_ROUTE, names.HTTP_STATUS)
 
 

@@ -12,10 +12,10 @@ from typing import Any, Final
 
 import orjson
 
-from cli.demonstration.samples import Samples, read_sample
-from cli.demonstration.story import Act, starts_s
-from cli.demonstration.traffic import requests
-from cli.demonstration.workshop import WorkshopError
+from cli.demo.samples import Samples, read_sample
+from cli.demo.story import Act, starts_s
+from cli.demo.traffic import requests
+from cli.demo.workshop import WorkshopError
 from cli.http import Answer, HttpClient
 from cli.traffic.labels import Labeller
 from cli.traffic.probe import NullTrafficProbe

@@ -10,10 +10,10 @@ from itertools import pairwise
 
 from markupsafe import Markup
 
-from cli.demonstration.evidence import ActSeen
-from cli.demonstration.features import FeatureShift
-from cli.demonstration.samples import NOT_USUAL, USUAL, Quantiles
-from cli.demonstration.spans import Span
+from cli.demo.evidence import ActSeen
+from cli.demo.features import FeatureShift
+from cli.demo.samples import NOT_USUAL, USUAL, Quantiles
+from cli.demo.spans import Span
 from cli.latency import ms
 from drift.report.page.axis import TimeAxis
 from drift.report.page.chart import Stretch

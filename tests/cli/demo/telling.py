@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from cli.demonstration.evidence import ActSeen, Evidence, Pointed
-from cli.demonstration.features import FeatureShift
-from cli.demonstration.samples import NOT_USUAL, USUAL, Figures, Quantiles
-from cli.demonstration.spans import SERVER, Span, SpanLink
-from cli.demonstration.story import story
-from cli.demonstration.workshop import Pace
+from cli.demo.evidence import ActSeen, Evidence, Pointed
+from cli.demo.features import FeatureShift
+from cli.demo.samples import NOT_USUAL, USUAL, Figures, Quantiles
+from cli.demo.spans import SERVER, Span, SpanLink
+from cli.demo.story import story
+from cli.demo.workshop import Pace
 from drift.report.page.summary import RunSummary, read_summary
 from leeway.telemetry import names
 from tests.drift.documents import NOON, TRACE, result, run_id, verdict

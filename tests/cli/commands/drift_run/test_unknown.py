@@ -7,7 +7,7 @@ import pytest
 
 from cli.main import app
 from leeway.model.manifest import MANIFEST
-from tests.cli.drift_run.place import CALM, RUNNER, Place
+from tests.cli.commands.drift_run.place import CALM, RUNNER, Place
 
 
 def test_a_month_that_was_never_ingested_is_unknown(place: Place) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from cli.demonstration.processes import running
-from cli.demonstration.workshop import HOST, Pace, Workshop, WorkshopError, port_or_free
+from cli.demo.processes import running
+from cli.demo.workshop import HOST, Pace, Workshop, WorkshopError, port_or_free
 from leeway.model.bundle import Bundle
 from leeway.settings import DriftSettings, ServiceSettings
 

@@ -15,8 +15,8 @@ import httpx2
 import pytest
 from typer.testing import CliRunner
 
-from cli.demonstration.story import SHORTEST_S
-from cli.demonstration.workshop import HOST, REPORTS_PORT, SERVICE_PORT
+from cli.demo.story import SHORTEST_S
+from cli.demo.workshop import HOST, REPORTS_PORT, SERVICE_PORT
 from cli.main import app
 from cli.options import sigterm_as_ctrl_c
 

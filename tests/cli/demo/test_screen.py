@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from cli.demonstration.play import Played
-from cli.demonstration.samples import Sample, Samples
-from cli.demonstration.screen import PLAIN_SPARKS, Screen
-from cli.demonstration.story import story
-from tests.cli.demonstration.telling import a_coin, a_run, at
+from cli.demo.play import Played
+from cli.demo.samples import Sample, Samples
+from cli.demo.screen import PLAIN_SPARKS, Screen
+from cli.demo.story import story
+from tests.cli.demo.telling import a_coin, a_run, at
 
 
 def console(*, terminal: bool = False, encoding: str = "utf-8", width: int = 100) -> tuple[Console, io.BytesIO]:

@@ -5,12 +5,12 @@ import re
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 
-from cli.demonstration.samples import NOT_USUAL, USUAL, Samples, between, quantile, read_sample
+from cli.demo.samples import NOT_USUAL, USUAL, Samples, between, quantile, read_sample
 from leeway.telemetry import names
 from leeway.telemetry.instruments import histogram
 from leeway.telemetry.metrics_text import prometheus_text
 from leeway.telemetry.views import our_views
-from tests.cli.demonstration.telling import at
+from tests.cli.demo.telling import at
 
 
 class Measured:

@@ -7,10 +7,10 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.trace import Link, SpanKind
 
-from cli.demonstration.spans import SERVER, Spans, read_spans
+from cli.demo.spans import SERVER, Spans, read_spans
 from leeway.telemetry import names
 from leeway.telemetry.spans_file import SpansFileExporter
-from tests.cli.demonstration.telling import a_slow_trace, a_span, at
+from tests.cli.demo.telling import a_slow_trace, a_span, at
 from tests.drift.documents import TRACE
 
 

@@ -5,8 +5,8 @@ from itertools import islice, takewhile
 
 import pytest
 
-from cli.demonstration.story import LASTS_S, starts_s, story
-from cli.demonstration.traffic import requests, strengths
+from cli.demo.story import LASTS_S, starts_s, story
+from cli.demo.traffic import requests, strengths
 from cli.traffic.plan import Planned
 from cli.traffic.rows import PopulationRows
 

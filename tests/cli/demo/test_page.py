@@ -9,11 +9,11 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from cli.demonstration import words
-from cli.demonstration.evidence import as_json
-from cli.demonstration.page import render
+from cli.demo import words
+from cli.demo.evidence import as_json
+from cli.demo.page import render
 from leeway.telemetry import names
-from tests.cli.demonstration.telling import COMMANDS, FILES, a_run, a_span, evidence
+from tests.cli.demo.telling import COMMANDS, FILES, a_run, a_span, evidence
 from tests.drift.documents import run_id
 
 HOSTILE = '</script><script>alert("&")</script>'

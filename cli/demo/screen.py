@@ -13,8 +13,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from cli.demonstration.play import Played
-from cli.demonstration.samples import Figures
+from cli.demo.play import Played
+from cli.demo.samples import Figures
 from cli.latency import ms
 from cli.live_display import DRAW_EVERY_S, LINE_EVERY_S, came, draw, is_lively
 from drift.report.page.summary import QUESTIONS, RunSummary

@@ -8,9 +8,9 @@ from contextlib import suppress
 
 import pytest
 
-from cli.demonstration.play import Director, HeldBack, Played
-from cli.demonstration.story import story
-from cli.demonstration.workshop import WorkshopError
+from cli.demo.play import Director, HeldBack, Played
+from cli.demo.story import story
+from cli.demo.workshop import WorkshopError
 from cli.http import HttpClient
 from cli.traffic.labels import Labeller
 from cli.traffic.probe import NullTrafficProbe
@@ -18,7 +18,7 @@ from cli.traffic.rows import PopulationRows
 from cli.traffic.tally import Tally
 from cli.traffic.truth import Answered, PopulationTruth
 from drift.report.page.summary import RunSummary
-from tests.cli.demonstration.telling import a_run
+from tests.cli.demo.telling import a_run
 from tests.cli.stub_server import Request, Stub, http, stub_server
 
 STORY_S, RATE = 1.2, 40.0

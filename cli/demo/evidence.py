@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from cli.demonstration.features import FeatureShift, read_shifts
-from cli.demonstration.play import Played
-from cli.demonstration.samples import Figures, Quantiles
-from cli.demonstration.spans import Span, Spans, read_spans
-from cli.demonstration.story import Act
-from cli.demonstration.workshop import Pace, Workshop
+from cli.demo.features import FeatureShift, read_shifts
+from cli.demo.play import Played
+from cli.demo.samples import Figures, Quantiles
+from cli.demo.spans import Span, Spans, read_spans
+from cli.demo.story import Act
+from cli.demo.workshop import Pace, Workshop
 from drift.report.page.summary import QUESTIONS, RunSummary
 from leeway.telemetry import names
 

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from cli.demonstration.features import MOST_BINS, shifts
+from cli.demo.features import MOST_BINS, shifts
 from leeway.data.population import Population, population
 from leeway.store.predictions import Window
-from tests.cli.demonstration.telling import at
+from tests.cli.demo.telling import at
 
 
 def window(people: Population) -> Window:

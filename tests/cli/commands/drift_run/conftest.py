@@ -14,7 +14,7 @@ from leeway.store.predictions import PredictionLog
 from leeway.store.record import PredictionRecord
 from leeway.store.snapshots import Snapshots
 from leeway.store.tables import tables_for
-from tests.cli.drift_run.place import CALM, CUSTOMERS, TURNED, WORSE, Place
+from tests.cli.commands.drift_run.place import CALM, CUSTOMERS, TURNED, WORSE, Place
 
 
 @pytest.fixture(scope="package")

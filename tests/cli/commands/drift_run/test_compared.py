@@ -15,7 +15,7 @@ from leeway.schema import CHURN_SCHEMA
 from leeway.store.engine import open_engine
 from leeway.store.snapshots import Snapshots
 from leeway.store.tables import tables_for
-from tests.cli.drift_run.place import CUSTOMERS, EVIDENTLY_LINE, LEEWAY_LINE, RUNNER, TURNED, WORSE, Place
+from tests.cli.commands.drift_run.place import CUSTOMERS, EVIDENTLY_LINE, LEEWAY_LINE, RUNNER, TURNED, WORSE, Place
 from tests.cli.extracts import real_extracts
 
 # --- two months ---------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import httpx2
 
-from cli.demonstration.workshop import WorkshopError
+from cli.demo.workshop import WorkshopError
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 15.0

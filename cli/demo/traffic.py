@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from cli.demonstration.story import Act, starts_s
+from cli.demo.story import Act, starts_s
 from cli.traffic.plan import Plan, Planned, Profile
 from cli.traffic.rows import Rows
 from leeway.schema import CHURN_SCHEMA

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from cli.demonstration.story import LASTS_S, SHORTEST_S, story
-from cli.demonstration.workshop import Pace
+from cli.demo.story import LASTS_S, SHORTEST_S, story
+from cli.demo.workshop import Pace
 
 
 def test_story_lasts_about_a_minute() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from cli.demonstration.evidence import ActSeen, Evidence
-from cli.demonstration.spans import Span
+from cli.demo.evidence import ActSeen, Evidence
+from cli.demo.spans import Span
 from cli.latency import ms
 from drift.report.page.summary import RunSummary
 from drift.report.page.words import HEADLINE, number
