@@ -20,7 +20,7 @@ from cli.demo.workshop import HOST, REPORTS_PORT, SERVICE_PORT
 from cli.main import app
 from cli.options import sigterm_as_ctrl_c
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SHORT = ("--duration", str(SHORTEST_S), "--rate", "60")
 """Acts of two to three seconds."""
 

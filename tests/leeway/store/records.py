@@ -22,7 +22,7 @@ from leeway.store.record import PredictionRecord
 from leeway.store.tables import Tables, tables_for
 from service.spool.spool import Spool, SpoolError
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 MONTH = date(2026, 2, 28)

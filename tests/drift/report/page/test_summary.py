@@ -48,7 +48,7 @@ def test_a_run_without_times_stands_where_its_id_says() -> None:
 
 def test_the_documented_example_can_be_shown() -> None:
     """The example of docs/results.md is a result of schema 1 with every documented member."""
-    text = (Path(__file__).parents[3] / "docs" / "results.md").read_text()
+    text = (Path(__file__).parents[4] / "docs" / "results.md").read_text()
     example = json.loads(re.search(r"```json\n(.*?)```", text, re.DOTALL)[1])  # type: ignore[index]  # or it fails here
     assert example.keys() == result().keys()
     assert example["features"][0].keys() == result()["features"][0].keys()

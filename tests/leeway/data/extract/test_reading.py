@@ -8,7 +8,7 @@ import pytest
 from leeway.data.extract import LAYOUT, read_extract
 from leeway.schema import CHURN_SCHEMA
 
-REAL = Path(__file__).parents[4] / "shared" / "data" / "streamflow"
+REAL = Path(__file__).parents[5] / "shared" / "data" / "streamflow"
 Change = Callable[[str], str]
 
 
