@@ -30,7 +30,7 @@ import uuid_utils
 
 from benchmarks.bundle import make_bundle
 from drift.comparison.detector import compute_drift
-from drift.inputs import load_in_force, read_served
+from drift.inputs import load_active_bundle, read_window
 from leeway.data.population import population
 from leeway.model import bundle as bundles
 from leeway.settings import DriftSettings
@@ -97,11 +97,11 @@ def fill(folder: Path, rows: int) -> None:
 
 def cycle(folder: Path, rows: int) -> Cost:
     """What the worker does over a window of so many rows."""
-    in_force = load_in_force(folder / "bundle", open_engine(_url(folder)))
+    in_force = load_active_bundle(folder / "bundle", open_engine(_url(folder)))
 
     def once() -> float:
         started = time.perf_counter()
-        served = read_served(in_force, NOON, NOON + rows * STEP, max_subjects=CAP, max_labels=LABELS)
+        served = read_window(in_force, NOON, NOON + rows * STEP, max_subjects=CAP, max_labels=LABELS)
         reading_s = time.perf_counter() - started
         if (served.window.rows, served.window.taken) != (rows, min(rows, CAP)):
             raise RuntimeError(f"the window holds {served.window.rows} rows")
@@ -118,8 +118,8 @@ def cycle(folder: Path, rows: int) -> Cost:
 
 def plain(folder: Path, rows: int) -> Cost:
     """Evidently by itself, over all of the rows, by the methods that it would choose."""
-    in_force = load_in_force(folder / "bundle", open_engine(_url(folder)))
-    served = read_served(in_force, NOON, NOON + rows * STEP, max_subjects=rows, max_labels=LABELS)
+    in_force = load_active_bundle(folder / "bundle", open_engine(_url(folder)))
+    served = read_window(in_force, NOON, NOON + rows * STEP, max_subjects=rows, max_labels=LABELS)
     names = in_force.bundle.schema.names
     numbers = [each.name for each in in_force.bundle.schema if each.kind in {"number", "integer"}]
     frames = [_plain_types(frame[list(names)], numbers) for frame in (served.frame, in_force.reference)]

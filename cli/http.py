@@ -18,12 +18,12 @@ from urllib.parse import urlsplit
 
 import httptools
 
-from leeway.urls import shown
+from leeway.urls import redact_url
 
 KEEP_S = 2.0
 """An idle connection is used again within this time: less than any server waits before it closes one."""
 MAX_ANSWER_BYTES = 2**24
-_GIVE = "give one like http://127.0.0.1:8000; what may be secret in it is not shown here"
+_GIVE = "give one like http://127.0.0.1:8000; what may be secret in it is not redact_url here"
 
 
 class BadUrl(ValueError):
@@ -54,11 +54,11 @@ class Target:
             parts = urlsplit(url)
             port = parts.port
         except ValueError as error:
-            raise BadUrl(f"{called} ({shown(url)}) is no address: {_GIVE}") from error
+            raise BadUrl(f"{called} ({redact_url(url)}) is no address: {_GIVE}") from error
         if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username is not None:
-            raise BadUrl(f"{called} ({shown(url)}) is no address of a service: {_GIVE}")
+            raise BadUrl(f"{called} ({redact_url(url)}) is no address of a service: {_GIVE}")
         if parts.query or parts.fragment or not url.isascii() or not url.isprintable() or " " in url:
-            raise BadUrl(f"{called} ({shown(url)}) holds more than scheme, host, port and path: {_GIVE}")
+            raise BadUrl(f"{called} ({redact_url(url)}) holds more than scheme, host, port and path: {_GIVE}")
         default = 443 if parts.scheme == "https" else 80
         return cls(parts.scheme, parts.hostname, default if port is None else port, parts.path.rstrip("/"))
 

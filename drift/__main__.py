@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from importlib.metadata import version
 
-from drift.inputs import BundleWatch
+from drift.inputs import BundleReloader
 from drift.report.app import Address, ReportsPageError, serve_reports
 from drift.report.folder import ReportError, ReportFolder
 from drift.telemetry.gauges import DriftGauges
@@ -110,7 +110,7 @@ def compose(settings: DriftSettings, stack: ExitStack) -> Callable[[], None]:
         stack.callback(webhook.close)
     _log.info("reports on %s", address.url, extra={"url": address.url})
     return Cycle(
-        BundleWatch(settings.bundle, engine),
+        BundleReloader(settings.bundle, engine),
         DriftLog(engine, tables_for(CHURN_SCHEMA)),
         reports,
         _probe(providers, settings, links_to),

@@ -27,7 +27,7 @@ from leeway.store.tables import tables_for
 
 
 @dataclass(frozen=True)
-class InForce:
+class ActiveBundle:
     """One bundle with all that a comparison needs of it: its reference, its plan, its schema's logs."""
 
     bundle: Bundle
@@ -37,16 +37,16 @@ class InForce:
     rejections: RejectionLog
 
 
-class BundleWatch:
+class BundleReloader:
     """The bundle in `folder`, loaded again whenever another one is there."""
 
     def __init__(self, folder: Path, engine: Engine) -> None:
         self._folder = folder
         self._engine = engine
         self._mark: tuple[int, int, int] | None = None
-        self._in_force: InForce | None = None
+        self._in_force: ActiveBundle | None = None
 
-    def current(self) -> InForce:
+    def current(self) -> ActiveBundle:
         """What is in force now.
 
         Raises:
@@ -55,7 +55,7 @@ class BundleWatch:
         """
         mark = _mark(self._folder / MANIFEST)
         if self._in_force is None or mark is None or mark != self._mark:
-            loaded = load_in_force(self._folder, self._engine)
+            loaded = load_active_bundle(self._folder, self._engine)
             if mark != _mark(self._folder / MANIFEST):
                 raise BundleError(f"{self._folder} was replaced while it was read")
             self._in_force, self._mark = loaded, mark
@@ -70,8 +70,8 @@ class BundleWatch:
         self._engine.dispose()
 
 
-def load_in_force(folder: Path, engine: Engine) -> InForce:
-    """Load and verify a bundle, its reference and its logs; raises as `BundleWatch.current`."""
+def load_active_bundle(folder: Path, engine: Engine) -> ActiveBundle:
+    """Load and verify a bundle, its reference and its logs; raises as `BundleReloader.current`."""
     bundle = bundles.load(folder)
     tables = tables_for(bundle.schema)
     create_tables(engine, tables)
@@ -79,7 +79,7 @@ def load_in_force(folder: Path, engine: Engine) -> InForce:
         reference, plan = bundle.reference(), DriftPlan.from_card(bundle.card)
     except (ValueError, OSError) as error:
         raise BundleError(f"{folder}: {error}") from error
-    return InForce(
+    return ActiveBundle(
         bundle=bundle,
         reference=reference,
         plan=plan,
@@ -98,7 +98,7 @@ def _mark(manifest: Path) -> tuple[int, int, int] | None:
 
 
 @dataclass(frozen=True)
-class Served:
+class WindowData:
     """One window of what was served: its rows, what was refused, how the model did, and where to look."""
 
     window: Window
@@ -109,7 +109,9 @@ class Served:
     unusual: list[PredictionTrace]
 
 
-def read_served(in_force: InForce, start: datetime, end: datetime, *, max_subjects: int, max_labels: int) -> Served:
+def read_window(
+    in_force: ActiveBundle, start: datetime, end: datetime, *, max_subjects: int, max_labels: int
+) -> WindowData:
     """Read the window [start, end), and the last `max_labels` labelled predictions of the model in force.
 
     The frame has a `_score` only where this model made all of the window's predictions: after a change of models, the
@@ -125,7 +127,7 @@ def read_served(in_force: InForce, start: datetime, end: datetime, *, max_subjec
     labelled = in_force.log.labelled(in_force.bundle.version, max_labels)
     performance = performance_window(labelled.labels, labelled.scores, in_force.bundle.card)
     scores = {SCORE_COLUMN: pd.Series(window.columns["score"], dtype="float64")}
-    return Served(
+    return WindowData(
         window=window,
         frame=frame.assign(**scores) if window.model_version == in_force.bundle.version else frame,
         rejections=_rejections(window.rows, refused),

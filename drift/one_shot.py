@@ -13,7 +13,7 @@ import uuid_utils
 from drift.comparison.comparing import SCORE_COLUMN
 from drift.comparison.detector import Comparison, compute_drift
 from drift.comparison.findings import PerformanceWindow, Rejections, TooFewRows, performance_window
-from drift.inputs import InForce, read_served
+from drift.inputs import ActiveBundle, read_window
 from drift.result import Document, Run, Side, Target, result_document
 from drift.verdicts.confirmation import Policy
 from drift.verdicts.verdicts import Observation, judge
@@ -29,7 +29,7 @@ ReportWriter = Callable[[Comparison], Mapping[str, str]]
 
 
 @dataclass(frozen=True)
-class Sides:
+class ComparisonInputs:
     """Two frames with one row a subject, and what else is known of them. Without a bundle there are no scores."""
 
     reference: pd.DataFrame
@@ -44,7 +44,7 @@ class Sides:
     target: Target | None = None
 
 
-def months(snapshots: Snapshots, reference: date, current: date, bundle: Bundle | None) -> Sides:
+def months(snapshots: Snapshots, reference: date, current: date, bundle: Bundle | None) -> ComparisonInputs:
     """Two ingested months, every customer a subject.
 
     With a bundle its plan holds, its model scores both months, and performance is that on the current month's labels.
@@ -61,7 +61,7 @@ def months(snapshots: Snapshots, reference: date, current: date, bundle: Bundle 
         performance = performance_window(now.labels, frames[1][SCORE_COLUMN].to_numpy(), bundle.card)
     if before.labels is not None and now.labels is not None:
         target = Target(abs(float(np.mean(now.labels) - np.mean(before.labels))), len(now.labels))
-    return Sides(
+    return ComparisonInputs(
         reference=frames[0],
         current=frames[1],
         reference_side=_side(before),
@@ -74,16 +74,18 @@ def months(snapshots: Snapshots, reference: date, current: date, bundle: Bundle 
     )
 
 
-def live(in_force: InForce, now: datetime, window_s: float, *, max_subjects: int, max_labels: int) -> Sides:
+def live(
+    in_force: ActiveBundle, now: datetime, window_s: float, *, max_subjects: int, max_labels: int
+) -> ComparisonInputs:
     """The last `window_s` seconds of served predictions beside the bundle's reference.
 
     Raises:
         leeway.store.engine.DatabaseError: the database cannot be reached now.
     """
     start = now - timedelta(seconds=window_s)
-    served = read_served(in_force, start, now, max_subjects=max_subjects, max_labels=max_labels)
+    served = read_window(in_force, start, now, max_subjects=max_subjects, max_labels=max_labels)
     rows = len(in_force.reference)
-    return Sides(
+    return ComparisonInputs(
         reference=in_force.reference,
         current=served.frame,
         reference_side=Side(rows=rows, subjects=rows),
@@ -98,7 +100,7 @@ def live(in_force: InForce, now: datetime, window_s: float, *, max_subjects: int
 
 
 def decide(
-    sides: Sides,
+    sides: ComparisonInputs,
     policy: Policy,
     write_reports: ReportWriter,
     *,
@@ -138,7 +140,7 @@ def decide(
     )
 
 
-def undecided(reason: str, policy: Policy, bundle: Bundle | None = None) -> Document:
+def unknown_result(reason: str, policy: Policy, bundle: Bundle | None = None) -> Document:
     """The document of a comparison that could not even be begun."""
     now = datetime.now(UTC)
     seen = Observation(bundle.version if bundle else "", now, now, blind=reason)

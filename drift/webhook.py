@@ -14,7 +14,7 @@ from http.client import HTTPException
 from typing import Any
 from urllib.parse import urlsplit
 
-from leeway.urls import shown
+from leeway.urls import redact_url
 
 TIMEOUT_S = 5.0
 TRIES = 3
@@ -45,8 +45,8 @@ class Webhook:
     def __init__(self, url: str, *, source: str, pause: Callable[[float], object] = time.sleep) -> None:
         if not _is_address(url):
             raise ValueError(
-                f"LEEWAY_WEBHOOK_URL={shown(url)}: give an address like https://host/path (what may be secret"
-                " is not shown here)"
+                f"LEEWAY_WEBHOOK_URL={redact_url(url)}: give an address like https://host/path (what may be secret"
+                " is not redact_url here)"
             )
         self._url = url
         self._source = source

@@ -13,7 +13,7 @@ import uuid_utils
 
 from drift.comparison.detector import Comparison, compute_drift
 from drift.comparison.findings import TooFewRows
-from drift.inputs import BundleWatch, InForce, Served, read_served
+from drift.inputs import ActiveBundle, BundleReloader, WindowData, read_window
 from drift.report.folder import ReportError, ReportFolder
 from drift.result import Document, Run, Side, result_document
 from drift.telemetry.probe import DriftProbe, RunProbe
@@ -43,7 +43,7 @@ class Extent:
 class Compared:
     """What a cycle saw, judged: `comparison` is None where there was too little, and `served` says why."""
 
-    served: Served
+    served: WindowData
     comparison: Comparison | None
     judgement: Judgement
     document: Document
@@ -54,7 +54,7 @@ class Cycle:
 
     def __init__(
         self,
-        watch: BundleWatch,
+        watch: BundleReloader,
         drift_log: DriftLog,
         reports: ReportFolder,
         probe: DriftProbe,
@@ -109,7 +109,7 @@ class Cycle:
             self._probe.in_force(in_force.bundle.card)
             self._restore(in_force)
         with run.stage("load window"):
-            served = read_served(
+            served = read_window(
                 in_force, start, end, max_subjects=self._extent.max_subjects, max_labels=self._extent.max_labels
             )
         run.links_to(served.unusual)
@@ -130,7 +130,7 @@ class Cycle:
         with run.stage("publish"):
             self._publish(run, Compared(served, comparison, judgement, document))
 
-    def _measure(self, in_force: InForce, served: Served) -> tuple[Comparison | None, str]:
+    def _measure(self, in_force: ActiveBundle, served: WindowData) -> tuple[Comparison | None, str]:
         """The comparison, or None and why there is too little for one."""
         sides = in_force.reference, served.frame, in_force.bundle.schema, in_force.plan
         least, subjects = self._extent.min_subjects, served.window.subjects
@@ -143,8 +143,8 @@ class Cycle:
         self,
         run: RunProbe,
         run_id: str,
-        in_force: InForce,
-        served: Served,
+        in_force: ActiveBundle,
+        served: WindowData,
         comparison: Comparison | None,
         judgement: Judgement,
     ) -> Document:
@@ -197,7 +197,7 @@ class Cycle:
         if self._webhook is not None and before != self._told and (before is not None or self._told != "NO_ACTION"):
             self._webhook.tell(document, before)
 
-    def _restore(self, in_force: InForce) -> None:
+    def _restore(self, in_force: ActiveBundle) -> None:
         """After a start, take up what the last run left: its state, its recommendation, and its result."""
         if self._restored:
             return
@@ -219,7 +219,7 @@ _KINDS: Mapping[type[Exception], str] = {BundleError: "bundle", DatabaseError: "
 """Reasons for UNKNOWN that a metric tells apart, beside `too_few_rows` and `other`."""
 
 
-def _row(document: Document, judgement: Judgement, served: Served, now: datetime) -> DriftRun:
+def _row(document: Document, judgement: Judgement, served: WindowData, now: datetime) -> DriftRun:
     return DriftRun(
         run_id=document["run_id"],
         finished_at=now,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 
-def shown(url: str) -> str:
+def redact_url(url: str) -> str:
     """Scheme, host and port of `url` alone: user names, paths and queries of webhooks are often tokens.
 
     What cannot be told apart surely is left out; so of what is no address nothing may be left but dots.

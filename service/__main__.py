@@ -35,13 +35,13 @@ from service.core.readiness import ReadinessCheck
 from service.core.recording import Recorder
 from service.core.rejections import RejectionTally, RejectionWriter, TallyingProbe
 from service.process.server import run
-from service.process.workers import cannot_start, end_despite_threads, hold_stop_signals, listen
-from service.spool.drainer import Mover
+from service.process.workers import cannot_start, defer_stop_signals, force_exit_if_threads_remain, listen
+from service.spool.drainer import SpoolDrainer
 from service.spool.spool import Spool, SpoolError
-from service.spool.writer import database_sink
+from service.spool.writer import database_writer
 from service.telemetry.http_instrumentation import instrument
 from service.telemetry.otel import OTelPredictionProbe
-from service.telemetry.otel_drainer import OTelMoverProbe
+from service.telemetry.otel_drainer import OTelDrainerProbe
 from service.telemetry.otel_faults import OTelFaultProbe
 from service.telemetry.probe import NullPredictionProbe, PredictionProbe
 
@@ -59,7 +59,7 @@ STARTUP_ERRORS = (BundleError, SpoolError, DatabaseError, TelemetryError, Settin
 def main(settings: ServiceSettings) -> int:
     """Serve until SIGTERM or SIGINT; return the exit code: 0, or 2 where the service cannot start and says why."""
     configure_logging()
-    hold_stop_signals()
+    defer_stop_signals()
     try:
         listener = listen(settings.host, settings.port)
     except OSError as error:
@@ -80,7 +80,7 @@ def serve(settings: ServiceSettings, listener: socket.socket, worker: int | None
         gc.freeze()  # what is built by now lives on: no collection goes through it while requests wait
         gc.set_threshold(COLLECT_AFTER)
         run(app, listener, record_lag)
-    end_despite_threads(0)
+    force_exit_if_threads_remain(0)
     return 0
 
 
@@ -129,7 +129,7 @@ def assemble(settings: ServiceSettings, providers: Providers, stack: ExitStack, 
     spool = stack.enter_context(_open_spool(settings, bundle))
     tally = RejectionTally(bundle.schema.names)
     probe = TallyingProbe(_probe(providers, bundle, spool, observes_spool=is_first), tally)
-    mover = Mover(spool, database_sink(engine), OTelMoverProbe(providers.meter))
+    mover = SpoolDrainer(spool, database_writer(engine), OTelDrainerProbe(providers.meter))
     mover.start()
     stack.callback(mover.stop, DRAIN_S)
     refused = RejectionWriter(tally, RejectionLog(engine, tables))

@@ -27,7 +27,7 @@ from service.core.predictor import Predictor
 from service.core.readiness import ReadinessCheck
 from service.core.recording import Recorder
 from service.spool.spool import Spool
-from service.spool.writer import database_sink
+from service.spool.writer import database_writer
 from service.telemetry.probe import Cause, Lookup, Scoring, TraceRef
 
 TRACE = TraceRef("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331", sampled=True)
@@ -80,9 +80,9 @@ class RememberingProbe:
         """See `PredictionProbe`."""
         self.failures.append(error_type)
 
-    def refused(self, causes: Sequence[Cause], *, is_check: bool = False) -> None:
+    def refused(self, causes: Sequence[Cause], *, is_synthetic: bool = False) -> None:
         """See `PredictionProbe`."""
-        (self.refused_checks if is_check else self.rejections).extend(causes)
+        (self.refused_checks if is_synthetic else self.rejections).extend(causes)
 
     def record_spooled(self, count: int) -> None:
         """See `PredictionProbe`."""
@@ -127,7 +127,7 @@ class Service:
 
     def move(self) -> None:
         """Move what waits in the spool into the database, as the mover does."""
-        sink = database_sink(self.engine)
+        sink = database_writer(self.engine)
         while batch := self.spool.take(10_000):
             sink(self.spool.schema(batch.fingerprint), [record for _, record in batch.entries])
             self.spool.forget(batch)

@@ -15,8 +15,8 @@ from rich.text import Text
 from cli.commands.ingest import open_snapshots
 from cli.options import FAILED, console, plain_errors, stop
 from drift.comparison.detector import Comparison
-from drift.inputs import load_in_force
-from drift.one_shot import Sides, decide, live, months, undecided
+from drift.inputs import load_active_bundle
+from drift.one_shot import ComparisonInputs, decide, live, months, unknown_result
 from drift.report.folder import ReportError, write_single
 from drift.result import Document, evidently_line, leeway_line
 from drift.verdicts.confirmation import Policy
@@ -49,7 +49,7 @@ def run_once(
     try:
         sides = _sides(settings, reference, current, window)
     except (UnknownMonth, BundleError, DatabaseError) as error:
-        document = undecided(str(error), policy)
+        document = unknown_result(str(error), policy)
     else:
         with plain_errors(ReportError, OSError, code=FAILED):
             document = decide(
@@ -79,9 +79,9 @@ def run_power(out: Path) -> None:
     print(f"Wrote {out}")
 
 
-def _sides(settings: DriftSettings, reference: str, current: str, window: str) -> Sides:
+def _sides(settings: DriftSettings, reference: str, current: str, window: str) -> ComparisonInputs:
     if (reference, current) == LIVE:
-        in_force = load_in_force(settings.bundle, open_engine(settings.database_url))
+        in_force = load_active_bundle(settings.bundle, open_engine(settings.database_url))
         labels, subjects = settings.drift_labels, settings.drift_max_rows
         return live(in_force, datetime.now(UTC), _seconds(window), max_subjects=subjects, max_labels=labels)
     snapshots = open_snapshots(settings.database_url)

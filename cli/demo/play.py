@@ -63,7 +63,7 @@ class Played:
         return self.began[number], ends[number]
 
 
-class HeldBack:
+class DeferredLabels:
     """Hands answered predictions to the labeller, or keeps them back until it is told to hand them over."""
 
     def __init__(self, labeller: Labeller) -> None:
@@ -112,7 +112,7 @@ class Director:
 
     async def _play(self, played: Played) -> None:
         labeller = Labeller(self._client, NullTrafficProbe(), played.tally, PopulationTruth(), LABEL_DELAY_S, SEED)
-        held, probe = HeldBack(labeller), NullTrafficProbe()
+        held, probe = DeferredLabels(labeller), NullTrafficProbe()
         sender = Sender(self._client, probe, played.tally, MAX_IN_FLIGHT, held)
         plan = requests(played.acts, self._rate, self._rows, self._rows.user_ids, SEED)
         enough, settled = asyncio.Event(), asyncio.Event()
@@ -133,7 +133,7 @@ class Director:
             for task in watching:
                 task.cancel()
 
-    async def _cues(self, played: Played, held: HeldBack) -> None:
+    async def _cues(self, played: Played, held: DeferredLabels) -> None:
         """Begin each act when its time has come; return when the last one is over."""
         loop = asyncio.get_running_loop()
         start_s = loop.time()

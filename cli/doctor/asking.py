@@ -28,7 +28,7 @@ MAX_ANSWER_BYTES = 2**24
 OK, NOT_FOUND, UNAVAILABLE = 200, 404, 503
 
 
-class Unanswered(Exception):
+class EndpointError(Exception):
     """There was no answer, or none that can be used; the message says so in words that follow a name."""
 
 
@@ -46,14 +46,14 @@ class Answer:
         """The JSON object that was answered.
 
         Raises:
-            Unanswered: it is none.
+            EndpointError: it is none.
         """
         try:
             found = json.loads(self.body)
         except ValueError:
             found = None
         if not isinstance(found, dict):
-            raise Unanswered(f"answers, but not as it should (status {self.status}, no JSON object)")
+            raise EndpointError(f"answers, but not as it should (status {self.status}, no JSON object)")
         return found
 
 
@@ -63,7 +63,7 @@ def ask(
     """GET, or POST `body` as JSON where there is one.
 
     Raises:
-        Unanswered: no answer came.
+        EndpointError: no answer came.
     """
     try:
         target = Target.parse(url, "its address")
@@ -75,7 +75,7 @@ def ask(
         finally:
             connection.close()
     except (BadUrl, OSError, http.client.HTTPException) as error:
-        raise Unanswered(_in_words(error, url, timeout_s)) from error
+        raise EndpointError(_in_words(error, url, timeout_s)) from error
 
 
 class _Timely(http.client.HTTPResponse):
@@ -150,7 +150,7 @@ def _in_words(error: Exception, url: str, timeout_s: float) -> str:
     return f"cannot be reached at {url} ({getattr(error, 'strerror', None) or error})"
 
 
-class Patience:
+class Deadline:
     """How long we wait for what is on its way. All who wait begin together, and end together when it is given up."""
 
     def __init__(self, wait_s: float, *, began_s: float | None = None, given_up: Event | None = None) -> None:
@@ -163,9 +163,9 @@ class Patience:
         """Seconds since the beginning."""
         return time.monotonic() - self._began_s
 
-    def of(self, wait_s: float) -> Patience:
+    def of(self, wait_s: float) -> Deadline:
         """One that began with this one and is given up with it, and waits for another time."""
-        return Patience(wait_s, began_s=self._began_s, given_up=self._given_up)
+        return Deadline(wait_s, began_s=self._began_s, given_up=self._given_up)
 
     def give_up(self) -> None:
         """Let everybody who waits go."""

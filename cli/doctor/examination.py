@@ -10,7 +10,7 @@ from functools import partial
 from typing import TypeAlias, TypeVar
 
 from cli.doctor import machine, metrics, service, storage, traces
-from cli.doctor.asking import QUESTION_S, Patience, Unanswered
+from cli.doctor.asking import QUESTION_S, Deadline, EndpointError
 from cli.doctor.finding import Finding
 from cli.doctor.metrics import Counts
 from cli.doctor.places import answers, places
@@ -106,7 +106,7 @@ class _Arrivals:
         if sent is None:
             reason = "not looked for: without a prediction there is none"
             return [prediction, *(Finding(each, "skipped", reason) for each in ARRIVALS)], None
-        patience = Patience(self.signal_s)
+        patience = Deadline(self.signal_s)
         row = Finding("row", "skipped", "not looked for: without the database there is none")
         look = partial(traces.arrival, self.settings, sent, written, self.question_s, patience)
         trace = self.pool.submit(_pair, "trace", look)  # it says which process's count is ours
@@ -141,7 +141,7 @@ def _counted(settings: DoctorSettings, timeout_s: float) -> Counts | Exception:
     """The count before ours, or why there is none: it is told where the count after it is looked for."""
     try:
         return metrics.predictions_counted(settings, timeout_s)
-    except (Unanswered, metrics.NoMetrics) as error:
+    except (EndpointError, metrics.NoMetrics) as error:
         return error
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TypeAlias
 from urllib.parse import quote
 
-from cli.doctor.asking import NOT_FOUND, OK, Patience, Unanswered, ask
+from cli.doctor.asking import NOT_FOUND, OK, Deadline, EndpointError, ask
 from cli.doctor.finding import Finding
 from cli.doctor.traces import Origin
 from leeway.settings import DoctorSettings
@@ -45,20 +45,20 @@ def query(url: str, expression: str, timeout_s: float) -> Series:
     """The series of an instant query, each with its labels and its value.
 
     Raises:
-        Unanswered: Prometheus does not answer, or not as it should.
+        EndpointError: Prometheus does not answer, or not as it should.
     """
     document = ask(url, f"/api/v1/query?query={quote(expression)}", timeout_s).document()
     try:
         return [(dict(each["metric"]), float(each["value"][1])) for each in document["data"]["result"]]
     except (KeyError, TypeError, ValueError) as error:
-        raise Unanswered(f"answers, but not as it should: {document.get('error', error)}") from error
+        raise EndpointError(f"answers, but not as it should: {document.get('error', error)}") from error
 
 
 def predictions_counted(settings: DoctorSettings, timeout_s: float) -> Counts:
     """How many requests for a prediction have been counted, by each who counts and by answer.
 
     Raises:
-        Unanswered: who should know does not answer.
+        EndpointError: who should know does not answer.
         NoMetrics: nobody can be asked.
     """
     if settings.prometheus_url is not None:
@@ -88,7 +88,7 @@ def versions(settings: DoctorSettings, timeout_s: float) -> dict[str, str]:
             _CHECK_OF_JOB.get(labels.get("job", "")): labels.get("service_version") or labels.get("service.version")
             for labels, _ in query(settings.prometheus_url, "target_info", timeout_s)
         }
-    except (Unanswered, NoMetrics):
+    except (EndpointError, NoMetrics):
         return {}
     return {check: version for check, version in found.items() if check and version}
 
@@ -101,7 +101,7 @@ def _own_metrics(settings: DoctorSettings, timeout_s: float) -> str:
             " not set"
         )
     if answer.status != OK:
-        raise Unanswered(f"answers /metrics with status {answer.status}")
+        raise EndpointError(f"answers /metrics with status {answer.status}")
     return answer.body.decode("utf-8", "replace")
 
 
@@ -120,7 +120,7 @@ def risen(
     before: Counts | Exception,
     origin: Origin | None,
     timeout_s: float,
-    patience: Patience,
+    patience: Deadline,
 ) -> Finding:
     """Whether the count of predictions rises above what it was `before` ours (or why that is not known).
 
@@ -142,7 +142,7 @@ def risen(
 
     try:
         rises = patience.wait_for(look)
-    except (Unanswered, NoMetrics) as error:
+    except (EndpointError, NoMetrics) as error:
         return Finding("metric", "failed", f"{where} {error}", f"see to {whose} first")
     is_told = _tells(origin, counted, now)
     of = f" of {origin.job}, instance {origin.instance}," if origin and is_told else ""
@@ -172,7 +172,7 @@ def targets(settings: DoctorSettings, timeout_s: float) -> Finding:
         return Finding("scrapes", "skipped", "not looked for: LEEWAY_PROMETHEUS_URL is not set")
     try:
         series = query(settings.prometheus_url, "up", timeout_s)
-    except Unanswered as error:
+    except EndpointError as error:
         return Finding("scrapes", "failed", f"Prometheus {error}", "see to prometheus first")
     down = sorted(f"{labels.get('job')} at {labels.get('instance')}" for labels, value in series if value != 1)
     if not series or down:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cli.doctor.asking import OK, Answer, Unanswered, ask
+from cli.doctor.asking import OK, Answer, EndpointError, ask
 from cli.doctor.finding import Finding
 from leeway.settings import DoctorSettings
 
@@ -67,7 +67,7 @@ def answers(place: Place, timeout_s: float) -> Finding:
         return Finding(place.check, "skipped", f"not looked for: {place.variable} is not set")
     try:
         answer, version = _heard(place, place.url, timeout_s)
-    except Unanswered as error:
+    except EndpointError as error:
         if place.is_expected:
             next_step = f"{place.start}, or set {place.variable} to where it answers"
             return Finding(place.check, "failed", str(error), next_step)
@@ -79,11 +79,11 @@ def answers(place: Place, timeout_s: float) -> Finding:
 def _heard(place: Place, url: str, timeout_s: float) -> tuple[Answer, str | None]:
     answer = ask(url, place.path, timeout_s)
     if answer.status != OK:
-        raise Unanswered(f"answers at {url} with status {answer.status}")
+        raise EndpointError(f"answers at {url} with status {answer.status}")
     try:
         return answer, place.version(answer)
     except (KeyError, TypeError) as error:
-        raise Unanswered(f"is something else: what answers at {url} tells no version") from error
+        raise EndpointError(f"is something else: what answers at {url} tells no version") from error
 
 
 def _up(service: str) -> str:

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cli.doctor.asking import OK, UNAVAILABLE, Answer, Unanswered, ask
+from cli.doctor.asking import OK, UNAVAILABLE, Answer, EndpointError, ask
 from cli.doctor.finding import Finding
 from leeway.schema import FeatureSchema
-from leeway.store.record import CHECK_HEADER
+from leeway.store.record import SYNTHETIC_HEADER
 
 START = "start it with `leeway serve` (in compose: docker compose up --detach service), or name another with LEEWAY_URL"
 LOG = "read the service's log (in compose: docker compose logs service)"
@@ -43,7 +43,7 @@ def meet(url: str, timeout_s: float) -> tuple[Finding, Served | None]:
         api = ask(url, "/openapi.json", timeout_s).document()
         served = _served(card, api)
         finding = _readiness(ready, state, served)
-    except Unanswered as error:
+    except EndpointError as error:
         return Finding("service", "failed", f"the service {error}", START), None
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         found = f"what answers at {url} is no Leeway ({type(error).__name__}: {error})"
@@ -59,7 +59,7 @@ def _served(card: Mapping[str, Any], api: Mapping[str, Any]) -> Served:
         version=str(card["version"]),
         schema=FeatureSchema.from_json(card),
         example=next(iter(examples.values()))["value"],
-        knows_checks=any(each["name"] == CHECK_HEADER for each in operation.get("parameters", ())),
+        knows_checks=any(each["name"] == SYNTHETIC_HEADER for each in operation.get("parameters", ())),
     )
 
 
@@ -82,9 +82,9 @@ def send(url: str, served: Served, timeout_s: float) -> tuple[Finding, Sent | No
         found = "not sent: this service is older than this command, and would count it in its drift windows"
         return Finding("prediction", "failed", found, "update the service to the version of this command"), None
     try:
-        answer = ask(url, "/predict", timeout_s, body=served.example, headers={CHECK_HEADER: "true"})
+        answer = ask(url, "/predict", timeout_s, body=served.example, headers={SYNTHETIC_HEADER: "true"})
         document = answer.document()
-    except Unanswered as error:
+    except EndpointError as error:
         return Finding("prediction", "failed", f"the service {error}", LOG), None
     if answer.status != OK:
         return _refused(answer, document), None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from cli.doctor.asking import Patience
+from cli.doctor.asking import Deadline
 from cli.doctor.finding import Finding
 from cli.doctor.service import LOG, Sent, Served
 from leeway.settings import DoctorSettings
@@ -52,7 +52,7 @@ def open_store(settings: DoctorSettings) -> tuple[Finding, Store | None]:
     return Finding("database", "ok", found, version=facts.version, clock_ahead_s=ahead_s), Store(engine)
 
 
-def row(store: Store, served: Served, sent: Sent, patience: Patience) -> Finding:
+def row(store: Store, served: Served, sent: Sent, patience: Deadline) -> Finding:
     """Whether the prediction's row comes, with its mark."""
     log = PredictionLog(store.engine, store.tables(served))
     try:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cli.doctor.asking import NOT_FOUND, Patience, Unanswered, ask
+from cli.doctor.asking import NOT_FOUND, Deadline, EndpointError, ask
 from cli.doctor.finding import Finding
 from cli.doctor.service import Sent
 from leeway.settings import DoctorSettings
@@ -31,7 +31,7 @@ class Origin:
 
 
 def arrival(
-    settings: DoctorSettings, sent: Sent, spans_before: int, timeout_s: float, patience: Patience
+    settings: DoctorSettings, sent: Sent, spans_before: int, timeout_s: float, patience: Deadline
 ) -> tuple[Finding, Origin | None]:
     """Whether the prediction's trace arrives, and who made it.
 
@@ -62,10 +62,10 @@ def _origin(told: Mapping[str, Any]) -> Origin | None:
     return Origin(f"{namespace}/{name}" if namespace else str(name), str(instance)) if name and instance else None
 
 
-def _in_jaeger(url: str, trace_id: str, timeout_s: float, patience: Patience) -> tuple[Finding, Origin | None]:
+def _in_jaeger(url: str, trace_id: str, timeout_s: float, patience: Deadline) -> tuple[Finding, Origin | None]:
     try:
         found = patience.wait_for(lambda: _spans(url, trace_id, timeout_s))
-    except (Unanswered, KeyError, TypeError) as error:
+    except (EndpointError, KeyError, TypeError) as error:
         return Finding(_CHECK, "failed", f"Jaeger {error}", "see to jaeger first"), None
     if found is None:
         return Finding(_CHECK, "failed", f"Jaeger has no {trace_id} after {patience.wait_s:g} s", _ON_ITS_WAY), None
@@ -89,7 +89,7 @@ def _spans(url: str, trace_id: str, timeout_s: float) -> tuple[int, Mapping[str,
     return (count, ours) if count else None
 
 
-def _in_file(path: Path, before: int, trace_id: str, patience: Patience) -> tuple[Finding, Origin | None]:
+def _in_file(path: Path, before: int, trace_id: str, patience: Deadline) -> tuple[Finding, Origin | None]:
     def look() -> list[dict[str, Any]] | None:
         return [span for span in _lines(path, before) if span["context"]["trace_id"] == f"0x{trace_id}"] or None
 

@@ -21,7 +21,7 @@ def window_query(tables: Tables, start: datetime, end: datetime, limit: int | No
     In two steps: who is in the sample, by narrow rows; then all columns of these alone.
     """
     made = tables.predictions.c
-    inside = (made.predicted_at >= start, made.predicted_at < end, made.is_check.is_(sa.false()))
+    inside = (made.predicted_at >= start, made.predicted_at < end, made.is_synthetic.is_(sa.false()))
     subject = (made.user_id, sa.case((made.user_id.is_(None), made.prediction_id)))
     # Ranking by time would sort the whole window; ids are UUIDv7, so the greatest is the last.
     last = sa.select(sa.func.max(made.prediction_id).label("id")).where(*inside).group_by(*subject).cte("last")
@@ -60,7 +60,7 @@ def labelled_query(tables: Tables, model_version: str, limit: int) -> sa.Select[
         )
         .outerjoin_from(made, fed, made.c.prediction_id == fed.c.prediction_id)
         .outerjoin(known, sa.and_(made.c.user_id == known.c.user_id, made.c.as_of == known.c.as_of))
-        .where(made.c.model_version == model_version, made.c.is_check.is_(sa.false()), label.is_not(None))
+        .where(made.c.model_version == model_version, made.c.is_synthetic.is_(sa.false()), label.is_not(None))
         .subquery()
     )
     return (

@@ -3,7 +3,7 @@
 Errors:
     leeway.store.engine.DatabaseError
     └── PredictionLogError      the database cannot be reached, or is not as it must be: try again later
-        └── RecordRefused       a record that the database will never take
+        └── RecordRejected       a record that the database will never take
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class PredictionLogError(DatabaseError):
     """The database cannot be reached now, or is not as it must be; `__cause__` is the driver's error."""
 
 
-class RecordRefused(PredictionLogError):
+class RecordRejected(PredictionLogError):
     """A record of the batch can never be stored: a value is missing, of another type or out of range."""
 
 
@@ -99,7 +99,7 @@ class PredictionLog:
         """Store all of the records or none; one that is there already (by `prediction_id`) is passed over.
 
         Raises:
-            RecordRefused: one of them can never be stored; the others may.
+            RecordRejected: one of them can never be stored; the others may.
             PredictionLogError: the database cannot be reached now.
         """
         with translated_errors(), _refusing(), self._engine.begin() as connection:
@@ -151,7 +151,7 @@ class PredictionLog:
         """
         made = self._tables.predictions.c
         with translated_errors(), self._engine.connect() as connection:
-            return connection.scalar(sa.select(made.is_check).where(made.prediction_id == prediction_id))
+            return connection.scalar(sa.select(made.is_synthetic).where(made.prediction_id == prediction_id))
 
     def labelled(self, model_version: str, limit: int) -> Labelled:
         """Read the last `limit` labelled predictions of a model version, newest prediction first.
@@ -193,11 +193,11 @@ def _refusing() -> Iterator[None]:
     try:
         yield
     except (sa.exc.DataError, sa.exc.IntegrityError, ValueError, OverflowError) as error:
-        raise RecordRefused(_first_line(error)) from error
+        raise RecordRejected(_first_line(error)) from error
     except sa.exc.StatementError as error:
         # Not the driver's but about a value (a flag that is none, a naive time); or a type that SQLite cannot bind.
         if isinstance(error.orig, ValueError | TypeError | OverflowError) or "binding parameter" in str(error.orig):
-            raise RecordRefused(_first_line(error)) from error
+            raise RecordRejected(_first_line(error)) from error
         raise
 
 

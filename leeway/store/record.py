@@ -10,7 +10,7 @@ import msgspec
 
 from leeway.schema import FeatureRow
 
-CHECK_HEADER = "leeway-check"
+SYNTHETIC_HEADER = "leeway-synthetic"
 """The request header that marks a prediction as a check only."""
 
 
@@ -19,8 +19,8 @@ class PredictionRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     `predicted_at` is an aware UTC time, `features` go in the order of the model's schema, `score` is a probability,
     durations are seconds. `trace_id` and `span_id` (of the server span) are None where the trace was not sampled: a
-    link to it would lead nowhere. `is_check` is True where nobody wanted to know, but somebody tried whether all works:
-    no drift window counts it.
+    link to it would lead nowhere. `is_synthetic` is True where nobody wanted to know, but somebody tried whether all
+    works: no drift window counts it.
     """
 
     prediction_id: str
@@ -36,7 +36,7 @@ class PredictionRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     inference_duration_s: float
     trace_id: str | None
     span_id: str | None
-    is_check: bool = False
+    is_synthetic: bool = False
 
     def to_json(self) -> str:
         """One compact JSON array, the fields in their order: this is written for every answer.

@@ -87,7 +87,7 @@ _OWN_COLUMNS = frozenset(
         "inference_duration_s",
         "trace_id",
         "span_id",
-        "is_check",
+        "is_synthetic",
         # PostgreSQL gives these to every table.
         *("tableoid", "ctid", "xmin", "xmax", "cmin", "cmax"),
     }
@@ -156,7 +156,7 @@ def _predictions_table(metadata: sa.MetaData, suffix: str, schema: FeatureSchema
         sa.Column("trace_id", sa.Text, comment="32 hex digits; null where the trace was not sampled"),
         sa.Column("span_id", sa.Text, comment="16 hex digits of the server span; null as above"),
         sa.Column(
-            "is_check",
+            "is_synthetic",
             sa.Boolean,
             nullable=False,
             server_default=sa.false(),  # tables of before have only rows that were wanted

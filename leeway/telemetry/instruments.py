@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from opentelemetry.metrics import CallbackOptions, Counter, Meter, Observation
 
 from leeway.telemetry.names import Metric
-from leeway.telemetry.tally import TalliedHistogram, TalliedSum
+from leeway.telemetry.tally import PreAggregatedHistogram, TalliedSum
 
 
 def counter(meter: Meter, metric: Metric) -> Counter:
@@ -15,9 +15,9 @@ def counter(meter: Meter, metric: Metric) -> Counter:
     return meter.create_counter(metric.name, metric.unit, metric.description)
 
 
-def histogram(meter: Meter, metric: Metric) -> TalliedHistogram:
+def histogram(meter: Meter, metric: Metric) -> PreAggregatedHistogram:
     """The histogram that `metric` describes; a View gives it its buckets."""
-    return TalliedHistogram(meter, metric)
+    return PreAggregatedHistogram(meter, metric)
 
 
 def tallied(meter: Meter, metric: Metric) -> TalliedSum:

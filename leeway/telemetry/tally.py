@@ -23,7 +23,7 @@ from leeway.telemetry.names import ERROR_TYPE, Metric
 from leeway.telemetry.weighted import Weighted
 
 
-class TalliedHistogram(Histogram):
+class PreAggregatedHistogram(Histogram):
     """A histogram that tells the SDK one `Weighted` for each bucket, with the attributes of its `Metric` only."""
 
     def __init__(self, meter: Meter, metric: Metric) -> None:

@@ -84,7 +84,7 @@ FAULTS = tuple(Faults.model_fields)
 
 
 @dataclass(frozen=True)
-class InForce:
+class ActiveBundle:
     """Faults and how many seconds they have left."""
 
     faults: Faults
@@ -138,14 +138,14 @@ class FaultSwitch:
         with self._switching:
             self._end("switched off")
 
-    def in_force(self) -> InForce | None:
+    def in_force(self) -> ActiveBundle | None:
         """What is in force now; what has had its time ends here, if not before."""
         term = self._term
         if term is None:
             return None
         seconds_left = term.until_s - self._clock_s()
         if seconds_left > 0:
-            return InForce(term.faults, seconds_left)
+            return ActiveBundle(term.faults, seconds_left)
         with self._switching:
             if self._term is term:
                 self._end("their time is up")

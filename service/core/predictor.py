@@ -49,12 +49,12 @@ class NotRecorded(PredictionError):
 class PredictionRequest(Struct, frozen=True, gc=False):
     """One thing to predict: a customer's newest snapshot, or features as given (valid ones). Exactly one is set.
 
-    `is_check` says that nobody wants to know: see `leeway.store.record.PredictionRecord`.
+    `is_synthetic` says that nobody wants to know: see `leeway.store.record.PredictionRecord`.
     """
 
     user_id: str | None = None
     features: FeatureRow | None = None
-    is_check: bool = False
+    is_synthetic: bool = False
 
 
 Usable: TypeAlias = tuple[str | None, date | None, FeatureRow, bool]
@@ -170,13 +170,13 @@ class Predictor:
         self, request: PredictionRequest, looked_up: Mapping[str, Snapshot] | PredictionError
     ) -> Usable | PredictionError:
         if request.user_id is None:
-            return None, None, request.features or (), request.is_check
+            return None, None, request.features or (), request.is_synthetic
         if isinstance(looked_up, PredictionError):
             return looked_up
         snapshot = looked_up.get(request.user_id)
         if snapshot is None:
             return UnknownCustomer("There is no snapshot of this customer: check the user_id, or send features.")
-        return snapshot.user_id, snapshot.as_of, snapshot.features, request.is_check
+        return snapshot.user_id, snapshot.as_of, snapshot.features, request.is_synthetic
 
     def _score(self, usable: Sequence[Usable], lookup_s: float | None) -> list[PredictionRecord]:
         bundle = self._bundle
@@ -208,9 +208,9 @@ class Predictor:
                 inference_s,
                 trace_id,
                 span_id,
-                is_check,
+                is_synthetic,
             )
-            for (user_id, as_of, features, is_check), score, names in zip(usable, scores, unusual, strict=True)
+            for (user_id, as_of, features, is_synthetic), score, names in zip(usable, scores, unusual, strict=True)
         ]
 
 

@@ -87,10 +87,10 @@ class TallyingProbe:
         self.record_spooled = probe.record_spooled
         self.record_lost = probe.record_lost
 
-    def refused(self, causes: Sequence[Cause], *, is_check: bool = False) -> None:
+    def refused(self, causes: Sequence[Cause], *, is_synthetic: bool = False) -> None:
         """See `PredictionProbe`; a check is told, but the tally is for the verdict on quality, which counts none."""
-        self._tell(causes, is_check=is_check)
-        if not is_check:
+        self._tell(causes, is_synthetic=is_synthetic)
+        if not is_synthetic:
             self._tally.refused(causes)
 
 

@@ -51,7 +51,7 @@ def host_of(header: str) -> str:
         return ""
 
 
-def is_nobodys(host: str) -> bool:
+def is_unroutable_host(host: str) -> bool:
     """Whether `host` is an address, or a name that nobody can register."""
     try:
         ip_address(host)
@@ -69,7 +69,7 @@ def fault_routes(switch: FaultSwitch, later: Later = _on_this_loop, *, more_host
 
     async def known_host(request: Request) -> None:
         host = host_of(request.headers.get("host", ""))
-        if not (is_nobodys(host) or host in more_hosts):
+        if not (is_unroutable_host(host) or host in more_hosts):
             raise HTTPException(403, _FOREIGN.format(host=host[:_MAX_SHOWN] or "no name"))
 
     router = APIRouter(tags=["faults"], dependencies=[Depends(known_host)])

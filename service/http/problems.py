@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from leeway.store.record import CHECK_HEADER
+from leeway.store.record import SYNTHETIC_HEADER
 from service.core import predictor as domain
 from service.http import validation_messages as refusals
 from service.telemetry.probe import PredictionProbe
@@ -104,9 +104,9 @@ def of_status(status: int, detail: str = "") -> Problem:
     return Problem(status, _KINDS.get(status, "http"), _DETAILS.get(status, detail))
 
 
-def of_item(errors: Sequence[Mapping[str, Any]], probe: PredictionProbe, *, is_check: bool = False) -> Problem:
+def of_item(errors: Sequence[Mapping[str, Any]], probe: PredictionProbe, *, is_synthetic: bool = False) -> Problem:
     """The problem that pydantic's errors about one item of a batch are; counted."""
-    probe.refused(refusals.causes(errors, prefix=0), is_check=is_check)
+    probe.refused(refusals.causes(errors, prefix=0), is_synthetic=is_synthetic)
     return _of_input(errors, prefix=0, whole="item")
 
 
@@ -151,7 +151,7 @@ def install(app: FastAPI, probe: PredictionProbe) -> None:
         assert isinstance(error, HTTPException)  # noqa: S101 (as above)
         gone = isinstance(error.__cause__, ClientDisconnect)  # in mid-body: nobody reads this, and no item was refused
         if error.status_code == 400 and _predicts(request) and not gone:  # noqa: PLR2004 (no JSON, see `_DETAILS`)
-            probe.refused([(None, "malformed")], is_check=_is_check(request))
+            probe.refused([(None, "malformed")], is_synthetic=_is_check(request))
         response = respond(of_status(error.status_code, str(error.detail)), probe)
         response.headers.update(error.headers or {})
         return response
@@ -173,11 +173,11 @@ def _of_request(request: Request, error: RequestValidationError, probe: Predicti
     errors = error.errors()
     if errors[0]["type"] == "json_invalid":
         if _predicts(request):
-            probe.refused([(None, "malformed")], is_check=_is_check(request))
+            probe.refused([(None, "malformed")], is_synthetic=_is_check(request))
         reason, place = errors[0]["ctx"]["error"], errors[0]["loc"][-1]
         return Problem(400, "malformed-json", f"The body is not JSON: {reason} at character {place}.")
     if _predicts(request):
-        probe.refused(refusals.causes(errors, prefix=1), is_check=_is_check(request))
+        probe.refused(refusals.causes(errors, prefix=1), is_synthetic=_is_check(request))
     return _of_input(errors, prefix=1, whole="body")
 
 
@@ -194,7 +194,7 @@ def _predicts(request: Request) -> bool:
 def _is_check(request: Request) -> bool:
     """Whether it bears the mark of a check, read as its route reads it; a mark that is none marks nothing."""
     try:
-        return _MARK.validate_python(request.headers.get(CHECK_HEADER, "false"))
+        return _MARK.validate_python(request.headers.get(SYNTHETIC_HEADER, "false"))
     except ValidationError:
         return False
 

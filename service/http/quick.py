@@ -2,7 +2,8 @@
 
 FastAPI reads JSON into Python objects, solves dependencies, and only then validates. For the two routes that carry
 nearly all requests, the bytes are read at once, by the same models or the same limits. Where they are refused, the
-content type is another, or the request has a header that a route is careful with (`leeway-check`), nothing has happened
+content type is another, or the request has a header that a route is careful with (`leeway-synthetic`), nothing has
+happened
 yet: FastAPI's way runs as if this one were not there, says what is wrong, and reads the header.
 """
 

@@ -11,7 +11,7 @@ from fastapi.responses import Response
 from pydantic import ValidationError
 
 from leeway.schema import FeatureSchema
-from leeway.store.record import CHECK_HEADER
+from leeway.store.record import SYNTHETIC_HEADER
 from service.core.predictor import Prediction, PredictionError, PredictionRequest
 from service.http.answers import Answer, answers_of
 from service.http.problems import document, of_domain, of_item, responses
@@ -32,7 +32,7 @@ from service.telemetry.probe import PredictionProbe
 FEEDBACK_EXAMPLE = {"items": [{"prediction_id": "01a20733-8e39-71aa-9fec-4c4f5f21ed60", "label": 1}]}
 Check = Literal["ok", "failing"]
 _to_json = msgspec.json.Encoder().encode
-CheckHeader: TypeAlias = Annotated[
+SyntheticHeader: TypeAlias = Annotated[
     bool,
     Header(
         description="True where nobody wants to know and you only try whether all works, as `leeway doctor` does: the"
@@ -40,7 +40,7 @@ CheckHeader: TypeAlias = Annotated[
         " refused of it. Of a batch it marks every item."
     ),
 ]
-"""The header of a prediction that is a check only; the parameter's name gives it its own, `CHECK_HEADER`."""
+"""The header of a prediction that is a check only; the parameter's name gives it its own, `SYNTHETIC_HEADER`."""
 
 
 class PredictUseCase(Protocol):
@@ -100,17 +100,17 @@ def prediction_routes(
     models, answer = request_models(schema), answers_of(schema, model)
     one = {"features": dict(example or {})}
 
-    async def predict(body: PredictItem, *, leeway_check: CheckHeader = False) -> Response:
+    async def predict(body: PredictItem, *, leeway_synthetic: SyntheticHeader = False) -> Response:
         """Answer for one customer (`user_id`) or for given `features`."""
-        request = body.request(is_check=leeway_check)
+        request = body.request(is_synthetic=leeway_synthetic)
         if request.user_id is None:  # scoring takes microseconds; a look-up may wait for a database
             return as_json(answer(predictor.predict(request)))
         return as_json(answer(await run_in_threadpool(predictor.predict, request)))
 
-    def predict_batch(body: PredictBatch, *, leeway_check: CheckHeader = False) -> Response:
+    def predict_batch(body: PredictBatch, *, leeway_synthetic: SyntheticHeader = False) -> Response:
         """Answer for up to 1,000 items, in order; an item that cannot be answered carries its `error`."""
         probe.batch_asked(len(body.items))
-        items = [_validated(models.item, item, probe, is_check=leeway_check) for item in body.items]
+        items = [_validated(models.item, item, probe, is_synthetic=leeway_synthetic) for item in body.items]
         answers = iter(predictor.predict_batch([item for item in items if isinstance(item, PredictionRequest)]))
         results = [
             _result(next(answers), answer, probe) if isinstance(item, PredictionRequest) else item for item in items
@@ -133,7 +133,7 @@ def prediction_routes(
         predict,
         methods=["POST"],
         response_model=PredictionAnswer,
-        route_class_override=quick_route(models.item.model_validate_json, predict, careful_with=CHECK_HEADER),
+        route_class_override=quick_route(models.item.model_validate_json, predict, careful_with=SYNTHETIC_HEADER),
         responses=responses(400, 404, 413, 415, 422, 503),
     )
     router.add_api_route(
@@ -141,7 +141,7 @@ def prediction_routes(
         predict_batch,
         methods=["POST"],
         response_model=BatchAnswer,
-        route_class_override=quick_route(batch_reader(schema), predict_valid_batch, careful_with=CHECK_HEADER),
+        route_class_override=quick_route(batch_reader(schema), predict_valid_batch, careful_with=SYNTHETIC_HEADER),
         responses=responses(400, 413, 415, 422, 503),
     )
     return router
@@ -153,12 +153,12 @@ def _body(example: Mapping[str, Any]) -> params.Body:
 
 
 def _validated(
-    model: type[PredictItem], item: object, probe: PredictionProbe, *, is_check: bool
+    model: type[PredictItem], item: object, probe: PredictionProbe, *, is_synthetic: bool
 ) -> PredictionRequest | dict[str, Any]:
     try:
-        return model.model_validate(item).request(is_check=is_check)
+        return model.model_validate(item).request(is_synthetic=is_synthetic)
     except ValidationError as error:
-        return {"error": document(of_item(error.errors(), probe, is_check=is_check), probe)}
+        return {"error": document(of_item(error.errors(), probe, is_synthetic=is_synthetic), probe)}
 
 
 def _result(

@@ -47,9 +47,9 @@ class PredictItem(Strict):
             raise ValueError("must hold exactly one of user_id and features")
         return self
 
-    def request(self, *, is_check: bool = False) -> PredictionRequest:
+    def request(self, *, is_synthetic: bool = False) -> PredictionRequest:
         """The same in the use case's words."""
-        return PredictionRequest(self.user_id, None if self.features is None else self.features.row(), is_check)
+        return PredictionRequest(self.user_id, None if self.features is None else self.features.row(), is_synthetic)
 
 
 class PredictBatch(Strict):

@@ -7,7 +7,7 @@ import socket
 from leeway.settings import ServiceSettings
 from leeway.telemetry.environment import instance_is_given, serves_metrics
 from leeway.telemetry.logs import configure_logging
-from service.process.workers import cannot_start, hold_stop_signals, listen, run_workers
+from service.process.workers import cannot_start, defer_stop_signals, listen, run_workers
 
 
 def supervise(settings: ServiceSettings, workers: int = 1) -> int:
@@ -16,7 +16,7 @@ def supervise(settings: ServiceSettings, workers: int = 1) -> int:
     The port stays open while a process that was killed is replaced: who asks meanwhile waits.
     """
     configure_logging()
-    hold_stop_signals()
+    defer_stop_signals()
     if workers > 1 and (reason := only_one(settings)):
         return cannot_start(reason)
     try:

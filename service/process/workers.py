@@ -65,7 +65,7 @@ class _Waiting:
         self.came = True
 
 
-def hold_stop_signals() -> None:
+def defer_stop_signals() -> None:
     """Let SIGTERM and SIGINT wait until `on_stop`: one that comes during the start is answered at its end."""
     waiting = _Waiting()
     for number in STOP_SIGNALS:
@@ -110,7 +110,7 @@ def _tell(to: socket.socket) -> None:
         to.send(b"!")
 
 
-def end_despite_threads(exit_code: int) -> None:
+def force_exit_if_threads_remain(exit_code: int) -> None:
     """End the process where a request's thread still hangs, as in a database that never answers; else do nothing.
 
     All is flushed by now and the request was cut, but the interpreter would wait for its thread.
@@ -179,7 +179,7 @@ def _ended_well(processes: Iterable[BaseProcess]) -> bool:
 
 
 def _work(serve: Serve, settings: ServiceSettings, listener: socket.socket, worker: int) -> None:
-    hold_stop_signals()
+    defer_stop_signals()
     configure_logging()
     threading.Thread(target=_follow_parent, name="follow-parent", daemon=True).start()
     raise SystemExit(serve(settings, listener, worker))

@@ -12,7 +12,7 @@ from threading import Event, Thread
 from typing import Protocol
 
 from leeway.schema import FeatureSchema
-from leeway.store.predictions import PredictionLogError, RecordRefused
+from leeway.store.predictions import PredictionLogError, RecordRejected
 from leeway.store.record import PredictionRecord
 from service.spool.file import FileLock
 from service.spool.spool import Batch, Spool, SpoolError, UnknownSchema
@@ -38,11 +38,11 @@ class Sink(Protocol):
     """Stores records of one schema, all or none; what is there already is passed over."""
 
     def __call__(self, schema: FeatureSchema, records: Sequence[PredictionRecord], /) -> None:
-        """Store; raises `RecordRefused` where one can never be stored, `PredictionLogError` where none can now."""
+        """Store; raises `RecordRejected` where one can never be stored, `PredictionLogError` where none can now."""
         ...
 
 
-class MoverProbe(Protocol):
+class DrainerProbe(Protocol):
     """Is told what happens in the mover's thread; must not raise."""
 
     def moved(self, count: int) -> None:
@@ -66,26 +66,26 @@ class MoverProbe(Protocol):
         ...
 
 
-class NullMoverProbe:
+class NullDrainerProbe:
     """Is told everything and says nothing."""
 
     def moved(self, count: int) -> None:
-        """See `MoverProbe`."""
+        """See `DrainerProbe`."""
 
     def database_away(self, error: Exception) -> None:
-        """See `MoverProbe`."""
+        """See `DrainerProbe`."""
 
     def database_back(self) -> None:
-        """See `MoverProbe`."""
+        """See `DrainerProbe`."""
 
     def refused(self, count: int, reason: str) -> None:
-        """See `MoverProbe`."""
+        """See `DrainerProbe`."""
 
     def failed(self, error: Exception) -> None:
-        """See `MoverProbe`."""
+        """See `DrainerProbe`."""
 
 
-class Mover:
+class SpoolDrainer:
     """A daemon thread that empties the spool into `sink`. Of several processes one moves; another takes over.
 
     It looks every `interval_s` seconds and takes up to `batch_rows` at a time. While more waits and the spool has room,
@@ -93,7 +93,7 @@ class Mover:
     """
 
     def __init__(
-        self, spool: Spool, sink: Sink, probe: MoverProbe, *, interval_s: float = 0.5, batch_rows: int = 2_000
+        self, spool: Spool, sink: Sink, probe: DrainerProbe, *, interval_s: float = 0.5, batch_rows: int = 2_000
     ) -> None:
         self._spool = spool
         self._sink = sink
@@ -202,7 +202,7 @@ class Mover:
             return 0
         try:
             self._sink(schema, [record for _, record in entries])
-        except RecordRefused as error:
+        except RecordRejected as error:
             if len(entries) == 1:
                 self._refuse([entries[0][0]], str(error))
                 return 0

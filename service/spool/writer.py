@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 
 from leeway.schema import FeatureSchema
 from leeway.store.engine import Engine, create_tables
-from leeway.store.predictions import PredictionLog, PredictionLogError, RecordRefused, translated_errors
+from leeway.store.predictions import PredictionLog, PredictionLogError, RecordRejected, translated_errors
 from leeway.store.record import PredictionRecord
 from leeway.store.tables import tables_for
 
 
-def database_sink(engine: Engine) -> Callable[[FeatureSchema, Sequence[PredictionRecord]], None]:
+def database_writer(engine: Engine) -> Callable[[FeatureSchema, Sequence[PredictionRecord]], None]:
     """What the mover writes with: it finds the tables of each schema, and makes them where they are missing."""
     logs: dict[str, PredictionLog] = {}
 
@@ -23,7 +23,7 @@ def database_sink(engine: Engine) -> Callable[[FeatureSchema, Sequence[Predictio
                     create_tables(engine, tables)
                 logs[schema.fingerprint] = PredictionLog(engine, tables)
             logs[schema.fingerprint].write_batch(records)
-        except RecordRefused:
+        except RecordRejected:
             raise
         except PredictionLogError:
             logs.pop(schema.fingerprint, None)  # the database may come back without its tables

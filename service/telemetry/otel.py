@@ -112,7 +112,7 @@ class OTelPredictionProbe:
                     names.PREDICTION_RECORDED: recorded,
                 }
             )
-            if record.is_check:
+            if record.is_synthetic:
                 _mark_check()
 
     def batch_asked(self, items: int) -> None:
@@ -124,7 +124,7 @@ class OTelPredictionProbe:
         for outcome, attributes in self._outcome.items():
             self._scores.record_all([record.score for record in records if record.prediction == outcome], attributes)
         trace.get_current_span().set_attributes(self._model)
-        if any(record.is_check for record in records[:1]):  # one header, and so all or none
+        if any(record.is_synthetic for record in records[:1]):  # one header, and so all or none
             _mark_check()
 
     def failed(self, error_type: str, duration_s: float) -> None:
@@ -132,9 +132,9 @@ class OTelPredictionProbe:
         self._prediction.record(duration_s, self._model | {names.ERROR_TYPE: error_type})
         trace.get_current_span().set_attribute(names.ERROR_TYPE, error_type)
 
-    def refused(self, causes: Sequence[Cause], *, is_check: bool = False) -> None:
+    def refused(self, causes: Sequence[Cause], *, is_synthetic: bool = False) -> None:
         """See `PredictionProbe`."""
-        if is_check:
+        if is_synthetic:
             _mark_check()
         for feature, reason in causes:
             name = feature if feature in self._known else names.OTHER
@@ -150,4 +150,4 @@ class OTelPredictionProbe:
 
 
 def _mark_check() -> None:
-    trace.get_current_span().set_attribute(names.PREDICTION_CHECK, True)  # noqa: FBT003 (OpenTelemetry's way to say it)
+    trace.get_current_span().set_attribute(names.PREDICTION_SYNTHETIC, True)  # noqa: FBT003 (OpenTelemetry's way to say it)

@@ -73,7 +73,7 @@ class PredictionProbe(Protocol):
     def failed(self, error_type: str, duration_s: float) -> None:
         """A single prediction could not be made."""
 
-    def refused(self, causes: Sequence[Cause], *, is_check: bool = False) -> None:
+    def refused(self, causes: Sequence[Cause], *, is_synthetic: bool = False) -> None:
         """One item was refused before scoring, for these causes; nobody wanted to know where it was a check only."""
 
     def record_spooled(self, count: int) -> None:
@@ -108,7 +108,7 @@ class NullPredictionProbe:
     def failed(self, error_type: str, duration_s: float) -> None:
         """Nothing."""
 
-    def refused(self, causes: Sequence[Cause], *, is_check: bool = False) -> None:
+    def refused(self, causes: Sequence[Cause], *, is_synthetic: bool = False) -> None:
         """Nothing."""
 
     def record_spooled(self, count: int) -> None:

@@ -16,7 +16,7 @@ from cli.traffic.probe import OTelTrafficProbe
 from docs.generate.spans import SPANS, Span
 from leeway.data.population import Population
 from leeway.model.bundle import Bundle
-from leeway.store.record import CHECK_HEADER
+from leeway.store.record import SYNTHETIC_HEADER
 from leeway.telemetry import names
 from tests.drift.cycles import IDENTITY, RATE, WINDOW_S, a_probe, a_world
 from tests.drift.standins import calm_rows
@@ -57,7 +57,7 @@ def of_requests(bundle: Bundle, people: Population, tmp_path_factory: pytest.Tem
     with observed_service(bundle, tmp_path_factory.mktemp("service"), people) as service:
         service.predict_customer()
         service.predict_customer(STRANGER)
-        service.predict(STRANGE, **{CHECK_HEADER: "true"})
+        service.predict(STRANGE, **{SYNTHETIC_HEADER: "true"})
         items = [{"user_id": each} for each in people.user_ids[:2]] + [{"features": service.example}]
         service.client.post("/predict/batch", json={"items": items})
         return found + service.telemetry.spans()

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 import uuid_utils
 from sklearn.linear_model import LogisticRegression
 
-from drift.inputs import BundleWatch
+from drift.inputs import BundleReloader
 from drift.report.folder import ReportFolder
 from drift.telemetry.gauges import DriftGauges
 from drift.telemetry.otel import OTelDriftProbe
@@ -81,7 +81,7 @@ class World:
     ) -> Cycle:
         """A new worker's cycle: what it knows, it has from the database."""
         return Cycle(
-            BundleWatch(self.bundle.folder, engine or self.engine),
+            BundleReloader(self.bundle.folder, engine or self.engine),
             DriftLog(engine or self.engine, tables_for(CHURN_SCHEMA)),
             self.reports,
             probe,

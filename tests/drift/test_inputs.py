@@ -8,7 +8,7 @@ import uuid_utils
 from msgspec.structs import replace
 
 from drift.comparison.comparing import SCORE_COLUMN
-from drift.inputs import BundleWatch, InForce, Served, read_served
+from drift.inputs import ActiveBundle, BundleReloader, WindowData, read_window
 from leeway.model.bundle import BundleError, BundleMissing
 from leeway.model.manifest import CARD
 from leeway.store.engine import open_engine
@@ -23,31 +23,31 @@ TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
 
 @pytest.fixture
-def watch(world: World) -> BundleWatch:
+def watch(world: World) -> BundleReloader:
     """A watch over the world's bundle."""
-    return BundleWatch(world.bundle.folder, world.engine)
+    return BundleReloader(world.bundle.folder, world.engine)
 
 
 @pytest.fixture
-def in_force(watch: BundleWatch) -> InForce:
+def in_force(watch: BundleReloader) -> ActiveBundle:
     """What is in force there."""
     return watch.current()
 
 
-def read(in_force: InForce, *, max_subjects: int = 50_000, max_labels: int = 2_000) -> Served:
+def read(in_force: ActiveBundle, *, max_subjects: int = 50_000, max_labels: int = 2_000) -> WindowData:
     """The first window."""
-    return read_served(in_force, NOON, END, max_subjects=max_subjects, max_labels=max_labels)
+    return read_window(in_force, NOON, END, max_subjects=max_subjects, max_labels=max_labels)
 
 
 # --- the bundle ---------------------------------------------------------------------------------------------------
 
 
-def test_a_bundle_is_loaded_once(watch: BundleWatch) -> None:
+def test_a_bundle_is_loaded_once(watch: BundleReloader) -> None:
     """While nothing changes, the same one is in force."""
     assert watch.current() is watch.current()
 
 
-def test_another_bundle_is_picked_up(world: World, watch: BundleWatch) -> None:
+def test_another_bundle_is_picked_up(world: World, watch: BundleReloader) -> None:
     """Written over the folder, it is in force from then on."""
     before = watch.current().bundle.version
     after = world.train_again().version
@@ -57,7 +57,7 @@ def test_another_bundle_is_picked_up(world: World, watch: BundleWatch) -> None:
 def test_no_bundle_is_an_error_until_there_is_one(world: World) -> None:
     """A worker may start before the first training."""
     away = world.folder / "later"
-    watch = BundleWatch(away, world.engine)
+    watch = BundleReloader(away, world.engine)
     with pytest.raises(BundleMissing):
         watch.current()
     world.bundle.folder.rename(away)
@@ -67,7 +67,7 @@ def test_no_bundle_is_an_error_until_there_is_one(world: World) -> None:
 def test_a_bundle_replaced_while_it_is_read_is_not_used(world: World) -> None:
     """The reference of one model and the card of another would be compared: the next cycle reads it whole."""
     engine = open_engine(f"sqlite:///{world.folder / 'other.db'}")
-    watch = BundleWatch(world.bundle.folder, engine)
+    watch = BundleReloader(world.bundle.folder, engine)
 
     def replace_it(_connection: object, _record: object) -> None:
         world.train_again()
@@ -86,13 +86,13 @@ def test_a_card_without_a_plan_is_the_bundle_s_fault(world: World) -> None:
     change_json(world.bundle.folder / CARD, lambda card: card["drift"].pop("score"))
     reseal(world.bundle.folder)
     with pytest.raises(BundleError, match="train again"):
-        BundleWatch(world.bundle.folder, world.engine).current()
+        BundleReloader(world.bundle.folder, world.engine).current()
 
 
 # --- the window ---------------------------------------------------------------------------------------------------
 
 
-def test_a_window_has_features_and_scores(world: World, in_force: InForce) -> None:
+def test_a_window_has_features_and_scores(world: World, in_force: ActiveBundle) -> None:
     """A row a subject, with the columns of the reference."""
     world.serve(calm_rows(20))
     frame = read(in_force).frame
@@ -100,14 +100,14 @@ def test_a_window_has_features_and_scores(world: World, in_force: InForce) -> No
     assert len(frame) == 20
 
 
-def test_scores_of_two_models_are_not_compared(world: World, in_force: InForce) -> None:
+def test_scores_of_two_models_are_not_compared(world: World, in_force: ActiveBundle) -> None:
     """After a change of models the window holds both's scores: its features count, its scores do not."""
     world.serve(calm_rows(20))
     world.serve(calm_rows(20), model_version="before")
     assert list(read(in_force).frame) == list(world.bundle.schema.names)
 
 
-def test_a_sample_of_a_batch_is_even(world: World, in_force: InForce) -> None:
+def test_a_sample_of_a_batch_is_even(world: World, in_force: ActiveBundle) -> None:
     """Ids made within a millisecond count up in their middle: half a batch is drawn, not the batch's first half."""
     ids = [str(uuid_utils.uuid7()) for _ in range(1_000)]
     (record,) = world.serve(calm_rows(1))
@@ -118,7 +118,7 @@ def test_a_sample_of_a_batch_is_even(world: World, in_force: InForce) -> None:
     assert 180 <= first_half <= 320
 
 
-def test_what_was_refused_is_read_with_its_cause(world: World, in_force: InForce) -> None:
+def test_what_was_refused_is_read_with_its_cause(world: World, in_force: ActiveBundle) -> None:
     """Items are counted once, and again by feature and reason."""
     counts = {(ANY, ANY): 7, ("age", "missing"): 5, (ANY, "not JSON"): 2}
     rejected = [RejectedItems(NOON, "p", feature, reason, items) for (feature, reason), items in counts.items()]
@@ -132,7 +132,7 @@ def test_what_was_refused_is_read_with_its_cause(world: World, in_force: InForce
     }
 
 
-def test_labels_give_performance_and_target(world: World, in_force: InForce) -> None:
+def test_labels_give_performance_and_target(world: World, in_force: ActiveBundle) -> None:
     """Labels of predictions long before the window count: ROC AUC, and how far the label rate moved."""
     records = world.serve(calm_rows(100), start_s=-90_000)
     labels = [PredictionLabel(each.prediction_id, int(place < 90)) for place, each in enumerate(records)]
@@ -142,15 +142,15 @@ def test_labels_give_performance_and_target(world: World, in_force: InForce) -> 
     assert served.target.difference == pytest.approx(0.4)
 
 
-def test_a_check_is_in_no_window(world: World, in_force: InForce) -> None:
+def test_a_check_is_in_no_window(world: World, in_force: ActiveBundle) -> None:
     """What `leeway doctor` asks for is neither compared nor linked to, however unusual."""
     world.serve(calm_rows(20))
-    world.serve(calm_rows(1).assign(age=999), traced=True, is_check=True)
+    world.serve(calm_rows(1).assign(age=999), traced=True, is_synthetic=True)
     served = read(in_force)
     assert (served.window.rows, len(served.frame), served.unusual) == (20, 20, [])
 
 
-def test_an_empty_window_is_read_as_any_other(in_force: InForce) -> None:
+def test_an_empty_window_is_read_as_any_other(in_force: ActiveBundle) -> None:
     """No rows, no labels, nothing to link to."""
     served = read(in_force)
     assert (served.window.subjects, served.performance.labels, served.target.difference) == (0, 0, None)
@@ -160,7 +160,7 @@ def test_an_empty_window_is_read_as_any_other(in_force: InForce) -> None:
 # --- where to look ------------------------------------------------------------------------------------------------
 
 
-def test_the_most_unusual_predictions_are_named(world: World, in_force: InForce) -> None:
+def test_the_most_unusual_predictions_are_named(world: World, in_force: ActiveBundle) -> None:
     """At most twenty, by their own traces."""
     world.serve(calm_rows(60).assign(age=999), traced=True)
     named = read(in_force).unusual
@@ -168,7 +168,7 @@ def test_the_most_unusual_predictions_are_named(world: World, in_force: InForce)
     assert all(int(each.trace_id, 16) == int(each.span_id, 16) for each in named)
 
 
-def test_only_sampled_predictions_are_named(world: World, in_force: InForce) -> None:
+def test_only_sampled_predictions_are_named(world: World, in_force: ActiveBundle) -> None:
     """A trace that was not kept is no place to send anybody."""
     strange = calm_rows(40).assign(age=999)
     world.serve(strange)
@@ -176,7 +176,7 @@ def test_only_sampled_predictions_are_named(world: World, in_force: InForce) -> 
     assert [(each.prediction_id, each.trace_id) for each in read(in_force).unusual] == [(kept.prediction_id, TRACE)]
 
 
-def test_usual_predictions_are_not_named(world: World, in_force: InForce) -> None:
+def test_usual_predictions_are_not_named(world: World, in_force: ActiveBundle) -> None:
     """A window without unusual features links to nothing."""
     world.serve(calm_rows(30).assign(age=40, **{"monthly fee": 40.25}), trace_id=TRACE, span_id=SPAN)
     assert read(in_force).unusual == []

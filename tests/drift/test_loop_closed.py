@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import format_span_id, format_trace_id
 
 from drift.comparison.detector import compute_drift
-from drift.inputs import BundleWatch
+from drift.inputs import BundleReloader
 from drift.report.folder import ReportFolder
 from drift.verdicts.confirmation import Policy
 from drift.worker import Cycle, Extent
@@ -64,7 +64,7 @@ def loop(bundle: Bundle, people: Population, tmp_path_factory: pytest.TempPathFa
         wait_for(engine, bundle, CUSTOMERS)
         tables, clock = tables_for(bundle.schema), Clock(datetime.now(UTC) + timedelta(seconds=1))
         Cycle(
-            BundleWatch(bundle.folder, engine),
+            BundleReloader(bundle.folder, engine),
             DriftLog(engine, tables),
             ReportFolder(folder / "reports"),
             a_probe(worker, bundle, clock),
@@ -135,7 +135,7 @@ def looked_at(service: Service, policy: Policy | None = None) -> dict[str, Any]:
     service.move()
     probe = RememberingProbe()
     Cycle(
-        BundleWatch(service.bundle.folder, service.engine),
+        BundleReloader(service.bundle.folder, service.engine),
         DriftLog(service.engine, service.tables),
         ReportFolder(service.database.parent.parent / "reports"),
         probe,

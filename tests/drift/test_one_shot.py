@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from drift.comparison.detector import Comparison
-from drift.inputs import load_in_force
-from drift.one_shot import Sides, decide, live, months, undecided
+from drift.inputs import load_active_bundle
+from drift.one_shot import ComparisonInputs, decide, live, months, unknown_result
 from drift.report.page.summary import read_summary
 from drift.verdicts.confirmation import Policy
 from leeway.data.population import population
@@ -41,7 +41,7 @@ def snapshots(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Snapshots]:
     engine.dispose()
 
 
-def decided(sides: Sides, written: list[Comparison] | None = None, least: int = 200) -> dict[str, Any]:
+def decided(sides: ComparisonInputs, written: list[Comparison] | None = None, least: int = 200) -> dict[str, Any]:
     """The document of a comparison without Evidently; what would be written goes to `written`."""
 
     def write(comparison: Comparison) -> Mapping[str, str]:
@@ -126,7 +126,7 @@ def test_too_few_customers_are_unknown(snapshots: Snapshots, bundle: Bundle) -> 
 def test_what_was_served_is_compared_with_the_bundle(world: World) -> None:
     """The last window against the reference, decided at once, and the worker's runs are left alone."""
     world.serve(shifted_rows(RATE))
-    in_force = load_in_force(world.bundle.folder, world.engine)
+    in_force = load_active_bundle(world.bundle.folder, world.engine)
     end = NOON + timedelta(seconds=WINDOW_S)
     document = decided(live(in_force, end, WINDOW_S, max_subjects=50_000, max_labels=2_000))
     assert (document["decision"], document["recommendation"]) == ("RETRAIN", "RETRAIN")
@@ -136,6 +136,6 @@ def test_what_was_served_is_compared_with_the_bundle(world: World) -> None:
 
 def test_what_could_not_begin_has_a_whole_document(tmp_path: Path) -> None:
     """UNKNOWN with its reason, and every member of schema 1: the page can read it."""
-    document = undecided(f"{tmp_path} holds no bundle", Policy())
+    document = unknown_result(f"{tmp_path} holds no bundle", Policy())
     assert read_summary(document).recommendation == "UNKNOWN"
     assert document["reason"] == f"{tmp_path} holds no bundle"

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from leeway.urls import shown
+from leeway.urls import redact_url
 
 
 @pytest.mark.parametrize(
@@ -16,7 +16,7 @@ from leeway.urls import shown
 )
 def test_of_an_address_scheme_host_and_port_are_shown(url: str, expected: str) -> None:
     """What may be a secret is left out."""
-    assert shown(url) == expected
+    assert redact_url(url) == expected
 
 
 @pytest.mark.parametrize(
@@ -24,4 +24,4 @@ def test_of_an_address_scheme_host_and_port_are_shown(url: str, expected: str) -
 )
 def test_of_what_is_no_address_nothing_is_shown(url: str) -> None:
     """A slash in a password makes half of it look like a host: nothing is told then."""
-    assert shown(url) == "…"
+    assert redact_url(url) == "…"

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import pytest
 
-from cli.demo.play import Director, HeldBack, Played
+from cli.demo.play import DeferredLabels, Director, Played
 from cli.demo.story import story
 from cli.demo.workshop import WorkshopError
 from cli.http import HttpClient
@@ -116,7 +116,7 @@ def test_labels_are_held_back_until_they_are_told() -> None:
         async with stub_server(usual) as stub:
             client = HttpClient(stub.target, timeout_s=2)
             labeller = Labeller(client, NullTrafficProbe(), tally, PopulationTruth(), 0.0, 7)
-            held = HeldBack(labeller)
+            held = DeferredLabels(labeller)
             for step in (held.hold, held.hand_over):
                 held.expect(Answered(f"p{len(counts)}", ROW, 0.5, 0.0))
                 step()

@@ -148,7 +148,7 @@ def a_service(**changes: Reply) -> dict[str, Reply]:
 
 def api(*, knows_checks: bool = True) -> dict[str, Any]:
     """An OpenAPI document, as far as the doctor reads it."""
-    parameters = [{"name": "leeway-check", "in": "header"}] if knows_checks else []
+    parameters = [{"name": "leeway-synthetic", "in": "header"}] if knows_checks else []
     content = {"application/json": {"examples": {"typical": {"value": {"features": {"age": 40}}}}}}
     return {"paths": {"/predict": {"post": {"parameters": parameters, "requestBody": {"content": content}}}}}
 

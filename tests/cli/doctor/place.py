@@ -40,7 +40,7 @@ class Place:
     def checks_stored(self) -> int:
         """How many predictions in the database are checks."""
         with closing(sqlite3.connect(self.folder / "leeway.db")) as connection:
-            return int(connection.execute("SELECT count(*) FROM predictions WHERE is_check").fetchone()[0])
+            return int(connection.execute("SELECT count(*) FROM predictions WHERE is_synthetic").fetchone()[0])
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from threading import Timer
 
 import pytest
 
-from cli.doctor.asking import Patience, Unanswered, ask, clock_ahead_s
+from cli.doctor.asking import Deadline, EndpointError, ask, clock_ahead_s
 from tests.cli.doctor.backends import babbler, backend, trickler
 from tests.service.processes import closed_port, silent_listener
 
@@ -24,9 +24,9 @@ def test_an_answer_is_taken_as_it_comes() -> None:
 def test_what_is_asked_goes_as_json_with_its_headers() -> None:
     """A body makes it a POST that says what it holds."""
     with backend({"/x": (200, {})}) as there:
-        ask(there.url, "/x", 5, body={"b": 2}, headers={"leeway-check": "true"})
+        ask(there.url, "/x", 5, body={"b": 2}, headers={"leeway-synthetic": "true"})
     ((path, headers),) = there.asked
-    assert (path, headers["content-type"], headers["leeway-check"]) == ("/x", "application/json", "true")
+    assert (path, headers["content-type"], headers["leeway-synthetic"]) == ("/x", "application/json", "true")
 
 
 def test_an_address_may_have_a_path() -> None:
@@ -38,13 +38,13 @@ def test_an_address_may_have_a_path() -> None:
 @pytest.mark.parametrize("body", ["<html>", "[1, 2]", ""])
 def test_what_is_no_document_is_said(body: str) -> None:
     """A page, a list or nothing is not what was asked for."""
-    with backend({"/": (200, body)}) as there, pytest.raises(Unanswered, match="not as it should"):
+    with backend({"/": (200, body)}) as there, pytest.raises(EndpointError, match="not as it should"):
         ask(there.url, "/", 5).document()
 
 
 def error_of(url: str, timeout_s: float = 5) -> str:
     """Why nobody answers there."""
-    with pytest.raises(Unanswered) as caught:
+    with pytest.raises(EndpointError) as caught:
         ask(url, "/", timeout_s)
     return str(caught.value)
 
@@ -110,21 +110,21 @@ def test_who_does_not_tell_the_time_is_not_guessed_at(date: str | None) -> None:
 def test_patience_ends_with_what_it_waits_for() -> None:
     """As soon as there is something, it is returned; False is something."""
     seen = iter([None, None, False])
-    patience = Patience(10)
+    patience = Deadline(10)
     assert patience.wait_for(lambda: next(seen)) is False
     assert patience.waited_s < 5
 
 
 def test_patience_ends() -> None:
     """What never comes is None, after the time that was given."""
-    patience = Patience(SOON_S)
+    patience = Deadline(SOON_S)
     assert patience.wait_for(lambda: None) is None
     assert SOON_S <= patience.waited_s < 5
 
 
 def test_one_patience_may_outlast_the_other() -> None:
     """What takes longer is waited for longer, from the same beginning."""
-    patience = Patience(0.0)
+    patience = Deadline(0.0)
     longer = patience.of(SOON_S)
     seen = iter([None, None, True])
     assert patience.wait_for(lambda: None) is None
@@ -134,7 +134,7 @@ def test_one_patience_may_outlast_the_other() -> None:
 
 def test_patience_can_be_given_up() -> None:
     """Ctrl-C does not wait for what is on its way."""
-    patience = Patience(60)
+    patience = Deadline(60)
     giving_up = Timer(0.05, patience.give_up)
     giving_up.start()
     assert patience.wait_for(lambda: None) is None

@@ -51,7 +51,7 @@ def test_one_prediction_is_made_and_marked(place: Place) -> None:
     found = json.loads(place.doctor("--json").stdout)
     assert place.checks_stored() == before + 1
     with closing(sqlite3.connect(place.folder / "leeway.db")) as connection:
-        query = "SELECT trace_id, is_check FROM predictions WHERE prediction_id = ?"
+        query = "SELECT trace_id, is_synthetic FROM predictions WHERE prediction_id = ?"
         row = connection.execute(query, (found["prediction"]["prediction_id"],)).fetchone()
     assert row == (found["prediction"]["trace_id"], 1)
 

@@ -7,7 +7,7 @@ from urllib.parse import parse_qs
 import pytest
 
 from cli.doctor import metrics
-from cli.doctor.asking import Patience, Unanswered
+from cli.doctor.asking import Deadline, EndpointError
 from cli.doctor.finding import Finding
 from cli.doctor.metrics import Counts, NoMetrics, predictions_counted, risen, targets, versions
 from cli.doctor.traces import Origin
@@ -58,7 +58,7 @@ def test_a_count_that_rises_in_prometheus_is_well() -> None:
     """The question is for single predictions; by how much it rose is told, and whose requests that may be."""
     with backend({QUERY: rising}) as there:
         settings = prometheus(there.url)
-        finding = risen(settings, predictions_counted(settings, 5), None, 5, Patience(5))
+        finding = risen(settings, predictions_counted(settings, 5), None, 5, Deadline(5))
     assert (finding.state, "rose by 1 in" in finding.found) == ("ok", True)
     assert "others' requests count there too" in finding.found
 
@@ -68,7 +68,7 @@ def test_a_first_prediction_is_a_rise() -> None:
     with backend({QUERY: (200, vector())}) as there:
         before = predictions_counted(prometheus(there.url), 5)
         there.replies = {QUERY: (200, vector(ours(1)))}
-        finding = risen(prometheus(there.url), before, ORIGIN, 5, Patience(5))
+        finding = risen(prometheus(there.url), before, ORIGIN, 5, Deadline(5))
     assert (before, finding.state) == ({}, "ok")
 
 
@@ -77,7 +77,7 @@ def found_after(before: list[Any], after: list[Any], origin: Origin | None = ORI
     with backend({QUERY: (200, vector(*before))}) as there:
         counted = predictions_counted(prometheus(there.url), 5)
         there.replies = {QUERY: (200, vector(*after))}
-        return risen(prometheus(there.url), counted, origin, 5, Patience(0.1))
+        return risen(prometheus(there.url), counted, origin, 5, Deadline(0.1))
 
 
 def test_another_process_that_counts_is_not_ours() -> None:
@@ -137,17 +137,17 @@ def test_metrics_are_waited_for_as_long_as_their_export_takes(
 def test_a_prometheus_that_is_away_is_the_first_to_see_to() -> None:
     """Whether it was away before ours, or went away after."""
     settings = prometheus(f"http://127.0.0.1:{closed_port()}")
-    with pytest.raises(Unanswered) as caught:
+    with pytest.raises(EndpointError) as caught:
         predictions_counted(settings, 5)
     for before in (caught.value, one(7.0)):
-        finding = risen(settings, before, None, 5, Patience(0.1))
+        finding = risen(settings, before, None, 5, Deadline(0.1))
         assert (finding.state, finding.next_step) == ("failed", "see to prometheus first")
 
 
 @pytest.mark.parametrize("reply", [(400, {"status": "error", "error": "parse error"}), (200, {"data": []}), (200, "x")])
 def test_a_prometheus_that_refuses_is_said(reply: Reply) -> None:
     """An answer of another shape is no number."""
-    with backend({QUERY: reply}) as there, pytest.raises(Unanswered):
+    with backend({QUERY: reply}) as there, pytest.raises(EndpointError):
         predictions_counted(prometheus(there.url), 5)
 
 
@@ -162,7 +162,7 @@ def test_own_metrics_that_stand_still_are_another_services() -> None:
     """That is what several services behind one address look like."""
     with backend({"/metrics": (200, OWN)}) as there:
         settings = DoctorSettings.read(url=there.url)
-        finding = risen(settings, predictions_counted(settings, 5), None, 5, Patience(0.1))
+        finding = risen(settings, predictions_counted(settings, 5), None, 5, Deadline(0.1))
     assert (finding.state, "LEEWAY_URL" in str(finding.next_step)) == ("failed", True)
 
 
@@ -170,13 +170,13 @@ def test_where_no_metrics_are_nothing_is_looked_for() -> None:
     """It is said what to set."""
     with backend({}) as there, pytest.raises(NoMetrics) as caught:
         predictions_counted(DoctorSettings.read(url=there.url), 5)
-    finding = risen(DoctorSettings.read(), caught.value, None, 5, Patience(0.1))
+    finding = risen(DoctorSettings.read(), caught.value, None, 5, Deadline(0.1))
     assert (finding.state, "LEEWAY_PROMETHEUS_URL" in finding.found) == ("skipped", True)
 
 
 def test_own_metrics_that_fail_are_said() -> None:
     """An error there is no absence."""
-    with backend({"/metrics": (500, "")}) as there, pytest.raises(Unanswered, match="status 500"):
+    with backend({"/metrics": (500, "")}) as there, pytest.raises(EndpointError, match="status 500"):
         predictions_counted(DoctorSettings.read(url=there.url), 5)
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from cli.doctor.finding import Finding
 from cli.doctor.service import Sent, Served, meet, send
-from leeway.store.record import CHECK_HEADER
+from leeway.store.record import SYNTHETIC_HEADER
 from tests.cli.doctor.backends import PREDICTED, READY, Reply, a_service, api, backend
 from tests.service.processes import closed_port
 
@@ -81,7 +81,7 @@ def test_a_prediction_is_asked_for_with_its_mark() -> None:
         finding, sent = send(there.url, served, 5)
     assert finding.state == "ok"
     assert sent == Sent(PREDICTED["prediction_id"], PREDICTED["trace_id"])
-    assert [headers.get(CHECK_HEADER) for path, headers in there.asked if path == "/predict"] == ["true"]
+    assert [headers.get(SYNTHETIC_HEADER) for path, headers in there.asked if path == "/predict"] == ["true"]
 
 
 def test_nothing_is_asked_of_a_service_that_knows_no_checks() -> None:

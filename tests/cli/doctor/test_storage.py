@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.doctor.asking import Patience
+from cli.doctor.asking import Deadline
 from cli.doctor.service import Sent, Served
 from cli.doctor.storage import Store, duration, last_run, open_store, row
 from leeway.schema import CHURN_SCHEMA
@@ -105,14 +105,14 @@ def test_an_address_that_is_none_is_said() -> None:
 
 def test_a_row_with_its_mark_is_well(store: Store, log: PredictionLog) -> None:
     """It came, and drift windows leave it out."""
-    log.write_batch([a_record(is_check=True)])
-    finding = row(store, SERVED, Sent(a_record().prediction_id, None), Patience(5))
+    log.write_batch([a_record(is_synthetic=True)])
+    finding = row(store, SERVED, Sent(a_record().prediction_id, None), Deadline(5))
     assert (finding.state, "in the database" in finding.found) == ("ok", True)
 
 
 def test_a_row_that_never_comes_is_a_failure(store: Store) -> None:
     """The database may be another than the service's; the service's log knows."""
-    finding = row(store, SERVED, Sent("nobody", None), Patience(0.1))
+    finding = row(store, SERVED, Sent("nobody", None), Deadline(0.1))
     assert (finding.state, finding.found) == ("failed", "not in the database after 0.1 s")
     assert "LEEWAY_DATABASE_URL" in str(finding.next_step)
 
@@ -120,16 +120,16 @@ def test_a_row_that_never_comes_is_a_failure(store: Store) -> None:
 def test_a_row_without_its_mark_is_a_failure(store: Store, log: PredictionLog) -> None:
     """Then a drift window counts what nobody wanted to know."""
     log.write_batch([a_record()])
-    finding = row(store, SERVED, Sent(a_record().prediction_id, None), Patience(5))
+    finding = row(store, SERVED, Sent(a_record().prediction_id, None), Deadline(5))
     assert (finding.state, "without its mark" in finding.found) == ("failed", True)
 
 
 def test_an_older_table_is_said(store: Store) -> None:
     """The service of this version adds the column when it starts."""
     with store.engine.begin() as connection:
-        connection.exec_driver_sql("ALTER TABLE predictions DROP COLUMN is_check")
-    finding = row(store, SERVED, Sent("p", None), Patience(0.1))
-    assert (finding.state, "is_check" in finding.found) == ("failed", True)
+        connection.exec_driver_sql("ALTER TABLE predictions DROP COLUMN is_synthetic")
+    finding = row(store, SERVED, Sent("p", None), Deadline(0.1))
+    assert (finding.state, "is_synthetic" in finding.found) == ("failed", True)
     assert "start the service of this version" in str(finding.next_step)
 
 

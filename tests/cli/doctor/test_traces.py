@@ -6,7 +6,7 @@ from threading import Timer
 
 import pytest
 
-from cli.doctor.asking import Patience
+from cli.doctor.asking import Deadline
 from cli.doctor.finding import Finding
 from cli.doctor.service import Sent
 from cli.doctor.traces import Origin, arrival, length
@@ -21,7 +21,7 @@ PATH = f"/api/v3/traces/{TRACE}"
 
 def looked_for(sent: Sent = SENT, *, before: int = 0, wait_s: float = 0.1, **settings: object) -> Finding:
     """What comes of looking for its trace."""
-    return arrival(DoctorSettings.read(**settings), sent, before, 5, Patience(wait_s))[0]
+    return arrival(DoctorSettings.read(**settings), sent, before, 5, Deadline(wait_s))[0]
 
 
 def in_jaeger(reply: Reply, wait_s: float = 0.1) -> Finding:
@@ -139,12 +139,12 @@ def test_a_trace_in_jaeger_names_its_process(told: dict[str, str], origin: Origi
     """As Prometheus calls it, so that its count can be told from others'."""
     with backend({PATH: (200, trace(2, **told))}) as there:
         settings = DoctorSettings.read(jaeger_url=there.url)
-        assert arrival(settings, SENT, 0, 5, Patience(0.1))[1] == origin
+        assert arrival(settings, SENT, 0, 5, Deadline(0.1))[1] == origin
 
 
 def test_a_span_in_the_file_names_its_process(tmp_path: Path) -> None:
     """Where there is no Jaeger."""
     path, told = tmp_path / "spans.jsonl", {"service.name": "s", "service.namespace": "n", "service.instance.id": "i"}
     path.write_text(json.dumps({"context": {"trace_id": f"0x{TRACE}"}, "resource": {"attributes": told}}) + "\n")
-    found = arrival(DoctorSettings.read(spans_file=path), SENT, 0, 5, Patience(0.1))
+    found = arrival(DoctorSettings.read(spans_file=path), SENT, 0, 5, Deadline(0.1))
     assert found[1] == Origin("n/s", "i")

@@ -108,7 +108,7 @@ def fill(spool: Spool) -> int:
 
 
 class RememberingProbe:
-    """A `MoverProbe` that keeps what it is told: the event's name and its first argument."""
+    """A `DrainerProbe` that keeps what it is told: the event's name and its first argument."""
 
     def __init__(self) -> None:
         self.events: list[tuple[str, Any]] = []
@@ -122,23 +122,23 @@ class RememberingProbe:
         return sum(value for event, value in self.events if event == name)
 
     def moved(self, count: int) -> None:
-        """See `MoverProbe`."""
+        """See `DrainerProbe`."""
         self.events.append(("moved", count))
 
     def database_away(self, error: Exception) -> None:
-        """See `MoverProbe`."""
+        """See `DrainerProbe`."""
         self.events.append(("database_away", error))
 
     def database_back(self) -> None:
-        """See `MoverProbe`."""
+        """See `DrainerProbe`."""
         self.events.append(("database_back", None))
 
     def refused(self, count: int, reason: str) -> None:  # noqa: ARG002 (the protocol's signature)
-        """See `MoverProbe`."""
+        """See `DrainerProbe`."""
         self.events.append(("refused", count))
 
     def failed(self, error: Exception) -> None:
-        """See `MoverProbe`."""
+        """See `DrainerProbe`."""
         self.events.append(("failed", error))
 
 

@@ -17,7 +17,7 @@ from tests.leeway.store.records import a_record
         {"user_id": None, "as_of": None, "lookup_duration_s": None, "trace_id": None, "span_id": None},
         {"features": ("ünïcödé 🎬", None, -(2**63), 1e-300, True)},
         {"score": 0.1 + 0.2},
-        {"is_check": True},
+        {"is_synthetic": True},
     ],
 )
 def test_survives_the_journey(changes: dict[str, Any]) -> None:
@@ -33,8 +33,8 @@ def test_times_keep_their_microseconds(microsecond: int) -> None:
     assert PredictionRecord.from_json(a_record(predicted_at=moment).to_json()).predicted_at == moment
 
 
-@pytest.mark.parametrize(("mark", "is_check"), [("", False), (",true", True)])
-def test_a_record_of_before_is_read(mark: str, is_check: bool) -> None:  # noqa: FBT001 (the parameter's value)
+@pytest.mark.parametrize(("mark", "is_synthetic"), [("", False), (",true", True)])
+def test_a_record_of_before_is_read(mark: str, is_synthetic: bool) -> None:  # noqa: FBT001 (the parameter's value)
     """An older service wrote the time as a number, the features with their names, and the mark only of checks."""
     older = '["id",1772366400.000001,"v","u","2026-02-28",{"a":1,"b":null,"c":"x"},0.5,1,2,0.25,0.125,"t","s"' + mark
     assert PredictionRecord.from_json(f"{older}]") == PredictionRecord(
@@ -51,7 +51,7 @@ def test_a_record_of_before_is_read(mark: str, is_check: bool) -> None:  # noqa:
         0.125,
         "t",
         "s",
-        is_check,
+        is_synthetic,
     )
 
 
@@ -80,7 +80,7 @@ def test_refuses_a_score_that_is_none(score: float) -> None:
         "[1,2,3]",
         "{}",
         a_record().to_json()[:-1],
-        *(a_record(is_check=True).to_json()[:-5] + mark for mark in ("1]", '"true"]', "null]")),
+        *(a_record(is_synthetic=True).to_json()[:-5] + mark for mark in ("1]", '"true"]', "null]")),
         "[" * 3_000,
         '{"a":' * 3_000,
         a_record().to_json()[:-1] + "," + "[" * 3_000,

@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import Tracer
 
 from leeway.telemetry import names
-from leeway.telemetry.tally import TalliedHistogram, TalliedSum
+from leeway.telemetry.tally import PreAggregatedHistogram, TalliedSum
 from leeway.telemetry.views import our_views
 
 METRIC = names.PREDICTION_SCORES
@@ -60,7 +60,7 @@ def point(reader: InMemoryMetricReader, attributes: Mapping[str, Any]) -> Any:  
 def test_a_tally_exports_what_the_sdk_would(tracer: Tracer) -> None:
     """Counts, extremes and exemplars equal those of the SDK's own histogram, the sum within rounding."""
     with measured() as (ours, first), measured() as (sdks, second):
-        tallied, plain = TalliedHistogram(ours, METRIC), sdks.create_histogram(METRIC.name)
+        tallied, plain = PreAggregatedHistogram(ours, METRIC), sdks.create_histogram(METRIC.name)
         for score in SCORES:
             with tracer.start_as_current_span("request"):
                 tallied.record(score, ATTRIBUTES)
@@ -77,10 +77,10 @@ def test_a_tally_exports_what_the_sdk_would(tracer: Tracer) -> None:
 def test_many_at_once_leave_what_they_would_one_by_one() -> None:
     """A batch is counted as its rows would be."""
     with measured() as (one_by_one, first), measured() as (at_once, second):
-        single = TalliedHistogram(one_by_one, METRIC)
+        single = PreAggregatedHistogram(one_by_one, METRIC)
         for score in SCORES:
             single.record(score, ATTRIBUTES)
-        TalliedHistogram(at_once, METRIC).record_all(SCORES, ATTRIBUTES)
+        PreAggregatedHistogram(at_once, METRIC).record_all(SCORES, ATTRIBUTES)
         expected, found = point(first, ATTRIBUTES), point(second, ATTRIBUTES)
     assert (found.bucket_counts, found.min, found.max) == (expected.bucket_counts, expected.min, expected.max)
     assert found.sum == pytest.approx(expected.sum)
@@ -89,7 +89,7 @@ def test_many_at_once_leave_what_they_would_one_by_one() -> None:
 def test_a_tally_adds_up_over_collections() -> None:
     """What comes after a collection is added to what came before it."""
     with measured() as (meter, reader):
-        histogram = TalliedHistogram(meter, METRIC)
+        histogram = PreAggregatedHistogram(meter, METRIC)
         histogram.record_all([0.2] * 10)
         reader.get_metrics_data()
         histogram.record_all([0.2] * 5)
@@ -100,7 +100,7 @@ def test_a_second_reader_is_told_the_same() -> None:
     """Where metrics are sent and served, what one reader has collected is not missing from the other."""
     other = InMemoryMetricReader()
     with measured(other) as (meter, reader):
-        TalliedHistogram(meter, METRIC).record_all([0.2] * 10)
+        PreAggregatedHistogram(meter, METRIC).record_all([0.2] * 10)
         reader.get_metrics_data()
         assert point(other, {}).count == 10
 
@@ -108,7 +108,7 @@ def test_a_second_reader_is_told_the_same() -> None:
 def test_nothing_is_exported_but_the_histogram() -> None:
     """What asks for the tally at each collection has a name of its own, and shows under none."""
     with measured() as (meter, reader):
-        TalliedHistogram(meter, METRIC).record(0.2)
+        PreAggregatedHistogram(meter, METRIC).record(0.2)
         assert metric(reader).name == METRIC.name
 
 
@@ -116,7 +116,7 @@ def test_a_sampled_measurement_is_shown_rather_than_a_later_one(tracer: Tracer) 
     """An exemplar leads to a trace that was kept, though others came after it in its bucket."""
     unsampled = TracerProvider(ALWAYS_OFF, shutdown_on_exit=False).get_tracer("test")
     with measured() as (meter, reader):
-        histogram = TalliedHistogram(meter, METRIC)
+        histogram = PreAggregatedHistogram(meter, METRIC)
         with tracer.start_as_current_span("kept") as kept:
             histogram.record(0.21)
         with unsampled.start_as_current_span("not kept"):
@@ -128,7 +128,7 @@ def test_a_sampled_measurement_is_shown_rather_than_a_later_one(tracer: Tracer) 
 def test_of_measurements_at_once_the_largest_is_shown(tracer: Tracer) -> None:
     """Each bucket that a batch fell into shows one of its rows."""
     with measured() as (meter, reader), tracer.start_as_current_span("batch"):
-        TalliedHistogram(meter, METRIC).record_all([0.22, 0.9, 0.23, 0.21])
+        PreAggregatedHistogram(meter, METRIC).record_all([0.22, 0.9, 0.23, 0.21])
         assert sorted(each.value for each in point(reader, {}).exemplars) == [0.23, 0.9]
 
 
@@ -136,7 +136,7 @@ def test_an_exemplar_has_the_time_of_its_measurement(tracer: Tracer) -> None:
     """Not that of the collection, which comes seconds later."""
     with measured() as (meter, reader):
         with tracer.start_as_current_span("request"):
-            TalliedHistogram(meter, METRIC).record(0.2)
+            PreAggregatedHistogram(meter, METRIC).record(0.2)
         measured_before_ns = time.time_ns()
         (exemplar,) = point(reader, {}).exemplars
     assert exemplar.time_unix_nano <= measured_before_ns
@@ -146,7 +146,7 @@ def test_what_is_exported_is_plain_numbers(tracer: Tracer) -> None:
     """An exemplar, the smallest and the largest value can be written by any exporter."""
     with measured() as (meter, reader):
         with tracer.start_as_current_span("batch"):
-            TalliedHistogram(meter, names.UNUSUAL_FEATURES).record_all([2] * 10)
+            PreAggregatedHistogram(meter, names.UNUSUAL_FEATURES).record_all([2] * 10)
         found = point(reader, {})
         assert {type(value) for value in (found.exemplars[0].value, found.min, found.max, found.sum)} == {float}
         assert '"count": 10' in found.to_json()
@@ -155,7 +155,7 @@ def test_what_is_exported_is_plain_numbers(tracer: Tracer) -> None:
 def test_only_the_metrics_own_attributes_are_kept() -> None:
     """A client that invents a host makes no new series."""
     with measured() as (meter, reader):
-        TalliedHistogram(meter, METRIC).record(0.2, {**ATTRIBUTES, "server.address": "invented"})
+        PreAggregatedHistogram(meter, METRIC).record(0.2, {**ATTRIBUTES, "server.address": "invented"})
         assert point(reader, ATTRIBUTES).count == 1
 
 
@@ -163,7 +163,7 @@ def test_only_the_metrics_own_attributes_are_kept() -> None:
 def test_what_is_no_measurement_is_left_out_and_said(amount: float, caplog: pytest.LogCaptureFixture) -> None:
     """A number that no histogram takes spoils none, and the SDK's warning names the instrument."""
     with measured() as (meter, reader), caplog.at_level(logging.WARNING):
-        TalliedHistogram(meter, METRIC).record_all([0.2, amount])
+        PreAggregatedHistogram(meter, METRIC).record_all([0.2, amount])
         assert (point(reader, {}).count, point(reader, {}).sum) == (1, 0.2)
     assert METRIC.name in caplog.text
 
@@ -171,7 +171,7 @@ def test_what_is_no_measurement_is_left_out_and_said(amount: float, caplog: pyte
 def test_nothing_leaves_nothing() -> None:
     """A batch of none is no measurement."""
     with measured() as (meter, reader):
-        TalliedHistogram(meter, METRIC).record_all([])
+        PreAggregatedHistogram(meter, METRIC).record_all([])
         assert reader.get_metrics_data() is None
 
 

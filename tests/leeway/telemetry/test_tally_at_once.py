@@ -10,7 +10,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from leeway.telemetry import names
-from leeway.telemetry.tally import TalliedHistogram, TalliedSum
+from leeway.telemetry.tally import PreAggregatedHistogram, TalliedSum
 from leeway.telemetry.views import our_views
 
 THREADS, CALLS = 4, 3_000
@@ -56,7 +56,7 @@ def test_a_histogram_loses_no_measurement_to_another_thread() -> None:
     """What several threads record while it is collected is all in the count, once."""
     reader = InMemoryMetricReader()
     provider = MeterProvider([reader], views=our_views(), shutdown_on_exit=False)
-    histogram = TalliedHistogram(provider.get_meter("test"), names.PREDICTION_SCORES)
+    histogram = PreAggregatedHistogram(provider.get_meter("test"), names.PREDICTION_SCORES)
     counted(lambda: histogram.record(0.5), reader)
     assert [getattr(point, "count", None) for point in exported(reader)] == [THREADS * CALLS]
 

@@ -98,7 +98,7 @@ def test_stopping_flushes_once_more() -> None:
 def test_a_refused_check_is_told_and_not_tallied() -> None:
     """Metrics know of it; the table that the verdict on quality reads does not."""
     behind, sink, tally = RememberingProbe(), Sink(), RejectionTally(["skips_7d"], Clock())
-    TallyingProbe(behind, tally).refused([("skips_7d", "missing")], is_check=True)
+    TallyingProbe(behind, tally).refused([("skips_7d", "missing")], is_synthetic=True)
     tally.flush(sink)
     assert behind.refused_checks == [("skips_7d", "missing")]
     assert sink.kept == {}

@@ -6,7 +6,7 @@ import pytest
 
 from leeway.model.bundle import Bundle
 from leeway.schema import CHURN_SCHEMA, Feature
-from leeway.store.record import CHECK_HEADER
+from leeway.store.record import SYNTHETIC_HEADER
 from service.http.schemas import PredictionAnswer
 from tests.conftest import AWKWARD_SCHEMA, Serve
 from tests.fakes import Service
@@ -121,7 +121,7 @@ def test_the_mark_of_a_check_is_shown(service: Service) -> None:
     """OpenAPI has the header, says what it does, and that nobody need send it."""
     (header,) = document_of(service)["paths"]["/predict"]["post"]["parameters"]
 
-    assert (header["name"], header["in"], header["required"]) == (CHECK_HEADER, "header", False)
+    assert (header["name"], header["in"], header["required"]) == (SYNTHETIC_HEADER, "header", False)
     assert "no drift window counts it" in header["description"]
 
 

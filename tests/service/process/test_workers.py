@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from service.process.workers import STOP_SIGNALS, hold_stop_signals, listen, on_stop
+from service.process.workers import STOP_SIGNALS, defer_stop_signals, listen, on_stop
 
 ROOT = Path(__file__).parents[2]
 WAIT_S = 20.0
@@ -129,7 +129,7 @@ def test_a_signal_stops(number: signal.Signals) -> None:
 def test_a_signal_during_the_start_waits() -> None:
     """One that comes before is answered as soon as it can be."""
     calls: list[str] = []
-    hold_stop_signals()
+    defer_stop_signals()
     os.kill(os.getpid(), signal.SIGTERM)
     assert calls == []
     with on_stop(lambda: calls.append("stop")):
@@ -150,10 +150,10 @@ def test_a_thread_that_hangs_does_not_keep_the_process() -> None:
     """Where a request's thread never comes back, the process ends with its exit code all the same."""
     program = """
 import sys, threading, time
-from service.process.workers import end_despite_threads
+from service.process.workers import force_exit_if_threads_remain
 threading.Thread(target=time.sleep, args=(60,)).start()
 print("served")
-end_despite_threads(0)
+force_exit_if_threads_remain(0)
 sys.exit(1)
 """
     ended = subprocess.run(

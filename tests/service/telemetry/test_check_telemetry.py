@@ -9,7 +9,7 @@ import pytest
 
 from leeway.data.population import Population
 from leeway.model.bundle import Bundle
-from leeway.store.record import CHECK_HEADER
+from leeway.store.record import SYNTHETIC_HEADER
 from leeway.telemetry import names
 from tests.service.observed import CUSTOMER, Observed, observed_service
 from tests.telemetry import attributes_of
@@ -34,7 +34,7 @@ def test_a_check_is_marked_in_its_trace(running: Observed, case: str) -> None:
     """The request's span says so, and that of the same request without the mark does not."""
     path, body = BODIES[case]
     running.telemetry.forget_spans()
-    for headers in ({CHECK_HEADER: "true"}, {}):
+    for headers in ({SYNTHETIC_HEADER: "true"}, {}):
         running.client.post(path, json=body, headers=headers)
-    marks = [attributes_of(span).get(names.PREDICTION_CHECK) for span in running.telemetry.server_spans()]
+    marks = [attributes_of(span).get(names.PREDICTION_SYNTHETIC) for span in running.telemetry.server_spans()]
     assert marks == [True, None]

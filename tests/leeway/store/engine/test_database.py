@@ -91,7 +91,7 @@ def test_an_older_table_gains_what_it_lacks(engine: sa.Engine) -> None:
     log = PredictionLog(engine, TABLES)
     log.write_batch([a_record()])
     with engine.begin() as connection:
-        connection.exec_driver_sql("ALTER TABLE predictions DROP COLUMN is_check")
+        connection.exec_driver_sql("ALTER TABLE predictions DROP COLUMN is_synthetic")
     create_tables(engine, TABLES)
     assert log.mark(a_record().prediction_id) is False
 
@@ -99,5 +99,5 @@ def test_an_older_table_gains_what_it_lacks(engine: sa.Engine) -> None:
 def test_what_is_added_can_be_added_to_rows_that_are_there() -> None:
     """PostgreSQL too takes the column without touching a row: it has a default."""
     dialect: Any = sa.make_url("postgresql+psycopg://").get_dialect()()
-    definition = CreateColumn(TABLES.predictions.c.is_check).compile(dialect=dialect)
-    assert str(definition) == "is_check BOOLEAN DEFAULT false NOT NULL"
+    definition = CreateColumn(TABLES.predictions.c.is_synthetic).compile(dialect=dialect)
+    assert str(definition) == "is_synthetic BOOLEAN DEFAULT false NOT NULL"

@@ -35,7 +35,7 @@ def test_several_processes_add_a_column_at_once(tmp_path: Path) -> None:
     engine = open_engine(url)
     create_tables(engine, tables_for(CHURN_SCHEMA))
     with engine.begin() as connection:
-        connection.exec_driver_sql("ALTER TABLE predictions DROP COLUMN is_check")
+        connection.exec_driver_sql("ALTER TABLE predictions DROP COLUMN is_synthetic")
     engine.dispose()
     spawn = multiprocessing.get_context("spawn")
     barrier = spawn.Barrier(PROCESSES)
@@ -46,4 +46,4 @@ def test_several_processes_add_a_column_at_once(tmp_path: Path) -> None:
         process.join(90)
     assert [process.exitcode for process in started] == [0] * PROCESSES
     columns = [column["name"] for column in sa.inspect(engine).get_columns("predictions")]
-    assert columns.count("is_check") == 1
+    assert columns.count("is_synthetic") == 1

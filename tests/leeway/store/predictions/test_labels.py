@@ -78,7 +78,7 @@ def test_an_ingested_month_labels_what_was_predicted_from_it(
 def test_a_check_is_judged_by_nobody(database: tuple[sa.Engine, Tables, PredictionLog]) -> None:
     """Its label says nothing of how the model did for those who wanted to know."""
     log = database[2]
-    log.write_batch([a_record(0, user_id="a", is_check=True)])
+    log.write_batch([a_record(0, user_id="a", is_synthetic=True)])
     add_snapshot_label(database, "a", MONTH, 1)
     assert log.labelled("v1", 10).labels == []
 

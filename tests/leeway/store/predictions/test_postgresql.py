@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from leeway.schema import CHURN_SCHEMA
 from leeway.store.engine import create_tables, open_engine
-from leeway.store.predictions import PredictionLabel, PredictionLog, RecordRefused
+from leeway.store.predictions import PredictionLabel, PredictionLog, RecordRejected
 from leeway.store.tables import tables_for
 from tests.leeway.store.records import HOUR, IDS, NOON, a_record, some_records, stored_ids
 
@@ -34,7 +34,7 @@ def test_postgresql_does_the_same(postgres: sa.Engine) -> None:
     log.write_batch(some_records(3))
     log.write_batch([*some_records(5), a_record(5, user_id=None), a_record(6, user_id="customer-4")])
     for changes in ({"score": None}, {"features": CHURN_SCHEMA.row({"months_active": 2**64})}, {"user_id": "a\0b"}):
-        with pytest.raises(RecordRefused):
+        with pytest.raises(RecordRejected):
             log.write_batch([a_record(7), a_record(8, **changes)])
     log.write_labels([PredictionLabel(IDS[0], 0), PredictionLabel(IDS[1], 1)], datetime.now(UTC))
     log.write_labels([PredictionLabel(IDS[0], 1)], datetime.now(UTC))
@@ -51,8 +51,8 @@ def test_postgresql_gains_the_mark_too(postgres: sa.Engine) -> None:
     log = PredictionLog(postgres, tables)
     log.write_batch(some_records(2))
     with postgres.begin() as connection:
-        connection.exec_driver_sql("ALTER TABLE predictions DROP COLUMN is_check")
+        connection.exec_driver_sql("ALTER TABLE predictions DROP COLUMN is_synthetic")
     create_tables(postgres, tables)
-    log.write_batch([a_record(2, is_check=True)])
+    log.write_batch([a_record(2, is_synthetic=True)])
     assert [log.mark(prediction_id) for prediction_id in IDS[:3]] == [False, False, True]
     assert log.window(NOON, NOON + HOUR).rows == 2

@@ -72,7 +72,9 @@ def test_a_window_s_lists_stand_side_by_side(log: PredictionLog) -> None:
 
 def test_a_window_leaves_checks_out(log: PredictionLog) -> None:
     """Who tries whether all works moves no window: not its rows, not its subjects, not a customer's last prediction."""
-    log.write_batch([a_record(0, user_id="one"), a_record(1, user_id="one", is_check=True), a_record(2, is_check=True)])
+    log.write_batch(
+        [a_record(0, user_id="one"), a_record(1, user_id="one", is_synthetic=True), a_record(2, is_synthetic=True)]
+    )
     window = log.window(NOON, NOON + HOUR)
     assert (window.rows, window.subjects, window.columns["prediction_id"]) == (1, 1, [IDS[0]])
 

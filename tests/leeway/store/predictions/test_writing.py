@@ -9,9 +9,9 @@ import sqlalchemy as sa
 
 from leeway.schema import CHURN_SCHEMA
 from leeway.store.engine import open_engine
-from leeway.store.predictions import PredictionLog, PredictionLogError, RecordRefused
+from leeway.store.predictions import PredictionLog, PredictionLogError, RecordRejected
 from leeway.store.tables import Tables, tables_for
-from service.spool.writer import database_sink
+from service.spool.writer import database_writer
 from tests.leeway.store.records import IDS, a_record, some_records, stored_ids
 
 
@@ -50,7 +50,7 @@ def test_a_record_that_can_never_be_stored_is_refused(
     engine: sa.Engine, log: PredictionLog, changes: dict[str, Any]
 ) -> None:
     """That is told apart from a database that is away, and nothing of the batch is stored."""
-    with pytest.raises(RecordRefused):
+    with pytest.raises(RecordRejected):
         log.write_batch([a_record(0), a_record(1, **changes)])
     assert stored_ids(engine) == []
 
@@ -60,13 +60,13 @@ def test_a_database_without_our_tables_is_not_the_record_s_fault(tmp_path: Path)
     engine = open_engine(f"sqlite:///{tmp_path / 'empty.db'}")
     with pytest.raises(PredictionLogError, match="no such table") as raised:
         PredictionLog(engine, tables_for(CHURN_SCHEMA)).write_batch([a_record()])
-    assert not isinstance(raised.value, RecordRefused)
+    assert not isinstance(raised.value, RecordRejected)
     engine.dispose()
 
 
 def test_a_check_is_told_from_a_prediction_that_was_wanted(log: PredictionLog) -> None:
     """And from one that is not there."""
-    log.write_batch([a_record(0), a_record(1, is_check=True)])
+    log.write_batch([a_record(0), a_record(1, is_synthetic=True)])
     assert [log.mark(prediction_id) for prediction_id in IDS[:3]] == [False, True, None]
 
 
@@ -81,7 +81,7 @@ def test_ping_tells_whether_the_database_answers(tmp_path: Path, log: Prediction
 def test_the_sink_makes_the_tables_it_needs(tmp_path: Path) -> None:
     """A database that is new, or came back empty, gains the tables of the records' schema."""
     engine = open_engine(f"sqlite:///{tmp_path / 'new.db'}")
-    sink = database_sink(engine)
+    sink = database_writer(engine)
     sink(CHURN_SCHEMA, [a_record(0)])
     with engine.begin() as connection:
         tables_for(CHURN_SCHEMA).metadata.drop_all(connection)

@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Sequence
 
 from leeway.schema import FeatureSchema
-from leeway.store.predictions import RecordRefused
+from leeway.store.predictions import RecordRejected
 from leeway.store.record import PredictionRecord
-from service.spool.drainer import Mover, Sink
+from service.spool.drainer import Sink, SpoolDrainer
 from service.spool.spool import Spool
 from tests.leeway.store.records import RememberingProbe
 
@@ -30,14 +30,14 @@ class ListSink:
         if self.error is not None:
             raise self.error
         if any(self.refuses(record) for record in records):
-            raise RecordRefused("out of range")
+            raise RecordRejected("out of range")
         self.stored += records
 
 
 def move(spool: Spool, sink: Sink, *, batch_rows: int = 2_000) -> RememberingProbe:
     """Run a mover until it has nothing more to do; return what it told."""
     probe = RememberingProbe()
-    mover = Mover(spool, sink, probe, interval_s=0.01, batch_rows=batch_rows)
+    mover = SpoolDrainer(spool, sink, probe, interval_s=0.01, batch_rows=batch_rows)
     mover.start()
     mover.stop(WAIT_S)
     return probe

@@ -7,9 +7,9 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from leeway.store.predictions import PredictionLogError
-from service.spool.drainer import Mover, NullMoverProbe
+from service.spool.drainer import NullDrainerProbe, SpoolDrainer
 from service.spool.spool import Spool
-from service.spool.writer import database_sink
+from service.spool.writer import database_writer
 from tests.leeway.store.records import RememberingProbe, a_database, a_record, some_records, stored_ids
 from tests.service.spool.drainer.sinks import WAIT_S, ListSink, eventually, move
 
@@ -18,7 +18,7 @@ def test_an_outage_of_a_thousand_predictions_loses_none(spool: Spool) -> None:
     """They wait in the spool, and all are there once when the database is back."""
     sink, probe = ListSink(), RememberingProbe()
     sink.error = PredictionLogError("connection refused")
-    mover = Mover(spool, sink, probe, interval_s=0.01)
+    mover = SpoolDrainer(spool, sink, probe, interval_s=0.01)
     mover.start()
     for record in some_records(1_000):
         spool.append([record])
@@ -36,7 +36,7 @@ def test_an_outage_is_told_once_and_its_end_too(spool: Spool) -> None:
     sink, probe = ListSink(), RememberingProbe()
     sink.error = PredictionLogError("away")
     spool.append([a_record()])
-    mover = Mover(spool, sink, probe, interval_s=0.01)
+    mover = SpoolDrainer(spool, sink, probe, interval_s=0.01)
     mover.start()
     assert eventually(lambda: sink.calls > 3)
     sink.error = None
@@ -49,7 +49,7 @@ def test_attempts_grow_rarer_during_an_outage(spool: Spool) -> None:
     sink = ListSink()
     sink.error = PredictionLogError("away")
     spool.append([a_record()])
-    mover = Mover(spool, sink, NullMoverProbe(), interval_s=0.5)
+    mover = SpoolDrainer(spool, sink, NullDrainerProbe(), interval_s=0.5)
     pauses = [mover._cycle() for _ in range(6)]
     sink.error = None
     mover._cycle()
@@ -75,7 +75,7 @@ def test_a_database_file_that_cannot_be_opened_is_an_outage(tmp_path: Path, spoo
     engine = sa.create_engine(f"sqlite:///{tmp_path / 'gone' / 'leeway.db'}")
     probe = RememberingProbe()
     spool.append(some_records(1_000))
-    mover = Mover(spool, database_sink(engine), probe, interval_s=0.01)
+    mover = SpoolDrainer(spool, database_writer(engine), probe, interval_s=0.01)
     mover.start()
     assert eventually(lambda: "database_away" in probe.names())
     (tmp_path / "gone").mkdir()
@@ -94,7 +94,7 @@ def test_a_locked_database_is_an_outage(tmp_path: Path, spool: Spool) -> None:
     spool.append(some_records(10))
     with closing(sqlite3.connect(tmp_path / "leeway.db", isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
-        mover = Mover(spool, database_sink(engine), probe, interval_s=0.01)
+        mover = SpoolDrainer(spool, database_writer(engine), probe, interval_s=0.01)
         mover.start()
         assert eventually(lambda: "database_away" in probe.names())
         other.execute("ROLLBACK")

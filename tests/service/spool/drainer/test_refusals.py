@@ -4,10 +4,10 @@ from contextlib import closing
 from pathlib import Path
 
 from leeway.schema import CHURN_SCHEMA
-from service.spool.drainer import Mover
+from service.spool.drainer import SpoolDrainer
 from service.spool.file import connect
 from service.spool.spool import Spool
-from service.spool.writer import database_sink
+from service.spool.writer import database_writer
 from tests.leeway.store.records import (
     OTHER_SCHEMA,
     RememberingProbe,
@@ -35,7 +35,7 @@ def test_a_value_that_no_column_holds_is_refused_alone(tmp_path: Path, spool: Sp
     """The same with a real database: a flag that is neither true nor false."""
     engine, _, _ = a_database(tmp_path)
     spool.append([a_record(0), a_record(1, features=CHURN_SCHEMA.row({"paperless_billing": 5})), a_record(2)])
-    probe = move(spool, database_sink(engine))
+    probe = move(spool, database_writer(engine))
     assert stored_ids(engine) == [a_record(0).prediction_id, a_record(2).prediction_id]
     assert probe.total("refused") == 1
     engine.dispose()
@@ -67,7 +67,7 @@ def test_any_other_failure_is_told_and_the_thread_goes_on(spool: Spool) -> None:
     sink, probe = ListSink(), RememberingProbe()
     sink.error = ZeroDivisionError("a bug")
     spool.append(some_records(2))
-    mover = Mover(spool, sink, probe, interval_s=0.01)
+    mover = SpoolDrainer(spool, sink, probe, interval_s=0.01)
     mover.start()
     assert eventually(lambda: "failed" in probe.names())
     sink.error = None
@@ -83,7 +83,7 @@ def test_what_an_older_bundle_left_goes_to_its_own_tables(tmp_path: Path) -> Non
         spool.append([a_record(0, features=(1.5, "x", 2))])
     with open_spool(tmp_path / "spool.db") as spool:
         spool.append([a_record(1)])
-        move(spool, database_sink(engine))
+        move(spool, database_writer(engine))
     assert stored_ids(engine, OTHER_SCHEMA) == [a_record(0).prediction_id]
     assert stored_ids(engine) == [a_record(1).prediction_id]
     engine.dispose()

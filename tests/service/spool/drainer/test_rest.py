@@ -9,7 +9,7 @@ from pathlib import Path
 
 from leeway.schema import FeatureSchema
 from leeway.store.record import PredictionRecord
-from service.spool.drainer import LONGEST_REST_S, Mover, NullMoverProbe, rest_s
+from service.spool.drainer import LONGEST_REST_S, NullDrainerProbe, SpoolDrainer, rest_s
 from tests.leeway.store.records import open_spool, some_records
 
 WORK_S = 0.05
@@ -35,7 +35,7 @@ def rests_s(path: Path, work: Callable[[], None]) -> list[float]:
 
     with open_spool(path / "spool.db", limit_bytes=2**30) as spool:
         spool.append(some_records(BATCHES))
-        mover = Mover(spool, sink, NullMoverProbe(), batch_rows=1)
+        mover = SpoolDrainer(spool, sink, NullDrainerProbe(), batch_rows=1)
         mover.start()
         deadline_s = time.monotonic() + WITHIN_S
         while len(spans) < BATCHES and time.monotonic() < deadline_s:

@@ -93,7 +93,7 @@ def test_a_closed_spool_says_so(path: Path) -> None:
 
 def test_a_check_keeps_its_mark(spool: Spool) -> None:
     """Alone or between others, it comes out as it went in."""
-    records = [a_record(0, is_check=True), *some_records(2, start=1), a_record(3, is_check=True)]
+    records = [a_record(0, is_synthetic=True), *some_records(2, start=1), a_record(3, is_synthetic=True)]
     spool.append(records[:1])
     spool.append(records[1:])
     assert waiting(spool) == records

@@ -5,7 +5,7 @@ import itertools
 import pytest
 from opentelemetry.trace import SpanKind
 
-from leeway.store.record import CHECK_HEADER
+from leeway.store.record import SYNTHETIC_HEADER
 from leeway.telemetry import names
 from tests.service.observed import CUSTOMER, STRANGER, UNUSUAL, Observed
 from tests.telemetry import attributes_of, parent_id, span_id
@@ -84,9 +84,9 @@ def test_a_server_span_tells_what_was_predicted(service: Observed) -> None:
 
 def test_a_check_is_marked_in_its_trace(service: Observed) -> None:
     """Who looks at traces, or samples them, can tell it from what was wanted; those have no such attribute."""
-    for headers in ({CHECK_HEADER: "true"}, {}):
+    for headers in ({SYNTHETIC_HEADER: "true"}, {}):
         service.predict(None, **headers)
-    marks = [attributes_of(span).get(names.PREDICTION_CHECK) for span in service.telemetry.spans("POST /predict")]
+    marks = [attributes_of(span).get(names.PREDICTION_SYNTHETIC) for span in service.telemetry.spans("POST /predict")]
     assert marks == [True, None]
 
 
