@@ -53,28 +53,6 @@ def packages() -> str:
     return _mermaid("TB", [*drawn, "  classDef library stroke-dasharray: 3 3"])
 
 
-def modules_of(package: str) -> Callable[[], str]:
-    """What draws one package's modules; a sub-package is one box."""
-    return lambda: _modules_picture(package)
-
-
-def _modules_picture(package: str) -> str:
-    inside = [module for module in _modules() if module.startswith(f"{package}.")]
-    boxes = sorted({module.removeprefix(f"{package}.").split(".")[0] for module in inside})
-
-    def box(module: str) -> str:
-        return module.removeprefix(f"{package}.").split(".")[0]
-
-    arrows = {
-        (box(importer), box(imported))
-        for importer in inside
-        for imported in _graph().find_modules_directly_imported_by(importer)
-        if imported in inside and box(importer) != box(imported)
-    }
-    drawn = [f'  {_key(each)}["{each}"]' for each in boxes]
-    return _mermaid("LR", drawn + [f"  {_key(a)} --> {_key(b)}" for a, b in _shortest(arrows)])
-
-
 def _shortest(arrows: Iterable[Arrow]) -> list[Arrow]:
     """The arrows without those that a longer way says already: of a → b → c and a → c, the last is left out.
 
@@ -132,9 +110,4 @@ def _modules() -> tuple[str, ...]:
     return tuple(sorted(module for module in _graph().modules if module.split(".")[0] in PACKAGES))
 
 
-PICTURES: Final[Mapping[str, Callable[[], str]]] = {
-    "packages": packages,
-    "service": modules_of("service"),
-    "drift": modules_of("drift"),
-    "leeway": modules_of("leeway"),
-}
+PICTURES: Final[Mapping[str, Callable[[], str]]] = {"packages": packages}
