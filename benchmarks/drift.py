@@ -29,7 +29,7 @@ import pandas as pd
 import uuid_utils
 
 from benchmarks.bundle import make_bundle
-from drift.comparison.detector import compute_drift
+from drift.comparison.evidently import compute_drift
 from drift.inputs import load_active_bundle, read_window
 from leeway.data.population import population
 from leeway.model import bundle as bundles

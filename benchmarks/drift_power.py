@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from drift.comparison.comparing import Pair, Reference, compare, has_drifted, plain_measure
+from drift.comparison.compare import Pair, Reference, compare, has_drifted, plain_measure
 from leeway.data.frames import typed_frame
 from leeway.data.population import CUSTOMERS, population
 from leeway.model.columns import ReferenceColumn, Values, values_of

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import uuid_utils
 
-from drift.comparison.comparing import SCORE_COLUMN
-from drift.comparison.detector import Comparison, compute_drift
+from drift.comparison.compare import SCORE_COLUMN
+from drift.comparison.evidently import Comparison, compute_drift
 from drift.comparison.findings import PerformanceWindow, Rejections, TooFewRows, performance_window
 from drift.inputs import ActiveBundle, read_window
 from drift.result import Document, Run, Side, Target, result_document

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import uuid_utils
 
-from drift.comparison.detector import Comparison, compute_drift
+from drift.comparison.evidently import Comparison, compute_drift
 from drift.comparison.findings import TooFewRows
 from drift.inputs import ActiveBundle, BundleReloader, WindowData, read_window
 from drift.report.folder import ReportError, ReportFolder
@@ -25,7 +25,7 @@ from leeway.store.drift_runs import DriftLog, DriftRun
 from leeway.store.engine import DatabaseError
 
 TOO_FEW_ROWS, OTHER = "too_few_rows", "other"
-Compare: TypeAlias = Callable[..., Comparison]  # as `drift.comparison.detector.compute_drift`
+Compare: TypeAlias = Callable[..., Comparison]  # as `drift.comparison.evidently.compute_drift`
 _log = logging.getLogger(__name__)
 
 

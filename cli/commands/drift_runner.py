@@ -14,7 +14,7 @@ from rich.text import Text
 
 from cli.commands.ingest import open_snapshots
 from cli.options import FAILED, console, plain_errors, stop
-from drift.comparison.detector import Comparison
+from drift.comparison.evidently import Comparison
 from drift.inputs import load_active_bundle
 from drift.one_shot import ComparisonInputs, decide, live, months, unknown_result
 from drift.report.folder import ReportError, write_single

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from drift.comparison.comparing import Reference, compare, plain_measure
+from drift.comparison.compare import Reference, compare, plain_measure
 from drift.comparison.findings import DriftReport
 from leeway.data.frames import typed_frame
 from leeway.model.drift_plan import DriftPlan

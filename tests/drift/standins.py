@@ -11,8 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from drift.comparison.comparing import Reference, compare, plain_measure
-from drift.comparison.detector import Comparison
+from drift.comparison.compare import Reference, compare, plain_measure
+from drift.comparison.evidently import Comparison
 from drift.telemetry.probe import PredictionTrace, Stage
 from leeway.model.drift_plan import DriftPlan
 from leeway.schema import FeatureSchema
@@ -96,7 +96,7 @@ def plain_compare(
     min_subjects: int = 0,
     current_subjects: int | None = None,
 ) -> Comparison:
-    """As `drift.comparison.detector.compute_drift`, by the same rules, without Evidently: it costs a second a time."""
+    """As `drift.comparison.evidently.compute_drift`, by the same rules, without Evidently: it costs a second a time."""
     report = compare(
         Reference(reference, schema, plan),
         current,

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from drift.comparison.comparing import Reference, compare, plain_measure
-from drift.comparison.detector import compute_drift
+from drift.comparison.compare import Reference, compare, plain_measure
+from drift.comparison.evidently import compute_drift
 from drift.comparison.findings import Rejections, performance_window
 from drift.verdicts.confirmation import Policy
 from drift.verdicts.verdicts import Judgement, Observation, judge

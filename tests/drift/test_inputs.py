@@ -7,7 +7,7 @@ import sqlalchemy as sa
 import uuid_utils
 from msgspec.structs import replace
 
-from drift.comparison.comparing import SCORE_COLUMN
+from drift.comparison.compare import SCORE_COLUMN
 from drift.inputs import ActiveBundle, BundleReloader, WindowData, read_window
 from leeway.model.bundle import BundleError, BundleMissing
 from leeway.model.manifest import CARD

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import format_span_id, format_trace_id
 
-from drift.comparison.detector import compute_drift
+from drift.comparison.evidently import compute_drift
 from drift.inputs import BundleReloader
 from drift.report.folder import ReportFolder
 from drift.verdicts.confirmation import Policy

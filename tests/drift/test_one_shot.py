@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from drift.comparison.detector import Comparison
+from drift.comparison.evidently import Comparison
 from drift.inputs import load_active_bundle
 from drift.one_shot import ComparisonInputs, decide, live, months, unknown_result
 from drift.report.page.summary import read_summary

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from drift.comparison.comparing import SCORE_COLUMN
+from drift.comparison.compare import SCORE_COLUMN
 from leeway.data.frames import typed_frame
 from leeway.data.population import Population
 from leeway.model.bundle import Bundle

@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 
 from benchmarks.drift_power import SIZES, Power, measure_power, power_page
-from drift.comparison.comparing import Reference, compare, plain_measure
-from drift.comparison.detector import compute_drift
+from drift.comparison.compare import Reference, compare, plain_measure
+from drift.comparison.evidently import compute_drift
 from drift.comparison.findings import DriftReport
 from drift.verdicts.confirmation import Policy
 from drift.verdicts.verdicts import Observation, judge

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from drift.comparison.detector import Comparison
+from drift.comparison.evidently import Comparison
 from leeway.model.manifest import MANIFEST
 from tests.drift.cycles import RATE, WINDOW_S, World, repeat
 from tests.drift.standins import NOON, RememberingProbe, calm_rows, plain_compare

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from drift.comparison.detector import compute_drift
+from drift.comparison.evidently import compute_drift
 from drift.telemetry.otel import OTelDriftProbe
 from leeway.model.bundle import Bundle
 from leeway.store.predictions import PredictionLabel

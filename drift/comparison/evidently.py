@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from drift.comparison.comparing import Pair, Reference, compare
+from drift.comparison.compare import Pair, Reference, compare
 from drift.comparison.findings import DriftReport
 from leeway.model.drift_plan import DriftPlan
 from leeway.schema import FeatureSchema
@@ -74,7 +74,7 @@ class _Evidently:
     snapshot: Any = None
 
     def measure(self, pairs: Sequence[Pair]) -> dict[str, float]:
-        """See `drift.comparison.comparing.Measure`."""
+        """See `drift.comparison.compare.Measure`."""
         api = _import_evidently()
         numbers = [each.name for each in pairs if each.method == "wasserstein"]
         categories = [each.name for each in pairs if each.method == "jensenshannon"]

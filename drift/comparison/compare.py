@@ -1,6 +1,6 @@
 """The rules by which a window is compared with its reference, whoever measures the distances.
 
-`drift.comparison.detector` has Evidently measure; the null test and the power table measure with
+`drift.comparison.evidently` has Evidently measure; the null test and the power table measure with
 `leeway.model.distances`, which a test holds equal. Both go through `compare`.
 """
 
@@ -81,7 +81,7 @@ def compare(
 ) -> DriftReport:
     """Compare a window, a frame with one row a subject, with its reference; `measure` is called once.
 
-    See `drift.comparison.detector.compute_drift`.
+    See `drift.comparison.evidently.compute_drift`.
     """
     rows = len(current)
     if rows < max(1, min_subjects):

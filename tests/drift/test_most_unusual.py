@@ -1,4 +1,4 @@
-from drift.comparison.unusual import most_unusual
+from drift.inputs import most_unusual
 from leeway.model.encoding import Encoder
 from leeway.schema import Feature, FeatureSchema, Seen, Value
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from drift.comparison.comparing import Pair, Reference, compare, plain_measure
+from drift.comparison.compare import Pair, Reference, compare, plain_measure
 from leeway.data.frames import typed_frame
 from leeway.data.population import Population
 from leeway.model.bundle import Bundle

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from drift.comparison.detector import Comparison, compute_drift
+from drift.comparison.evidently import Comparison, compute_drift
 from drift.comparison.findings import TooFewRows
 from leeway.data.frames import typed_frame
 from tests.drift.comparisons import PLAN, REFERENCE, SCHEMA, columns, frame, report_of
@@ -60,7 +60,7 @@ def test_a_category_cannot_break_out_of_the_page(awkward: Comparison, tmp_path: 
 
 def test_evidently_is_imported_only_to_compare() -> None:
     """Importing the detector imports no Evidently."""
-    code = "import sys, drift.comparison.detector; print('evidently' in sys.modules)"
+    code = "import sys, drift.comparison.evidently; print('evidently' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 
