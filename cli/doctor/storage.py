@@ -56,7 +56,7 @@ def row(store: Store, served: Served, sent: Sent, patience: Deadline) -> Finding
     """Whether the prediction's row comes, with its mark."""
     log = PredictionLog(store.engine, store.tables(served))
     try:
-        mark = patience.wait_for(lambda: log.mark(sent.prediction_id))
+        mark = patience.wait_for(lambda: log.is_synthetic(sent.prediction_id))
     except DatabaseError as error:
         return Finding("row", "failed", f"the database cannot be asked for it: {error}", _UPGRADE)
     if mark is None:

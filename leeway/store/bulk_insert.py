@@ -1,4 +1,4 @@
-"""Many rows at once into a table, as fast as each database takes them."""
+"""Inserts many rows by the fastest way of each database."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from leeway.store.engine import quoted
 CHUNK_ROWS = 5_000
 SQLITE_ROWS = 200
 SQLITE_VARIABLES = 32_766
-"""What SQLite takes in one statement unless it was built for less, https://sqlite.org/limits.html"""
+"""SQLite's default limit for one statement, https://sqlite.org/limits.html"""
 
 
 def insert_rows(
@@ -25,13 +25,12 @@ def insert_rows(
     *,
     ignore_duplicates: bool = False,
 ) -> int:
-    """Insert many rows, with a value for each of `keys` (of columns) in their order; return how many were read.
+    """Insert rows whose values are in the order of `keys`, the keys of columns; return the number of rows read.
 
-    PostgreSQL takes them by COPY through a temporary table, SQLite by prepared statements.
-    With `ignore_duplicates` a row whose key is there already is passed over.
+    PostgreSQL uses COPY, SQLite uses statements of many rows. `ignore_duplicates` skips a row whose primary key exists.
 
     Raises:
-        ValueError: a row has another number of values, or a time without zone, or a flag that is none.
+        ValueError: a row has the wrong number of values, a naive time or an invalid flag.
         KeyError: the table has no such column.
     """
     into = _Into(connection, table, [table.columns[key] for key in keys], ignore_duplicates)
@@ -48,7 +47,7 @@ def insert_rows(
 
 
 class _Into(NamedTuple):
-    """Where rows go, and into which columns their values."""
+    """The target of an insert."""
 
     connection: sa.Connection
     table: sa.Table
@@ -57,12 +56,12 @@ class _Into(NamedTuple):
 
 
 def _insert(into: _Into, rows: list[Sequence[Any]]) -> None:
-    """Hand the rows to the driver as they are, many to a statement: half of the time was in between.
+    """Pass the rows straight to the driver, many per statement, which halves the time.
 
-    A statement a row also lets go of the interpreter a row, and waits for it each time beside a busy thread.
+    One statement per row would also release the interpreter for each row, and wait for it whenever a thread is busy.
     """
     connection, table, columns, ignore_duplicates = into
-    statement = sqlite.insert(table)  # not OR IGNORE: that would pass over a missing value, too
+    statement = sqlite.insert(table)  # not OR IGNORE, which would skip a row with a missing value too
     wanted = statement.on_conflict_do_nothing() if ignore_duplicates else statement
     keys = [str(column.key) for column in columns]
     compiled = wanted.compile(dialect=connection.dialect, column_keys=keys)
@@ -89,7 +88,9 @@ def _insert(into: _Into, rows: list[Sequence[Any]]) -> None:
     try:
         for start in range(0, whole, at_once):
             connection.exec_driver_sql(many_rows, tuple(chain.from_iterable(plain(rows[start : start + at_once]))))
-        if rest := [tuple(values) for values in plain(rows[whole:])]:  # no statement for each number: SQLite keeps them
+        if rest := [
+            tuple(values) for values in plain(rows[whole:])
+        ]:  # not a longer statement: each would be cached
             connection.exec_driver_sql(one_row, rest)
     except TypeError as error:  # a flag that is neither true nor false
         raise ValueError(str(error)) from error
@@ -110,7 +111,7 @@ def _copy(into: _Into, rows: list[Sequence[Any]]) -> None:
         with driver.cursor() as cursor, cursor.copy(command) as copy:
             for row in rows:
                 copy.write_row(row)
-    except failures.Error as error:  # the driver's own: COPY does not go through SQLAlchemy, which would wrap it
+    except failures.Error as error:  # COPY bypasses SQLAlchemy, which would wrap the driver's error
         raise sa.exc.DBAPIError.instance(command, None, error, failures.Error, dialect=connection.dialect) from error
     if ignore_duplicates:
         connection.exec_driver_sql(
@@ -120,7 +121,7 @@ def _copy(into: _Into, rows: list[Sequence[Any]]) -> None:
 
 
 def upsert_rows(connection: sa.Connection, table: sa.Table, rows: list[dict[str, Any]]) -> None:
-    """Insert rows (dictionaries by column key); where a key is there already, the new row takes its place."""
+    """Insert rows (dictionaries by column key), replacing those with the same primary key."""
     if not rows:
         return
     insert = (postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert)(table)

@@ -1,9 +1,8 @@
-"""Drift runs in the database: one row a run, with all that the worker needs to go on after a restart."""
+"""Drift runs in the database: one row per run, with the state that the worker needs after a restart."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -15,12 +14,12 @@ from leeway.store.tables import Tables
 
 
 class DriftLogError(DatabaseError):
-    """Drift runs cannot be read or written now; `__cause__` is the driver's error."""
+    """Drift runs cannot be read or written now: try again later. `__cause__` is the driver's error."""
 
 
 @dataclass(frozen=True)
 class DriftRun:
-    """One finished run. Times are aware; `result` is its `result.json`, `state` the worker's state after it."""
+    """One finished run. Times are aware; `result` is its `result.json`, `state` is the worker's state after it."""
 
     run_id: str
     finished_at: datetime
@@ -40,7 +39,7 @@ class DriftRun:
 
 
 class DriftLog:
-    """The runs of every model that shares this database."""
+    """The runs of all models that share this database."""
 
     def __init__(self, engine: sa.Engine, tables: Tables) -> None:
         self._engine = engine
@@ -50,31 +49,22 @@ class DriftLog:
         """Store a run.
 
         Raises:
-            DriftLogError: the database cannot be reached now.
+            DriftLogError: the database is unreachable.
         """
-        with _translated(), self._engine.begin() as connection:
+        with translated(into=DriftLogError), self._engine.begin() as connection:
             connection.execute(sa.insert(self._runs), [asdict(run)])
 
     def last(self, model_name: str, *, seen: bool = False) -> DriftRun | None:
-        """The newest run of a model, whatever its version; with `seen` the newest that was not UNKNOWN.
+        """The newest run of a model, of any version; with `seen` the newest whose result is not UNKNOWN.
 
         Raises:
-            DriftLogError: the database cannot be reached now.
+            DriftLogError: the database is unreachable.
         """
         columns = [self._runs.c[name] for name in DriftRun.__dataclass_fields__]
         query = sa.select(*columns).where(self._runs.c.model_name == model_name)
         if seen:
             query = query.where(self._runs.c.share.is_not(None))
         query = query.order_by(self._runs.c.finished_at.desc(), self._runs.c.run_id.desc()).limit(1)
-        with _translated(), self._engine.connect() as connection:
+        with translated(into=DriftLogError), self._engine.connect() as connection:
             row = connection.execute(query).mappings().first()
         return None if row is None else DriftRun(**row)
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        with translated():
-            yield
-    except DatabaseError as error:
-        raise DriftLogError(str(error)) from error.__cause__

@@ -1,4 +1,12 @@
-"""The engine and its tables. SQLite in a file is the embedded default, PostgreSQL the stack's."""
+"""Opens the database and creates its tables. SQLite in a file is the default, PostgreSQL the stack's.
+
+Errors:
+    DatabaseError                   the database is unreachable or rejected a statement
+    ├── SnapshotsUnavailable        leeway.store.snapshots
+    ├── DriftLogError               leeway.store.drift_runs
+    └── PredictionLogError          leeway.store.predictions
+        └── RecordRejected          a record that can never be stored
+"""
 
 from __future__ import annotations
 
@@ -8,49 +16,45 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import sqlalchemy as sa
-from sqlalchemy.schema import CreateColumn
 
 from leeway.store.tables import Tables
 
 Engine: TypeAlias = sa.Engine
-"""An opened database, for those who hand it on and speak no SQL."""
+"""An opened database, for code that passes it on and uses no SQL."""
 
 CONNECT_TIMEOUT_S = 2
 BUSY_TIMEOUT_S = 5
 
 
 class DatabaseError(Exception):
-    """The database could not be reached or refused; `__cause__` is the driver's error."""
+    """The database is unreachable or rejected a statement; `__cause__` is the driver's error."""
 
 
 def open_engine(url: str) -> sa.Engine:
-    """Make the engine; no connection is opened yet. A SQLite file's folder is made where it is missing.
+    """Create the engine without connecting. Creates the folder of a SQLite file if it is missing.
 
     Raises:
-        DatabaseError: the address cannot be read, names no database we know, or its driver is not installed.
+        DatabaseError: the URL is invalid, its database is not supported, or its driver is not installed.
     """
     try:
         parsed = sa.make_url(url)
-        make = _ENGINES[parsed.get_backend_name()]
-        return make(parsed)
+        return _ENGINES[parsed.get_backend_name()](parsed)
     except KeyError as error:
-        raise DatabaseError(
-            f"LEEWAY_DATABASE_URL names {error}, which Leeway does not know; {_WHAT_WOULD_DO}"
-        ) from None
+        raise DatabaseError(f"LEEWAY_DATABASE_URL: unsupported database {error}; {_SUPPORTED_URLS}") from None
     except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ImportError, ValueError, OSError) as error:
-        raise DatabaseError(f"LEEWAY_DATABASE_URL cannot be used: {error}; {_WHAT_WOULD_DO}") from error
+        raise DatabaseError(f"LEEWAY_DATABASE_URL: {error}; {_SUPPORTED_URLS}") from error
 
 
-_WHAT_WOULD_DO = "give sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME"
+_SUPPORTED_URLS = "use sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME"
 
 
 def _postgresql_engine(url: sa.URL) -> sa.Engine:
     return sa.create_engine(
         url,
-        hide_parameters=True,  # a traceback names no customer
+        hide_parameters=True,  # keeps customer data out of tracebacks
         pool_pre_ping=True,
         pool_size=10,
         pool_timeout=CONNECT_TIMEOUT_S,
@@ -76,7 +80,7 @@ _ENGINES = {"sqlite": _sqlite_engine, "postgresql": _postgresql_engine}
 
 @dataclass(frozen=True)
 class ServerFacts:
-    """What a database server says of itself. `now` is None for SQLite, which has no clock of its own."""
+    """A database's version, clock and size. `now` is None for SQLite, which has no clock of its own."""
 
     product: str
     version: str
@@ -85,10 +89,10 @@ class ServerFacts:
 
 
 def server_facts(engine: sa.Engine) -> ServerFacts:
-    """Ask the database for its version, its clock and its size.
+    """Read the database's version, clock and size.
 
     Raises:
-        DatabaseError: it could not be reached.
+        DatabaseError: the database is unreachable.
     """
     with translated(), engine.connect() as connection:
         if connection.dialect.name == "sqlite":
@@ -101,7 +105,7 @@ def server_facts(engine: sa.Engine) -> ServerFacts:
 
 
 def sqlite_file(url: str) -> Path | None:
-    """The file that an address of SQLite names; None for a server, and for what is no address."""
+    """The file of a SQLite URL; None for a server or an invalid URL."""
     try:
         parsed = sa.make_url(url)
     except sa.exc.ArgumentError:
@@ -110,53 +114,48 @@ def sqlite_file(url: str) -> Path | None:
 
 
 def server_address(engine: sa.Engine) -> tuple[str, int] | None:
-    """Host and port of a database server; None for SQLite, and where a socket file is named instead."""
+    """Host and port of a database server; None for SQLite and for a Unix socket."""
     url = engine.url
     return None if engine.dialect.name == "sqlite" or not url.host else (url.host, url.port or 5432)
 
 
 @contextmanager
-def translated() -> Iterator[None]:
-    """Turn any driver error inside the block into a `DatabaseError`."""
+def translated(into: type[DatabaseError] = DatabaseError) -> Iterator[None]:
+    """Raise any driver error or `DatabaseError` inside the block as `into`, with the driver's error as its cause."""
     try:
         yield
+    except into:
+        raise
+    except DatabaseError as error:
+        raise into(str(error)) from error.__cause__
     except (sa.exc.SQLAlchemyError, OSError) as error:
-        detail = getattr(error, "orig", None) or error
-        raise DatabaseError(str(detail).strip().splitlines()[0]) from error
+        raise into(first_line(error)) from error
+
+
+def first_line(error: Exception) -> str:
+    """The first line of a driver's message, without the SQL that SQLAlchemy appends."""
+    return str(getattr(error, "orig", None) or error).strip().splitlines()[0]
 
 
 def create_tables(engine: sa.Engine, tables: Tables) -> None:
-    """Create what is missing of `tables`, columns of older tables too; several processes may do so at once.
+    """Create the tables that are missing; several processes may do so at once.
 
     Raises:
-        DatabaseError: the database could not be reached or refused.
+        DatabaseError: the database is unreachable or rejected a statement.
     """
     with translated(), engine.connect() as connection:
-        if not _missing(connection, tables):
-            return
+        if tables.metadata.tables.keys() <= set(sa.inspect(connection).get_table_names()):
+            return  # without the lock below, which waits for a running ingest
         connection.rollback()
-        connection.exec_driver_sql(_ONE_AT_A_TIME[connection.dialect.name])  # checking and creating are two steps
+        connection.exec_driver_sql(_LOCK_SCHEMA[connection.dialect.name])  # checking and creating are two steps
         tables.metadata.create_all(connection)
-        for column in _missing(connection, tables):
-            definition = CreateColumn(column).compile(dialect=connection.dialect)
-            connection.exec_driver_sql(f"ALTER TABLE {quoted(connection, column.table.name)} ADD COLUMN {definition}")
         connection.commit()
 
 
-def _missing(connection: sa.Connection, tables: Tables) -> list[sa.Column[Any]]:
-    """The columns that the database does not have, all of a table's where the table is not there."""
-    wanted = tables.metadata.tables
-    found = sa.inspect(connection).get_multi_columns(filter_names=list(wanted))
-    held = {name: {column["name"] for column in columns} for (_, name), columns in found.items()}
-    return [
-        column for name, table in wanted.items() for column in table.columns if column.name not in held.get(name, ())
-    ]
+_LOCK_SCHEMA = {"sqlite": "BEGIN IMMEDIATE", "postgresql": "SELECT pg_advisory_xact_lock(5329233)"}
+"""Waits for the exclusive right to create tables, until the transaction ends; the number is ours alone."""
 
 
 def quoted(connection: sa.Connection, name: str) -> str:
-    """A table's or column's name as SQL takes it."""
+    """A table or column name, quoted for SQL if necessary."""
     return connection.dialect.identifier_preparer.quote(name)
-
-
-_ONE_AT_A_TIME = {"sqlite": "BEGIN IMMEDIATE", "postgresql": "SELECT pg_advisory_xact_lock(5329233)"}
-"""Waits for the right to change tables, until the transaction ends; the number is ours alone."""

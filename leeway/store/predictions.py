@@ -1,10 +1,4 @@
-"""Predictions and their labels in the database: written in batches, read as windows with one row a subject.
-
-Errors:
-    leeway.store.engine.DatabaseError
-    └── PredictionLogError      the database cannot be reached, or is not as it must be: try again later
-        └── RecordRejected       a record that the database will never take
-"""
+"""Predictions and their labels in the database: written in batches, read as windows with one row per subject."""
 
 from __future__ import annotations
 
@@ -19,26 +13,30 @@ import sqlalchemy as sa
 
 from leeway.schema import Value
 from leeway.store.bulk_insert import insert_rows, upsert_rows
-from leeway.store.engine import DatabaseError, translated
-from leeway.store.prediction_queries import WINDOW_COLUMNS, labelled_query, window_query
+from leeway.store.engine import DatabaseError, first_line, translated
 from leeway.store.record import PredictionRecord
 from leeway.store.tables import Tables, feature_key, utc
 
 _RECORD_COLUMNS = tuple(name for name in PredictionRecord.__struct_fields__ if name != "features")
-_of_record = attrgetter(*_RECORD_COLUMNS)
+_record_values = attrgetter(*_RECORD_COLUMNS)
+_WINDOW_COLUMNS = ("prediction_id", "predicted_at", "score", "prediction", "unusual_features", "trace_id", "span_id")
+_RANK, _ROWS, _MIN_VERSION, _MAX_VERSION = "#rank", "#rows", "#min_version", "#max_version"  # never a feature's name
+_RANDOM_PART = 29
+"""Position of the last eight digits of a UUID's text. The digits before them hold a counter, so they are similar
+within a batch."""
 
 
 class PredictionLogError(DatabaseError):
-    """The database cannot be reached now, or is not as it must be; `__cause__` is the driver's error."""
+    """Predictions cannot be read or written now: try again later. `__cause__` is the driver's error."""
 
 
 class RecordRejected(PredictionLogError):
-    """A record of the batch can never be stored: a value is missing, of another type or out of range."""
+    """A record of the batch can never be stored: a value is missing, has the wrong type or is out of range."""
 
 
 @dataclass(frozen=True)
 class PredictionLabel:
-    """What turned out to be true of one prediction: 1 or 0."""
+    """The observed outcome of one prediction: 1 or 0."""
 
     prediction_id: str
     label: int
@@ -46,12 +44,12 @@ class PredictionLabel:
 
 @dataclass(frozen=True)
 class Window:
-    """The predictions of [start, end), one row a subject: its last one.
+    """The predictions of [start, end), one row per subject: its last one.
 
-    `rows` counts predictions and `subjects` subjects, both before any limit; `taken` counts the rows here. `features`
-    holds a list for each feature, in the schema's order; `columns` one each for `prediction_id`, `predicted_at`,
-    `score`, `prediction`, `unusual_features`, `trace_id` and `span_id`. All lists are `taken` long. `model_version` is
-    the one that made all of them, None where several did, or where there are none.
+    `rows` counts predictions and `subjects` counts subjects, both before any limit; `taken` counts the rows here.
+    `features` holds one list per feature, in the schema's order; `columns` one list each for `prediction_id`,
+    `predicted_at`, `score`, `prediction`, `unusual_features`, `trace_id` and `span_id`. Every list has `taken` entries.
+    `model_version` is the version that made all of them, or None if there are several versions or no rows.
     """
 
     start: datetime
@@ -64,13 +62,13 @@ class Window:
 
     @property
     def taken(self) -> int:
-        """How many subjects are here; fewer than `subjects` where a limit cut them."""
+        """The number of subjects in the lists; less than `subjects` if a limit applied."""
         return len(self.columns["prediction_id"])
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """Scores and labels of predictions, newest first. The times span the labels that came by feedback, if any did."""
+    """Scores and labels of predictions, newest first. The times span the labels that came as feedback, if any did."""
 
     scores: list[float]
     labels: list[int]
@@ -79,7 +77,22 @@ class Labelled:
 
 
 class PredictionLog:
-    """The predictions of one feature schema. The tables must be there (`leeway.store.engine.create_tables`)."""
+    """The predictions of one feature schema. Create the tables first (`leeway.store.engine.create_tables`).
+
+    >>> from datetime import UTC, datetime, timedelta
+    >>> from leeway.schema import Feature, FeatureSchema
+    >>> from leeway.store.engine import create_tables, open_engine
+    >>> from leeway.store.tables import tables_for
+    >>> engine, tables = open_engine("sqlite://"), tables_for(FeatureSchema((Feature("age", "integer"),)))
+    >>> create_tables(engine, tables)
+    >>> log, noon = PredictionLog(engine, tables), datetime(2026, 3, 1, 12, tzinfo=UTC)
+    >>> log.write_batch([PredictionRecord("id-1", noon, "v1", "ann", None, (42,), 0.7, 1, 0, None, 0.001, None, None)])
+    >>> log.write_labels([PredictionLabel("id-1", 1)], noon)
+    >>> window = log.window(noon, noon + timedelta(hours=1))
+    >>> window.rows, window.features, window.columns["score"]
+    (1, {'age': [42]}, [0.7])
+    >>> engine.dispose()
+    """
 
     def __init__(self, engine: sa.Engine, tables: Tables) -> None:
         self._engine = engine
@@ -87,85 +100,86 @@ class PredictionLog:
         self._keys = (*_RECORD_COLUMNS, *map(feature_key, tables.schema.names))
 
     def ping(self) -> None:
-        """Ask the database for an answer.
+        """Check that the database responds.
 
         Raises:
-            PredictionLogError: there is none.
+            PredictionLogError: the database is unreachable.
         """
-        with translated_errors(), self._engine.connect() as connection:
+        with self._connect() as connection:
             connection.execute(sa.select(1))
 
     def write_batch(self, records: Sequence[PredictionRecord]) -> None:
-        """Store all of the records or none; one that is there already (by `prediction_id`) is passed over.
+        """Store all of the records or none. Skips a record whose `prediction_id` is already stored.
 
         Raises:
-            RecordRejected: one of them can never be stored; the others may.
-            PredictionLogError: the database cannot be reached now.
+            RecordRejected: one of them can never be stored; the others may be valid.
+            PredictionLogError: the database is unreachable.
         """
-        with translated_errors(), _refusing(), self._engine.begin() as connection:
-            rows = [(*_of_record(record), *record.features) for record in records]
+        with translated(into=PredictionLogError), _rejecting(), self._engine.begin() as connection:
+            rows = [(*_record_values(record), *record.features) for record in records]
             insert_rows(connection, self._tables.predictions, self._keys, rows, ignore_duplicates=True)
 
     def write_labels(self, labels: Sequence[PredictionLabel], labelled_at: datetime) -> None:
-        """Store labels; the last one of a prediction counts. The prediction itself may still be on its way here.
+        """Store labels, replacing earlier ones. The prediction itself may still wait in the spool.
 
         Raises:
             ValueError: `labelled_at` is naive.
-            PredictionLogError: the database cannot be reached now; nothing was stored.
+            PredictionLogError: the database is unreachable; nothing was stored.
         """
         moment = utc(labelled_at)
         last = {each.prediction_id: each.label for each in labels}
         rows = [
             {"prediction_id": prediction_id, "label": label, "labelled_at": moment}
-            for prediction_id, label in sorted(last.items())  # one order for all writers: no deadlock
+            for prediction_id, label in sorted(last.items())  # the same order for all writers prevents deadlocks
         ]
-        with translated_errors(), self._engine.begin() as connection:
+        with translated(into=PredictionLogError), self._engine.begin() as connection:
             upsert_rows(connection, self._tables.prediction_labels, rows)
 
     def window(self, start: datetime, end: datetime, limit: int | None = None) -> Window:
-        """Read the predictions of [start, end), aware times, one row a subject: its last one; checks are left out.
+        """Read the last prediction of each subject in [start, end), aware times, without synthetic requests.
 
-        The subject is the customer, or the prediction itself where none was named; its last prediction is the one with
-        the greatest id (a UUIDv7). With a limit, subjects are drawn by the random digits of that id: an even sample,
-        the same one whenever the window is read again. Rows come in the order of their ids.
+        A subject is a customer, or the prediction itself if the request named no customer. Its last prediction is the
+        one with the greatest id (a UUIDv7). A limit samples subjects evenly by the random digits of that id, so a
+        repeated read returns the same sample. Rows are in the order of their ids.
 
         Raises:
             ValueError: a time is naive.
-            PredictionLogError: the database cannot be read now.
+            PredictionLogError: the database is unreachable.
         """
         start, end = utc(start), utc(end)
-        with translated_errors(), self._engine.connect() as connection:
-            found = connection.execute(window_query(self._tables, start, end, limit)).all()
+        with self._connect() as connection:
+            found = connection.execute(_window_query(self._tables, start, end, limit)).all()
         names = self._tables.schema.names
-        rows, subjects, oldest, newest = found[0][-4:] if found else (0, 0, None, None)
-        lists = [list(values) for values in zip(*found, strict=True)] or [[] for _ in (*names, *WINDOW_COLUMNS)]
+        rows, subjects, min_version, max_version = found[0][-4:] if found else (0, 0, None, None)
+        lists = [list(values) for values in zip(*found, strict=True)] or [[] for _ in (*names, *_WINDOW_COLUMNS)]
         features = dict(zip(names, lists, strict=False))
-        columns = dict(zip(WINDOW_COLUMNS, lists[len(names) :], strict=False))
-        return Window(start, end, rows, subjects, features, columns, oldest if oldest == newest else None)
+        columns = dict(zip(_WINDOW_COLUMNS, lists[len(names) :], strict=False))
+        return Window(
+            start, end, rows, subjects, features, columns, min_version if min_version == max_version else None
+        )
 
-    def mark(self, prediction_id: str) -> bool | None:
-        """Whether a prediction was made as a check only; None where the database does not have it (yet).
+    def is_synthetic(self, prediction_id: str) -> bool | None:
+        """Whether a prediction belongs to a synthetic request; None if the database does not have it (yet).
 
         Raises:
-            PredictionLogError: the database cannot be read now.
+            PredictionLogError: the database is unreachable.
         """
         made = self._tables.predictions.c
-        with translated_errors(), self._engine.connect() as connection:
+        with self._connect() as connection:
             return connection.scalar(sa.select(made.is_synthetic).where(made.prediction_id == prediction_id))
 
     def labelled(self, model_version: str, limit: int) -> Labelled:
-        """Read the last `limit` labelled predictions of a model version, newest prediction first.
+        """Read the last `limit` labelled predictions of a model version, newest first, without synthetic requests.
 
-        A prediction has one label: that of its feedback, or else the one ingested with the month that its features
-        came from (same customer, same `as_of`). So a prediction made from given features is labelled by feedback only.
-        One outcome counts once: of several predictions for a customer from the same snapshot, the last one. Checks are
-        left out.
+        The label of a prediction is its feedback, or else the label ingested with the snapshot it was made from (same
+        customer, same `as_of`). A prediction from features in the request can only have feedback. Of several
+        predictions for a customer from the same snapshot, only the last one counts.
 
         Raises:
-            PredictionLogError: the database cannot be read now.
+            PredictionLogError: the database is unreachable.
         """
-        with translated_errors(), self._engine.connect() as connection:
-            found = connection.execute(labelled_query(self._tables, model_version, limit)).all()
+        with self._connect() as connection:
+            found = connection.execute(_labelled_query(self._tables, model_version, limit)).all()
         times = [moment for _, _, moment in found if moment is not None]
         return Labelled(
             scores=[score for score, _, _ in found],
@@ -174,32 +188,77 @@ class PredictionLog:
             labelled_to=max(times, default=None),
         )
 
-
-@contextmanager
-def translated_errors() -> Iterator[None]:
-    """Turn any driver error inside the block into a `PredictionLogError`."""
-    try:
-        with translated():
-            yield
-    except PredictionLogError:
-        raise
-    except DatabaseError as error:
-        raise PredictionLogError(str(error)) from (error.__cause__ or error)
+    @contextmanager
+    def _connect(self) -> Iterator[sa.Connection]:
+        with translated(into=PredictionLogError), self._engine.connect() as connection:
+            yield connection
 
 
 @contextmanager
-def _refusing() -> Iterator[None]:
-    """Tell what can never be stored from what cannot be stored now."""
+def _rejecting() -> Iterator[None]:
+    """Raise what can never be stored as `RecordRejected`; anything else may succeed later."""
     try:
         yield
     except (sa.exc.DataError, sa.exc.IntegrityError, ValueError, OverflowError) as error:
-        raise RecordRejected(_first_line(error)) from error
+        raise RecordRejected(first_line(error)) from error
     except sa.exc.StatementError as error:
-        # Not the driver's but about a value (a flag that is none, a naive time); or a type that SQLite cannot bind.
+        # A value that SQLAlchemy cannot convert (an invalid flag, a naive time), or a type that SQLite cannot bind.
         if isinstance(error.orig, ValueError | TypeError | OverflowError) or "binding parameter" in str(error.orig):
-            raise RecordRejected(_first_line(error)) from error
+            raise RecordRejected(first_line(error)) from error
         raise
 
 
-def _first_line(error: Exception) -> str:
-    return str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+def _window_query(tables: Tables, start: datetime, end: datetime, limit: int | None) -> sa.Select[Any]:
+    """Select features, `_WINDOW_COLUMNS`, the number of rows and of subjects, and the least and greatest version.
+
+    It works in two steps: sample the subjects from narrow rows, then read all columns of the sampled rows only.
+    """
+    made = tables.predictions.c
+    inside = (made.predicted_at >= start, made.predicted_at < end, made.is_synthetic.is_(sa.false()))
+    subject = (made.user_id, sa.case((made.user_id.is_(None), made.prediction_id)))
+    # Ranking by time would sort the whole window; ids are UUIDv7, so the greatest is the last.
+    last = sa.select(sa.func.max(made.prediction_id).label("id")).where(*inside).group_by(*subject).cte("last")
+    versions = sa.func.min(made.model_version).label(_MIN_VERSION), sa.func.max(made.model_version).label(_MAX_VERSION)
+    whole = sa.select(sa.func.count().label(_ROWS), *versions).where(*inside).cte("whole")
+    sample = sa.select(last.c.id)
+    if limit is not None:
+        sample = sample.order_by(sa.func.substr(last.c.id, _RANDOM_PART)).limit(limit)
+    sampled = sample.cte("sampled")
+    subjects = sa.select(sa.func.count()).select_from(last).scalar_subquery()
+    wanted = [*tables.features_of(tables.predictions), *(made[name] for name in _WINDOW_COLUMNS)]
+    return (
+        sa.select(*wanted, whole.c[_ROWS], subjects, whole.c[_MIN_VERSION], whole.c[_MAX_VERSION])
+        .select_from(sampled)
+        .join(tables.predictions, made.prediction_id == sampled.c.id)
+        .join(whole, sa.true())
+        .order_by(made.prediction_id)
+    )
+
+
+def _labelled_query(tables: Tables, model_version: str, limit: int) -> sa.Select[Any]:
+    """Select score, label and the time of feedback, newest prediction first."""
+    made, feedback, ingested = tables.predictions, tables.prediction_labels, tables.snapshot_labels
+    label = sa.func.coalesce(feedback.c.label, ingested.c.label)
+    # The case comes first: with the customer first, SQLite would walk the whole table in the order of that index.
+    outcome = (sa.case((made.c.user_id.is_(None), made.c.prediction_id)), made.c.user_id, made.c.as_of)
+    newest_first = (made.c.predicted_at.desc(), made.c.prediction_id.desc())
+    ranked = (
+        sa.select(
+            made.c.prediction_id,
+            made.c.predicted_at,
+            made.c.score,
+            label.label("label"),
+            feedback.c.labelled_at,
+            sa.func.row_number().over(partition_by=outcome, order_by=newest_first).label(_RANK),
+        )
+        .outerjoin_from(made, feedback, made.c.prediction_id == feedback.c.prediction_id)
+        .outerjoin(ingested, sa.and_(made.c.user_id == ingested.c.user_id, made.c.as_of == ingested.c.as_of))
+        .where(made.c.model_version == model_version, made.c.is_synthetic.is_(sa.false()), label.is_not(None))
+        .subquery()
+    )
+    return (
+        sa.select(ranked.c.score, ranked.c.label, ranked.c.labelled_at)
+        .where(ranked.c[_RANK] == 1)
+        .order_by(ranked.c.predicted_at.desc(), ranked.c.prediction_id.desc())
+        .limit(limit)
+    )

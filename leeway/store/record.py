@@ -1,4 +1,4 @@
-"""One answered prediction, as it goes from the answer to the spool and from there to the database."""
+"""One answered prediction, as it goes to the spool and from there to the database."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ import msgspec
 from leeway.schema import FeatureRow
 
 SYNTHETIC_HEADER = "leeway-synthetic"
-"""The request header that marks a prediction as a check only."""
+"""The request header that marks a synthetic request."""
 
 
 class PredictionRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What was asked, what was answered, when and how fast.
+    """The request, the answer, and how long it took.
 
-    `predicted_at` is an aware UTC time, `features` go in the order of the model's schema, `score` is a probability,
-    durations are seconds. `trace_id` and `span_id` (of the server span) are None where the trace was not sampled: a
-    link to it would lead nowhere. `is_synthetic` is True where nobody wanted to know, but somebody tried whether all
-    works: no drift window counts it.
+    `predicted_at` is an aware UTC time, `features` are in the order of the model's schema, `score` is a probability,
+    durations are seconds. `trace_id` and `span_id` (of the server span) are None if the trace was not sampled, because
+    a link to it would lead nowhere. A synthetic request is excluded from drift windows.
     """
 
     prediction_id: str
@@ -39,15 +38,15 @@ class PredictionRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     is_synthetic: bool = False
 
     def to_json(self) -> str:
-        """One compact JSON array, the fields in their order: this is written for every answer.
+        """Encode as a compact JSON array, the fields in their order.
 
-        Features go without their names, which the schema has: a spool holds twice as many.
+        The features' names are left out, because the schema has them: a spool then holds twice as many records.
 
         Raises:
-            ValueError: a value has no JSON form: a score that is no number, broken text.
+            ValueError: a value has no JSON form: the score is not finite, or a text has a lone surrogate.
         """
         if not isfinite(self.score):
-            raise ValueError(f"the score is {self.score}, no probability")
+            raise ValueError(f"the score is {self.score}, not a probability")
         try:
             return _encoder.encode(self).decode()
         except TypeError as error:
@@ -55,30 +54,15 @@ class PredictionRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     @classmethod
     def from_json(cls, text: str) -> PredictionRecord:
-        """Read what `to_json` wrote, now or before.
+        """Decode what `to_json` encoded.
 
         Raises:
-            ValueError: the text is something else.
+            ValueError: the text is not a prediction record.
         """
         try:
-            try:
-                return _decoder.decode(text)
-            except msgspec.ValidationError:
-                return msgspec.convert(_as_now(msgspec.json.decode(text)), cls)
+            return _decoder.decode(text)
         except RecursionError as error:
             raise ValueError("not a prediction record: it is nested too deeply") from error
-
-
-def _as_now(values: object) -> object:
-    """What was written before: the time as a number, in seconds, and the features with their names."""
-    if not isinstance(values, list) or len(values) < len(PredictionRecord.__struct_fields__) - 1:
-        return values
-    prediction_id, moment, version, user_id, as_of, features, *others = values
-    if isinstance(moment, float):
-        moment = msgspec.convert(moment, datetime, strict=False)
-    if isinstance(features, dict):
-        features = list(features.values())
-    return [prediction_id, moment, version, user_id, as_of, features, *others]
 
 
 _encoder, _decoder = msgspec.json.Encoder(), msgspec.json.Decoder(PredictionRecord)

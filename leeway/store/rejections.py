@@ -1,7 +1,6 @@
-"""What was refused, in counts by minute: the drift worker judges the quality of input by what never became a row.
+"""Rejected items, counted by minute. The drift worker needs them to judge the quality of the input.
 
-A count is no answered prediction: it goes straight to the database, and one that cannot get there in an hour is
-dropped.
+Counts bypass the spool and go straight to the database. One that cannot be stored within an hour is dropped.
 """
 
 from __future__ import annotations
@@ -13,18 +12,19 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from leeway.store.bulk_insert import upsert_rows
-from leeway.store.predictions import translated_errors
+from leeway.store.engine import translated
+from leeway.store.predictions import PredictionLogError
 from leeway.store.tables import Tables, utc
 
 ANY = ""
-"""Stands for no feature in particular; with the reason `ANY` too the count is of items, each counted once."""
+"""No particular feature. Under (`ANY`, `ANY`) each rejected item counts once."""
 
 
 @dataclass(frozen=True)
 class RejectedItems:
-    """How many items one process refused in one minute (an aware time), for one feature's sake and one reason.
+    """How many items one process rejected in one minute (an aware time), for one feature and reason.
 
-    An item refused for two features counts under both, and once under (`ANY`, `ANY`).
+    An item rejected for two features counts under both, and once under (`ANY`, `ANY`).
     """
 
     minute: datetime
@@ -42,20 +42,20 @@ class RejectionLog:
         self._table = tables.rejections
 
     def write(self, counts: Sequence[RejectedItems]) -> None:
-        """Store counts; of the same minute, process, feature and reason the last one holds.
+        """Store counts, replacing earlier ones of the same minute, process, feature and reason.
 
         Raises:
-            leeway.store.predictions.PredictionLogError: the database cannot be reached now.
+            leeway.store.predictions.PredictionLogError: the database is unreachable.
         """
-        with translated_errors(), self._engine.begin() as connection:
+        with translated(into=PredictionLogError), self._engine.begin() as connection:
             upsert_rows(connection, self._table, [asdict(each) for each in counts])
 
     def between(self, start: datetime, end: datetime) -> dict[tuple[str, str], int]:
-        """Items by (feature, reason), summed over the minutes that begin in [start, end) and over all processes.
+        """Sum items by (feature, reason) over all processes and over the minutes that begin in [start, end).
 
         Raises:
             ValueError: a time is naive.
-            leeway.store.predictions.PredictionLogError: the database cannot be reached now.
+            leeway.store.predictions.PredictionLogError: the database is unreachable.
         """
         table = self._table.c
         query = (
@@ -63,5 +63,5 @@ class RejectionLog:
             .where(table.minute >= utc(start), table.minute < utc(end))
             .group_by(table.feature, table.reason)
         )
-        with translated_errors(), self._engine.connect() as connection:
+        with translated(into=PredictionLogError), self._engine.connect() as connection:
             return {(feature, reason): int(items) for feature, reason, items in connection.execute(query)}

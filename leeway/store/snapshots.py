@@ -1,4 +1,4 @@
-"""Feature snapshots by month-end: load a month, look up one customer, read a whole month."""
+"""Feature snapshots by month-end: load a month, look up customers, read a whole month."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ READ_ROWS = 10_000
 
 
 class SnapshotsUnavailable(DatabaseError):
-    """The snapshots could not be reached, or the database refused; `__cause__` is the driver's error."""
+    """Snapshots cannot be read or written now: try again later. `__cause__` is the driver's error."""
 
 
 class UnknownMonth(LookupError):
-    """There are no snapshots of that date; the message names those that there are."""
+    """No snapshots exist for that date; the message lists the dates that exist."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,9 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Month:
-    """All customers of one day, ordered by id: every list has one entry a customer.
+    """All customers of one day, ordered by id. Every list has one entry per customer.
 
-    `labels` are 1 for a customer who left, else 0, and None where the month was loaded without labels.
+    `labels` are 1 for a customer who left, else 0, or None if the month was loaded without labels.
     """
 
     as_of: date
@@ -66,7 +66,7 @@ class Snapshots:
             .order_by(self._table.c.as_of.desc())
             .limit(1)
         )
-        # On PostgreSQL a lookup without BEGIN and ROLLBACK saves two round trips; on SQLite there are none to save.
+        # On PostgreSQL a lookup without BEGIN and ROLLBACK saves two round trips; SQLite has none.
         self._lookups = (
             engine if engine.dialect.name == "sqlite" else engine.execution_options(isolation_level="AUTOCOMMIT")
         )
@@ -78,19 +78,19 @@ class Snapshots:
         columns: Mapping[str, Sequence[Value]],
         labels: Sequence[int] | None,
     ) -> int:
-        """Load one month in one transaction, in place of what was there of it, and return its number of customers.
+        """Load one month in one transaction, replacing an earlier load of it, and return its number of customers.
 
-        `columns` holds each feature of the schema, with one value a customer; labels are 0 or 1.
+        `columns` holds every feature of the schema, with one value per customer; labels are 0 or 1.
 
         Raises:
-            ValueError: columns or labels are of another length, or a feature is missing or unknown.
+            ValueError: the lengths of columns or labels differ, or a feature is missing or unknown.
         """
         if columns.keys() != set(self._names):
-            raise ValueError(f"these are not the schema's features: {sorted(columns.keys() ^ set(self._names))}")
+            raise ValueError(f"missing or unknown features: {sorted(columns.keys() ^ set(self._names))}")
         lengths = {len(user_ids), *map(len, columns.values())} | ({len(labels)} if labels is not None else set())
         if len(lengths) > 1:
-            raise ValueError(f"customers, columns and labels must be of one length, not {sorted(lengths)}")
-        with _available(), self._engine.begin() as connection:
+            raise ValueError(f"customers, columns and labels must have the same length, not {sorted(lengths)}")
+        with translated(into=SnapshotsUnavailable), self._engine.begin() as connection:
             for table in (self._table, self._label_table):
                 connection.execute(sa.delete(table).where(table.c.as_of == as_of))
             if labels is not None:
@@ -101,15 +101,15 @@ class Snapshots:
             return insert_rows(connection, self._table, keys, rows)
 
     def lookup(self, user_id: str) -> Snapshot | None:
-        """The newest snapshot of a customer, or None where there is none."""
-        with _available(), self._lookups.connect() as connection:
+        """The newest snapshot of a customer, or None if the customer has none."""
+        with self._lookup() as connection:
             row = connection.execute(self._newest, {"user_id": user_id}).first()
         if row is None:
             return None
         return Snapshot(user_id, row[0], tuple(row[1:]))
 
     def lookup_many(self, user_ids: Sequence[str]) -> dict[str, Snapshot]:
-        """The newest snapshot of each of these customers that has one, in one connection."""
+        """The newest snapshot of each of these customers who has one, in one query."""
         if len(user_ids) == 1:
             only = self.lookup(user_ids[0])
             return {} if only is None else {only.user_id: only}
@@ -123,33 +123,33 @@ class Snapshots:
         query = sa.select(table.user_id, table.as_of, *self._features).join_from(
             self._table, newest, (table.user_id == newest.c.user_id) & (table.as_of == newest.c.as_of)
         )
-        with _available(), self._lookups.connect() as connection:
+        with self._lookup() as connection:
             rows = connection.execute(query).all()
         return {row[0]: Snapshot(row[0], row[1], tuple(row[2:])) for row in rows}
 
     def is_empty(self) -> bool:
-        """Whether nothing has been loaded yet."""
-        with _available(), self._lookups.connect() as connection:
+        """Whether no month has been loaded yet."""
+        with self._lookup() as connection:
             return connection.execute(sa.select(self._table.c.as_of).limit(1)).first() is None
 
     def dates(self) -> list[date]:
-        """The days that were loaded, oldest first."""
+        """The loaded days, oldest first."""
         as_of = self._table.c.as_of
-        with _available(), self._lookups.connect() as connection:
+        with self._lookup() as connection:
             return list(connection.scalars(sa.select(as_of).distinct().order_by(as_of)))
 
     def labels(self, as_of: date) -> dict[str, int]:
-        """The labels of one day by customer; empty where it was loaded without any."""
+        """The labels of one day by customer; empty if the day was loaded without labels."""
         table = self._label_table
         query = sa.select(table.c.user_id, table.c.label).where(table.c.as_of == as_of)
-        with _available(), self._lookups.connect() as connection:
+        with self._lookup() as connection:
             return {row.user_id: row.label for row in connection.execute(query)}
 
     def read(self, as_of: date) -> Month:
         """All customers of one day.
 
         Raises:
-            UnknownMonth: nothing was loaded for that day.
+            UnknownMonth: that day was not loaded.
         """
         own, marks = self._table.c, self._label_table.c
         query = (
@@ -159,23 +159,20 @@ class Snapshots:
             .order_by(own.user_id)
         )
         gathered: list[list[Any]] = [[] for _ in range(2 + len(self._names))]
-        with _available(), self._engine.connect() as connection:
+        with translated(into=SnapshotsUnavailable), self._engine.connect() as connection:
             for part in connection.execution_options(yield_per=READ_ROWS).execute(query).partitions():
                 for values, more in zip(gathered, zip(*part, strict=True), strict=True):
                     values.extend(more)
         user_ids, labels, *columns = gathered
         if not user_ids:
-            known = ", ".join(day.isoformat() for day in self.dates()) or "none at all, run `leeway ingest`"
-            raise UnknownMonth(f"there are no snapshots as of {as_of.isoformat()}; there are: {known}")
+            known = ", ".join(day.isoformat() for day in self.dates())
+            hint = f"loaded: {known}" if known else "run `leeway ingest` first"
+            raise UnknownMonth(f"no snapshots as of {as_of.isoformat()}; {hint}")
         return Month(
             as_of, user_ids, dict(zip(self._names, columns, strict=True)), None if labels[0] is None else labels
         )
 
-
-@contextmanager
-def _available() -> Iterator[None]:
-    try:
-        with translated():
-            yield
-    except DatabaseError as error:
-        raise SnapshotsUnavailable(f"feature snapshots: {error}") from error.__cause__
+    @contextmanager
+    def _lookup(self) -> Iterator[sa.Connection]:
+        with translated(into=SnapshotsUnavailable), self._lookups.connect() as connection:
+            yield connection

@@ -1,7 +1,6 @@
-"""The tables: each feature has a typed column.
+"""The tables of a feature schema. Each feature has a typed column.
 
-The built-in schema's tables have plain names; another schema's tables carry its fingerprint, so that two models can
-share one database.
+The names of another schema's tables end with its fingerprint, so several models can share a database.
 """
 
 from __future__ import annotations
@@ -16,22 +15,22 @@ from leeway.schema import CHURN_SCHEMA, FeatureSchema, Kind
 
 
 class UtcDateTime(sa.TypeDecorator[datetime]):
-    """An aware time, kept in UTC; naive ones are refused on the way in."""
+    """An aware time, stored in UTC. A naive time is rejected."""
 
     impl = sa.DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:  # noqa: ARG002
-        """Refuse a naive time; turn any other to UTC."""
+        """Reject a naive time; convert an aware one to UTC."""
         return None if value is None else utc(value)
 
     def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:  # noqa: ARG002
-        """SQLite forgets the time zone: it was UTC."""
+        """Restore the time zone, which SQLite does not store."""
         return None if value is None else value.replace(tzinfo=value.tzinfo or UTC).astimezone(UTC)
 
 
 def utc(moment: datetime) -> datetime:
-    """The same moment in UTC.
+    """Convert an aware time to UTC.
 
     Raises:
         ValueError: `moment` is naive.
@@ -45,7 +44,7 @@ def utc(moment: datetime) -> datetime:
 class Tables:
     """The tables of one feature schema, and `drift_runs`, which all schemas share.
 
-    A feature's column has the key `feature_key(name)`, so that a feature called `score` cannot meet our own.
+    A feature's column has the key `feature_key(name)`, so a feature called `score` cannot clash with our column.
     """
 
     schema: FeatureSchema
@@ -63,7 +62,7 @@ class Tables:
 
 
 def feature_key(name: str) -> str:
-    """The key under which a feature's column is found and filled."""
+    """The key of a feature's column."""
     return f"feature:{name}"
 
 
@@ -88,16 +87,16 @@ _OWN_COLUMNS = frozenset(
         "trace_id",
         "span_id",
         "is_synthetic",
-        # PostgreSQL gives these to every table.
+        # PostgreSQL adds these to every table.
         *("tableoid", "ctid", "xmin", "xmax", "cmin", "cmax"),
     }
 )
 _LONGEST_NAME = 63
-"""Bytes of a name in PostgreSQL; feature names are ASCII."""
+"""PostgreSQL's limit in bytes; feature names are ASCII."""
 
 
 def tables_for(schema: FeatureSchema) -> Tables:
-    """Describe the tables of `schema`; nothing is created yet."""
+    """Describe the tables of `schema` without creating them."""
     suffix = "" if schema.fingerprint == CHURN_SCHEMA.fingerprint else f"_{schema.fingerprint}"
     metadata = sa.MetaData()
     return Tables(
@@ -153,15 +152,9 @@ def _predictions_table(metadata: sa.MetaData, suffix: str, schema: FeatureSchema
         sa.Column("unusual_features", sa.SmallInteger, nullable=False),
         sa.Column("lookup_duration_s", sa.Double),
         sa.Column("inference_duration_s", sa.Double, nullable=False),
-        sa.Column("trace_id", sa.Text, comment="32 hex digits; null where the trace was not sampled"),
-        sa.Column("span_id", sa.Text, comment="16 hex digits of the server span; null as above"),
-        sa.Column(
-            "is_synthetic",
-            sa.Boolean,
-            nullable=False,
-            server_default=sa.false(),  # tables of before have only rows that were wanted
-            comment="true where only tried whether all works: drift windows leave it out",
-        ),
+        sa.Column("trace_id", sa.Text, comment="32 hex digits; null if the trace was not sampled"),
+        sa.Column("span_id", sa.Text, comment="16 hex digits of the server span; null if not sampled"),
+        sa.Column("is_synthetic", sa.Boolean, nullable=False, comment="true: excluded from drift windows"),
     )
 
 
@@ -182,15 +175,13 @@ def _drift_runs_table(metadata: sa.MetaData) -> sa.Table:
         sa.Column("recommendation", sa.Text, nullable=False),
         sa.Column("reason", sa.Text, nullable=False),
         sa.Column("result", sa.JSON, nullable=False, comment="the run's result.json"),
-        sa.Column(
-            "state", sa.JSON, nullable=False, comment="what the worker needs to go on: confirmed windows, cooldown"
-        ),
+        sa.Column("state", sa.JSON, nullable=False, comment="the worker's state: confirmed windows, cooldown"),
         sa.Column("trace_id", sa.Text),
     )
 
 
 def _feature_columns(schema: FeatureSchema) -> list[sa.Column[Any]]:
-    """One typed column a feature, named like it; where the name is taken (SQL ignores case) a number is added."""
+    """One typed column per feature, with its name; a number is added if the name is taken (SQL ignores case)."""
     taken = set(_OWN_COLUMNS)
     columns: list[sa.Column[Any]] = []
     for feature in schema:

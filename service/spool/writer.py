@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from leeway.schema import FeatureSchema
-from leeway.store.engine import Engine, create_tables
-from leeway.store.predictions import PredictionLog, PredictionLogError, RecordRejected, translated_errors
+from leeway.store.engine import Engine, create_tables, translated
+from leeway.store.predictions import PredictionLog, PredictionLogError, RecordRejected
 from leeway.store.record import PredictionRecord
 from leeway.store.tables import tables_for
 
@@ -19,7 +19,7 @@ def database_writer(engine: Engine) -> Callable[[FeatureSchema, Sequence[Predict
         try:
             if schema.fingerprint not in logs:
                 tables = tables_for(schema)
-                with translated_errors():
+                with translated(into=PredictionLogError):
                     create_tables(engine, tables)
                 logs[schema.fingerprint] = PredictionLog(engine, tables)
             logs[schema.fingerprint].write_batch(records)

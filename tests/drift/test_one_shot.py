@@ -95,7 +95,7 @@ def test_without_a_bundle_the_reference_month_sets_the_rules(snapshots: Snapshot
 
 def test_a_month_that_was_never_ingested_is_named(snapshots: Snapshots, bundle: Bundle) -> None:
     """The message says which there are."""
-    with pytest.raises(UnknownMonth, match=r"no snapshots as of 2025-12-31; there are: 2026-01-31, "):
+    with pytest.raises(UnknownMonth, match=r"no snapshots as of 2025-12-31; loaded: 2026-01-31, "):
         months(snapshots, date(2025, 12, 31), FEBRUARY, bundle)
 
 

@@ -97,7 +97,7 @@ def test_an_address_that_is_none_is_said() -> None:
     """With what would do."""
     finding, store = open_store(DoctorSettings.read(database_url="nonsense"))
     assert (finding.state, store) == ("failed", None)
-    assert "give sqlite:///FILE or postgresql" in finding.found
+    assert "use sqlite:///FILE or postgresql" in finding.found
 
 
 # --- the prediction's row -----------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
-"""Records, a probe that remembers, and a process that appends until it is killed: shared by the prediction log's tests.
+"""Records, a probe that keeps its events, and a process that appends until it is killed.
 
-Run as `python -m tests.leeway.store.records SPOOL [COUNT]`, it appends COUNT records (or goes on for ever) and prints
-the id of each once the spool has it.
+`python -m tests.leeway.store.records SPOOL FIRST [COUNT]` appends COUNT records (or never ends) and prints the id of
+each record once the spool has it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 MONTH = date(2026, 2, 28)
 OTHER_SCHEMA = FeatureSchema((Feature("score", "number"), Feature("subject", "category"), Feature("rows", "integer")))
-"""A second model's schema; its features bear names that are ours, too."""
+"""A second model's schema, whose features have the names of our columns."""
 
 _FEATURES: dict[str, Value] = {
     "months_active": 12,
@@ -48,7 +48,7 @@ _FEATURES: dict[str, Value] = {
 
 
 def a_record(number: int = 0, **changes: Any) -> PredictionRecord:  # noqa: ANN401 (each field has its own type)
-    """One record; its id, its customer and its time (a second later each) follow from `number`."""
+    """One record; `number` determines its id, its customer and its time (a second later each)."""
     fields: dict[str, Any] = {
         "prediction_id": f"0195{number:04x}-0000-7000-8000-{number * 0x9E3779B97F4B % 16**12:012x}",
         "predicted_at": NOON + timedelta(seconds=number),
@@ -68,7 +68,7 @@ def a_record(number: int = 0, **changes: Any) -> PredictionRecord:  # noqa: ANN4
 
 
 def some_records(count: int, start: int = 0) -> list[PredictionRecord]:
-    """`count` records of as many customers."""
+    """`count` records, each of another customer."""
     return [a_record(number) for number in range(start, start + count)]
 
 
@@ -79,26 +79,26 @@ IDS = [record.prediction_id for record in some_records(10)]
 def open_spool(
     path: Path, *, schema: FeatureSchema = CHURN_SCHEMA, limit_bytes: int = 2**26, fsync_always: bool = False
 ) -> Spool:
-    """Open a spool as the service does, with room for some hundred thousand records."""
+    """Open a spool as the service does, large enough for some hundred thousand records."""
     return Spool.open(path, schema, limit_bytes=limit_bytes, fsync_always=fsync_always)
 
 
 def a_database(folder: Path, schema: FeatureSchema = CHURN_SCHEMA) -> tuple[sa.Engine, Tables, PredictionLog]:
-    """An engine on a new SQLite file, with the tables made."""
+    """An engine on a new SQLite file with its tables, and the log on them."""
     engine, tables = open_engine(f"sqlite:///{folder / 'leeway.db'}"), tables_for(schema)
     create_tables(engine, tables)
     return engine, tables, PredictionLog(engine, tables)
 
 
 def stored_ids(engine: sa.Engine, schema: FeatureSchema = CHURN_SCHEMA) -> list[str]:
-    """The ids of all predictions in the database, in order of id."""
+    """The ids of all predictions in the database, in order."""
     column = tables_for(schema).predictions.c.prediction_id
     with engine.connect() as connection:
         return list(connection.execute(sa.select(column).order_by(column)).scalars())
 
 
 def fill(spool: Spool) -> int:
-    """Append until the spool says no; return how many it took."""
+    """Append until the spool is full; return the number of records in it."""
     for number in range(100_000):
         try:
             spool.append([a_record(number)])

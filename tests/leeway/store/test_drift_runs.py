@@ -1,17 +1,15 @@
-from collections.abc import Iterator
+from __future__ import annotations
+
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
 
-from leeway.schema import CHURN_SCHEMA
 from leeway.store.drift_runs import DriftLog, DriftLogError, DriftRun
-from leeway.store.engine import create_tables, open_engine
-from leeway.store.tables import tables_for
+from leeway.store.tables import Tables
+from tests.leeway.store.records import NOON
 
-NOON = datetime(2024, 3, 1, 12, tzinfo=UTC)
 RUN = DriftRun(
     run_id="1",
     finished_at=NOON,
@@ -32,55 +30,45 @@ RUN = DriftRun(
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[sa.Engine]:
-    """An empty database with its tables."""
-    engine = open_engine(f"sqlite:///{tmp_path / 'drift.db'}")
-    create_tables(engine, tables_for(CHURN_SCHEMA))
-    yield engine
-    engine.dispose()
+def runs(engine: sa.Engine, tables: Tables) -> DriftLog:
+    """An empty drift log."""
+    return DriftLog(engine, tables)
 
 
-@pytest.fixture
-def log(engine: sa.Engine) -> DriftLog:
-    """The drift log over it."""
-    return DriftLog(engine, tables_for(CHURN_SCHEMA))
+def test_a_run_comes_back_as_it_was_saved(runs: DriftLog) -> None:
+    """Times stay aware, and the documents stay unchanged."""
+    runs.save(RUN)
+    assert runs.last("churn") == RUN
 
 
-def test_a_run_comes_back_as_it_was_saved(log: DriftLog) -> None:
-    """Times stay aware, and the documents stay what they were."""
-    log.save(RUN)
-    assert log.last("churn") == RUN
-
-
-def test_the_newest_run_of_the_model_is_the_last(log: DriftLog) -> None:
+def test_the_last_run_is_the_newest_of_the_model(runs: DriftLog) -> None:
     """An older run and another model's do not count."""
-    log.save(replace(RUN, run_id="2", finished_at=NOON + timedelta(minutes=1)))
-    log.save(RUN)
-    log.save(replace(RUN, run_id="3", model_name="other", finished_at=NOON + timedelta(minutes=2)))
-    found = log.last("churn")
+    runs.save(replace(RUN, run_id="2", finished_at=NOON + timedelta(minutes=1)))
+    runs.save(RUN)
+    runs.save(replace(RUN, run_id="3", model_name="other", finished_at=NOON + timedelta(minutes=2)))
+    found = runs.last("churn")
     assert found is not None
     assert found.run_id == "2"
 
 
-def test_the_last_run_that_could_see_is_found_behind_blind_ones(log: DriftLog) -> None:
-    """`seen` passes over runs without a share."""
-    log.save(RUN)
-    log.save(replace(RUN, run_id="2", finished_at=NOON + timedelta(minutes=1), share=None, recommendation="UNKNOWN"))
-    found = log.last("churn", seen=True)
+def test_seen_skips_runs_without_a_result(runs: DriftLog) -> None:
+    """The last run with a share is found behind newer ones that are UNKNOWN."""
+    runs.save(RUN)
+    runs.save(replace(RUN, run_id="2", finished_at=NOON + timedelta(minutes=1), share=None, recommendation="UNKNOWN"))
+    found = runs.last("churn", seen=True)
     assert found is not None
     assert found.run_id == "1"
 
 
-def test_without_runs_there_is_no_last(log: DriftLog) -> None:
-    """An empty table is no error."""
-    assert log.last("churn") is None
+def test_without_runs_there_is_no_last(runs: DriftLog) -> None:
+    """An empty table is not an error."""
+    assert runs.last("churn") is None
 
 
-def test_a_database_that_is_not_there_is_one_kind_of_error(tmp_path: Path) -> None:
-    """The driver's error is translated once."""
-    folder = tmp_path / "gone"
-    engine = open_engine(f"sqlite:///{folder / 'drift.db'}")
-    folder.rmdir()
-    with pytest.raises(DriftLogError):
-        DriftLog(engine, tables_for(CHURN_SCHEMA)).save(RUN)
-    engine.dispose()
+def test_an_unreachable_database_is_a_drift_log_error(unreachable: sa.Engine, tables: Tables) -> None:
+    """The driver's error is translated for writing and for reading."""
+    runs = DriftLog(unreachable, tables)
+    with pytest.raises(DriftLogError, match="unable to open"):
+        runs.save(RUN)
+    with pytest.raises(DriftLogError, match="unable to open"):
+        runs.last("churn")

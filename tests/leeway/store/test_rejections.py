@@ -1,30 +1,26 @@
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from __future__ import annotations
+
+from datetime import timedelta
 
 import pytest
+import sqlalchemy as sa
 
-from leeway.schema import CHURN_SCHEMA
-from leeway.store.engine import create_tables, open_engine
 from leeway.store.rejections import ANY, RejectedItems, RejectionLog
-from leeway.store.tables import tables_for
+from leeway.store.tables import Tables
+from tests.leeway.store.records import NOON
 
-NOON = datetime(2024, 3, 1, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 
 
 @pytest.fixture
-def log(tmp_path: Path) -> Iterator[RejectionLog]:
+def rejections(engine: sa.Engine, tables: Tables) -> RejectionLog:
     """An empty log."""
-    engine, tables = open_engine(f"sqlite:///{tmp_path / 'log.db'}"), tables_for(CHURN_SCHEMA)
-    create_tables(engine, tables)
-    yield RejectionLog(engine, tables)
-    engine.dispose()
+    return RejectionLog(engine, tables)
 
 
-def test_counts_add_up_over_minutes_and_processes(log: RejectionLog) -> None:
+def test_counts_add_up_over_minutes_and_processes(rejections: RejectionLog) -> None:
     """Two processes and two minutes are one sum for each feature and reason."""
-    log.write(
+    rejections.write(
         [
             RejectedItems(NOON, "a", "skips_7d", "missing", 2),
             RejectedItems(NOON, "b", "skips_7d", "missing", 3),
@@ -32,17 +28,17 @@ def test_counts_add_up_over_minutes_and_processes(log: RejectionLog) -> None:
             RejectedItems(NOON, "a", ANY, ANY, 2),
         ]
     )
-    assert log.between(NOON, NOON + 2 * MINUTE) == {("skips_7d", "missing"): 10, (ANY, ANY): 2}
+    assert rejections.between(NOON, NOON + 2 * MINUTE) == {("skips_7d", "missing"): 10, (ANY, ANY): 2}
 
 
-def test_a_minute_told_again_is_replaced(log: RejectionLog) -> None:
-    """A running minute is stored with its count so far, again and again."""
-    log.write([RejectedItems(NOON, "a", ANY, ANY, 2)])
-    log.write([RejectedItems(NOON, "a", ANY, ANY, 7)])
-    assert log.between(NOON, NOON + MINUTE) == {(ANY, ANY): 7}
+def test_a_later_count_of_a_minute_replaces_the_earlier(rejections: RejectionLog) -> None:
+    """The current minute is stored repeatedly, each time with its count so far."""
+    rejections.write([RejectedItems(NOON, "a", ANY, ANY, 2)])
+    rejections.write([RejectedItems(NOON, "a", ANY, ANY, 7)])
+    assert rejections.between(NOON, NOON + MINUTE) == {(ANY, ANY): 7}
 
 
-def test_only_minutes_that_begin_within_are_counted(log: RejectionLog) -> None:
-    """The window is half open."""
-    log.write([RejectedItems(NOON + number * MINUTE, "a", ANY, ANY, 10**number) for number in range(3)])
-    assert log.between(NOON + MINUTE, NOON + 2 * MINUTE) == {(ANY, ANY): 10}
+def test_the_window_is_half_open(rejections: RejectionLog) -> None:
+    """Only minutes that begin in [start, end) count."""
+    rejections.write([RejectedItems(NOON + number * MINUTE, "a", ANY, ANY, 10**number) for number in range(3)])
+    assert rejections.between(NOON + MINUTE, NOON + 2 * MINUTE) == {(ANY, ANY): 10}

@@ -29,36 +29,36 @@ def all_tables(tables: Tables) -> list[sa.Table]:
 @pytest.mark.parametrize(
     "names", [TAKEN, TAKEN[::-1], ["score_2", "score"], ["score", "score_2"], ["Month", "month", "MONTH"]]
 )
-def test_no_two_columns_meet(names: list[str]) -> None:
-    """Whatever features are called, each has a column of its own, even where letter case does not count."""
+def test_no_two_columns_have_the_same_name(names: list[str]) -> None:
+    """Each feature has its own column, even if letter case is ignored."""
     for table in all_tables(tables_for(schema_of(*names))):
         columns = [column.name.lower() for column in table.columns]
         assert len(set(columns)) == len(columns)
 
 
-def test_a_feature_is_found_by_its_own_name() -> None:
-    """The columns of features come in the schema's order, under keys that no column of ours has."""
+def test_a_feature_is_found_by_its_name() -> None:
+    """The columns of features are in the schema's order, under keys that no column of ours has."""
     tables = tables_for(schema_of("score", "amount"))
     assert [column.key for column in tables.features_of(tables.predictions)] == ["feature:score", "feature:amount"]
     assert tables.predictions.c["score"] is not tables.predictions.c[feature_key("score")]
 
 
-def test_plain_names_stay_plain() -> None:
-    """A feature whose name is free has a column of exactly that name."""
+def test_a_free_name_is_kept() -> None:
+    """A feature's column has the feature's name if no other column has it."""
     columns = [column.name for column in tables_for(CHURN_SCHEMA).features_of(tables_for(CHURN_SCHEMA).predictions)]
     assert columns == list(CHURN_SCHEMA.names)
 
 
 @pytest.mark.parametrize("names", [TAKEN, ["a" * 63]])
 def test_names_fit_postgresql(names: list[str]) -> None:
-    """Names of tables, columns and indexes have at most the 63 bytes that PostgreSQL keeps."""
+    """Names of tables, columns and indexes have at most 63 bytes, PostgreSQL's limit."""
     tables = all_tables(tables_for(schema_of(*names)))
     found = [str(each.name) for table in tables for each in (table, *table.columns, *table.indexes)]
     assert max(len(name.encode()) for name in found) <= 63
 
 
-def test_odd_names_live_in_sqlite(tmp_path: Path) -> None:
-    """Tables of features with odd names are made and filled."""
+def test_sqlite_takes_unusual_names(tmp_path: Path) -> None:
+    """Tables of features with unusual names can be created and filled."""
     tables, engine = tables_for(schema_of(*TAKEN, "a b", "c.d-e")), open_engine(f"sqlite:///{tmp_path / 'x.db'}")
     create_tables(engine, tables)
     row = {"user_id": "u", "as_of": datetime(2026, 1, 31, tzinfo=UTC).date()}
@@ -70,7 +70,7 @@ def test_odd_names_live_in_sqlite(tmp_path: Path) -> None:
 
 
 def test_built_in_schema_has_plain_tables() -> None:
-    """The built-in schema's tables are called what the design calls them."""
+    """The built-in schema's tables have the names in the design."""
     assert set(tables_for(CHURN_SCHEMA).metadata.tables) >= {
         "feature_snapshots",
         "snapshot_labels",
@@ -80,8 +80,8 @@ def test_built_in_schema_has_plain_tables() -> None:
     }
 
 
-def test_another_schema_has_tables_of_its_own() -> None:
-    """A second model's tables carry its fingerprint; only `drift_runs` is shared."""
+def test_another_schema_has_its_own_tables() -> None:
+    """The names of a second model's tables end with its fingerprint; only `drift_runs` is shared."""
     schema = schema_of("a")
     names = set(tables_for(schema).metadata.tables)
     assert names & set(tables_for(CHURN_SCHEMA).metadata.tables) == {"drift_runs"}
@@ -89,7 +89,7 @@ def test_another_schema_has_tables_of_its_own() -> None:
 
 
 def test_two_schemas_share_a_database(tmp_path: Path) -> None:
-    """Both schemas' tables stand side by side in one database."""
+    """One database can have the tables of both."""
     engine = open_engine(f"sqlite:///{tmp_path / 'x.db'}")
     create_tables(engine, tables_for(CHURN_SCHEMA))
     create_tables(engine, tables_for(schema_of("score")))
@@ -98,7 +98,7 @@ def test_two_schemas_share_a_database(tmp_path: Path) -> None:
 
 
 def test_kinds_have_typed_columns() -> None:
-    """Each kind of feature has its column type, so that the database keeps numbers as numbers."""
+    """Each kind of feature has its column type."""
     kinds = FeatureSchema(
         (Feature("a", "number"), Feature("b", "integer"), Feature("c", "flag"), Feature("d", "category"))
     )
@@ -108,14 +108,14 @@ def test_kinds_have_typed_columns() -> None:
 
 
 def test_tables_compile_for_postgresql() -> None:
-    """Every table's statement can be written for PostgreSQL, odd names and all."""
+    """Every table's statement compiles for PostgreSQL, also with unusual names."""
     for table in all_tables(tables_for(schema_of(*TAKEN, "a b"))):
         statement: Any = CreateTable(table)
         assert f"CREATE TABLE {table.name}" in str(statement.compile(dialect=DIALECT))
 
 
 def test_times_are_kept_in_utc(tmp_path: Path) -> None:
-    """A time of another zone comes back as the same moment in UTC."""
+    """A time of another zone is read as the same moment in UTC."""
     tables, engine = tables_for(CHURN_SCHEMA), open_engine(f"sqlite:///{tmp_path / 'x.db'}")
     create_tables(engine, tables)
     noon = datetime(2026, 3, 1, 14, 0, 0, 123456, tzinfo=timezone(timedelta(hours=2)))
@@ -125,7 +125,7 @@ def test_times_are_kept_in_utc(tmp_path: Path) -> None:
     assert (found, found.tzinfo) == (noon, UTC)
 
 
-def test_naive_times_are_refused() -> None:
-    """A time without a zone could be any moment, and is refused."""
+def test_naive_times_are_rejected() -> None:
+    """A time without a zone is ambiguous."""
     with pytest.raises(ValueError, match="no time zone"):
         utc(datetime(2026, 3, 1))  # noqa: DTZ001 (the point of the test)
