@@ -88,9 +88,7 @@ def _insert(into: _Into, rows: list[Sequence[Any]]) -> None:
     try:
         for start in range(0, whole, at_once):
             connection.exec_driver_sql(many_rows, tuple(chain.from_iterable(plain(rows[start : start + at_once]))))
-        if rest := [
-            tuple(values) for values in plain(rows[whole:])
-        ]:  # not a longer statement: each would be cached
+        if rest := [tuple(values) for values in plain(rows[whole:])]:  # not a longer statement: each would be cached
             connection.exec_driver_sql(one_row, rest)
     except TypeError as error:  # a flag that is neither true nor false
         raise ValueError(str(error)) from error
