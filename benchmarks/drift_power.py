@@ -15,11 +15,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from drift.comparison.columns import ReferenceColumn
 from drift.comparison.compare import Pair, Reference, compare, has_drifted, plain_measure
 from leeway.data.frames import typed_frame
 from leeway.data.population import CUSTOMERS, population
-from leeway.model.columns import ReferenceColumn, Values, values_of
-from leeway.model.drift_plan import ColumnPlan, DriftPlan
+from leeway.model.drift_plan import ColumnPlan, DriftPlan, Values, values_of
 from leeway.schema import CHURN_SCHEMA
 
 SIZES: Final = (200, 500, 1_000, 5_000)

@@ -147,7 +147,7 @@ def _reports_url(settings: DriftSettings, address: Address) -> str:
 def _probe(providers: Providers, settings: DriftSettings, links_to: str) -> DriftProbe:
     if not providers.enabled:
         return NullDriftProbe()
-    gauges = DriftGauges(settings.drift_threshold, {}, settings.drift_interval)
+    gauges = DriftGauges(settings.drift_threshold, None, settings.drift_interval)
     for metric, read in gauges.readings().items():
         observe(providers.meter, metric, read)
     observe_process(providers.meter)

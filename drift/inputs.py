@@ -82,13 +82,13 @@ def load_active_bundle(folder: Path, engine: Engine) -> ActiveBundle:
     tables = tables_for(bundle.schema)
     create_tables(engine, tables)
     try:
-        reference, plan = bundle.reference(), DriftPlan.from_card(bundle.card)
+        reference = bundle.reference()
     except (ValueError, OSError) as error:
         raise BundleError(f"{folder}: {error}") from error
     return ActiveBundle(
         bundle=bundle,
         reference=reference,
-        plan=plan,
+        plan=bundle.card.drift,
         log=PredictionLog(engine, tables),
         rejections=RejectionLog(engine, tables),
     )
@@ -150,7 +150,7 @@ def _rejections(answered: int, refused: Mapping[tuple[str, str], int]) -> Reject
 
 def _target(bundle: Bundle, performance: PerformanceWindow) -> Target:
     """How far the live label rate is from that of the bundle's reference."""
-    before, now = bundle.card["held_out"]["positive_share"], performance.positive_share
+    before, now = bundle.card.held_out.positive_share, performance.positive_share
     return Target(None if before is None or now is None else abs(now - before), performance.labels)
 
 

@@ -67,7 +67,7 @@ def months(snapshots: Snapshots, reference: date, current: date, bundle: Bundle 
         reference_side=_side(before),
         current_side=_side(now),
         schema=CHURN_SCHEMA,
-        plan=DriftPlan.from_card(bundle.card) if bundle else DriftPlan.from_reference(CHURN_SCHEMA, frames[0]),
+        plan=bundle.card.drift if bundle else DriftPlan.from_reference(CHURN_SCHEMA, frames[0]),
         bundle=bundle,
         performance=performance,
         target=target,

@@ -4,19 +4,21 @@
 training data held: beyond it a request is answered and counted as unusual. A service that refuses everything new
 hides drift from its monitor.
 
-Nothing here reads or writes anything, and nothing needs more than the standard library.
+Nothing here reads or writes files.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
+import math
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, TypeAlias
+
+import msgspec
 
 Kind: TypeAlias = Literal["number", "integer", "flag", "category"]
 """`number`: 64-bit float; `integer`: 64-bit signed; `flag`: true or false; `category`: text from a set."""
@@ -38,8 +40,7 @@ class SchemaError(ValueError):
     """A schema, or a value held against one, is not as it must be; the message says what and where."""
 
 
-@dataclass(frozen=True)
-class Seen:
+class Seen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the training data held of one feature.
 
     `low` and `high` are the reference's 0.5 % and 99.5 % quantiles: outside them a value counts as unusual. All four
@@ -54,8 +55,7 @@ class Seen:
     missing_share: float = 0.0
 
 
-@dataclass(frozen=True)
-class Feature:
+class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One feature: its kind, its unit (UCUM, annotations in braces), its valid limits and what was seen of it."""
 
     name: str
@@ -65,7 +65,7 @@ class Feature:
     maximum: float | None = None
     nullable: bool = False
     description: str = ""
-    seen: Seen = field(default_factory=Seen)
+    seen: Seen = Seen()
 
     def __post_init__(self) -> None:
         if not FEATURE_NAME.fullmatch(self.name):
@@ -74,7 +74,10 @@ class Feature:
                 " at most 63 characters"
             )
         if self.name in {SCORE_COLUMN, LABEL_COLUMN}:
-            raise SchemaError(f"feature name {self.name!r} is taken by Leeway itself: give the feature another name")
+            raise SchemaError(f"feature name {self.name!r} is reserved by Leeway: give the feature another name")
+        limits = (self.minimum, self.maximum, self.seen.minimum, self.seen.maximum, self.seen.low, self.seen.high)
+        if any(limit is not None and not math.isfinite(limit) for limit in limits):
+            raise SchemaError(f"feature {self.name!r}: a limit is not a finite number")
 
     def problem(self, value: Value) -> str | None:
         """Say in a few words why `value` is not valid for this feature, or None where it is."""
@@ -163,8 +166,8 @@ class FeatureSchema:
 
         A model trained again on newer data has the same fingerprint, and so the same tables.
         """
-        shape = json.dumps([[feature.name, feature.kind] for feature in self.features], separators=(",", ":"))
-        return hashlib.sha256(shape.encode()).hexdigest()[:12]
+        shape = msgspec.json.encode([(feature.name, feature.kind) for feature in self.features])
+        return hashlib.sha256(shape).hexdigest()[:12]
 
     def row(self, values: Mapping[str, Value]) -> FeatureRow:
         """The values of this schema's features, in its order; one that is absent is missing."""
@@ -181,11 +184,14 @@ class FeatureSchema:
 
     def with_seen(self, seen: Mapping[str, Seen]) -> FeatureSchema:
         """The same schema with what was seen of each feature."""
-        return FeatureSchema(tuple(replace(feature, seen=seen[feature.name]) for feature in self.features))
+        return FeatureSchema(
+            tuple(msgspec.structs.replace(feature, seen=seen[feature.name]) for feature in self.features)
+        )
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object from which `from_json` makes the same schema."""
-        return {"features": [asdict(feature) for feature in self.features]}
+        document: dict[str, Any] = msgspec.to_builtins(self)
+        return document
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> FeatureSchema:
@@ -195,22 +201,9 @@ class FeatureSchema:
             SchemaError: the document has another shape.
         """
         try:
-            return cls(tuple(_feature_from_json(each) for each in document["features"]))
-        except (KeyError, TypeError) as error:
+            return msgspec.convert(document, cls)
+        except msgspec.ValidationError as error:
             raise SchemaError(f"not a feature schema: {error}") from error
-
-
-def _feature_from_json(each: Mapping[str, Any]) -> Feature:
-    if each["kind"] not in _KIND_PROBLEM:
-        raise SchemaError(f"unknown kind of feature: {each['kind']}")
-    seen = Seen(**{**each["seen"], "categories": tuple(each["seen"]["categories"])})
-    feature = Feature(**{**each, "seen": seen})
-    numbers = (feature.minimum, feature.maximum, seen.minimum, seen.maximum, seen.low, seen.high, seen.missing_share)
-    if any(number is not None and _number_problem(number) for number in numbers):
-        raise SchemaError(f"feature {feature.name!r}: a limit is no finite number")
-    if not all(isinstance(text, str) for text in seen.categories):
-        raise SchemaError(f"feature {feature.name!r}: a category is no text")
-    return feature
 
 
 CHURN_SCHEMA = FeatureSchema(

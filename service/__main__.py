@@ -202,8 +202,8 @@ def _of_spool(read: Callable[[], int]) -> list[tuple[float, Mapping[str, str]]]:
 
 
 def _score_reference(bundle: Bundle) -> Iterable[tuple[float, Mapping[str, str]]]:
-    reference = bundle.card["score_reference"]
-    for bound, share in zip(reference["bounds"], reference["shares"], strict=True):
+    reference = bundle.card.score_reference
+    for bound, share in zip(reference.bounds, reference.shares, strict=True):
         yield share, {names.MODEL_VERSION: bundle.version, names.BUCKET_BOUND: str(bound)}
 
 

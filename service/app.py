@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from typing import Any
 
 from fastapi import FastAPI
@@ -57,7 +57,7 @@ def create_app(
         },  # instrumented once, by hand, with our own providers
     )
     model = {"name": bundle.name, "version": bundle.version}
-    app.include_router(prediction_routes(predictor, bundle.schema, model, probe, bundle.card.get("example")))
+    app.include_router(prediction_routes(predictor, bundle.schema, model, probe, bundle.card.example))
     app.include_router(feedback_routes(feedback))
     app.include_router(operation_routes(public_card(bundle), readiness, metrics_text))
     if faults is not None:
@@ -108,5 +108,5 @@ def _stated_length(scope: Scope) -> int:
 
 def public_card(bundle: Bundle) -> dict[str, Any]:
     """What `GET /model` answers: the card, and each feature with kind, unit, limits and what was seen."""
-    card: Mapping[str, Any] = {name: value for name, value in bundle.card.items() if name != "example"}
+    card = {name: value for name, value in bundle.card.to_json().items() if name != "example"}
     return {**card, **bundle.schema.to_json()}

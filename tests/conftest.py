@@ -65,7 +65,7 @@ def bundle(people: Population, tmp_path_factory: pytest.TempPathFactory) -> Bund
     data = TrainingData(CHURN_SCHEMA, typed_frame(CHURN_SCHEMA, people.columns), np.array(people.labels))
     origin = Origin(name="churn", target="churn", source="the built-in population", as_of=AS_OF.isoformat())
     made = train(data, tmp_path_factory.mktemp("model") / "bundle", origin)
-    assert made.card["scorer"] == "onnx", made.card["scorer_reason"]
+    assert made.card.scorer == "onnx", made.card.scorer_reason
     return made
 
 
@@ -82,7 +82,7 @@ def sklearn_bundle(people: Population, tmp_path_factory: pytest.TempPathFactory)
     pipeline.fit(rows, people.labels)
     folder = tmp_path_factory.mktemp("sklearn-model") / "bundle"
     made = bundle_pipeline(pipeline, Reference(frame, np.array(people.labels)), folder, schema=CHURN_SCHEMA)
-    assert made.card["scorer"] == "scikit-learn"
+    assert made.card.scorer == "scikit-learn"
     return made
 
 
@@ -133,4 +133,4 @@ def service(serve: Serve, bundle: Bundle, people: Population) -> Service:
 @pytest.fixture
 def example(bundle: Bundle) -> dict[str, Value]:
     """Typical features, of which a test may change one."""
-    return dict(bundle.card["example"])
+    return dict(bundle.card.example)

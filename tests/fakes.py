@@ -139,7 +139,7 @@ class Service:
 
     def fill_spool(self) -> None:
         """Append until nothing more goes in; only for a small spool."""
-        self.client.post("/predict", json={"features": dict(self.bundle.card["example"])})
+        self.client.post("/predict", json={"features": dict(self.bundle.card.example)})
         (record, *_) = self.spooled()
         for _ in range(10_000):
             try:

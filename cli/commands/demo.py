@@ -64,7 +64,8 @@ def _perform(screen: Screen, shop: Workshop, acts: Sequence[Act], rate: float, g
         said.append(f"{len(rows.user_ids):,}, by stated rules; nothing is downloaded")
     with screen.stage("Training the model") as said:
         bundle = _train(shop)
-        said.append(f"{bundle.version}, ROC AUC {bundle.card['roc_auc']['value']:.2f} on customers it never saw")
+        area = bundle.card.roc_auc
+        said.append(f"{bundle.version}, ROC AUC {area.value:.2f} on customers it never saw" if area else bundle.version)
     go_on()
     played, pace = Played(acts), Pace.of(sum(act.lasts_s for act in acts), rate)
     with ExitStack() as stack:

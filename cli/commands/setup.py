@@ -31,7 +31,7 @@ def run_setup(settings: SetupSettings) -> None:
             print(f"Made up {count:,} customers as of {AS_OF}.")
         bundle = bundles.load(settings.bundle) if settings.bundle.exists() else _train(snapshots, settings.bundle)
     console().print(card_table(bundle))
-    print(f"Ready: model {bundle.version}, trained on {bundle.card['trained_on']['as_of']}, in {bundle.folder}")
+    print(f"Ready: model {bundle.version}, trained on {bundle.card.trained_on.as_of}, in {bundle.folder}")
 
 
 def months(folder: Path) -> dict[date, Path]:

@@ -14,6 +14,7 @@ from cli.options import console, plain_errors, sigterm_as_ctrl_c, stop
 from leeway.data.frames import typed_frame
 from leeway.data.tabular import TableError, read_table
 from leeway.model.bundle import Bundle, BundleError
+from leeway.model.performance import Estimate
 from leeway.model.training import TrainingData, TrainingError, train
 from leeway.model.writer import Origin
 from leeway.schema import CHURN_SCHEMA, Feature, FeatureSchema
@@ -86,18 +87,18 @@ def card_table(bundle: Bundle) -> Table:
     """The model's card for people."""
     card = bundle.card
     table = Table(title=escape(f"Model {bundle.name} {bundle.version}"), show_header=False, title_justify="left")
-    trained, held_out, drift = card["trained_on"], card["held_out"], card["drift"]["features"]
-    share = f", {held_out['positive_share']:.1%} of them positive" if held_out["positive_share"] is not None else ""
+    trained, held_out = card.trained_on, card.held_out
+    share = f", {held_out.positive_share:.1%} of them positive" if held_out.positive_share is not None else ""
     rows = {
-        "trained on": ("" if trained["rows"] is None else f"{trained['rows']:,} rows of ")
-        + trained["source"]
-        + (f" as of {trained['as_of']}" if trained["as_of"] else ""),
-        "held out": f"{held_out['rows']:,} rows{share}; the figures below and the drift reference come from them",
-        "ROC AUC": _estimate(card["roc_auc"]),
-        "Brier score": _estimate(card["brier"]),
+        "trained on": ("" if trained.rows is None else f"{trained.rows:,} rows of ")
+        + trained.source
+        + (f" as of {trained.as_of}" if trained.as_of else ""),
+        "held out": f"{held_out.rows:,} rows{share}; the figures below and the drift reference come from them",
+        "ROC AUC": _estimate(card.roc_auc),
+        "Brier score": _estimate(card.brier),
         "decision threshold": f"{bundle.decision_threshold:g}",
-        "scored by": "ONNX Runtime" if card["scorer"] == "onnx" else f"scikit-learn ({card['scorer_reason']})",
-        "features": f"{len(drift)}, each with its drift method and noise",
+        "scored by": "ONNX Runtime" if card.scorer == "onnx" else f"scikit-learn ({card.scorer_reason})",
+        "features": f"{len(bundle.schema)}, each with its drift method and noise",
     }
     for name, value in rows.items():
         table.add_row(name, escape(value))
@@ -125,7 +126,7 @@ def _range(feature: Feature) -> str:
     return f"{feature.seen.minimum:g} … {feature.seen.maximum:g}"
 
 
-def _estimate(estimate: dict[str, float] | None) -> str:
+def _estimate(estimate: Estimate | None) -> str:
     if estimate is None:
         return "unknown (no labels)"
-    return f"{estimate['value']:.3f} (95 %: {estimate['low']:.3f} to {estimate['high']:.3f})"
+    return f"{estimate.value:.3f} (95 %: {estimate.low:.3f} to {estimate.high:.3f})"

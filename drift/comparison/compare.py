@@ -13,10 +13,10 @@ from typing import Final, TypeAlias
 import numpy as np
 import pandas as pd
 
+from drift.comparison.columns import CurrentColumn, ReferenceColumn, labels, most_frequent_new
 from drift.comparison.findings import MISSING_MOVED, DriftReport, FeatureDrift, ScoreDrift, TooFewRows
-from leeway.model.columns import CurrentColumn, ReferenceColumn, Values, labels, most_frequent_new
 from leeway.model.distances import Method, jensenshannon, wasserstein_normed
-from leeway.model.drift_plan import ColumnPlan, DriftPlan
+from leeway.model.drift_plan import ColumnPlan, DriftPlan, Values
 from leeway.schema import FeatureSchema
 
 SCORE_COLUMN: Final = "_score"

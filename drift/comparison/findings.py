@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from leeway.model.card import Card
 from leeway.model.distances import Method
 from leeway.model.performance import Estimate, NotEnoughLabels, brier, roc_auc
 
@@ -125,24 +125,19 @@ class PerformanceWindow:
     card_brier: Estimate | None = None
 
 
-def performance_window(labels: npt.ArrayLike, scores: npt.ArrayLike, card: Mapping[str, Any]) -> PerformanceWindow:
+def performance_window(labels: npt.ArrayLike, scores: npt.ArrayLike, card: Card) -> PerformanceWindow:
     """Estimate how the model did on n labels (0 or 1) and as many scores (probabilities), beside the bundle's card.
 
     Raises:
         ValueError: lengths differ, a label is neither 0 nor 1, or a score is no probability.
     """
-    card_roc_auc, card_brier = (_of_card(card.get(name)) for name in ("roc_auc", "brier"))
     try:
         squared = brier(labels, scores)
     except NotEnoughLabels:
-        return PerformanceWindow(0, card_roc_auc=card_roc_auc, card_brier=card_brier)
+        return PerformanceWindow(0, card_roc_auc=card.roc_auc, card_brier=card.brier)
     given = np.asarray(labels, dtype=np.float64)
     try:
         area = roc_auc(labels, scores)
     except NotEnoughLabels:
         area = None
-    return PerformanceWindow(given.size, float(given.mean()), area, squared, card_roc_auc, card_brier)
-
-
-def _of_card(figure: Mapping[str, float] | None) -> Estimate | None:
-    return None if figure is None else Estimate(figure["value"], figure["low"], figure["high"])
+    return PerformanceWindow(given.size, float(given.mean()), area, squared, card.roc_auc, card.brier)

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
+from leeway.model.card import Card
+from leeway.model.performance import Estimate
 from leeway.telemetry import names
 from leeway.telemetry.names import Metric
 
@@ -23,7 +25,7 @@ class DriftGauges:
     """
 
     def __init__(
-        self, threshold: float, card: Mapping[str, Any], interval_s: float, now_s: Callable[[], float] = time.time
+        self, threshold: float, card: Card | None, interval_s: float, now_s: Callable[[], float] = time.time
     ) -> None:
         self._threshold = threshold
         self._card = card
@@ -52,7 +54,7 @@ class DriftGauges:
         with self._lock:
             self._cycle_s = finished_s
 
-    def use_card(self, card: Mapping[str, Any]) -> None:
+    def use_card(self, card: Card) -> None:
         """Another bundle is in force."""
         with self._lock:
             self._card = card
@@ -103,16 +105,15 @@ class DriftGauges:
         return [(float(each == active), {names.DRIFT_RECOMMENDATION: each}) for each in _RECOMMENDATIONS]
 
     def _performance(self, figure: str) -> Iterable[Reading]:
-        card = self._card.get(figure)
-        yield from _value(card and card["value"], {names.MODEL_BASIS: "card"})
+        card: Estimate | None = getattr(self._card, figure, None)
+        yield from _value(None if card is None else card.value, {names.MODEL_BASIS: "card"})
         result = self._current()
         live = (result or {}).get("performance") or {}
         yield from _value((live.get(figure) or {}).get("current"), {names.MODEL_BASIS: "live"})
 
     def _labels(self) -> Iterable[Reading]:
-        held_out = self._card.get("held_out", {})
-        judged = held_out.get("rows") if held_out.get("positive_share") is not None else None
-        yield from _value(judged, {names.MODEL_BASIS: "card"})
+        if self._card is not None and self._card.held_out.positive_share is not None:
+            yield self._card.held_out.rows, {names.MODEL_BASIS: "card"}
         result = self._current()
         live = (result or {}).get("performance") or {}
         yield from _value(live.get("labels"), {names.MODEL_BASIS: "live"})

@@ -14,6 +14,7 @@ from opentelemetry.trace import Span, SpanContext, Status, StatusCode, TraceFlag
 
 from drift.telemetry.gauges import DriftGauges
 from drift.telemetry.probe import PredictionTrace, Stage
+from leeway.model.card import Card
 from leeway.telemetry import names
 from leeway.telemetry.instruments import counter, histogram
 
@@ -62,7 +63,7 @@ class OTelDriftProbe:
                 self._duration.record(time.perf_counter() - began_s)  # inside the span: its trace is the exemplar
                 self._gauges.cycle_finished(self._now_s())
 
-    def in_force(self, card: Mapping[str, Any]) -> None:
+    def in_force(self, card: Card) -> None:
         """See `DriftProbe`."""
         self._gauges.use_card(card)
 

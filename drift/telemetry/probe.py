@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
+from leeway.model.card import Card
+
 Stage = Literal["load reference", "load window", "compare", "judge", "publish"]
 STAGES: tuple[Stage, ...] = ("load reference", "load window", "compare", "judge", "publish")
 
@@ -58,7 +60,7 @@ class DriftProbe(Protocol):
         """A run over the window [start, end) begins, and ends with the block."""
         ...
 
-    def in_force(self, card: Mapping[str, Any]) -> None:
+    def in_force(self, card: Card) -> None:
         """The bundle with this card is the one that is judged now."""
         ...
 
@@ -98,7 +100,7 @@ class NullDriftProbe:
         """See `DriftProbe`."""
         yield NullRunProbe()
 
-    def in_force(self, card: Mapping[str, Any]) -> None:
+    def in_force(self, card: Card) -> None:
         """See `DriftProbe`."""
 
     def restored(self, result: Mapping[str, Any], finished_at: datetime) -> None:

@@ -7,7 +7,6 @@ verified, and draws the tree of errors.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from leeway.model.card import Card
 from leeway.model.encoding import Encoded, Encoder
 from leeway.model.manifest import (
     CARD,
@@ -30,9 +30,10 @@ from leeway.model.manifest import (
     BundleSchemaMismatch,
     BundleVersionUnknown,
     Manifest,
+    read_json,
     read_manifest,
 )
-from leeway.schema import LABEL_COLUMN, SCORE_COLUMN, FeatureSchema, SchemaError
+from leeway.schema import LABEL_COLUMN, SCORE_COLUMN, FeatureSchema
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # it reports to its maker from its import on, unless told before
 import onnxruntime
@@ -65,20 +66,20 @@ class Scorer(Protocol):
 
 @dataclass(frozen=True)
 class Bundle:
-    """A verified bundle. `card` is `card.json` as it is: rows, figures, thresholds (see docs/bundle.md)."""
+    """A verified bundle."""
 
     folder: Path
     name: str
     version: str
     schema: FeatureSchema
-    card: Mapping[str, Any]
+    card: Card
     encoder: Encoder
     scorer: Scorer
 
     @property
     def decision_threshold(self) -> float:
         """The probability from which on the prediction is 1."""
-        return float(self.card["decision_threshold"])
+        return self.card.decision_threshold
 
     def score(self, rows: Sequence[Mapping[str, Any]]) -> NDArray[np.float64]:
         """The probabilities of n valid rows, shape (n,)."""
@@ -132,7 +133,7 @@ def load(folder: Path) -> Bundle:
         BundleError: one of its kinds, see the head of `leeway.model.manifest`.
     """
     manifest = read_manifest(folder)
-    schema = _read_schema(folder / SCHEMA)
+    schema = read_json(folder / SCHEMA, FeatureSchema)
     if schema.fingerprint != manifest.schema_fingerprint:
         raise BundleSchemaMismatch(
             f"{folder}: the manifest is for schema {manifest.schema_fingerprint}, schema.json is"
@@ -152,28 +153,13 @@ def load(folder: Path) -> Bundle:
     return bundle
 
 
-def _read_schema(path: Path) -> FeatureSchema:
-    try:
-        return FeatureSchema.from_json(json.loads(path.read_bytes()))
-    except (SchemaError, ValueError) as error:
-        raise BundleDamaged(f"{path}: {error}; train again") from error
-
-
-def _read_card(path: Path, manifest: Manifest, schema: FeatureSchema) -> dict[str, Any]:
-    """The card, where what others rely on is in it and it belongs to this manifest and schema."""
-    try:
-        card: dict[str, Any] = json.loads(path.read_bytes())
-        threshold, scores = card["decision_threshold"], card["score_reference"]
-        told_apart = (card["name"], card["version"], card["scorer"])
-        features = [tuple(card["drift"]["features"]), tuple(card["example"])]
-        lengths = {len(scores["bounds"]), len(scores["shares"])}
-        usable = 0 <= threshold <= 1 and len(lengths) == 1 and not schema.problems(card["example"])
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise BundleDamaged(f"{path} is no card: {type(error).__name__}: {error}; train again") from error
-    if not usable:
-        raise BundleDamaged(f"{path}: the threshold, the example or the scores are no such thing; train again")
-    if told_apart != (manifest.name, manifest.version, manifest.scorer) or any(
-        each != schema.names for each in features
+def _read_card(path: Path, manifest: Manifest, schema: FeatureSchema) -> Card:
+    """The card, if it belongs to this manifest and schema."""
+    card = read_json(path, Card)
+    if problems := schema.problems(card.example):
+        raise BundleDamaged(f"{path}: the example is not valid: {problems}; train again")
+    if (card.name, card.version, card.scorer) != (manifest.name, manifest.version, manifest.scorer) or any(
+        tuple(names) != schema.names for names in (card.drift.features, card.example)
     ):
         raise BundleSchemaMismatch(f"{path} is the card of another model; train again")
     return card
@@ -194,7 +180,7 @@ def _scorer(folder: Path, manifest: Manifest, encoder: Encoder) -> Scorer:
 def _try_out(bundle: Bundle) -> None:
     """Score the card's example: a model that cannot answer is found now, and the first request finds a warm one."""
     try:
-        (score,) = bundle.score([bundle.card["example"]])
+        (score,) = bundle.score([bundle.card.example])
     except Exception as error:
         raise BundleSchemaMismatch(f"{bundle.folder}: the model cannot score the card's example: {error}") from error
     if not 0 <= score <= 1:

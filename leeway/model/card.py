@@ -1,109 +1,69 @@
-"""The model's card: where it comes from, how well it does, and how much of a drift chance alone would show."""
+"""The model's card, `card.json`: where the model comes from, how well it does, and how its drift is measured."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any, Literal
 
-import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
+import msgspec
 
-from leeway.model.distances import BASE_THRESHOLD, cumulative_shares, method_for, noise_constant
-from leeway.model.encoding import usual_range
-from leeway.model.performance import brier, roc_auc
-from leeway.schema import Feature, FeatureSchema, Kind, Value
-from leeway.telemetry.names import SCORE_BUCKETS
+from leeway.model.drift_plan import DriftPlan
+from leeway.model.performance import Estimate
+from leeway.schema import Value
 
 
-@dataclass(frozen=True)
-class Reference:
-    """What the model is compared with: rows it was not trained on, and their labels (0 or 1) where there are any."""
+class TrainedOn(msgspec.Struct, frozen=True):
+    """The training data: where they come from, their date (ISO 8601), their rows, and the seed of the split."""
 
-    frame: pd.DataFrame
-    labels: NDArray[np.int64] | None = None
-
-
-@dataclass(frozen=True)
-class Origin:
-    """What the card says of where the model comes from. `rows` is the number of rows it was trained on."""
-
-    name: str = "model"
-    target: str = "label"
-    source: str = "a fitted pipeline"
+    source: str
     as_of: str | None = None
     rows: int | None = None
     seed: int | None = None
-    decision_threshold: float = 0.5
-    made_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
-def make_card(
-    origin: Origin,
-    version: str,
-    schema: FeatureSchema,
-    reference: Reference,
-    scores: NDArray[np.float64],
-    no_onnx: str | None,
-) -> dict[str, Any]:
-    """The card as a JSON object; `scores` are the reference's, `no_onnx` says why ONNX does not score."""
-    labels = reference.labels
-    judged = labels if labels is not None and len(np.unique(labels)) == 2 else None  # noqa: PLR2004 (both classes)
-    return {
-        "name": origin.name,
-        "version": version,
-        "made_at": origin.made_at.isoformat(timespec="seconds"),
-        "target": origin.target,
-        "trained_on": {"source": origin.source, "as_of": origin.as_of, "rows": origin.rows, "seed": origin.seed},
-        "held_out": {
-            "rows": len(scores),
-            "positive_share": None if labels is None else float(np.mean(labels)),
-        },
-        "roc_auc": None if judged is None else asdict(roc_auc(judged, scores)),
-        "brier": None if judged is None else asdict(brier(judged, scores)),
-        "decision_threshold": origin.decision_threshold,
-        "scorer": "onnx" if no_onnx is None else "scikit-learn",
-        "scorer_reason": no_onnx,
-        "example": {each.name: _typical(each, reference.frame[each.name]) for each in schema},
-        "score_reference": {"bounds": list(SCORE_BUCKETS), "shares": list(cumulative_shares(scores, SCORE_BUCKETS))},
-        "drift": _drift(schema, reference.frame, scores),
-    }
+class HeldOut(msgspec.Struct, frozen=True):
+    """The rows that the model was not trained on, and the share of positive labels among them, if there are labels."""
+
+    rows: int
+    positive_share: float | None = None
 
 
-def _typical(feature: Feature, values: pd.Series[Any]) -> Value:
-    """A usual value for the docs' example that no single row gives away: the median, or the most frequent."""
-    present = values.dropna()
-    if present.empty:
-        return None
-    low, high = usual_range(feature.seen)
-    if feature.kind == "number":
-        median = float(present.median())
-        rounded = float(f"{median:.4g}")
-        return rounded if low <= rounded <= high else median
-    if feature.kind == "integer":
-        return int(present.median())
-    common = present.mode().iloc[0]
-    return bool(common) if feature.kind == "flag" else str(common)
+class ScoreReference(msgspec.Struct, frozen=True):
+    """The cumulative share of the reference's scores up to each bucket bound of `leeway.prediction.score`."""
+
+    bounds: tuple[float, ...]
+    shares: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.bounds) != len(self.shares):
+            raise ValueError(f"{len(self.shares)} shares for {len(self.bounds)} bounds")
 
 
-def _drift(schema: FeatureSchema, frame: pd.DataFrame, scores: NDArray[np.float64]) -> dict[str, Any]:
-    """Method, threshold and noise constant of each feature and of the score: fixed here, for every window to come."""
+class Card(msgspec.Struct, frozen=True):
+    """What `card.json` says; docs/bundle.md has the meaning of each member.
 
-    def fixed(kind: Kind, values: NDArray[Any], features: int) -> dict[str, Any]:
-        method = method_for(kind, values)
-        return {
-            "method": method,
-            "threshold": BASE_THRESHOLD,
-            "noise_constant": noise_constant(values, method, features=features),
-        }
+    `roc_auc` and `brier` are None without labels of both classes, `scorer_reason` says why ONNX does not score.
+    """
 
-    return {
-        "features": {each.name: fixed(each.kind, _plain(frame[each.name]), len(schema)) for each in schema},
-        "score": fixed("number", scores, 1),
-    }
+    name: str
+    version: str
+    made_at: str
+    target: str
+    trained_on: TrainedOn
+    held_out: HeldOut
+    roc_auc: Estimate | None
+    brier: Estimate | None
+    decision_threshold: Annotated[float, msgspec.Meta(ge=0, le=1)]
+    scorer: Literal["onnx", "scikit-learn"]
+    scorer_reason: str | None
+    example: dict[str, Value]
+    score_reference: ScoreReference
+    drift: DriftPlan
 
+    def __post_init__(self) -> None:
+        if self.drift.score is None:
+            raise ValueError("`drift` has no plan for the `score`")
 
-def _plain(values: pd.Series[Any]) -> NDArray[np.object_]:
-    """Python values, with None for missing."""
-    return values.astype("object").where(values.notna(), None).to_numpy(dtype=object)
+    def to_json(self) -> dict[str, Any]:
+        """The card as a JSON object."""
+        document: dict[str, Any] = msgspec.to_builtins(self)
+        return document

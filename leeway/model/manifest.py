@@ -14,11 +14,13 @@ Errors:
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Final, get_type_hints
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+T = TypeVar("T")
 
 FORMAT: Final = 1
 MANIFEST, SCHEMA, CARD = "manifest.json", "schema.json", "card.json"
@@ -48,8 +50,7 @@ class BundleSchemaMismatch(BundleError):
     """Model, schema and manifest do not belong together."""
 
 
-@dataclass(frozen=True)
-class Manifest:
+class Manifest(msgspec.Struct, frozen=True):
     """What `manifest.json` says. `files` and `libraries` map a name to a SHA-256 in hex and to a version."""
 
     name: str
@@ -62,39 +63,25 @@ class Manifest:
 
 def write_manifest(manifest: Manifest, folder: Path) -> None:
     """Write the manifest into `folder`."""
-    document = {"format": FORMAT, **asdict(manifest)}
+    document = {"format": FORMAT, **msgspec.structs.asdict(manifest)}
     write_json(folder / MANIFEST, {**document, "digest": digest(document)})
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Read the manifest in `folder` and hold every file against it.
+    """Read the manifest in `folder` and check every file against it.
 
     Raises:
         BundleError: one of its kinds, see the head of this module.
     """
     path = folder / MANIFEST
-    try:
-        document = json.loads(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise BundleMissing(f"{path} is not there: run `leeway train`, or set LEEWAY_BUNDLE to a bundle") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise BundleDamaged(f"{path} cannot be read: {error}; train again") from error
-    if not isinstance(document, dict):
-        raise BundleDamaged(f"{path} is no JSON object; train again")
-    manifest = _checked(document, path)
-    for name, expected in manifest.files.items():
-        _verify(folder / name, expected)
-    return manifest
-
-
-def _checked(document: Mapping[str, Any], path: Path) -> Manifest:
+    document = read_json(path, dict[str, Any])
     known = document.get("format")
     if isinstance(known, bool) or known != FORMAT:
-        raise BundleVersionUnknown(f"{path}: bundle format {known!r}, and this Leeway knows {FORMAT}; train again")
-    for field, kind in get_type_hints(Manifest).items():
-        if not _is_a(document.get(field), text_only=kind is str):
-            raise BundleDamaged(f"{path} does not say {field!r} as it should; train again")
-    manifest = Manifest(**{field.name: document[field.name] for field in fields(Manifest)})
+        raise BundleVersionUnknown(f"{path}: bundle format {known!r}, but this Leeway reads {FORMAT}; train again")
+    try:
+        manifest = msgspec.convert(document, Manifest)
+    except msgspec.ValidationError as error:
+        raise BundleDamaged(f"{path}: {error}; train again") from error
     files = SCORERS.get(manifest.scorer)
     if files is None:
         raise BundleVersionUnknown(f"{path}: unknown scorer {manifest.scorer!r}; train again")
@@ -103,14 +90,9 @@ def _checked(document: Mapping[str, Any], path: Path) -> Manifest:
         raise BundleDamaged(f"{path} should name {', '.join(sorted(files))}, and differs in {odd}; train again")
     if document.get("digest") != digest(document):
         raise BundleDamaged(f"{path} was changed since it was written (its digest differs); train again")
+    for name, expected in manifest.files.items():
+        _verify(folder / name, expected)
     return manifest
-
-
-def _is_a(value: object, *, text_only: bool) -> bool:
-    """Whether `value` is text, or else an object that maps names to text."""
-    if text_only:
-        return isinstance(value, str)
-    return isinstance(value, dict) and all(isinstance(each, str) for each in value.values())
 
 
 def _verify(path: Path, expected: str) -> None:
@@ -127,7 +109,7 @@ def _verify(path: Path, expected: str) -> None:
 def digest(document: Mapping[str, Any]) -> str:
     """The SHA-256 of a manifest's members, but for the digest itself."""
     members = {name: value for name, value in document.items() if name != "digest"}
-    return hashlib.sha256(json.dumps(members, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    return hashlib.sha256(msgspec.json.encode(members, order="sorted")).hexdigest()
 
 
 def sha256(path: Path) -> str:
@@ -136,7 +118,21 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_json(path: Path, document: Mapping[str, Any]) -> None:
-    """Write a JSON object for people and programs."""
-    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
-    path.write_text(text + "\n", encoding="utf-8", newline="\n")
+def read_json(path: Path, kind: type[T]) -> T:
+    """Decode a JSON file of a bundle.
+
+    Raises:
+        BundleMissing: the file does not exist.
+        BundleDamaged: it cannot be read, or is not a JSON document of this kind.
+    """
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise BundleMissing(f"{path} does not exist: run `leeway train`, or set LEEWAY_BUNDLE to a bundle") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise BundleDamaged(f"{path} cannot be read: {error}; train again") from error
+
+
+def write_json(path: Path, document: object) -> None:
+    """Write a JSON document, indented for people."""
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")

@@ -16,10 +16,9 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder
 
 from leeway.model.bundle import Bundle
-from leeway.model.bundle_folder import refuse_other_things
 from leeway.model.encoding import Encoder
 from leeway.model.sklearn import encode_frame, model_frame
-from leeway.model.writer import Origin, Reference, bundle_pipeline
+from leeway.model.writer import Origin, Reference, bundle_pipeline, refuse_other_things
 from leeway.schema import FeatureSchema
 
 HELD_OUT_SHARE = 0.3

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import json
+import shutil
+import tempfile
+import time
 import warnings
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from importlib.metadata import version as library_version
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -20,20 +26,44 @@ from leeway.data.tabular import infer_schema
 from leeway.model import bundle as bundles
 from leeway.model import manifest as layout
 from leeway.model.bundle import Bundle, OnnxScorer
-from leeway.model.bundle_folder import replacing
-from leeway.model.card import Origin, Reference, make_card
-from leeway.model.encoding import Encoded, Encoder
+from leeway.model.card import Card, HeldOut, ScoreReference, TrainedOn
+from leeway.model.distances import cumulative_shares
+from leeway.model.drift_plan import DriftPlan
+from leeway.model.encoding import Encoded, Encoder, usual_range
 from leeway.model.manifest import BundleError, Manifest, sha256, write_json, write_manifest
+from leeway.model.performance import brier, roc_auc
 from leeway.model.sklearn import encode_frame, model_frame, predict, to_onnx, write_pipeline
-from leeway.schema import LABEL_COLUMN, SCORE_COLUMN, Feature, FeatureSchema, Seen
-
-__all__ = ["AGREEMENT", "Origin", "Reference", "bundle_pipeline"]
+from leeway.schema import LABEL_COLUMN, SCORE_COLUMN, Feature, FeatureSchema, Seen, Value
+from leeway.telemetry.names import SCORE_BUCKETS
 
 AGREEMENT = 1e-5
 """Largest difference between ONNX and scikit-learn on any row."""
 LOW, HIGH = 0.005, 0.995
 LIBRARIES = ("scikit-learn", "numpy", "onnxruntime", "skl2onnx", "skops")
 NEVER_SEEN = "\N{REPLACEMENT CHARACTER} never seen"
+STALE_S = 3_600
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What the model is compared with: rows it was not trained on, and their labels (0 or 1) where there are any."""
+
+    frame: pd.DataFrame
+    labels: NDArray[np.int64] | None = None
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What the card says of where the model comes from. `rows` is the number of rows it was trained on."""
+
+    name: str = "model"
+    target: str = "label"
+    source: str = "a fitted pipeline"
+    as_of: str | None = None
+    rows: int | None = None
+    seed: int | None = None
+    decision_threshold: float = 0.5
+    made_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
 def bundle_pipeline(
@@ -72,7 +102,7 @@ def bundle_pipeline(
         write_pipeline(pipeline, new / layout.PIPELINE)
         reason = _write_onnx(pipeline, encoder, compared, new / layout.ONNX)
         _write_reference(reference, scores, new / layout.REFERENCE)
-        write_json(new / layout.SCHEMA, schema.to_json())
+        write_json(new / layout.SCHEMA, schema)
         version = _version(origin, schema, reference, scores)
         write_json(new / layout.CARD, make_card(origin, version, schema, reference, scores, reason))
         write_manifest(_manifest(origin, version, schema, new, reason), new)
@@ -186,7 +216,7 @@ def _version(origin: Origin, schema: FeatureSchema, reference: Reference, scores
 
     The same data give the same version, whenever they are trained on.
     """
-    hasher = hashlib.sha256(json.dumps([schema.to_json(), origin.decision_threshold]).encode())
+    hasher = hashlib.sha256(msgspec.json.encode((schema, origin.decision_threshold)))
     hasher.update(np.round(scores, 6).tobytes())
     if reference.labels is not None:
         hasher.update(np.asarray(reference.labels, dtype=np.int64).tobytes())
@@ -202,3 +232,107 @@ def _manifest(origin: Origin, version: str, schema: FeatureSchema, folder: Path,
         files={path.name: sha256(path) for path in sorted(folder.iterdir())},
         libraries={name: library_version(name) for name in LIBRARIES},
     )
+
+
+def make_card(
+    origin: Origin,
+    version: str,
+    schema: FeatureSchema,
+    reference: Reference,
+    scores: NDArray[np.float64],
+    no_onnx: str | None,
+) -> Card:
+    """The card; `scores` are the reference's, `no_onnx` says why ONNX does not score."""
+    labels = reference.labels
+    judged = labels if labels is not None and len(np.unique(labels)) == 2 else None  # noqa: PLR2004 (both classes)
+    return Card(
+        name=origin.name,
+        version=version,
+        made_at=origin.made_at.isoformat(timespec="seconds"),
+        target=origin.target,
+        trained_on=TrainedOn(origin.source, origin.as_of, origin.rows, origin.seed),
+        held_out=HeldOut(len(scores), None if labels is None else float(np.mean(labels))),
+        roc_auc=None if judged is None else roc_auc(judged, scores),
+        brier=None if judged is None else brier(judged, scores),
+        decision_threshold=origin.decision_threshold,
+        scorer="onnx" if no_onnx is None else "scikit-learn",
+        scorer_reason=no_onnx,
+        example={each.name: _typical(each, reference.frame[each.name]) for each in schema},
+        score_reference=ScoreReference(SCORE_BUCKETS, cumulative_shares(scores, SCORE_BUCKETS)),
+        drift=DriftPlan.from_reference(schema, reference.frame, scores),
+    )
+
+
+def _typical(feature: Feature, values: pd.Series[Any]) -> Value:
+    """A usual value for the docs' example that no single row gives away: the median, or the most frequent."""
+    present = values.dropna()
+    if present.empty:
+        return None
+    low, high = usual_range(feature.seen)
+    if feature.kind == "number":
+        median = float(present.median())
+        rounded = float(f"{median:.4g}")
+        return rounded if low <= rounded <= high else median
+    if feature.kind == "integer":
+        return int(present.median())
+    common = present.mode().iloc[0]
+    return bool(common) if feature.kind == "flag" else str(common)
+
+
+@contextmanager
+def replacing(folder: Path) -> Iterator[Path]:
+    """Yield a new folder beside `folder`; on the way out it takes its place, on an error nothing has changed.
+
+    Raises:
+        BundleError: `folder` holds other things than a bundle, or cannot be written.
+    """
+    place = folder.resolve()
+    refuse_other_things(folder)
+    prefix = f".{place.name}.new-"
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(place.parent, prefix)
+        with tempfile.TemporaryDirectory(prefix=prefix, dir=place.parent) as temporary:
+            new = Path(temporary) / "new"
+            new.mkdir()
+            yield new
+            _swap(new, place, Path(temporary) / "old")
+    except OSError as error:
+        raise BundleError(f"{folder} cannot be written: {error.strerror or error}") from error
+
+
+def refuse_other_things(folder: Path) -> None:
+    """Refuse a folder that holds other things than a bundle: it is somebody's, and would be replaced.
+
+    Raises:
+        BundleError: it does.
+    """
+    if not folder.exists():
+        return
+    ours = layout.SCORERS["onnx"] | {layout.MANIFEST}
+    others = (
+        [path.name for path in sorted(folder.iterdir()) if path.name not in ours] if folder.is_dir() else ["a file"]
+    )
+    if others:
+        raise BundleError(
+            f"{folder} holds what is not of a bundle ({others[0]}): name another folder, or empty this one"
+        )
+
+
+def _sweep(parent: Path, prefix: str) -> None:
+    """Remove what writers left that were killed over an hour ago."""
+    for left in parent.glob(f"{prefix}*"):
+        if time.time() - left.stat().st_mtime > STALE_S:
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _swap(new: Path, folder: Path, old: Path) -> None:
+    """Put `new` in the place of `folder`: two renames, so that a reader meets a whole bundle or none."""
+    try:
+        if folder.exists():
+            folder.rename(old)
+        new.rename(folder)
+    except BaseException:
+        if old.exists() and not folder.exists():
+            old.rename(folder)
+        raise

@@ -9,11 +9,12 @@ from drift.comparison.findings import DriftReport, FeatureDrift, PerformanceWind
 from drift.verdicts.confirmation import Policy
 from drift.verdicts.verdicts import Observation
 from leeway.model.performance import Estimate
+from tests.leeway.model.bundles import golden_card
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 WINDOW_S = 900
 POLICY = Policy()
-CARD = {"roc_auc": {"value": 0.84, "low": 0.82, "high": 0.86}, "brier": {"value": 0.14, "low": 0.13, "high": 0.15}}
+CARD = golden_card(roc_auc=Estimate(0.84, 0.82, 0.86), brier=Estimate(0.14, 0.13, 0.15))
 
 
 def feature(name: str = "f0", score: float | None = 0.05, **changes: object) -> FeatureDrift:
@@ -32,7 +33,7 @@ def report(*features: FeatureDrift, drifted: int = 0, score: float | None = 0.02
 def labelled(auc: float, margin: float = 0.02, labels: int = 2_000, squared: float = 0.14) -> PerformanceWindow:
     """So many labels, 26 % of them positive, on which the model did so well."""
     area, error = Estimate(auc, auc - margin, auc + margin), Estimate(squared, squared - 0.008, squared + 0.008)
-    return PerformanceWindow(labels, 0.26, area, error, Estimate(**CARD["roc_auc"]), Estimate(**CARD["brier"]))
+    return PerformanceWindow(labels, 0.26, area, error, CARD.roc_auc, CARD.brier)
 
 
 def seen(

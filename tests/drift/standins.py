@@ -14,6 +14,7 @@ import pandas as pd
 from drift.comparison.compare import Reference, compare, plain_measure
 from drift.comparison.evidently import Comparison
 from drift.telemetry.probe import PredictionTrace, Stage
+from leeway.model.card import Card
 from leeway.model.drift_plan import DriftPlan
 from leeway.schema import FeatureSchema
 from tests.leeway.model.bundles import some_rows
@@ -64,7 +65,7 @@ class RememberingProbe:
         """See `RunProbe`."""
         yield
 
-    def in_force(self, card: Mapping[str, Any]) -> None:
+    def in_force(self, card: Card) -> None:
         """See `DriftProbe`."""
 
     def restored(self, result: Mapping[str, Any], finished_at: datetime) -> None:  # noqa: ARG002 (as above)

@@ -44,7 +44,7 @@ def judged(
     """Score and compare the window with the bundle's reference, and judge it as a single comparison."""
     rows = scored(bundle, window)
     before = bundle.reference() if reference is None else reference
-    plan = DriftPlan.from_card(bundle.card) if reference is None else DriftPlan.from_reference(bundle.schema, before)
+    plan = bundle.card.drift if reference is None else DriftPlan.from_reference(bundle.schema, before)
     report = compare(Reference(before, bundle.schema, plan), rows, plain_measure, min_subjects=200)
     performance = None if labels is None else performance_window(labels, rows[SCORE_COLUMN], bundle.card)
     seen = Observation(bundle.version, NOW, NOW, report, rejections=rejections, performance=performance)
@@ -134,7 +134,7 @@ def test_a_network_grown_worse(bundle: Bundle, people: Population) -> None:
 def test_evidently_agrees_on_a_window_gone_wrong(bundle: Bundle, window: pd.DataFrame) -> None:
     """Measured by Evidently, the fee in cents is the same one feature of fourteen."""
     fees = with_column(window, "monthly_fee", window["monthly_fee"] * 100)
-    plan = DriftPlan.from_card(bundle.card)
+    plan = bundle.card.drift
     report = compute_drift(bundle.reference(), scored(bundle, fees), bundle.schema, plan, min_subjects=200).report
     assert [each.feature for each in report.detected] == ["monthly_fee"]
     assert report.share == pytest.approx(1 / 14)

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 
 from leeway.schema import (
@@ -121,7 +121,7 @@ def test_refuses_a_feature_twice() -> None:
         FeatureSchema(ALL_KINDS.features[::-1]),
         FeatureSchema(ALL_KINDS.features[:3]),
         FeatureSchema((*ALL_KINDS.features[:3], Feature("color", "category"))),
-        FeatureSchema((replace(ALL_KINDS.features[0], kind="integer"), *ALL_KINDS.features[1:])),
+        FeatureSchema((msgspec.structs.replace(ALL_KINDS.features[0], kind="integer"), *ALL_KINDS.features[1:])),
     ],
 )
 def test_fingerprint_tells_shapes_apart(other: FeatureSchema) -> None:
@@ -149,7 +149,7 @@ def test_survives_json() -> None:
 
 def broken(**changes: Any) -> dict[str, Any]:  # noqa: ANN401 (the point is a wrong type)
     """A schema's JSON, its first feature changed."""
-    document = ALL_KINDS.to_json()
+    document: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(ALL_KINDS))
     document["features"][0] |= changes
     return document
 
@@ -171,7 +171,6 @@ def broken(**changes: Any) -> dict[str, Any]:  # noqa: ANN401 (the point is a wr
         broken(maximum=float("nan")),
         broken(weight=1),
         broken(seen=None),
-        broken(seen={}),
         broken(seen={"categories": [1]}),
         broken(seen={"categories": [], "low": "1"}),
         broken(seen={"categories": [], "rows": 1}),

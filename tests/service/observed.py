@@ -92,7 +92,7 @@ def observed_service(
     with telemetry_in_memory(more_readers=[reader], metrics_text=text) as telemetry, ExitStack() as stack:
         app = assemble(settings, telemetry.providers, stack)
         client = stack.enter_context(TestClient(app, raise_server_exceptions=False))
-        yield Observed(client, telemetry, settings, dict(bundle.card["example"]))
+        yield Observed(client, telemetry, settings, dict(bundle.card.example))
 
 
 @contextmanager

@@ -52,7 +52,7 @@ def test_a_new_place_gets_customers_and_a_model(place: Place) -> None:
     result = place.setup()
     assert result.exit_code == 0, result.output
     assert place.dates() == [AS_OF]
-    assert bundles.load(place.bundle).card["trained_on"]["as_of"] == AS_OF.isoformat()
+    assert bundles.load(place.bundle).card.trained_on.as_of == AS_OF.isoformat()
 
 
 def test_a_second_time_keeps_what_is_there(place: Place, extract: Path) -> None:
@@ -69,7 +69,7 @@ def test_an_extract_takes_the_populations_place(place: Place, extract: Path) -> 
     result = place.setup(extract)
     assert result.exit_code == 0, result.output
     assert place.dates() == [date(2025, 3, 31), date(2025, 4, 30)]
-    assert bundles.load(place.bundle).card["trained_on"]["as_of"] == "2025-03-31"
+    assert bundles.load(place.bundle).card.trained_on.as_of == "2025-03-31"
 
 
 def test_a_folder_that_is_no_date_is_named(place: Place, tmp_path: Path) -> None:

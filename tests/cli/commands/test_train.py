@@ -77,7 +77,7 @@ def test_trains_on_a_table(from_table: tuple[Result, Path]) -> None:
     assert (result.exit_code, result.stderr) == (0, "")
     bundle = bundles.load(folder)
     assert (bundle.name, bundle.schema.names) == ("loans", ("age", "monthly fee", "c.x-y"))
-    assert bundle.card["trained_on"]["source"] == "loans.csv"
+    assert bundle.card.trained_on.source == "loans.csv"
 
 
 def test_trains_on_parquet(table: Path, tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_trains_on_the_newest_labelled_month(from_snapshots: tuple[Result, Path]
     result, folder = from_snapshots
     assert (result.exit_code, result.stderr) == (0, "")
     bundle = bundles.load(folder)
-    assert (bundle.name, bundle.card["trained_on"]["as_of"]) == ("churn", "2026-01-31")
+    assert (bundle.name, bundle.card.trained_on.as_of) == ("churn", "2026-01-31")
     assert bundle.version.startswith("2026-01-31-")
 
 
@@ -122,7 +122,8 @@ def test_prints_the_card_and_where_the_bundle_is(from_snapshots: tuple[Result, P
     """The card's figures are printed with their intervals, and where the bundle went."""
     result, folder = from_snapshots
     card = bundles.load(folder).card
-    assert f"{card['roc_auc']['value']:.3f} (95 %: {card['roc_auc']['low']:.3f} to" in result.stdout
+    assert card.roc_auc is not None
+    assert f"{card.roc_auc.value:.3f} (95 %: {card.roc_auc.low:.3f} to" in result.stdout
     assert "1,400 rows of feature snapshots as of 2026-01-31" in result.stdout
     assert "ONNX Runtime" in result.stdout
     assert f"Bundle: {folder}" in result.stdout
@@ -212,9 +213,11 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Bundle]:
 def test_real_extracts_give_a_good_model(real: tuple[str, Bundle]) -> None:
     """On the first real month the model is good and well calibrated, and ONNX scores it."""
     card = real[1].card
-    assert 0.78 < card["roc_auc"]["low"] < card["roc_auc"]["high"] < 0.88
-    assert card["brier"]["value"] < 0.16
-    assert (card["scorer"], card["trained_on"]["rows"], card["held_out"]["rows"]) == ("onnx", 4_930, 2_113)
+    assert card.roc_auc is not None
+    assert card.brier is not None
+    assert 0.78 < card.roc_auc.low < card.roc_auc.high < 0.88
+    assert card.brier.value < 0.16
+    assert (card.scorer, card.trained_on.rows, card.held_out.rows) == ("onnx", 4_930, 2_113)
 
 
 def test_real_customer_is_scored(real: tuple[str, Bundle]) -> None:
@@ -231,6 +234,6 @@ def test_a_real_constant_is_known(real: tuple[str, Bundle]) -> None:
     """In the first real month one feature is constant: its own value is usual, any other is not."""
     bundle = real[1]
     seen = bundle.schema["avg_session_mins_7d"].seen
-    rows = [bundle.schema.row(bundle.card["example"] | {"avg_session_mins_7d": value}) for value in (seen.low, 30.0)]
+    rows = [bundle.schema.row(bundle.card.example | {"avg_session_mins_7d": value}) for value in (seen.low, 30.0)]
     assert seen.low == seen.high == seen.minimum == seen.maximum
     assert bundle.encoder.unusual(bundle.encoder.encode(rows)) == [(), ("avg_session_mins_7d",)]

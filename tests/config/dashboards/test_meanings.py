@@ -24,7 +24,7 @@ def test_a_missing_verdict_is_unknown() -> None:
 def test_verdicts_mean_what_the_worker_means() -> None:
     """The boards know the questions and states of the worker's verdicts, as numbers."""
     document = result(0)
-    gauges = DriftGauges(0.3, {}, 30, now_s=lambda: 0.0)
+    gauges = DriftGauges(0.3, None, 30, now_s=lambda: 0.0)
     for number, (text, _) in states.VERDICTS.items():
         verdicts = {question: {"state": text, "evidence": ""} for question in document["verdicts"]}
         gauges.show(document | {"verdicts": verdicts}, 0.0)

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from drift.comparison.columns import NAMED_CATEGORIES, OTHER_NEW
 from drift.comparison.compare import Pair, Reference, compare, plain_measure
 from leeway.data.frames import typed_frame
 from leeway.data.population import Population
 from leeway.model.bundle import Bundle
-from leeway.model.columns import NAMED_CATEGORIES, OTHER_NEW
 from leeway.model.distances import effective_threshold
 from leeway.model.drift_plan import ColumnPlan, DriftPlan
 from leeway.schema import Seen
@@ -125,7 +125,7 @@ def test_thousands_of_new_values_are_measured_as_a_few() -> None:
 def test_scores_of_the_model_are_compared_where_both_have_them(bundle: Bundle, people: Population) -> None:
     """`_score` is no feature; where both frames have it, its drift is reported beside theirs."""
     window = drawn(features_of(people), 500, np.random.default_rng(0))
-    reference = Reference(bundle.reference(), bundle.schema, DriftPlan.from_card(bundle.card))
+    reference = Reference(bundle.reference(), bundle.schema, bundle.card.drift)
     with_scores = compare(reference, scored(bundle, window), plain_measure)
     without = compare(reference, window, plain_measure)
     assert with_scores.prediction is not None
@@ -136,7 +136,7 @@ def test_scores_of_the_model_are_compared_where_both_have_them(bundle: Bundle, p
 def test_scores_that_moved_are_detected(bundle: Bundle, people: Population) -> None:
     """A shift of all scores is a detection of its own."""
     window = scored(bundle, features_of(people))
-    reference = Reference(bundle.reference(), bundle.schema, DriftPlan.from_card(bundle.card))
+    reference = Reference(bundle.reference(), bundle.schema, bundle.card.drift)
     found = compare(reference, with_column(window, "_score", window["_score"] / 2 + 0.5), plain_measure).prediction
     assert found is not None
     assert found.detected

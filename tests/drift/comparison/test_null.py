@@ -19,7 +19,6 @@ from drift.verdicts.confirmation import Policy
 from drift.verdicts.verdicts import Observation, judge
 from leeway.data.population import population
 from leeway.model.bundle import Bundle
-from leeway.model.drift_plan import DriftPlan
 from leeway.model.training import TrainingData, train
 from leeway.model.writer import Origin
 from leeway.schema import CHURN_SCHEMA
@@ -41,7 +40,7 @@ def full_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 def quiet(full_bundle: Bundle) -> Callable[[int], list[DriftReport]]:
     """Reports of 300 windows of so many subjects, drawn from the reference itself."""
     frame = full_bundle.reference()
-    reference = Reference(frame, full_bundle.schema, DriftPlan.from_card(full_bundle.card))
+    reference = Reference(frame, full_bundle.schema, full_bundle.card.drift)
 
     @cache
     def reports(size: int) -> list[DriftReport]:
@@ -69,7 +68,7 @@ def test_windows_without_drift_call_nobody(size: int, quiet: Callable[[int], lis
 @pytest.mark.parametrize("size", SIZES)
 def test_evidently_says_the_same_of_such_windows(size: int, full_bundle: Bundle) -> None:
     """Through Evidently a window gives the same scores, within 1e-9, and the same detections."""
-    frame, plan = full_bundle.reference(), DriftPlan.from_card(full_bundle.card)
+    frame, plan = full_bundle.reference(), full_bundle.card.drift
     window = drawn(frame, size, np.random.default_rng(size))
     ours = compare(Reference(frame, full_bundle.schema, plan), window, plain_measure)
     theirs = compute_drift(frame, window, full_bundle.schema, plan).report
@@ -83,7 +82,7 @@ def test_evidently_says_the_same_of_such_windows(size: int, full_bundle: Bundle)
 def test_other_customers_of_the_same_kind_have_not_drifted(full_bundle: Bundle) -> None:
     """A month later, without drift, nothing is detected among customers that the reference does not hold."""
     later = features_of(population(1, seed=8))
-    reference = Reference(full_bundle.reference(), full_bundle.schema, DriftPlan.from_card(full_bundle.card))
+    reference = Reference(full_bundle.reference(), full_bundle.schema, full_bundle.card.drift)
     rng = np.random.default_rng(0)
     reports = [compare(reference, drawn(later, size, rng), plain_measure) for size in SIZES for _ in range(5)]
     assert sum(bool(report.detected) for report in reports) <= 1
@@ -122,7 +121,7 @@ def test_the_power_page_has_a_row_for_each_feature(small_power: Power) -> None:
 
 def test_a_row_more_or_less_changes_no_kind(full_bundle: Bundle) -> None:
     """Every row twice is the same distribution: the scores stay, whatever the number of rows."""
-    frame, plan = full_bundle.reference(), DriftPlan.from_card(full_bundle.card)
+    frame, plan = full_bundle.reference(), full_bundle.card.drift
     window = frame.iloc[:300]
     few = compute_drift(frame, window, full_bundle.schema, plan).report
     many = compute_drift(frame, pd.concat([window] * 8), full_bundle.schema, plan).report

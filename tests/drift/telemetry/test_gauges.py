@@ -1,16 +1,16 @@
 from collections.abc import Mapping
-from typing import Any
 
 from drift.telemetry.gauges import DriftGauges
+from leeway.model.card import HeldOut
+from leeway.model.performance import Estimate
 from leeway.telemetry import names
 from leeway.telemetry.names import Metric
 from tests.drift.results import result_document
+from tests.leeway.model.bundles import golden_card
 
-CARD: Mapping[str, Any] = {
-    "roc_auc": {"value": 0.84, "low": 0.82, "high": 0.86},
-    "brier": {"value": 0.13, "low": 0.12, "high": 0.14},
-    "held_out": {"rows": 2113, "positive_share": 0.26},
-}
+CARD = golden_card(
+    roc_auc=Estimate(0.84, 0.82, 0.86), brier=Estimate(0.13, 0.12, 0.14), held_out=HeldOut(2113, positive_share=0.26)
+)
 
 
 class Clock:

@@ -8,6 +8,7 @@ import pytest
 from drift.comparison.findings import DriftReport, PerformanceWindow, Rejections, performance_window
 from drift.verdicts.verdicts import judge, judge_covariate, judge_performance, judge_prediction
 from tests.drift.observations import CARD, POLICY, feature, labelled, report, seen
+from tests.leeway.model.bundles import golden_card
 
 # --- covariate and prediction ----------------------------------------------------------------------------------------
 
@@ -102,10 +103,10 @@ def test_a_model_as_good_as_its_card_calls_nobody() -> None:
         scores = 1 / (1 + np.exp(-(-1.57 + 1.8 * rng.standard_normal(n))))
         return (rng.random(n) < scores).astype(int).tolist(), scores.tolist()
 
-    reference = performance_window(*window(2_113), {})
+    reference = performance_window(*window(2_113), CARD)
     assert reference.roc_auc is not None
     assert reference.brier is not None
-    card = {"roc_auc": reference.roc_auc.__dict__, "brier": reference.brier.__dict__}
+    card = golden_card(roc_auc=reference.roc_auc, brier=reference.brier)
     states = [judge_performance(performance_window(*window(200), card), 200).state for _ in range(200)]
     assert states.count("act") <= 2
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -20,12 +21,14 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from leeway.data.tabular import infer_schema
 from leeway.model import bundle as bundles
 from leeway.model.bundle import Bundle, BundleError
+from leeway.model.card import Card
 from leeway.model.encoding import Encoder
-from leeway.model.manifest import CARD, MANIFEST, ONNX, PIPELINE, REFERENCE, SCHEMA, digest, sha256
+from leeway.model.manifest import CARD, MANIFEST, ONNX, PIPELINE, REFERENCE, SCHEMA, digest, read_json, sha256
 from leeway.model.sklearn import encode_frame, model_frame, predict, read_pipeline
 from leeway.model.writer import Origin, Reference, bundle_pipeline
 
 NUMBERS, TEXTS = ["age", "monthly fee"], ["c.x-y"]
+GOLDEN = Path(__file__).with_name("golden")
 FILES = [MANIFEST, SCHEMA, CARD, REFERENCE, PIPELINE, ONNX]
 
 
@@ -41,6 +44,11 @@ def some_rows(count: int = 400, seed: int = 0) -> tuple[pd.DataFrame, NDArray[np
     )
     risk = frame["monthly fee"] / 20 - frame["age"] / 10 + (frame["c.x-y"] == "high") + rng.normal(size=count)
     return frame, np.asarray(risk > risk.median(), dtype=np.int64)
+
+
+def golden_card(**changes: Any) -> Card:  # noqa: ANN401 (a card's members)
+    """The stored card of `golden/card.json`, with other members."""
+    return msgspec.structs.replace(read_json(GOLDEN / CARD, Card), **changes)
 
 
 def as_model_takes_it(frame: pd.DataFrame) -> pd.DataFrame:

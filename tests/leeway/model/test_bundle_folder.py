@@ -9,7 +9,7 @@ import pytest
 from sklearn.preprocessing import SplineTransformer
 
 from leeway.model import bundle as bundles
-from leeway.model import bundle_folder
+from leeway.model import writer
 from leeway.model.bundle import Bundle, BundleError
 from leeway.model.manifest import CARD, ONNX
 from tests.leeway.model.bundles import copy_of, files_of, fitted, small_bundle
@@ -37,7 +37,7 @@ def test_an_interrupted_write_leaves_the_old_bundle(small: Bundle, tmp_path: Pat
     before = files_of(folder)
 
     def write_half() -> None:
-        with bundle_folder.replacing(folder) as new:
+        with writer.replacing(folder) as new:
             (new / CARD).write_text("half a ca")
             raise error
 
@@ -52,7 +52,7 @@ def test_a_failed_rename_brings_the_old_bundle_back(small: Bundle, tmp_path: Pat
     """Where the second of the two renames fails, the first is taken back."""
     folder = copy_of(small, tmp_path)
     before = files_of(folder)
-    with pytest.raises(BundleError, match="cannot be written"), bundle_folder.replacing(folder) as new:
+    with pytest.raises(BundleError, match="cannot be written"), writer.replacing(folder) as new:
         new.rmdir()  # so that there is nothing to put in the old one's place
     assert files_of(folder) == before
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
@@ -60,18 +60,18 @@ def test_a_failed_rename_brings_the_old_bundle_back(small: Bundle, tmp_path: Pat
 
 def test_what_a_killed_writer_left_is_swept(tmp_path: Path) -> None:
     """What a writer that was killed left beside the bundle goes with the next write, once it is old enough."""
-    for name, age_s in {"old": bundle_folder.STALE_S + 60, "young": 1}.items():
+    for name, age_s in {"old": writer.STALE_S + 60, "young": 1}.items():
         left = tmp_path / f".bundle.new-{name}"
         (left / "new").mkdir(parents=True)
         os.utime(left, (time.time() - age_s, time.time() - age_s))
-    with bundle_folder.replacing(tmp_path / "bundle"):
+    with writer.replacing(tmp_path / "bundle"):
         pass
     assert sorted(path.name for path in tmp_path.iterdir()) == [".bundle.new-young", "bundle"]
 
 
 def write_nothing(folder: Path) -> None:
     """Put a new folder with nothing in it in the place of `folder`."""
-    with bundle_folder.replacing(folder):
+    with writer.replacing(folder):
         pass
 
 
@@ -104,7 +104,7 @@ def test_a_link_is_followed(tmp_path: Path) -> None:
     """Where the folder is a link, what it points to is replaced, and the link stays."""
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")
-    with bundle_folder.replacing(tmp_path / "link") as new:
+    with writer.replacing(tmp_path / "link") as new:
         (new / CARD).write_text("{}")
     assert (tmp_path / "link").is_symlink()
     assert files_of(tmp_path / "real") == {CARD: b"{}"}

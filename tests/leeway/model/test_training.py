@@ -11,6 +11,7 @@ from leeway.data.frames import typed_frame
 from leeway.data.population import Population
 from leeway.data.tabular import infer_schema
 from leeway.model.bundle import LABEL_COLUMN, Bundle
+from leeway.model.card import TrainedOn
 from leeway.model.training import TrainingData, TrainingError, train
 from leeway.model.writer import Origin
 from leeway.schema import Feature, FeatureSchema
@@ -30,23 +31,20 @@ def trained(frame: pd.DataFrame, folder: Path, schema: FeatureSchema | None = No
 
 def test_a_good_model_is_found(bundle: Bundle) -> None:
     """On the built-in population the model finds the known risk: ROC AUC about 0.84 on rows it never saw."""
-    assert 0.78 < bundle.card["roc_auc"]["value"] < 0.9
-    assert bundle.card["brier"]["value"] < 0.17
+    assert bundle.card.roc_auc is not None
+    assert bundle.card.brier is not None
+    assert 0.78 < bundle.card.roc_auc.value < 0.9
+    assert bundle.card.brier.value < 0.17
 
 
 def test_card_says_where_the_model_comes_from(bundle: Bundle, people: Population) -> None:
     """The card names source, date, rows and seed."""
-    assert bundle.card["trained_on"] == {
-        "source": "the built-in population",
-        "as_of": "2026-01-31",
-        "rows": round(0.7 * len(people)),
-        "seed": 7,
-    }
+    assert bundle.card.trained_on == TrainedOn("the built-in population", "2026-01-31", round(0.7 * len(people)), 7)
 
 
 def test_split_keeps_the_share_of_positives(bundle: Bundle, people: Population) -> None:
     """The held-out part has the share of positives that all rows have."""
-    assert bundle.card["held_out"]["positive_share"] == pytest.approx(np.mean(people.labels), abs=0.002)
+    assert bundle.card.held_out.positive_share == pytest.approx(np.mean(people.labels), abs=0.002)
 
 
 def test_same_seed_same_model(tmp_path: Path) -> None:
@@ -66,7 +64,7 @@ def test_any_mix_of_kinds_is_trained(columns: list[str], tmp_path: Path) -> None
     """With numbers only, categories only or both a model is trained that ONNX scores as scikit-learn does."""
     frame = some_rows()[0][columns]
     bundle = trained(frame, tmp_path)
-    assert bundle.card["scorer"] == "onnx", bundle.card["scorer_reason"]
+    assert bundle.card.scorer == "onnx", bundle.card.scorer_reason
     rows = [dict(zip(columns, row, strict=True)) for row in frame.itertuples(index=False)]
     assert np.abs(bundle.score(rows) - truth(bundle, frame)).max() <= 1e-5
 
@@ -77,7 +75,7 @@ def test_gaps_are_no_obstacle(tmp_path: Path) -> None:
     frame.loc[::3, "age"] = np.nan
     frame.loc[1::3, "c.x-y"] = None
     bundle = trained(frame, tmp_path)
-    assert bundle.card["scorer"] == "onnx", bundle.card["scorer_reason"]
+    assert bundle.card.scorer == "onnx", bundle.card.scorer_reason
     assert all(bundle.schema[name].nullable for name in ("age", "c.x-y", "flag"))
 
 
@@ -93,7 +91,7 @@ def test_a_column_without_a_value_is_no_obstacle(tmp_path: Path) -> None:
         )
     )
     bundle = trained(frame, tmp_path, schema)
-    assert bundle.card["scorer"] == "onnx", bundle.card["scorer_reason"]
+    assert bundle.card.scorer == "onnx", bundle.card.scorer_reason
     assert bundle.schema["number"].seen.missing_share == 1
 
 
@@ -102,13 +100,13 @@ def test_a_constant_column_is_no_obstacle(tmp_path: Path) -> None:
     bundle = trained(some_rows()[0][["age"]].assign(constant=5), tmp_path)
     rows = [bundle.schema.row({"age": 40, "constant": constant}) for constant in (5, 6)]
     assert bundle.encoder.unusual(bundle.encoder.encode(rows)) == [(), ("constant",)]
-    assert bundle.card["drift"]["features"]["constant"]["noise_constant"] == 0
+    assert bundle.card.drift.features["constant"].noise_constant == 0
 
 
 def test_the_fewest_rows_are_enough(tmp_path: Path) -> None:
     """A hundred rows are trained on; the card says on how few its figures stand."""
     bundle = trained(some_rows(100)[0], tmp_path)
-    assert (bundle.card["trained_on"]["rows"], bundle.card["held_out"]["rows"]) == (70, 30)
+    assert (bundle.card.trained_on.rows, bundle.card.held_out.rows) == (70, 30)
 
 
 def test_too_few_rows_are_refused(tmp_path: Path) -> None:

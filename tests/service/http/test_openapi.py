@@ -57,7 +57,7 @@ def test_another_models_example_works_too(serve: Serve, awkward_bundle: Bundle) 
 
 def test_an_answer_is_as_described(service: Service, bundle: Bundle) -> None:
     """It has the members that OpenAPI shows, in their order and of their types."""
-    for request in ({"user_id": "7590-VHVEG"}, {"features": bundle.card["example"]}):
+    for request in ({"user_id": "7590-VHVEG"}, {"features": bundle.card.example}):
         found = service.post("/predict", request).json()
 
         assert list(found) == list(PredictionAnswer.model_fields)

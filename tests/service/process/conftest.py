@@ -12,4 +12,4 @@ from leeway.model.bundle import Bundle
 @pytest.fixture(scope="module")
 def example(bundle: Bundle) -> dict[str, Any]:
     """A body that is answered."""
-    return {"features": dict(bundle.card["example"])}
+    return {"features": dict(bundle.card.example)}

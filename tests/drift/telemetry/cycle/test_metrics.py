@@ -84,7 +84,9 @@ def test_live_figures_stand_beside_the_card_s(told: Told) -> None:
     basis, live = names.MODEL_BASIS, told.result["performance"]
     areas = {point.attributes[basis]: point.value for point in told.measured.points(names.MODEL_ROC_AUC)}
     labels = {point.attributes[basis]: point.value for point in told.measured.points(names.MODEL_LABELS)}
-    assert areas == {"card": told.world.bundle.card["roc_auc"]["value"], "live": live["roc_auc"]["current"]}
+    on_card = told.world.bundle.card.roc_auc
+    assert on_card is not None
+    assert areas == {"card": on_card.value, "live": live["roc_auc"]["current"]}
     assert labels == {"card": 400, "live": RATE - ONLY_KEPT}
 
 

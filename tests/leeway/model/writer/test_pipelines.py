@@ -41,14 +41,14 @@ from tests.leeway.model.bundles import apart, as_model_takes_it, fitted, small_b
 def test_bundles_any_pipeline(model: Pipeline, tmp_path: Path) -> None:
     """A fitted pipeline is bundled as it is: ONNX scores it, and agrees with it on rows it never saw."""
     bundle = small_bundle(tmp_path / "bundle", model)
-    assert bundle.card["scorer"] == "onnx", bundle.card["scorer_reason"]
+    assert bundle.card.scorer == "onnx", bundle.card.scorer_reason
     assert apart(bundle, some_rows(seed=2)[0]) <= AGREEMENT
 
 
 def test_odd_names_reach_onnx(small: Bundle) -> None:
     """Names with blanks, dots and dashes are the model's inputs as they are."""
     assert small.schema.names == ("age", "monthly fee", "c.x-y")
-    assert small.card["scorer"] == "onnx"
+    assert small.card.scorer == "onnx"
 
 
 @pytest.mark.parametrize("names", [["label", "variable", "c"], ["a b", "a_b", "a-b"]])
@@ -60,7 +60,7 @@ def test_names_that_the_converter_uses_are_no_obstacle(names: list[str], tmp_pat
     columns = ColumnTransformer([("n", "passthrough", names[1::-1]), ("t", encode, names[2:])])
     pipeline = make_pipeline(columns, LogisticRegression(max_iter=1_000)).fit(as_model_takes_it(frame), labels)
     bundle = bundle_pipeline(pipeline, Reference(frame, labels), tmp_path / "bundle")
-    assert bundle.card["scorer"] == "onnx", bundle.card["scorer_reason"]
+    assert bundle.card.scorer == "onnx", bundle.card.scorer_reason
     assert apart(bundle, frame) <= AGREEMENT
 
 
@@ -72,15 +72,15 @@ def without_onnx(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 def test_falls_back_to_scikit_learn(without_onnx: Bundle) -> None:
     """Where ONNX cannot express the pipeline the bundle says why, and scikit-learn scores the same."""
-    assert without_onnx.card["scorer"] == "scikit-learn"
-    assert "SplineTransformer" in without_onnx.card["scorer_reason"]
+    assert without_onnx.card.scorer == "scikit-learn"
+    assert "SplineTransformer" in str(without_onnx.card.scorer_reason)
     assert not (without_onnx.folder / ONNX).exists()
     assert apart(without_onnx, some_rows(seed=2)[0]) == 0
 
 
 def test_the_reason_names_no_temporary_file(without_onnx: Bundle) -> None:
     """The reason on the card speaks of the model, not of a folder that is gone."""
-    assert str(without_onnx.folder.parent) not in without_onnx.card["scorer_reason"]
+    assert str(without_onnx.folder.parent) not in str(without_onnx.card.scorer_reason)
 
 
 def test_falls_back_where_onnx_differs(tmp_path: Path) -> None:
@@ -89,8 +89,8 @@ def test_falls_back_where_onnx_differs(tmp_path: Path) -> None:
     pipeline = make_pipeline(LogisticRegression()).fit(as_model_takes_it(frame), frame["x"] > 1e7)
     pipeline[-1].coef_, pipeline[-1].intercept_ = np.array([[0.1]]), np.array([-1e6])
     bundle = bundle_pipeline(pipeline, Reference(frame), tmp_path / "bundle")
-    assert bundle.card["scorer"] == "scikit-learn"
-    assert re.search(r"differ by 0\.00\d+ on a row", bundle.card["scorer_reason"])
+    assert bundle.card.scorer == "scikit-learn"
+    assert re.search(r"differ by 0\.00\d+ on a row", str(bundle.card.scorer_reason))
     assert not (bundle.folder / ONNX).exists()
 
 
@@ -121,7 +121,7 @@ def test_missing_values_agree(tmp_path: Path) -> None:
     pipeline = fitted(numbers=make_pipeline(SimpleImputer(), StandardScaler()))
     pipeline.fit(as_model_takes_it(frame), labels)
     bundle = bundle_pipeline(pipeline, Reference(frame, labels), tmp_path / "bundle")
-    assert bundle.card["scorer"] == "onnx", bundle.card["scorer_reason"]
+    assert bundle.card.scorer == "onnx", bundle.card.scorer_reason
     assert apart(bundle, frame) <= AGREEMENT
     assert bundle.schema["age"].kind == "integer"
     assert bundle.schema["age"].seen.missing_share == pytest.approx(np.mean(frame["age"].isna()))

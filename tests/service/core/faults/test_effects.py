@@ -78,6 +78,6 @@ def test_faults_go_together(world: World, bundle: Bundle) -> None:
 def test_a_bundle_keeps_all_but_its_scorer(world: World, bundle: Bundle) -> None:
     """A bundle with a faulty scorer scores the same, and is otherwise the same."""
     faulty = with_faulty_scorer(bundle, world.switch)
-    row = bundle.card["example"]
+    row = bundle.card.example
     assert faulty.score([row]) == bundle.score([row])
     assert (faulty.encoder, faulty.version, faulty.card) == (bundle.encoder, bundle.version, bundle.card)

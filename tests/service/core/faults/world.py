@@ -71,7 +71,7 @@ class OneCustomer:
 
 def encoded(bundle: Bundle) -> Encoded:
     """A row that can be scored."""
-    return bundle.encoder.encode([bundle.schema.row(bundle.card["example"])])
+    return bundle.encoder.encode([bundle.schema.row(bundle.card.example)])
 
 
 def score(world: World, bundle: Bundle) -> Scores:

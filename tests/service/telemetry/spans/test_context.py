@@ -112,7 +112,7 @@ def test_the_servers_word_on_an_unexpected_error_carries_its_trace(
 def test_switched_off_the_answer_has_no_trace(bundle: Bundle, tmp_path: Path) -> None:
     """With `OTEL_SDK_DISABLED=true` predictions are answered with `trace_id` null."""
     with silent_service(bundle, tmp_path) as client:
-        answer = client.post("/predict", json={"features": dict(bundle.card["example"])})
+        answer = client.post("/predict", json={"features": dict(bundle.card.example)})
     assert (answer.status_code, answer.json()["trace_id"]) == (200, None)
 
 

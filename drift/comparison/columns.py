@@ -5,34 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from leeway.model.encoding import FLOAT32_MAX
+from leeway.model.drift_plan import Values, values_of
 from leeway.schema import Kind
-
-Values: TypeAlias = NDArray[np.float64] | NDArray[np.object_]
-"""One value a row: numbers with NaN for missing (a flag is 0 or 1), or text with None for missing."""
 
 LOW, HIGH = 0.005, 0.995  # the quantiles that bound the usual, as in the bundle's schema
 NAMED_CATEGORIES: Final = 20
 OTHER_NEW: Final = "(other new values)"
 _HARMLESS: Final = str.maketrans("<>", "‹›")
-
-
-def values_of(column: pd.Series[Any], kind: Kind) -> Values:
-    """The values of a column, whatever dtype holds them.
-
-    Infinities are missing. Numbers are cut off at the largest 32-bit float, which is also the largest that a model is
-    given: the square of a larger one has no distance.
-    """
-    if kind == "category":
-        return column.astype("object").where(column.notna(), None).to_numpy(dtype=object)
-    numbers = column.to_numpy(dtype=np.float64, na_value=np.nan)
-    return np.where(np.isfinite(numbers), np.clip(numbers, -FLOAT32_MAX, FLOAT32_MAX), np.nan)
 
 
 @dataclass(frozen=True)
