@@ -11,10 +11,10 @@ from tests.cli.commands.drift_run.place import CALM, RUNNER, Place
 
 
 def test_a_month_that_was_never_ingested_is_unknown(place: Place) -> None:
-    """Both lines are there, the reason names the months that there are, exit code 1."""
+    """Both lines are printed, the reason lists the loaded months, and the exit code is 1."""
     result = place.run("2025-12-31", CALM)
     first, second = result.stdout.splitlines()
-    assert "drift_share=n/a -> UNKNOWN there are no snapshots as of 2025-12-31; loaded: 2026-01-31, " in first
+    assert "drift_share=n/a -> UNKNOWN no snapshots as of 2025-12-31; loaded: 2026-01-31, " in first
     assert second == ("[Leeway] quality unknown, covariate unknown, prediction unknown, performance unknown -> UNKNOWN")
     assert result.exit_code == 1
 
