@@ -13,10 +13,10 @@ import hashlib
 import math
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
@@ -30,7 +30,12 @@ FeatureRow: TypeAlias = tuple[Value, ...]
 """What is known of one subject: a value for each feature, in the schema's order."""
 
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
-MAX_CATEGORY_LENGTH = 200
+MAX_CATEGORY_LENGTH: Final = 200
+TEXT_PATTERN: Final = r"^[^\x00-\x1f\x7f-\x9f]+$"
+"""Text without control characters, as JSON Schema, pydantic and Python say it.
+
+In Python use it with `re.fullmatch`: `$` also matches before a final line break.
+"""
 FEATURE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\- ]{0,62}")
 SCORE_COLUMN, LABEL_COLUMN = "_score", "_label"
 """Columns that stand beside the features in a reference or a window; no feature may bear their names."""
@@ -79,51 +84,97 @@ class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if any(limit is not None and not math.isfinite(limit) for limit in limits):
             raise SchemaError(f"feature {self.name!r}: a limit is not a finite number")
 
-    def problem(self, value: Value) -> str | None:
-        """Say in a few words why `value` is not valid for this feature, or None where it is."""
-        if value is None:
-            return None if self.nullable else "is missing, and may not be"
-        return _KIND_PROBLEM[self.kind](value) or self._beyond_limits(value)
+    def validate(self, value: object) -> Value:
+        """Return the canonical form of a valid value: None, a float, an int, a bool or text, by the feature's kind.
 
-    def _beyond_limits(self, value: Value) -> str | None:
-        if isinstance(value, str) or value is None:
+        This is the one rule; the request models, the readers of files and the bundle follow it:
+
+        - number: an int or a finite float, but not a bool;
+        - integer: 64 bits, signed; 40.0 is 40, because JSON does not tell them apart;
+        - flag: true or false;
+        - category: 1 to 200 characters, without control characters and lone surrogates.
+
+        >>> age = Feature("age", "integer", minimum=0)
+        >>> age.validate(40.0)
+        40
+        >>> age.problem(40.5), age.problem(-1)
+        ('must be a whole number', 'must be at least 0')
+
+        Raises:
+            SchemaError: the value is not valid; the message is the reason.
+        """
+        if value is None:
+            if not self.nullable:
+                raise SchemaError("must not be missing")
             return None
-        if self.minimum is not None and value < self.minimum:
-            return f"must be at least {self.minimum:g}"
-        if self.maximum is not None and value > self.maximum:
-            return f"must be at most {self.maximum:g}"
+        canonical = _CANONICAL[self.kind](value)
+        if not isinstance(canonical, str):
+            if self.minimum is not None and canonical < self.minimum:
+                raise SchemaError(f"must be at least {self.minimum:g}")
+            if self.maximum is not None and canonical > self.maximum:
+                raise SchemaError(f"must be at most {self.maximum:g}")
+        return canonical
+
+    def problem(self, value: object) -> str | None:
+        """Say in a few words why `value` is not valid for this feature; None if it is."""
+        try:
+            self.validate(value)
+        except SchemaError as error:
+            return str(error)
         return None
 
 
-def _number_problem(value: Value) -> str | None:
+def whole(value: object) -> object:
+    """An int for a float without a fraction; anything else as it is.
+
+    >>> whole(40.0), whole(40.5), whole("40.0")
+    (40, 40.5, '40.0')
+    """
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _number(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        return "must be a number"
-    return None if abs(value) <= sys.float_info.max else "must be a finite number"
+        raise SchemaError("must be a number")
+    if not abs(value) <= sys.float_info.max:  # neither is NaN, nor an int that no float can hold
+        raise SchemaError("must be a finite number")
+    return float(value)
 
 
-def _integer_problem(value: Value) -> str | None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        return "must be a whole number"
-    return None if INT64_MIN <= value <= INT64_MAX else "must fit into 64 bits"
+def _integer(value: object) -> int:
+    integer = whole(value)
+    if isinstance(integer, bool) or not isinstance(integer, int):
+        raise SchemaError("must be a whole number")
+    if not INT64_MIN <= integer <= INT64_MAX:
+        raise SchemaError("must fit in 64 bits")
+    return integer
 
 
-def _flag_problem(value: Value) -> str | None:
-    return None if isinstance(value, bool) else "must be true or false"
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise SchemaError("must be true or false")
+    return value
 
 
-def _category_problem(value: Value) -> str | None:
+def _text(value: object) -> str:
     if not isinstance(value, str):
-        return "must be text"
+        raise SchemaError("must be text")
     if not 0 < len(value) <= MAX_CATEGORY_LENGTH:
-        return f"must be 1 to {MAX_CATEGORY_LENGTH} characters long"
-    return None if value.isprintable() else "must hold no control characters"
+        raise SchemaError(f"must be 1 to {MAX_CATEGORY_LENGTH} characters long")
+    if not _TEXT.fullmatch(value):
+        raise SchemaError("must not contain control characters")
+    if _SURROGATE.search(value):
+        raise SchemaError("must be valid Unicode: it contains half of a surrogate pair")
+    return value
 
 
-_KIND_PROBLEM = {
-    "number": _number_problem,
-    "integer": _integer_problem,
-    "flag": _flag_problem,
-    "category": _category_problem,
+_TEXT = re.compile(TEXT_PATTERN)
+_SURROGATE = re.compile(r"[\ud800-\udfff]")  # JSON in UTF-8 cannot carry one, so no pattern for JSON speaks of them
+_CANONICAL: Final[dict[Kind, Callable[[object], float | int | bool | str]]] = {
+    "number": _number,
+    "integer": _integer,
+    "flag": _flag,
+    "category": _text,
 }
 
 

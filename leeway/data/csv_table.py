@@ -220,7 +220,7 @@ def _read_integer(text: str) -> int:
     if not _INTEGER.fullmatch(text):
         raise ValueError("must be a whole number")
     if len(text) > _LONGEST_INTEGER:
-        raise ValueError("must fit into 64 bits")
+        raise ValueError("must fit in 64 bits")
     return int(text)
 
 

@@ -38,18 +38,23 @@ ROW: dict[str, Value] = {"amount": 1.5, "count": 2, "open": True, "colour": "red
         ("amount", 10**400, "must be a finite number"),
         ("amount", -0.1, "must be at least 0"),
         ("amount", 100.5, "must be at most 100"),
-        ("count", 2.0, "must be a whole number"),
+        ("count", 2.5, "must be a whole number"),
+        ("count", "2", "must be a whole number"),
+        ("count", float("nan"), "must be a whole number"),
+        ("count", float("inf"), "must be a whole number"),
+        ("count", 1e300, "must fit in 64 bits"),
+        ("count", 2.0**63, "must fit in 64 bits"),
         ("count", False, "must be a whole number"),
-        ("count", 2**63, "must fit into 64 bits"),
-        ("count", -(2**63) - 1, "must fit into 64 bits"),
-        ("count", None, "is missing, and may not be"),
+        ("count", 2**63, "must fit in 64 bits"),
+        ("count", -(2**63) - 1, "must fit in 64 bits"),
+        ("count", None, "must not be missing"),
         ("open", 1, "must be true or false"),
         ("open", "true", "must be true or false"),
         ("colour", 5, "must be text"),
         ("colour", "", "must be 1 to 200 characters long"),
         ("colour", "x" * 201, "must be 1 to 200 characters long"),
-        ("colour", "a\nb", "must hold no control characters"),
-        ("colour", "\ud800", "must hold no control characters"),
+        *(("colour", text, "must not contain control characters") for text in ("a\nb", "a\n", "\0", "\x7f", "\x85")),
+        ("colour", "\ud800", "must be valid Unicode: it contains half of a surrogate pair"),
     ],
 )
 def test_refuses_what_is_not_valid(name: str, value: Value, reason: str) -> None:
@@ -68,11 +73,22 @@ def test_refuses_what_is_not_valid(name: str, value: Value, reason: str) -> None
         {"count": -(2**63)},
         {"colour": "x" * 200},
         {"colour": "ünïcödé 🎬"},
+        *({"colour": f"a{odd}b"} for odd in ("\xa0", "\xad", "\u200b", "\ue000", "\u2028", "\ufffe")),
     ],
 )
 def test_takes_what_is_valid(changes: dict[str, Value]) -> None:
     """A row within the valid limits has no problem, whether or not such a value was seen."""
     assert ALL_KINDS.problems({**ROW, **changes}) == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "canonical"),
+    [("count", 40.0, 40), ("count", -0.0, 0), ("amount", 40, 40.0), ("open", True, True), ("amount", None, None)],
+)
+def test_a_valid_value_has_one_form(name: str, value: Value, canonical: Value) -> None:
+    """An integer is an int and a number a float, however JSON wrote them."""
+    found = ALL_KINDS[name].validate(value)
+    assert (found, type(found)) == (canonical, type(canonical))
 
 
 def test_a_row_goes_by_the_schemas_order() -> None:
@@ -86,7 +102,7 @@ def test_names_unknown_and_absent_features() -> None:
     row = {name: value for name, value in ROW.items() if name != "open"}
     assert ALL_KINDS.problems({**row, "colour2": "red"}) == {
         "colour2": "is not a feature of this model",
-        "open": "is missing, and may not be",
+        "open": "must not be missing",
     }
 
 
