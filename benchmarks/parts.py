@@ -12,9 +12,8 @@ from leeway.schema import CHURN_SCHEMA
 from leeway.store.engine import create_tables, open_engine
 from leeway.store.record import PredictionRecord
 from leeway.store.tables import tables_for
-from service.spool.drainer import NullDrainerProbe, SpoolDrainer
+from service.spool.drainer import DrainerProbe, PredictionWriter, SpoolDrainer
 from service.spool.spool import Spool
-from service.spool.writer import database_writer
 
 MOVED = 50_000
 
@@ -43,7 +42,7 @@ def mover_rate(folder: Path) -> float:
     with Spool.open(folder / "moved-spool.db", CHURN_SCHEMA, limit_bytes=2**30, fsync_always=False) as spool:
         for start in range(0, MOVED, 1_000):
             spool.append([replace(record, prediction_id=f"{place:036d}") for place in range(start, start + 1_000)])
-        mover = SpoolDrainer(spool, database_writer(engine), NullDrainerProbe())
+        mover = SpoolDrainer(spool, PredictionWriter(engine).write, DrainerProbe())
         started = time.perf_counter()
         mover.start()
         while spool.backlog():

@@ -146,7 +146,7 @@ def serve(
         spans_file=spans_file,
     )
     if supervise or workers > 1:
-        from service.process.supervisor import supervise as run
+        from service.process.workers import supervise as run
 
         raise typer.Exit(run(settings, workers))
     from service.__main__ import main

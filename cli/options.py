@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
 from io import TextIOWrapper
@@ -102,30 +101,3 @@ def plain_errors(*kinds: type[Exception], code: int = BAD_INPUT) -> Iterator[Non
         yield
     except kinds as error:
         stop(str(error), code)
-
-
-@contextmanager
-def sigterm_as_ctrl_c() -> Iterator[Callable[[], None]]:
-    """Unwind on SIGTERM, or where the terminal goes away, as on Ctrl-C, so that nothing is left behind half done.
-
-    Yields what raises KeyboardInterrupt once more where one came and a library has swallowed it.
-    """
-    came: list[int] = []
-
-    def unwind(number: int, _: object) -> NoReturn:
-        came.append(number)
-        raise KeyboardInterrupt
-
-    def go_on() -> None:
-        if came:
-            raise KeyboardInterrupt
-
-    numbers = [signal.SIGTERM, signal.SIGHUP]
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else Ctrl-C is not for us
-        numbers.append(signal.SIGINT)
-    before = {number: signal.signal(number, unwind) for number in numbers}
-    try:
-        yield go_on
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

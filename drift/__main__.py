@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -22,6 +20,13 @@ from drift.webhook import Webhook
 from drift.worker import Cycle, Extent, run
 from leeway.schema import CHURN_SCHEMA
 from leeway.settings import DriftSettings, SettingsError
+from leeway.shutdown import (
+    cannot_start,
+    defer_stop_signals,
+    force_exit_if_threads_remain,
+    forced_exit_after,
+    on_stop_signal,
+)
 from leeway.store.drift_runs import DriftLog
 from leeway.store.engine import DatabaseError, open_engine
 from leeway.store.tables import tables_for
@@ -32,7 +37,8 @@ from leeway.telemetry.process import observe_process
 from leeway.telemetry.providers import ProcessIdentity, Providers, providers_from_environment
 
 LAST_CYCLE_S = 2.0
-END_S = 9.0
+SHUTDOWN_TIMEOUT_S = 9.0
+COMMAND = "leeway drift worker"
 STARTUP_ERRORS = (DatabaseError, TelemetryError, ReportsPageError, OSError, ValueError)
 _log = logging.getLogger("drift")
 
@@ -40,32 +46,21 @@ _log = logging.getLogger("drift")
 def main(settings: DriftSettings) -> int:
     """Compare until SIGTERM or SIGINT; return the exit code: 0, or 2 where the worker cannot start and says why."""
     configure_logging()
+    defer_stop_signals()
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    end = threading.Timer(END_S, _end)  # whatever hangs: an export that nobody takes, a database that is away
-    end.daemon = True
-    with ExitStack() as stack:
+    with ExitStack() as shutdown, ExitStack() as stack:
         try:
             cycle = compose(settings, stack)
         except STARTUP_ERRORS as error:
-            return cannot_start(str(error))
-        worker = threading.Thread(target=_work, args=(cycle, stop, settings.drift_interval), name="worker", daemon=True)
+            return cannot_start(COMMAND, str(error))
+        worker = threading.Thread(target=_work, args=(cycle, stop, settings.drift_interval), name="worker")
         worker.start()
-        stop.wait()
-        end.start()
-        # A cycle under way is given a moment, and then left: what it writes appears whole or not at all.
-        worker.join(LAST_CYCLE_S)
-    end.cancel()
-    if worker.is_alive():
-        _end()
+        with on_stop_signal(stop.set):
+            stop.wait()
+        shutdown.enter_context(forced_exit_after(SHUTDOWN_TIMEOUT_S))  # exports and the database may hang
+        worker.join(LAST_CYCLE_S)  # then a running cycle is abandoned: its results appear completely or not at all
+    force_exit_if_threads_remain(0)
     return 0
-
-
-def cannot_start(reason: str) -> int:
-    """Say on standard error, in one line, why not; return the exit code for it."""
-    sys.stderr.write(f"leeway drift worker: {' '.join(reason.split())}\n")
-    return 2
 
 
 def _work(cycle: Callable[[], None], stop: threading.Event, interval_s: float) -> None:
@@ -73,13 +68,6 @@ def _work(cycle: Callable[[], None], stop: threading.Event, interval_s: float) -
         run(cycle, stop, interval_s)
     finally:
         stop.set()  # without its thread the process would look alive and see nothing
-
-
-def _end() -> None:
-    """End the process at once: the interpreter would stumble over a thread that is in the middle of Evidently."""
-    logging.shutdown()
-    sys.stdout.flush()
-    os._exit(0)
 
 
 def compose(settings: DriftSettings, stack: ExitStack) -> Callable[[], None]:
@@ -158,7 +146,7 @@ def _main() -> int:
     try:
         settings = DriftSettings.read()
     except SettingsError as error:
-        return cannot_start(str(error))
+        return cannot_start(COMMAND, str(error))
     return main(settings)
 
 

@@ -1,13 +1,12 @@
-"""The API's composition root: the only place where its objects are built, from top to bottom of one page."""
+"""The service's composition root: the only module that builds its objects, in one place from top to bottom."""
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import socket
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
 from importlib.metadata import version
 
@@ -16,6 +15,7 @@ from fastapi import FastAPI
 from leeway.model import bundle as bundles
 from leeway.model.bundle import Bundle, BundleError
 from leeway.settings import ServiceSettings, SettingsError
+from leeway.shutdown import cannot_start, defer_stop_signals, force_exit_if_threads_remain
 from leeway.store.engine import DatabaseError, create_tables, open_engine
 from leeway.store.predictions import PredictionLog
 from leeway.store.rejections import RejectionLog
@@ -34,51 +34,41 @@ from service.core.predictor import Predictor, SnapshotSource
 from service.core.readiness import ReadinessCheck
 from service.core.recording import Recorder
 from service.core.rejections import RejectionTally, RejectionWriter, TallyingProbe
-from service.process.server import run
-from service.process.workers import cannot_start, defer_stop_signals, force_exit_if_threads_remain, listen
-from service.spool.drainer import SpoolDrainer
+from service.process.server import run, tune_interpreter
+from service.process.workers import COMMAND, listen
+from service.spool.drainer import PredictionWriter, SpoolDrainer
 from service.spool.spool import Spool, SpoolError
-from service.spool.writer import database_writer
 from service.telemetry.http_instrumentation import instrument
-from service.telemetry.otel import OTelPredictionProbe
-from service.telemetry.otel_drainer import OTelDrainerProbe
+from service.telemetry.otel import OTelDrainerProbe, OTelPredictionProbe, observe_score_reference, observe_spool
 from service.telemetry.otel_faults import OTelFaultProbe
 from service.telemetry.probe import NullPredictionProbe, PredictionProbe
 
-SWITCH_S = 0.0005
-"""How long the threads that export and move may keep the interpreter: a request waits for it several times."""
-COLLECT_AFTER = 10_000
-"""Objects made, less those freed, before a young collection: with 700, as Python has it, a batch waits for eight."""
-DRAIN_S = 1.0
-TALLY_S = 0.5
-_log = logging.getLogger("service")
-
+DRAIN_TIMEOUT_S = 1.0
+REJECTIONS_TIMEOUT_S = 0.5
 STARTUP_ERRORS = (BundleError, SpoolError, DatabaseError, TelemetryError, SettingsError, OSError)
+_log = logging.getLogger("service")
 
 
 def main(settings: ServiceSettings) -> int:
-    """Serve until SIGTERM or SIGINT; return the exit code: 0, or 2 where the service cannot start and says why."""
+    """Serve until SIGTERM or SIGINT; return the exit code: 0, or 2 with one line on stderr if it cannot start."""
     configure_logging()
     defer_stop_signals()
     try:
         listener = listen(settings.host, settings.port)
     except OSError as error:
-        return cannot_start(str(error.strerror))
+        return cannot_start(COMMAND, str(error.strerror))
     with listener:
         return serve(settings, listener)
 
 
 def serve(settings: ServiceSettings, listener: socket.socket, worker: int | None = None) -> int:
-    """Serve on `listener` until told to stop; return the exit code as `main` does."""
-    sys.setswitchinterval(SWITCH_S)
+    """Serve on `listener` until SIGTERM or SIGINT; return the exit code as `main` does."""
     with ExitStack() as stack:
         try:
             app, record_lag = compose(settings, stack, worker)
         except STARTUP_ERRORS as error:
-            return cannot_start(str(error))
-        gc.collect()
-        gc.freeze()  # what is built by now lives on: no collection goes through it while requests wait
-        gc.set_threshold(COLLECT_AFTER)
+            return cannot_start(COMMAND, str(error))
+        tune_interpreter()
         run(app, listener, record_lag)
     force_exit_if_threads_remain(0)
     return 0
@@ -87,33 +77,28 @@ def serve(settings: ServiceSettings, listener: socket.socket, worker: int | None
 def compose(
     settings: ServiceSettings, stack: ExitStack, worker: int | None = None
 ) -> tuple[FastAPI, Callable[[float], None] | None]:
-    """Build the whole object graph, and what takes the event loop's lag; `stack` takes it down, telemetry last.
+    """Build all objects; return the app and what records the event loop's lag. `stack` closes them, telemetry last.
 
     Raises:
-        leeway.model.bundle.BundleError, service.spool.spool.SpoolError, leeway.store.engine.DatabaseError,
-        leeway.telemetry.environment.TelemetryError, OSError: what the service needs is not there; the message says
-        what.
+        one of STARTUP_ERRORS: the service cannot start; the message says why.
     """
+    instance = f"{socket.gethostname()}-{os.getpid()}" + ("" if worker is None else f"-{worker}")
     providers = stack.enter_context(
         providers_from_environment(
-            _identity(worker),
+            ProcessIdentity("leeway-service", version("leeway"), instance),
             metrics_endpoint=serves_metrics(settings.metrics_endpoint),
             spans_file=settings.spans_file,
         )
     )
-    record_lag = _observe_process(providers)
+    record_lag = None
+    if providers.enabled:
+        observe_process(providers.meter)
+        record_lag = histogram(providers.meter, names.EVENT_LOOP_LAG).record
     return assemble(settings, providers, stack, is_first=not worker), record_lag
 
 
-def _observe_process(providers: Providers) -> Callable[[float], None] | None:
-    if not providers.enabled:
-        return None
-    observe_process(providers.meter)
-    return histogram(providers.meter, names.EVENT_LOOP_LAG).record
-
-
 def assemble(settings: ServiceSettings, providers: Providers, stack: ExitStack, *, is_first: bool = True) -> FastAPI:
-    """Build what stands on the telemetry; of several workers the first one alone reports on the spool they share.
+    """Build everything but the providers; of several workers only the first reports on the spool that they share.
 
     Raises:
         As `compose`.
@@ -125,20 +110,26 @@ def assemble(settings: ServiceSettings, providers: Providers, stack: ExitStack, 
     try:
         create_tables(engine, tables)
     except DatabaseError as error:
-        _log.warning("the database is away, so customers cannot be looked up yet: %s", error)
-    spool = stack.enter_context(_open_spool(settings, bundle))
+        _log.warning("the database is unreachable; customers cannot be looked up until it is back: %s", error)
+    log, snapshots = PredictionLog(engine, tables), Snapshots(engine, tables)
+
+    fsync_always = settings.spool_fsync == "always"
+    spool = stack.enter_context(
+        Spool.open(settings.spool, bundle.schema, limit_bytes=settings.spool_limit, fsync_always=fsync_always)
+    )
+    drainer = SpoolDrainer(spool, PredictionWriter(engine).write, OTelDrainerProbe(providers.meter))
+    drainer.start()
+    stack.callback(drainer.stop, DRAIN_TIMEOUT_S)
     tally = RejectionTally(bundle.schema.names)
-    probe = TallyingProbe(_probe(providers, bundle, spool, observes_spool=is_first), tally)
-    mover = SpoolDrainer(spool, database_writer(engine), OTelDrainerProbe(providers.meter))
-    mover.start()
-    stack.callback(mover.stop, DRAIN_S)
-    refused = RejectionWriter(tally, RejectionLog(engine, tables))
-    refused.start()
-    stack.callback(refused.stop, TALLY_S)
+    rejections = RejectionWriter(tally, RejectionLog(engine, tables))
+    rejections.start()
+    stack.callback(rejections.stop, REJECTIONS_TIMEOUT_S)
+
+    if providers.enabled and is_first:
+        observe_spool(providers.meter, spool)
+    probe = TallyingProbe(_prediction_probe(providers, bundle), tally)
+    faults = _fault_switch(providers) if settings.faults else None
     recorder = Recorder(spool, probe, required=settings.recording == "required")
-    log = PredictionLog(engine, tables)
-    snapshots = Snapshots(engine, tables)
-    faults = _allowed_faults(providers) if settings.faults else None
     app = create_app(
         _predictor(bundle, snapshots, recorder, probe, faults),
         Feedback(log),
@@ -153,6 +144,20 @@ def assemble(settings: ServiceSettings, providers: Providers, stack: ExitStack, 
     return app
 
 
+def _prediction_probe(providers: Providers, bundle: Bundle) -> PredictionProbe:
+    if not providers.enabled:
+        return NullPredictionProbe()
+    observe_score_reference(providers.meter, bundle)
+    return OTelPredictionProbe(providers.tracer, providers.meter, bundle.version, bundle.schema.names)
+
+
+def _fault_switch(providers: Providers) -> FaultSwitch:
+    faults = FaultSwitch(OTelFaultProbe())
+    observe(providers.meter, names.FAULT_ACTIVE, faults.active)
+    _log.warning("LEEWAY_FAULTS=on: any client of this service can inject faults into it")
+    return faults
+
+
 def _predictor(
     bundle: Bundle, snapshots: SnapshotSource, recorder: Recorder, probe: PredictionProbe, faults: FaultSwitch | None
 ) -> Predictor:
@@ -161,57 +166,11 @@ def _predictor(
     return Predictor(bundle, snapshots, recorder, probe)
 
 
-def _allowed_faults(providers: Providers) -> FaultSwitch:
-    faults = FaultSwitch(OTelFaultProbe())
-    observe(providers.meter, names.FAULT_ACTIVE, faults.active)
-    _log.warning("LEEWAY_FAULTS=on: whoever reaches this service can switch faults on in it")
-    return faults
-
-
-def _open_spool(settings: ServiceSettings, bundle: Bundle) -> Spool:
-    always = settings.spool_fsync == "always"
-    spool = Spool.open(settings.spool, bundle.schema, limit_bytes=settings.spool_limit, fsync_always=always)
-    if spool.set_aside is not None:
-        _log.error("the spool was damaged: set aside as %s, and a new one begun", spool.set_aside)
-    return spool
-
-
-def _identity(worker: int | None) -> ProcessIdentity:
-    suffix = "" if worker is None else f"-{worker}"
-    return ProcessIdentity("leeway-service", version("leeway"), f"{socket.gethostname()}-{os.getpid()}{suffix}")
-
-
-def _probe(providers: Providers, bundle: Bundle, spool: Spool, *, observes_spool: bool) -> PredictionProbe:
-    if not providers.enabled:
-        return NullPredictionProbe()
-    meter = providers.meter
-    if observes_spool:
-        observe(meter, names.LOG_BACKLOG, lambda: _of_spool(spool.backlog))
-        observe(meter, names.SPOOL_SIZE, lambda: _of_spool(spool.size_bytes))
-        observe(meter, names.SPOOL_LIMIT, lambda: [(spool.limit_bytes, {})])
-    observe(meter, names.SCORE_REFERENCE, lambda: _score_reference(bundle))
-    return OTelPredictionProbe(providers.tracer, meter, bundle.version, bundle.schema.names)
-
-
-def _of_spool(read: Callable[[], int]) -> list[tuple[float, Mapping[str, str]]]:
-    """The number, or a gap where the spool cannot be read: the last flush comes after it was closed."""
-    try:
-        return [(read(), {})]
-    except SpoolError:
-        return []
-
-
-def _score_reference(bundle: Bundle) -> Iterable[tuple[float, Mapping[str, str]]]:
-    reference = bundle.card.score_reference
-    for bound, share in zip(reference.bounds, reference.shares, strict=True):
-        yield share, {names.MODEL_VERSION: bundle.version, names.BUCKET_BOUND: str(bound)}
-
-
 def _main() -> int:
     try:
         settings = ServiceSettings.read()
     except SettingsError as error:
-        return cannot_start(str(error))
+        return cannot_start(COMMAND, str(error))
     return main(settings)
 
 

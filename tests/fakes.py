@@ -26,8 +26,8 @@ from service.core.feedback import Feedback
 from service.core.predictor import Predictor
 from service.core.readiness import ReadinessCheck
 from service.core.recording import Recorder
+from service.spool.drainer import PredictionWriter
 from service.spool.spool import Spool
-from service.spool.writer import database_writer
 from service.telemetry.probe import Cause, Lookup, Scoring, TraceRef
 
 TRACE = TraceRef("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331", sampled=True)
@@ -95,7 +95,7 @@ class RememberingProbe:
 
 @dataclass(frozen=True)
 class Service:
-    """The API and all that stands behind it. The mover does not run: `move` does its work when a test says so."""
+    """The API and all that stands behind it. The drainer does not run: `move` does its work when a test calls it."""
 
     app: FastAPI
     client: TestClient
@@ -123,14 +123,14 @@ class Service:
     def spooled(self) -> list[PredictionRecord]:
         """The records that wait in the spool, oldest first."""
         batch = self.spool.take(10_000)
-        return [] if batch is None else [record for _, record in batch.entries]
+        return [] if batch is None else batch.records
 
     def move(self) -> None:
-        """Move what waits in the spool into the database, as the mover does."""
-        sink = database_writer(self.engine)
+        """Move what waits in the spool into the database, as the drainer does."""
+        writer = PredictionWriter(self.engine)
         while batch := self.spool.take(10_000):
-            sink(self.spool.schema(batch.fingerprint), [record for _, record in batch.entries])
-            self.spool.forget(batch)
+            writer.write(self.spool.schema(batch.fingerprint), batch.records)
+            self.spool.ack(batch)
 
     def rows(self, table: sa.Table) -> list[dict[str, Any]]:
         """All rows of a table, by column name."""

@@ -22,12 +22,13 @@ from cli.demo.traffic import strengths
 from cli.demo.words import closing
 from cli.demo.workshop import REPORTS_PORT, SERVICE_PORT, Pace, Workshop, WorkshopError, port_or_free
 from cli.http import HttpClient, Target
-from cli.options import FAILED, console, plain_errors, sigterm_as_ctrl_c
+from cli.options import FAILED, console, plain_errors
 from cli.traffic.rows import PopulationRows
 from drift.report.folder import ReportFolder
 from leeway.data.population import AS_OF, population
 from leeway.model.bundle import Bundle, BundleError
 from leeway.model.training import train
+from leeway.shutdown import interrupt_on_stop_signal
 from leeway.store.engine import DatabaseError
 
 INTERRUPTED: Final = 130
@@ -45,7 +46,7 @@ def run_demo(folder: Path, lasts_s: float, rate: float) -> int:
         with plain_errors(WorkshopError):
             stack.enter_context(shop.opened())
         try:
-            with plain_errors(*ERRORS, code=FAILED), sigterm_as_ctrl_c() as go_on:
+            with plain_errors(*ERRORS, code=FAILED), interrupt_on_stop_signal() as go_on:
                 evidence = _perform(screen, shop, story(lasts_s), rate, go_on)
                 _leave(screen, shop, evidence)
         except KeyboardInterrupt:
@@ -98,7 +99,7 @@ def _start(screen: Screen, shop: Workshop, pace: Pace, stack: ExitStack) -> str:
     environment = shop.environment(service_port, reports_port, pace)
     worker = stack.enter_context(running("drift", shop.log("drift"), environment, ready="/healthz", gives_way=True))
     service = stack.enter_context(running("service", shop.log("service"), environment, ready="/health/ready"))
-    stack.callback(worker.tell_to_stop)  # both end at once: the wait for one is that for the other
+    stack.callback(worker.terminate)  # both end at once: the wait for one is that for the other
     with screen.stage("Starting the service") as said:
         url = service.url()
         said.append(f"serving on {url}")

@@ -7,20 +7,21 @@ from pathlib import Path
 
 from cli.commands.ingest import load_extract, open_snapshots
 from cli.commands.train import card_table, churn_origin, month_data
-from cli.options import console, plain_errors, sigterm_as_ctrl_c
+from cli.options import console, plain_errors
 from leeway.data.extract import ExtractError
 from leeway.data.population import AS_OF, population
 from leeway.model import bundle as bundles
 from leeway.model.bundle import Bundle, BundleError
 from leeway.model.training import TrainingError, train
 from leeway.settings import SetupSettings
+from leeway.shutdown import interrupt_on_stop_signal
 from leeway.store.engine import DatabaseError
 from leeway.store.snapshots import Snapshots
 
 
 def run_setup(settings: SetupSettings) -> None:
     """Make what is missing and keep what is there, so that it can be run at every start."""
-    with plain_errors(ExtractError, DatabaseError, TrainingError, BundleError), sigterm_as_ctrl_c():
+    with plain_errors(ExtractError, DatabaseError, TrainingError, BundleError), interrupt_on_stop_signal():
         snapshots = open_snapshots(settings.database_url)
         if settings.extract:
             for as_of, folder in months(settings.extract).items():

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from cli.commands.ingest import open_snapshots
-from cli.options import console, plain_errors, sigterm_as_ctrl_c, stop
+from cli.options import console, plain_errors, stop
 from leeway.data.frames import typed_frame
 from leeway.data.tabular import TableError, read_table
 from leeway.model.bundle import Bundle, BundleError
@@ -19,6 +19,7 @@ from leeway.model.training import TrainingData, TrainingError, train
 from leeway.model.writer import Origin
 from leeway.schema import CHURN_SCHEMA, Feature, FeatureSchema
 from leeway.settings import Settings
+from leeway.shutdown import interrupt_on_stop_signal
 from leeway.store.engine import DatabaseError
 from leeway.store.snapshots import Month, Snapshots, UnknownMonth
 
@@ -41,7 +42,7 @@ def run_train(
         stop("--target and --id go with --data FILE")
     if data is not None and as_of is not None:
         stop("--as-of names a month of snapshots, and does not go with --data FILE")
-    with plain_errors(DatabaseError, UnknownMonth, TableError, TrainingError, BundleError), sigterm_as_ctrl_c():
+    with plain_errors(DatabaseError, UnknownMonth, TableError, TrainingError, BundleError), interrupt_on_stop_signal():
         if data is not None and target is not None:
             table = read_table(data, target=target, id_column=id_column)
             training = TrainingData(table.schema, table.frame, np.asarray(table.labels, dtype=np.int64))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 import httpx2
 
 from cli.demo.workshop import WorkshopError
+from leeway.shutdown import stop_children
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 15.0
@@ -51,21 +51,13 @@ class Running:
         tail = "\n".join(self._log.read_text().splitlines()[-5:])
         raise WorkshopError(f"{self._module} did not start; it printed last (see {self._log}):\n{tail}")
 
-    def tell_to_stop(self) -> None:
-        """Send SIGTERM, and do not wait."""
-        self._process.send_signal(signal.SIGTERM)
+    def terminate(self) -> None:
+        """Send SIGTERM without waiting."""
+        self._process.terminate()
 
     def stop(self) -> None:
-        """SIGTERM and patience; then, or where patience ends (a second Ctrl-C), SIGKILL."""
-        try:
-            self.tell_to_stop()
-            self._process.wait(STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            pass
-        finally:
-            if self._process.poll() is None:
-                self._process.kill()
-                self._process.wait()
+        """Send SIGTERM; after a grace period, or on a second Ctrl-C, send SIGKILL."""
+        stop_children([self._process], STOP_TIMEOUT_S)
 
 
 @contextmanager

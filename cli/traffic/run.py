@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from cli.traffic.service import TrafficError
 from cli.traffic.tally import Tally
 from cli.traffic.view import View
 from leeway.settings import ClientSettings
+from leeway.shutdown import on_stop_signal
 from leeway.telemetry.environment import TelemetryError
 
 T = TypeVar("T")
@@ -63,7 +63,7 @@ def _fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
 async def _session(out: Console, target: Target, probe: TrafficProbe, wanted: Wanted) -> Tally | None:
     """Prepare and run; None where it was stopped before there was anything to run."""
     client = HttpClient(target, wanted.timeout_s)
-    with _told_to_stop() as stop:
+    with _stop_event() as stop:
         try:
             prepared = await _unless(stop, prepare(out, client, wanted))
             return None if prepared is None else await _run(out, client, probe, wanted, prepared, stop)
@@ -124,13 +124,8 @@ async def _unless(stop: asyncio.Event, work: Coroutine[None, None, T]) -> T | No
 
 
 @contextmanager
-def _told_to_stop() -> Iterator[asyncio.Event]:
+def _stop_event() -> Iterator[asyncio.Event]:
     """Yield an event that SIGTERM and Ctrl-C set."""
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    try:
+    with on_stop_signal(lambda: loop.call_soon_threadsafe(stop.set)):
         yield stop
-    finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)

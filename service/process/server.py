@@ -1,49 +1,92 @@
-"""Uvicorn on a socket that is open already, until a signal says stop."""
+"""Runs Uvicorn on an open socket until a stop signal, and measures how late its event loop is."""
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import socket
-from collections.abc import Callable
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 
 import uvicorn
 from fastapi import FastAPI
 
-from service.process.workers import on_stop
-from service.telemetry.headers import ReadableHeaders
-from service.telemetry.loop_lag import watched
+from leeway.shutdown import on_stop_signal
+from service.telemetry.http_instrumentation import Utf8Headers
 
-GRACE_S = 4
+SHUTDOWN_GRACE_S = 4
+LAG_INTERVAL_S = 0.25
+SWITCH_INTERVAL_S = 0.0005
+"""How long a background thread may keep the interpreter: a request waits for it several times."""
+GC_THRESHOLD = 10_000
+"""Net allocations before a young collection; with Python's default of 700 a batch waits for eight collections."""
 _log = logging.getLogger("service")
 
 
 def server_config(app: FastAPI) -> uvicorn.Config:
-    """How Uvicorn serves `app`: no address that a client asked for comes into the log, nor one that it claims."""
+    """Uvicorn's configuration: it logs no address that a client requests or claims to come from."""
     return uvicorn.Config(
-        ReadableHeaders(app),
+        Utf8Headers(app),
         access_log=False,
         log_config=None,
         proxy_headers=False,
-        timeout_graceful_shutdown=GRACE_S,
+        timeout_graceful_shutdown=SHUTDOWN_GRACE_S,
         lifespan="off",
         ws="none",
     )
 
 
+def tune_interpreter() -> None:
+    """Trade throughput of background threads for the latency of requests; call it once the app is built."""
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    gc.collect()
+    gc.freeze()  # what exists now stays: no collection scans it while requests wait
+    gc.set_threshold(GC_THRESHOLD)
+
+
 def run(app: FastAPI, listener: socket.socket, record_lag: Callable[[float], None] | None) -> None:
-    """Answer requests on `listener` until SIGTERM or SIGINT; `record_lag` takes the event loop's lag in seconds."""
+    """Answer requests on `listener` until SIGTERM or SIGINT; `record_lag` receives the event loop's lag in seconds."""
     server = uvicorn.Server(server_config(app))
 
-    async def answer() -> None:
-        async with watched(record_lag):
+    async def serve() -> None:
+        async with measured_lag(record_lag):
             await server.serve(sockets=[listener])
 
     host, port = listener.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     _log.info("serving on %s, docs at %s/docs", url, url, extra={"url": url})
     with (
-        on_stop(lambda: setattr(server, "should_exit", True)),
-        asyncio.Runner(loop_factory=server.config.get_loop_factory()) as loop,
+        on_stop_signal(lambda: setattr(server, "should_exit", True)),
+        asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner,
     ):
-        loop.run(answer())
+        runner.run(serve())
+
+
+@asynccontextmanager
+async def measured_lag(
+    record: Callable[[float], None] | None, interval_s: float = LAG_INTERVAL_S
+) -> AsyncIterator[None]:
+    """While the block runs, call `record` every `interval_s` with the seconds by which the event loop was late.
+
+    With None, nothing is measured.
+    """
+    if record is None:
+        yield
+        return
+    task = asyncio.create_task(_measure_lag(record, interval_s), name="loop lag")
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def _measure_lag(record: Callable[[float], None], interval_s: float) -> None:
+    while True:
+        due_s = time.perf_counter() + interval_s
+        await asyncio.sleep(interval_s)
+        record(max(0.0, time.perf_counter() - due_s))

@@ -1,4 +1,7 @@
-"""Several processes behind one listening socket, and how any of them is told to stop."""
+"""Worker processes behind one listening socket, and their supervisor.
+
+The supervisor keeps the port open and restarts workers that die. It imports nothing that only the workers need.
+"""
 
 from __future__ import annotations
 
@@ -8,29 +11,71 @@ import multiprocessing
 import os
 import signal
 import socket
-import sys
 import threading
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable
 from multiprocessing import connection, resource_tracker
 from multiprocessing.process import BaseProcess
 
 from leeway.settings import ServiceSettings
+from leeway.shutdown import (
+    CANNOT_START,
+    STOP_SIGNALS,
+    cannot_start,
+    defer_stop_signals,
+    stop_children,
+    stop_signal_socket,
+)
+from leeway.telemetry.environment import instance_is_given, serves_metrics
 from leeway.telemetry.logs import configure_logging
 
 Serve = Callable[[ServiceSettings, socket.socket, int], int]
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-CANNOT_START = 2
+COMMAND = "leeway serve"
 RESTART_DELAY_S = 1.0
 STOP_TIMEOUT_S = 15.0
 _log = logging.getLogger(__name__)
 
 
-def cannot_start(reason: str) -> int:
-    """Say on standard error, in one line, why not; return the exit code for it."""
-    sys.stderr.write(f"leeway serve: {' '.join(reason.split())}\n")
-    return CANNOT_START
+def supervise(settings: ServiceSettings, workers: int = 1) -> int:
+    """Serve in `workers` processes until SIGTERM or SIGINT; return the exit code, as `service.__main__.main` does.
+
+    The port stays open while a killed process is replaced, so callers wait instead of being rejected.
+    """
+    configure_logging()
+    defer_stop_signals()
+    if workers > 1 and (reason := single_worker_reason(settings)):
+        return cannot_start(COMMAND, reason)
+    try:
+        listener = listen(settings.host, settings.port)
+    except OSError as error:
+        return cannot_start(COMMAND, str(error.strerror))
+    with listener:
+        return run_workers(workers, _serve, settings, listener)
+
+
+def _serve(settings: ServiceSettings, listener: socket.socket, worker: int) -> int:
+    from service.__main__ import serve  # noqa: PLC0415 (about 50 MiB that only the workers need)
+
+    return serve(settings, listener, worker)
+
+
+def single_worker_reason(settings: ServiceSettings) -> str | None:
+    """Why these settings allow one worker only, and what to change; None if they allow several."""
+    if settings.faults:
+        return (
+            "a fault would affect only the worker that handled the request to inject it: unset LEEWAY_FAULTS, or use"
+            " one worker"
+        )
+    if serves_metrics(settings.metrics_endpoint):
+        return (
+            "each of several workers would serve /metrics with its own numbers: set OTEL_EXPORTER_OTLP_ENDPOINT so"
+            " that a Collector adds them up, or LEEWAY_METRICS_ENDPOINT=off, or use one worker"
+        )
+    if instance_is_given():
+        return (
+            "several workers with one service.instance.id would overwrite each other's numbers: remove it from"
+            " OTEL_RESOURCE_ATTRIBUTES, or use one worker"
+        )
+    return None
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -40,116 +85,48 @@ def listen(host: str, port: int) -> socket.socket:
         OSError: the address cannot be used; the message says what to do.
     """
     try:
-        return socket.create_server((host, port), backlog=2048, family=_family(host))
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), backlog=2048, family=family)
     except OSError as error:
         reason = str(error.strerror or error).partition(" (while")[0]
         what_to_do = (
-            "free it, or set LEEWAY_PORT to another (0: any)"
+            "free the port, or set LEEWAY_PORT to another (0: any free port)"
             if error.errno == errno.EADDRINUSE
-            else "set LEEWAY_HOST and LEEWAY_PORT to an address of this machine and a port that you may use"
+            else "set LEEWAY_HOST to an address of this machine and LEEWAY_PORT to a port that you may use"
         )
         raise OSError(error.errno, f"cannot listen on {host}:{port} ({reason}): {what_to_do}") from error
 
 
-def _family(host: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in host else socket.AF_INET
-
-
-class _Waiting:
-    """A handler that keeps a signal for later; were it blocked, one of NumPy's threads would take it instead."""
-
-    def __init__(self) -> None:
-        self.came = False
-
-    def __call__(self, *_: object) -> None:
-        self.came = True
-
-
-def defer_stop_signals() -> None:
-    """Let SIGTERM and SIGINT wait until `on_stop`: one that comes during the start is answered at its end."""
-    waiting = _Waiting()
-    for number in STOP_SIGNALS:
-        signal.signal(number, waiting)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)  # a worker is born with them blocked
-
-
-@contextmanager
-def on_stop(stop: Callable[[], None]) -> Iterator[None]:
-    """Call `stop` on SIGTERM and SIGINT inside the block; after it they are ignored: nothing shall be cut short."""
-    before = [signal.getsignal(number) for number in STOP_SIGNALS]
-    for number in STOP_SIGNALS:
-        signal.signal(number, lambda *_: stop())
-    if any(isinstance(handler, _Waiting) and handler.came for handler in before):
-        stop()
-    try:
-        yield
-    finally:
-        for number in STOP_SIGNALS:
-            signal.signal(number, signal.SIG_IGN)
-
-
-@contextmanager
-def told_to_stop() -> Iterator[socket.socket]:
-    """Yield a socket that can be read once SIGTERM or SIGINT came.
-
-    The interpreter's own handler writes to it, so that none is missed between looking and waiting.
-    """
-    told, tell = socket.socketpair()
-    tell.settimeout(0.0)
-    with closing(told), closing(tell):
-        signal.set_wakeup_fd(tell.fileno(), warn_on_full_buffer=False)
-        try:
-            with on_stop(lambda: _tell(tell)):
-                yield told
-        finally:
-            signal.set_wakeup_fd(-1)
-
-
-def _tell(to: socket.socket) -> None:
-    with suppress(BlockingIOError):
-        to.send(b"!")
-
-
-def force_exit_if_threads_remain(exit_code: int) -> None:
-    """End the process where a request's thread still hangs, as in a database that never answers; else do nothing.
-
-    All is flushed by now and the request was cut, but the interpreter would wait for its thread.
-    """
-    if any(thread is not threading.main_thread() and not thread.daemon for thread in threading.enumerate()):
-        logging.shutdown()
-        sys.stdout.flush()
-        os._exit(exit_code)
-
-
 def run_workers(count: int, serve: Serve, settings: ServiceSettings, listener: socket.socket) -> int:
-    """Run `serve` in `count` processes until SIGTERM or SIGINT; one that dies is started again.
+    """Run `serve` in `count` processes until SIGTERM or SIGINT, and restart those that die.
 
-    Returns 0 where all ended well on being told to, else 1. Exit code 2 of a worker means that it cannot start: the
-    others are stopped and it is returned, since another try would end the same.
+    Returns 0 if all of them exited with 0 after the signal, else 1. A worker that exits with 2 cannot start: the others
+    are stopped and 2 is returned, because a restart would fail in the same way.
     """
 
     def start(worker: int) -> BaseProcess:
         return _start(serve, settings, listener, worker)
 
-    resource_tracker.ensure_running()  # it unblocks signals when it starts, so not between blocking and a first start
-    with told_to_stop() as told:
-        processes = [start(worker) for worker in range(count)]
-        while told not in connection.wait([told, *(process.sentinel for process in processes)]):
-            ended = [worker for worker, process in enumerate(processes) if process.exitcode is not None]
-            if any(processes[worker].exitcode == CANNOT_START for worker in ended):
-                _stop(processes)
+    resource_tracker.ensure_running()  # its start unblocks signals, so it must not happen while a worker starts
+    with stop_signal_socket() as stop_signal:
+        workers = [start(worker) for worker in range(count)]
+        while stop_signal not in connection.wait([stop_signal, *(worker.sentinel for worker in workers)]):
+            ended = [number for number, worker in enumerate(workers) if worker.exitcode is not None]
+            if any(workers[number].exitcode == CANNOT_START for number in ended):
+                stop_children(workers, STOP_TIMEOUT_S)
                 return CANNOT_START
-            for worker in ended:
-                _log.error("worker %d ended with %s and is started again", worker, processes[worker].exitcode)
-            if connection.wait([told], RESTART_DELAY_S if ended else 0):
+            for number in ended:
+                _log.error("worker %d exited with %s; restarting it", number, workers[number].exitcode)
+            if connection.wait([stop_signal], RESTART_DELAY_S if ended else 0):
                 break
-            for worker in ended:
-                processes[worker] = start(worker)
-    return int(not _stop(processes))
+            for number in ended:
+                workers[number] = start(number)
+    stop_children(workers, STOP_TIMEOUT_S)
+    return int(any(worker.exitcode != 0 for worker in workers))
 
 
 def _start(serve: Serve, settings: ServiceSettings, listener: socket.socket, worker: int) -> BaseProcess:
-    """Start one worker; it is born with signals blocked, so that none meets it half-started."""
+    """Start one worker with stop signals blocked, so that none interrupts its start."""
     process = multiprocessing.get_context("spawn").Process(
         target=_work, args=(serve, settings, listener, worker), name=f"worker-{worker}"
     )
@@ -161,32 +138,15 @@ def _start(serve: Serve, settings: ServiceSettings, listener: socket.socket, wor
     return process
 
 
-def _stop(processes: Sequence[BaseProcess]) -> bool:
-    """Stop all, and say whether all ended well; one that does not end in time is killed."""
-    for process in processes:
-        process.terminate()
-    deadline_s = time.monotonic() + STOP_TIMEOUT_S
-    for process in processes:
-        process.join(max(0.0, deadline_s - time.monotonic()))
-    for process in processes:
-        process.kill()
-        process.join()
-    return _ended_well(processes)
-
-
-def _ended_well(processes: Iterable[BaseProcess]) -> bool:
-    return all(process.exitcode == 0 for process in processes)
-
-
 def _work(serve: Serve, settings: ServiceSettings, listener: socket.socket, worker: int) -> None:
     defer_stop_signals()
     configure_logging()
-    threading.Thread(target=_follow_parent, name="follow-parent", daemon=True).start()
+    threading.Thread(target=_stop_with_parent, name="stop-with-parent", daemon=True).start()
     raise SystemExit(serve(settings, listener, worker))
 
 
-def _follow_parent() -> None:
-    """Stop where the parent was killed: nobody else would tell us, and the port would stay taken."""
+def _stop_with_parent() -> None:
+    """Stop if the supervisor was killed: nobody else would stop this worker, and it would keep the port."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

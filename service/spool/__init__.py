@@ -1,1 +1,1 @@
-"""Answered predictions on local disk until the database has them."""
+"""Predictions on local disk until the database has stored them."""

@@ -1,7 +1,8 @@
-"""The spool's file and the files beside it: opened, checked, set aside where it is damaged, locked between processes.
+"""The spool's SQLite file and its sidecar files: open, check, set aside when damaged, lock between processes.
 
-Beside `spool.db` SQLite keeps `spool.db-wal` (its journal) and `spool.db-shm`. We add `spool.db.lock` (who has it
-open), `spool.db.mover` (who may move) and `spool.db.reserve` (see `Reserve`).
+Next to `spool.db` SQLite keeps `spool.db-wal` (its journal) and `spool.db-shm`. We add `spool.db.lock` (held by every
+process that has the spool open), `spool.db.drainer` (held by the one process that drains) and `spool.db.reserve` (see
+`DiskReserve`).
 """
 
 from __future__ import annotations
@@ -14,79 +15,65 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 CACHED_STATEMENTS = 16
-"""An append of many records has a statement of its own for each number of them, and large ones are large in memory."""
+"""An append has one prepared statement for each number of records, and large statements take a lot of memory."""
 BUSY_TIMEOUT_S = 1.0
 
-_TABLES = """
-BEGIN IMMEDIATE;
-CREATE TABLE IF NOT EXISTS records (seq INTEGER PRIMARY KEY, schema TEXT NOT NULL, payload TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS schemas (fingerprint TEXT PRIMARY KEY, document TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS refused (
-    id INTEGER PRIMARY KEY, refused_at TEXT NOT NULL, reason TEXT NOT NULL, schema TEXT NOT NULL, payload TEXT NOT NULL
-);
-CREATE TABLE IF NOT EXISTS heartbeat (id INTEGER PRIMARY KEY, ballast BLOB NOT NULL);
-COMMIT;
-"""
-_PROBES = (
-    "SELECT seq, schema, payload FROM records LIMIT 1",
-    "SELECT fingerprint, document FROM schemas LIMIT 1",
-    "SELECT id, refused_at, reason, schema, payload FROM refused LIMIT 1",
-    "SELECT id, ballast FROM heartbeat LIMIT 1",
-)
-_OWN_TABLES = frozenset({"records", "schemas", "refused", "heartbeat"})
-_DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
-_WORDS = {
-    sqlite3.SQLITE_FULL: "no room left: the disk is full, or the spool is at its limit",
-    sqlite3.SQLITE_READONLY: "it may not be written; check its owner, its mode and the mount",
-    sqlite3.SQLITE_PERM: "permission denied; check its owner and mode",
-    sqlite3.SQLITE_CANTOPEN: "it cannot be opened; check that its folder may be written",
+_TABLES: Final = {
+    "records": "seq INTEGER PRIMARY KEY, schema TEXT NOT NULL, payload TEXT NOT NULL",
+    "schemas": "fingerprint TEXT PRIMARY KEY, document TEXT NOT NULL",
+    "dead_letters": "id INTEGER PRIMARY KEY, failed_at TEXT NOT NULL, reason TEXT NOT NULL,"
+    " schema TEXT NOT NULL, payload TEXT NOT NULL",
+    "heartbeat": "id INTEGER PRIMARY KEY, ballast BLOB NOT NULL",
+}
+_DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_DAMAGED = "the file is damaged; the next start sets it aside"
+_MESSAGES: Final = {
+    sqlite3.SQLITE_FULL: "no space left: the disk is full, or the spool is at its limit",
+    sqlite3.SQLITE_READONLY: "permission denied: not writable; check owner, mode and mount",
+    sqlite3.SQLITE_PERM: "permission denied; check owner and mode",
+    sqlite3.SQLITE_CANTOPEN: "cannot open the file; check that its folder is writable",
     sqlite3.SQLITE_IOERR: "the disk failed to read or write",
-    sqlite3.SQLITE_BUSY: f"another process held it for more than {BUSY_TIMEOUT_S:g} s",
-    sqlite3.SQLITE_CORRUPT: "it is damaged; it is set aside at the next start",
-    sqlite3.SQLITE_NOTADB: "it is damaged; it is set aside at the next start",
+    sqlite3.SQLITE_BUSY: f"another process locked the file for more than {BUSY_TIMEOUT_S:g} s",
+    sqlite3.SQLITE_CORRUPT: _DAMAGED,
+    sqlite3.SQLITE_NOTADB: _DAMAGED,
 }
 
 
 class SpoolError(Exception):
-    """The spool cannot be used; the message says why in words, and what to do where something can be done."""
+    """The spool cannot be used; the message says why and, where possible, what to do."""
 
 
 class _Damaged(Exception):
-    """What is in the file is not a spool (any more)."""
+    """The file does not hold a spool, or no longer does."""
 
 
 def result_code(error: BaseException) -> int:
-    """SQLite's primary result code of `error`; 0 where it has none."""
+    """SQLite's primary result code of `error`; 0 if it has none."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
-def in_words(error: BaseException) -> str:
-    """Say shortly what went wrong."""
-    if isinstance(error, PermissionError):
-        return _WORDS[sqlite3.SQLITE_READONLY]
-    return _WORDS.get(result_code(error)) or getattr(error, "strerror", None) or str(error)
-
-
 @contextmanager
-def speaking_of(path: Path) -> Iterator[None]:
-    """Turn a driver's error inside the block into a `SpoolError` about `path`."""
+def spool_errors(path: Path) -> Iterator[None]:
+    """Translate SQLite's and the system's errors inside the block into a `SpoolError` about `path`."""
     try:
         yield
     except (sqlite3.Error, OSError) as error:
-        raise SpoolError(f"spool {path}: {in_words(error)}") from error
+        code = sqlite3.SQLITE_READONLY if isinstance(error, PermissionError) else result_code(error)
+        reason = _MESSAGES.get(code) or getattr(error, "strerror", None) or str(error)
+        raise SpoolError(f"spool {path}: {reason}") from error
 
 
 class FileLock:
-    """A lock between processes (flock) on a file; the system lets go of it when the process dies."""
+    """A lock between processes (flock) on a file; the system releases it when the process dies."""
 
     def __init__(self, path: Path) -> None:
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
 
-    def take(self) -> bool:
-        """Take the lock for this holder alone, without waiting; say whether that worked."""
+    def acquire(self) -> bool:
+        """Acquire the lock exclusively without waiting; return whether that succeeded."""
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -94,11 +81,11 @@ class FileLock:
         return True
 
     def share(self) -> None:
-        """Share the lock with others; waits for one who has it alone."""
+        """Acquire the lock shared; waits for an exclusive holder."""
         fcntl.flock(self._descriptor, fcntl.LOCK_SH)
 
     def release(self) -> None:
-        """Let go for good; a second call does nothing."""
+        """Release the lock for good; a second call does nothing."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
@@ -110,10 +97,10 @@ class FileLock:
         self.release()
 
 
-class Reserve:
-    """Some disk kept back, so that a spool on a full disk can be emptied.
+class DiskReserve:
+    """A file of zeros that keeps disk space back, so that a spool on a full disk can still be drained.
 
-    To delete rows SQLite must first write to its journal; on a full disk a spool could neither be filled nor emptied.
+    To delete rows SQLite must first write to its journal, which a full disk does not allow.
     """
 
     def __init__(self, path: Path, size_bytes: int) -> None:
@@ -122,32 +109,32 @@ class Reserve:
         self._is_kept = False
 
     def keep(self) -> None:
-        """Occupy the disk, where that is not done yet and there is room for it."""
+        """Write the file, unless it exists or the disk has too little space."""
         if self._is_kept:
             return
         try:
             if not self._path.exists() or self._path.stat().st_size != self._size_bytes:
                 if shutil.disk_usage(self._path.parent).free < 2 * self._size_bytes:
-                    return  # room for it would be taken from the spool itself: asked again at the next checkpoint
+                    return  # the spool itself needs this space; the next checkpoint tries again
                 self._path.write_bytes(bytes(self._size_bytes))
             self._is_kept = True
         except OSError:
             self.give_up()
 
     def give_up(self) -> None:
-        """Hand the disk back."""
+        """Delete the file, which frees the space."""
         self._is_kept = False
         with suppress(OSError):
             self._path.unlink(missing_ok=True)
 
 
-def beside(path: Path, suffix: str) -> Path:
-    """The file beside the spool at `path` whose name goes on with `suffix`."""
+def sidecar_path(path: Path, suffix: str) -> Path:
+    """The file next to the spool at `path` that has the spool's name and `suffix`."""
     return path.with_name(path.name + suffix)
 
 
 def connect(path: Path, *, fsync_always: bool = False) -> sqlite3.Connection:
-    """Open one more connection: autocommit, never checkpointing of itself, usable from any thread under a lock."""
+    """Open a connection: autocommit, no automatic checkpoints, usable from any thread under a lock."""
     connection = sqlite3.connect(
         path,
         timeout=BUSY_TIMEOUT_S,
@@ -166,67 +153,69 @@ def connect(path: Path, *, fsync_always: bool = False) -> sqlite3.Connection:
 
 
 def prepare(path: Path, lock: FileLock) -> Path | None:
-    """Check the file, make its tables, and share `lock`; return where a damaged file was put aside, if it was.
+    """Check the file, create its tables, and share `lock`; return where a damaged file was set aside, if any.
 
-    Only a holder who is alone sets a file aside: records that another process appends would go with it.
+    Only an exclusive holder of the lock sets a file aside, because the records that another process appends would go
+    with it.
 
     Raises:
         SpoolError: the file cannot be used.
     """
-    is_alone = lock.take()
-    if not is_alone:
+    is_exclusive = lock.acquire()
+    if not is_exclusive:
         lock.share()
-    try:
-        return _checked(path, is_alone=is_alone)
-    finally:
-        lock.share()
-
-
-def _checked(path: Path, *, is_alone: bool) -> Path | None:
     try:
         _check(path)
     except _Damaged as error:
-        if not is_alone:
+        if not is_exclusive:
             raise SpoolError(
                 f"spool {path} is damaged ({error}) and open in another process; stop all that use it and start again"
             ) from error
+        set_aside = _set_aside(path)
+        _check(path)
+        return set_aside
     else:
         return None
-    aside = _set_aside(path)
-    _check(path)
-    return aside
+    finally:
+        lock.share()
 
 
 def _check(path: Path) -> None:
     try:
         with closing(connect(path)) as connection:
-            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-            if tables and not tables >= _OWN_TABLES:
-                raise SpoolError(f"{path} is another program's database; give LEEWAY_SPOOL a file of its own")
-            if not tables:
-                connection.executescript(_TABLES)
-            for probe in _PROBES:
-                connection.execute(probe).fetchone()
+            found = dict(connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'").fetchall())
+            if not found:
+                _create_tables(connection)
+            elif not found.keys() >= _TABLES.keys():
+                raise SpoolError(f"{path} is another program's database; set LEEWAY_SPOOL to a file of its own")
+            elif found != {name: f"CREATE TABLE {name} ({columns})" for name, columns in _TABLES.items()}:
+                raise _Damaged("its tables have other columns")
             (finding,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     except sqlite3.Error as error:
-        if result_code(error) in _DAMAGE or "no such column" in str(error):
+        if result_code(error) in _DAMAGE:
             raise _Damaged(str(error)) from error
         raise
     if finding != "ok":
         raise _Damaged(str(finding).splitlines()[0])
 
 
+def _create_tables(connection: sqlite3.Connection) -> None:
+    with transaction(connection):
+        for name, columns in _TABLES.items():
+            connection.execute(f"CREATE TABLE IF NOT EXISTS {name} ({columns})")
+
+
 def _set_aside(path: Path) -> Path:
-    aside = beside(path, f".damaged-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}")
+    aside = sidecar_path(path, f".damaged-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}")
     for suffix in ("-wal", "-shm", ""):
         with suppress(FileNotFoundError):
-            beside(path, suffix).rename(beside(aside, suffix))
+            sidecar_path(path, suffix).rename(sidecar_path(aside, suffix))
     return aside
 
 
 @contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """All of the block's changes, or none."""
+    """Commit all of the block's changes, or none."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -238,7 +227,7 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def run_checkpoint(connection: sqlite3.Connection, mode: str) -> int:
-    """Checkpoint without waiting for anyone, and return how many pages were in the journal before."""
+    """Checkpoint without waiting for other connections; return how many pages the journal held before."""
     connection.execute("PRAGMA busy_timeout=0").fetchone()
     try:
         _, frames, _ = connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()

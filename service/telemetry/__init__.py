@@ -1,1 +1,1 @@
-"""The events of the service as metrics and spans."""
+"""The events of the service, and how they become metrics, spans and log lines."""

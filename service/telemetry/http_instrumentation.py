@@ -1,4 +1,4 @@
-"""One server span and the HTTP metrics for each request, with explicit providers and nothing that names a customer."""
+"""One server span and the HTTP metrics for each request, with explicit providers and without customer data."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from opentelemetry.metrics import Histogram, Meter, MeterProvider, NoOpMeter, No
 from opentelemetry.trace import Span
 from opentelemetry.util.http import sanitize_method
 from opentelemetry.util.types import Attributes
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from leeway.telemetry import names
 from leeway.telemetry.instruments import histogram, tallied
@@ -20,21 +21,21 @@ from leeway.telemetry.logs import speak_of
 from leeway.telemetry.providers import Providers
 
 UNTRACED = "^[^/]*//[^/]*/(health/live|health/ready|metrics)$"
-UNTOLD = {names.CLIENT_ADDRESS: names.OTHER, names.USER_AGENT: names.OTHER}
-"""What the instrumentation copies from who asks, and we write over: of every request, which is cheaper than to look."""
+_SCRUBBED = {names.CLIENT_ADDRESS: names.OTHER, names.USER_AGENT: names.OTHER}
+"""Client attributes that we overwrite on every span: cheaper than checking whether they are set."""
 
 
 def instrument(app: FastAPI, providers: Providers) -> None:
-    """Give `app` one server span and the HTTP metrics a request, by the stable conventions (seconds, `http.route`)."""
+    """Add a server span and HTTP metrics to each request, by the stable conventions (seconds, `http.route`)."""
     if not providers.enabled:
         return
-    os.environ["OTEL_SEMCONV_STABILITY_OPT_IN"] = "http"  # read once by the instrumentation, so set before it
+    os.environ["OTEL_SEMCONV_STABILITY_OPT_IN"] = "http"  # the instrumentation reads it once
     known = {route.path for route in iter_route_contexts(app.routes)}
 
     def scrub(span: Span, scope: Mapping[str, object]) -> None:
-        """A client can put a customer's id into any address, its own too, or call itself so; only ours are kept."""
+        """Keep only known paths and methods: a client can put a customer's id into any of these fields."""
         speak_of(span.get_span_context())
-        span.set_attributes(UNTOLD)
+        span.set_attributes(_SCRUBBED)
         if scope.get("query_string"):
             span.set_attribute("url.query", names.OTHER)
         if scope.get("path") not in known:
@@ -53,7 +54,7 @@ def instrument(app: FastAPI, providers: Providers) -> None:
 
 
 class HttpMeterProvider(NoOpMeterProvider):
-    """Gives the instrumentation a meter that counts cheaply, and only what we report."""
+    """Gives the instrumentation an `HttpMeter`."""
 
     def __init__(self, provider: MeterProvider) -> None:
         self._provider = provider
@@ -66,13 +67,13 @@ class HttpMeterProvider(NoOpMeterProvider):
 
 
 class HttpMeter(NoOpMeter):
-    """Makes the two instruments that we report, with our attributes only (a client can invent a host)."""
+    """Creates the two instruments that we report, with our attributes only, because a client can invent a host."""
 
     def __init__(self, meter: Meter) -> None:
         super().__init__(meter.name, meter.version, meter.schema_url)
         self._meter = meter
 
-    def create_histogram(self, name: str, *args: Any, **kwargs: Any) -> Histogram:  # noqa: ANN401 (handed on)
+    def create_histogram(self, name: str, *args: Any, **kwargs: Any) -> Histogram:  # noqa: ANN401 (passed on)
         """See `Meter`; body sizes are not reported."""
         if name == names.HTTP_REQUEST_DURATION.name:
             return histogram(self._meter, names.HTTP_REQUEST_DURATION)
@@ -83,3 +84,26 @@ class HttpMeter(NoOpMeter):
         if name == names.HTTP_ACTIVE_REQUESTS.name:
             return tallied(self._meter, names.HTTP_ACTIVE_REQUESTS)
         return super().create_up_down_counter(name, *args, **kwargs)
+
+
+class Utf8Headers:
+    r"""Middleware that hands on request headers as UTF-8; invalid bytes become U+FFFD, as in browsers.
+
+    It wraps the instrumentation, which decodes such bytes with Python's escapes: it raises on `\xff\x` before our code
+    sees the request, and the text that it makes of `\xff\ud800` cannot be encoded again.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection; nearly all headers are ASCII and pass unchanged."""
+        for _, value in scope.get("headers", ()):
+            if not value.isascii():
+                scope["headers"] = [(name, _as_utf8(value)) for name, value in scope["headers"]]
+                break
+        await self._app(scope, receive, send)
+
+
+def _as_utf8(value: bytes) -> bytes:
+    return value.decode("utf-8", "replace").encode()

@@ -6,20 +6,26 @@ not sampled pays for a few clock readings.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 
 from opentelemetry import trace
 from opentelemetry.metrics import Meter
 from opentelemetry.trace import Status, StatusCode, Tracer
 from opentelemetry.util.types import AttributeValue
 
+from leeway.model.bundle import Bundle
 from leeway.store.record import PredictionRecord
 from leeway.telemetry import names
-from leeway.telemetry.instruments import counter, histogram, tallied
+from leeway.telemetry.instruments import counter, histogram, observe, tallied
+from service.spool.drainer import DrainerProbe
+from service.spool.spool import Spool, SpoolError
 from service.telemetry.probe import REJECTION_REASONS, Cause, Lookup, Scoring, TraceRef
 
 UNUSUAL_FROM, STRANGE_FROM = 1, 3
 _NANOSECONDS = 1e9
+_log = logging.getLogger("service.drainer")
 
 
 def typicality(unusual_features: int) -> str:
@@ -151,3 +157,59 @@ class OTelPredictionProbe:
 
 def _mark_check() -> None:
     trace.get_current_span().set_attribute(names.PREDICTION_SYNTHETIC, True)  # noqa: FBT003 (OpenTelemetry's way to say it)
+
+
+def observe_spool(meter: Meter, spool: Spool) -> None:
+    """Report the backlog, size and limit of `spool`; a closed spool leaves a gap, as in the last flush of a process."""
+
+    def read(number: Callable[[], int]) -> Callable[[], Iterable[tuple[float, Mapping[str, str]]]]:
+        def values() -> Iterable[tuple[float, Mapping[str, str]]]:
+            with suppress(SpoolError):
+                yield number(), {}
+
+        return values
+
+    observe(meter, names.LOG_BACKLOG, read(spool.backlog))
+    observe(meter, names.SPOOL_SIZE, read(spool.size_bytes))
+    observe(meter, names.SPOOL_LIMIT, lambda: [(spool.limit_bytes, {})])
+
+
+def observe_score_reference(meter: Meter, bundle: Bundle) -> None:
+    """Report the cumulative distribution of the reference's scores, one series for each bucket."""
+    reference = bundle.card.score_reference
+    shares = [
+        (share, {names.MODEL_VERSION: bundle.version, names.BUCKET_BOUND: str(bound)})
+        for bound, share in zip(reference.bounds, reference.shares, strict=True)
+    ]
+    observe(meter, names.SCORE_REFERENCE, lambda: shares)
+
+
+class OTelDrainerProbe(DrainerProbe):
+    """Counts stored predictions and dead letters; logs the start and the end of an outage."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._written = counter(meter, names.LOG_WRITTEN)
+        self._unrecorded = counter(meter, names.LOG_UNRECORDED)
+        self._written.add(0)
+        self._unrecorded.add(0)
+
+    def written(self, count: int) -> None:
+        """Count the stored predictions."""
+        self._written.add(count)
+
+    def outage_began(self, error: Exception) -> None:
+        """Log the error."""
+        _log.warning("the database is unreachable; predictions wait in the spool: %s", error)
+
+    def outage_ended(self) -> None:
+        """Log that the outage is over."""
+        _log.info("the database is reachable again; draining the spool")
+
+    def dead_lettered(self, count: int, reason: str) -> None:
+        """Count and log the dead letters."""
+        self._unrecorded.add(count)
+        _log.error("moved %d predictions that can never be stored to the spool's dead_letters: %s", count, reason)
+
+    def failed(self, error: Exception) -> None:
+        """Log the error with its traceback."""
+        _log.error("draining the spool failed and will be retried: %s", error, exc_info=error)

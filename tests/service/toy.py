@@ -11,13 +11,14 @@ import sys
 import time
 
 from leeway.settings import ServiceSettings
+from leeway.shutdown import defer_stop_signals, stop_signal_socket
 from leeway.telemetry.logs import configure_logging
-from service.process.workers import listen, run_workers, told_to_stop
+from service.process.workers import listen, run_workers
 
 
 def wait_for_stop(worker: int) -> None:
     """Begin, and wait until told to stop."""
-    with told_to_stop() as told:
+    with stop_signal_socket() as told:
         sys.stdout.write(f"{worker} {os.getpid()}\n")
         sys.stdout.flush()
         told.recv(1)
@@ -51,6 +52,7 @@ BEHAVIOURS = {each.__name__: each for each in (well, badly, slowly, one_cannot_s
 
 def main() -> int:
     """Run the workers; return their exit code."""
+    defer_stop_signals()
     count, behaviour = sys.argv[1:]
     configure_logging(stream=sys.stderr)
     with listen("127.0.0.1", 0) as listener:

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from cli.demo.story import SHORTEST_S
 from cli.demo.workshop import HOST, REPORTS_PORT, SERVICE_PORT
 from cli.main import app
-from cli.options import sigterm_as_ctrl_c
+from leeway.shutdown import interrupt_on_stop_signal
 
 ROOT = Path(__file__).parents[3]
 SHORT = ("--duration", str(SHORTEST_S), "--rate", "60")
@@ -176,7 +176,7 @@ def test_a_folder_of_other_things_is_spared(tmp_path: Path) -> None:
 
 def test_a_swallowed_ctrl_c_is_not_forgotten() -> None:
     """Where a library swallows the KeyboardInterrupt, the next look raises it again; without one, nothing does."""
-    with sigterm_as_ctrl_c() as go_on:
+    with interrupt_on_stop_signal() as go_on:
         go_on()
         with suppress(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
@@ -188,6 +188,6 @@ def test_a_swallowed_ctrl_c_is_not_forgotten() -> None:
 def test_sigterm_unwinds_like_ctrl_c(number: signal.Signals) -> None:
     """Inside the block SIGTERM, or a terminal that went away, is a KeyboardInterrupt; behind it, it is what it was."""
     before = signal.getsignal(number)
-    with pytest.raises(KeyboardInterrupt), sigterm_as_ctrl_c():
+    with pytest.raises(KeyboardInterrupt), interrupt_on_stop_signal():
         os.kill(os.getpid(), number)
     assert signal.getsignal(number) is before

@@ -20,6 +20,7 @@ from leeway.store.engine import create_tables, open_engine
 from leeway.store.predictions import PredictionLog
 from leeway.store.record import PredictionRecord
 from leeway.store.tables import Tables, tables_for
+from service.spool.drainer import DrainerProbe
 from service.spool.spool import Spool, SpoolError
 
 ROOT = Path(__file__).parents[3]
@@ -107,8 +108,8 @@ def fill(spool: Spool) -> int:
     raise AssertionError("the spool never filled up")
 
 
-class RememberingProbe:
-    """A `DrainerProbe` that keeps what it is told: the event's name and its first argument."""
+class RememberingProbe(DrainerProbe):
+    """Keeps each event's name and its first argument."""
 
     def __init__(self) -> None:
         self.events: list[tuple[str, Any]] = []
@@ -121,24 +122,24 @@ class RememberingProbe:
         """The sum over all events called `name`."""
         return sum(value for event, value in self.events if event == name)
 
-    def moved(self, count: int) -> None:
-        """See `DrainerProbe`."""
-        self.events.append(("moved", count))
+    def written(self, count: int) -> None:
+        """Keep the event."""
+        self.events.append(("written", count))
 
-    def database_away(self, error: Exception) -> None:
-        """See `DrainerProbe`."""
-        self.events.append(("database_away", error))
+    def outage_began(self, error: Exception) -> None:
+        """Keep the event."""
+        self.events.append(("outage_began", error))
 
-    def database_back(self) -> None:
-        """See `DrainerProbe`."""
-        self.events.append(("database_back", None))
+    def outage_ended(self) -> None:
+        """Keep the event."""
+        self.events.append(("outage_ended", None))
 
-    def refused(self, count: int, reason: str) -> None:  # noqa: ARG002 (the protocol's signature)
-        """See `DrainerProbe`."""
-        self.events.append(("refused", count))
+    def dead_lettered(self, count: int, reason: str) -> None:  # noqa: ARG002 (the base class's signature)
+        """Keep the event."""
+        self.events.append(("dead_lettered", count))
 
     def failed(self, error: Exception) -> None:
-        """See `DrainerProbe`."""
+        """Keep the event."""
         self.events.append(("failed", error))
 
 

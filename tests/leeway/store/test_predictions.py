@@ -14,7 +14,7 @@ from leeway.store.bulk_insert import insert_rows
 from leeway.store.engine import create_tables, open_engine
 from leeway.store.predictions import PredictionLabel, PredictionLog, PredictionLogError, RecordRejected
 from leeway.store.tables import Tables, tables_for
-from service.spool.writer import database_writer
+from service.spool.drainer import PredictionWriter
 from tests.leeway.store.records import (
     HOUR,
     IDS,
@@ -110,7 +110,7 @@ def test_an_unreachable_database_is_a_prediction_log_error(
 def test_the_writer_creates_the_tables_it_needs(tmp_path: Path) -> None:
     """A database that is new, or was emptied, gets the tables of the records' schema."""
     engine = open_engine(f"sqlite:///{tmp_path / 'new.db'}")
-    write = database_writer(engine)
+    write = PredictionWriter(engine).write
     write(CHURN_SCHEMA, [a_record(0)])
     with engine.begin() as connection:
         tables_for(CHURN_SCHEMA).metadata.drop_all(connection)

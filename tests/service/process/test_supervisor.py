@@ -7,7 +7,7 @@ import pytest
 
 from tests.service.processes import ROOT
 
-IMPORTED = "import sys, service.process.supervisor; print(*sys.modules)"
+IMPORTED = "import sys, service.process.workers; print(*sys.modules)"
 
 
 @pytest.fixture(scope="module")

@@ -68,7 +68,7 @@ def test_a_killed_worker_is_replaced(story: Story) -> None:
     """The log tells which worker died, and that another was started; nothing else is complained of."""
     complaints = [line["message"] for line in story.log if line["level"] != "INFO"]
     assert len(complaints) == 1
-    assert complaints[0].endswith("ended with -9 and is started again")
+    assert complaints[0].endswith("exited with -9; restarting it")
 
 
 def test_each_worker_has_an_instance_id(story: Story) -> None:

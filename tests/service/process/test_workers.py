@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from service.process.workers import STOP_SIGNALS, defer_stop_signals, listen, on_stop
+from leeway.shutdown import STOP_SIGNALS, defer_stop_signals, on_stop_signal
+from service.process.workers import listen
 
 ROOT = Path(__file__).parents[2]
 WAIT_S = 20.0
@@ -120,7 +121,7 @@ def test_an_address_that_is_none_is_refused() -> None:
 def test_a_signal_stops(number: signal.Signals) -> None:
     """SIGTERM and SIGINT both call what was handed in."""
     calls: list[str] = []
-    with on_stop(lambda: calls.append("stop")):
+    with on_stop_signal(lambda: calls.append("stop")):
         os.kill(os.getpid(), number)
     assert calls == ["stop"]
 
@@ -132,7 +133,7 @@ def test_a_signal_during_the_start_waits() -> None:
     defer_stop_signals()
     os.kill(os.getpid(), signal.SIGTERM)
     assert calls == []
-    with on_stop(lambda: calls.append("stop")):
+    with on_stop_signal(lambda: calls.append("stop")):
         assert calls == ["stop"]
 
 
@@ -140,7 +141,7 @@ def test_a_signal_during_the_start_waits() -> None:
 def test_a_signal_during_the_end_is_ignored() -> None:
     """One that comes after, while all is flushed, does not cut that short."""
     calls: list[str] = []
-    with on_stop(lambda: calls.append("stop")):
+    with on_stop_signal(lambda: calls.append("stop")):
         pass
     os.kill(os.getpid(), signal.SIGTERM)
     assert calls == []
@@ -150,7 +151,7 @@ def test_a_thread_that_hangs_does_not_keep_the_process() -> None:
     """Where a request's thread never comes back, the process ends with its exit code all the same."""
     program = """
 import sys, threading, time
-from service.process.workers import force_exit_if_threads_remain
+from leeway.shutdown import force_exit_if_threads_remain
 threading.Thread(target=time.sleep, args=(60,)).start()
 print("served")
 force_exit_if_threads_remain(0)
@@ -206,7 +207,7 @@ def test_a_killed_worker_is_started_again() -> None:
         workers.process.send_signal(signal.SIGTERM)
         code, errors = workers.ends_with()
     assert (again[0], again[1] != first[1], code) == (1, True, 0)
-    assert json.loads(errors)["message"] == "worker 1 ended with -9 and is started again"
+    assert json.loads(errors)["message"] == "worker 1 exited with -9; restarting it"
 
 
 def test_a_worker_that_cannot_start_ends_the_whole() -> None:

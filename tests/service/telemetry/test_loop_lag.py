@@ -5,13 +5,13 @@ import time
 
 import pytest
 
-from service.telemetry.loop_lag import watched
+from service.process.server import measured_lag
 
 
 async def lags(*, held_up_s: float) -> list[float]:
     """What is told of a loop that sleeps, is held up once, and sleeps again."""
     told: list[float] = []
-    async with watched(told.append, every_s=0.01):
+    async with measured_lag(told.append, interval_s=0.01):
         await asyncio.sleep(0.03)
         time.sleep(held_up_s)  # noqa: ASYNC251 (it holds the loop up: that is what is looked for)
         await asyncio.sleep(0.03)
@@ -34,7 +34,7 @@ def test_nothing_is_watched_without_a_listener() -> None:
     """Without telemetry no task is left running."""
 
     async def tasks() -> int:
-        async with watched(None):
+        async with measured_lag(None):
             return len(asyncio.all_tasks())
 
     assert asyncio.run(tasks()) == 1
@@ -44,7 +44,7 @@ def test_an_error_inside_comes_out() -> None:
     """What ends the block ends the watching, and is not hidden by it."""
 
     async def fail() -> None:
-        async with watched(lambda _: None):
+        async with measured_lag(lambda _: None):
             raise RuntimeError("stop")
 
     with pytest.raises(RuntimeError, match="stop"):

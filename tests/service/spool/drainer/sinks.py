@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from leeway.schema import FeatureSchema
 from leeway.store.predictions import RecordRejected
 from leeway.store.record import PredictionRecord
-from service.spool.drainer import Sink, SpoolDrainer
+from service.spool.drainer import SpoolDrainer, WriteRecords
 from service.spool.spool import Spool
 from tests.leeway.store.records import RememberingProbe
 
@@ -34,7 +34,7 @@ class ListSink:
         self.stored += records
 
 
-def move(spool: Spool, sink: Sink, *, batch_rows: int = 2_000) -> RememberingProbe:
+def move(spool: Spool, sink: WriteRecords, *, batch_rows: int = 2_000) -> RememberingProbe:
     """Run a mover until it has nothing more to do; return what it told."""
     probe = RememberingProbe()
     mover = SpoolDrainer(spool, sink, probe, interval_s=0.01, batch_rows=batch_rows)

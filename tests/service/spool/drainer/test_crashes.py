@@ -3,8 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from leeway.schema import CHURN_SCHEMA
+from service.spool.drainer import PredictionWriter
 from service.spool.spool import Spool
-from service.spool.writer import database_writer
 from tests.leeway.store.records import a_database, open_spool, some_records, start_appending, stored_ids
 from tests.service.spool.drainer.sinks import move
 
@@ -15,8 +15,8 @@ def test_a_crash_between_write_and_forget_doubles_nothing(tmp_path: Path, spool:
     spool.append(some_records(50))
     batch = spool.take(50)
     assert batch is not None
-    database_writer(engine)(CHURN_SCHEMA, [record for _, record in batch.entries])
-    move(spool, database_writer(engine))
+    PredictionWriter(engine).write(CHURN_SCHEMA, [record for _, record in batch.entries])
+    move(spool, PredictionWriter(engine).write)
     assert stored_ids(engine) == sorted(each.prediction_id for each in some_records(50))
     assert spool.backlog() == 0
     engine.dispose()
@@ -33,7 +33,7 @@ def test_after_kill_9_every_answered_id_is_in_the_database_once(tmp_path: Path) 
         child.kill()
         printed += child.communicate()[0].split("\n")[:-1]
     with open_spool(path) as spool:
-        move(spool, database_writer(engine))
+        move(spool, PredictionWriter(engine).write)
     assert set(printed) <= set(stored_ids(engine))
     assert len(printed) == len(set(printed))
     engine.dispose()

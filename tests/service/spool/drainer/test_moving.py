@@ -10,7 +10,7 @@ import pytest
 from leeway.schema import FeatureSchema
 from leeway.store.predictions import PredictionLogError
 from leeway.store.record import PredictionRecord
-from service.spool.drainer import NullDrainerProbe, SpoolDrainer, rest_s
+from service.spool.drainer import DrainerProbe, SpoolDrainer, rest_s
 from service.spool.spool import Spool
 from tests.leeway.store.records import a_record, open_spool, some_records
 from tests.service.spool.drainer.sinks import WAIT_S, ListSink, eventually, move
@@ -28,13 +28,13 @@ def test_everything_is_moved_in_order(spool: Spool) -> None:
     spool.append(some_records(25))
     probe = move(spool, sink, batch_rows=10)
     assert sink.stored == some_records(25)
-    assert (probe.events, spool.backlog()) == ([("moved", 10), ("moved", 10), ("moved", 5)], 0)
+    assert (probe.events, spool.backlog()) == ([("written", 10), ("written", 10), ("written", 5)], 0)
 
 
 def test_what_arrives_later_is_moved_too(spool: Spool) -> None:
     """The thread looks again and again, without being told."""
     sink = ListSink()
-    mover = SpoolDrainer(spool, sink, NullDrainerProbe(), interval_s=0.01)
+    mover = SpoolDrainer(spool, sink, DrainerProbe(), interval_s=0.01)
     mover.start()
     spool.append([a_record(0)])
     assert eventually(lambda: len(sink.stored) == 1)
@@ -45,7 +45,7 @@ def test_what_arrives_later_is_moved_too(spool: Spool) -> None:
 
 def test_stop_empties_the_spool_and_says_so(spool: Spool) -> None:
     """What was appended just before the end is moved within the time given."""
-    mover = SpoolDrainer(spool, ListSink(), NullDrainerProbe(), interval_s=60)
+    mover = SpoolDrainer(spool, ListSink(), DrainerProbe(), interval_s=60)
     mover.start()
     assert eventually(lambda: mover._lease is not None)
     spool.append(some_records(10))
@@ -58,7 +58,7 @@ def test_stop_gives_up_at_once_while_the_database_is_away(spool: Spool) -> None:
     sink = ListSink()
     sink.error = PredictionLogError("away")
     spool.append(some_records(3))
-    mover = SpoolDrainer(spool, sink, NullDrainerProbe(), interval_s=60)
+    mover = SpoolDrainer(spool, sink, DrainerProbe(), interval_s=60)
     mover.start()
     started_s = time.monotonic()
     assert not mover.stop(WAIT_S)
@@ -75,7 +75,7 @@ def test_stop_does_not_wait_longer_than_told_for_a_hanging_database(spool: Spool
         go_on.wait(WAIT_S)
 
     spool.append([a_record()])
-    mover = SpoolDrainer(spool, hang, NullDrainerProbe())
+    mover = SpoolDrainer(spool, hang, DrainerProbe())
     mover.start()
     assert hanging.wait(WAIT_S)
     started_s = time.monotonic()
@@ -87,7 +87,7 @@ def test_stop_does_not_wait_longer_than_told_for_a_hanging_database(spool: Spool
 
 def test_a_mover_that_never_started_can_be_stopped(spool: Spool) -> None:
     """A start that failed half-way unwinds without a second error."""
-    assert SpoolDrainer(spool, ListSink(), NullDrainerProbe()).stop(0)
+    assert SpoolDrainer(spool, ListSink(), DrainerProbe()).stop(0)
 
 
 def test_only_one_of_two_processes_moves(tmp_path: Path, spool: Spool) -> None:
@@ -96,7 +96,7 @@ def test_only_one_of_two_processes_moves(tmp_path: Path, spool: Spool) -> None:
     assert held is not None
     spool.append(some_records(3))
     with open_spool(tmp_path / "spool.db") as mine:
-        mover = SpoolDrainer(mine, sink, NullDrainerProbe(), interval_s=0.01)
+        mover = SpoolDrainer(mine, sink, DrainerProbe(), interval_s=0.01)
         mover.start()
         time.sleep(0.1)
         assert sink.calls == 0

@@ -7,9 +7,8 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from leeway.store.predictions import PredictionLogError
-from service.spool.drainer import NullDrainerProbe, SpoolDrainer
+from service.spool.drainer import DrainerProbe, PredictionWriter, SpoolDrainer
 from service.spool.spool import Spool
-from service.spool.writer import database_writer
 from tests.leeway.store.records import RememberingProbe, a_database, a_record, some_records, stored_ids
 from tests.service.spool.drainer.sinks import WAIT_S, ListSink, eventually, move
 
@@ -41,7 +40,7 @@ def test_an_outage_is_told_once_and_its_end_too(spool: Spool) -> None:
     assert eventually(lambda: sink.calls > 3)
     sink.error = None
     assert mover.stop(WAIT_S)
-    assert probe.names() == ["database_away", "database_back", "moved"]
+    assert probe.names() == ["outage_began", "outage_ended", "written"]
 
 
 def test_attempts_grow_rarer_during_an_outage(spool: Spool) -> None:
@@ -49,7 +48,7 @@ def test_attempts_grow_rarer_during_an_outage(spool: Spool) -> None:
     sink = ListSink()
     sink.error = PredictionLogError("away")
     spool.append([a_record()])
-    mover = SpoolDrainer(spool, sink, NullDrainerProbe(), interval_s=0.5)
+    mover = SpoolDrainer(spool, sink, DrainerProbe(), interval_s=0.5)
     pauses = [mover._cycle() for _ in range(6)]
     sink.error = None
     mover._cycle()
@@ -75,9 +74,9 @@ def test_a_database_file_that_cannot_be_opened_is_an_outage(tmp_path: Path, spoo
     engine = sa.create_engine(f"sqlite:///{tmp_path / 'gone' / 'leeway.db'}")
     probe = RememberingProbe()
     spool.append(some_records(1_000))
-    mover = SpoolDrainer(spool, database_writer(engine), probe, interval_s=0.01)
+    mover = SpoolDrainer(spool, PredictionWriter(engine).write, probe, interval_s=0.01)
     mover.start()
-    assert eventually(lambda: "database_away" in probe.names())
+    assert eventually(lambda: "outage_began" in probe.names())
     (tmp_path / "gone").mkdir()
     assert eventually(lambda: spool.backlog() == 0)
     assert mover.stop(WAIT_S)
@@ -94,9 +93,9 @@ def test_a_locked_database_is_an_outage(tmp_path: Path, spool: Spool) -> None:
     spool.append(some_records(10))
     with closing(sqlite3.connect(tmp_path / "leeway.db", isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
-        mover = SpoolDrainer(spool, database_writer(engine), probe, interval_s=0.01)
+        mover = SpoolDrainer(spool, PredictionWriter(engine).write, probe, interval_s=0.01)
         mover.start()
-        assert eventually(lambda: "database_away" in probe.names())
+        assert eventually(lambda: "outage_began" in probe.names())
         other.execute("ROLLBACK")
     assert eventually(lambda: spool.backlog() == 0)
     assert mover.stop(WAIT_S)

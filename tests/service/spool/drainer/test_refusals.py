@@ -4,10 +4,9 @@ from contextlib import closing
 from pathlib import Path
 
 from leeway.schema import CHURN_SCHEMA
-from service.spool.drainer import SpoolDrainer
+from service.spool.drainer import PredictionWriter, SpoolDrainer
 from service.spool.file import connect
 from service.spool.spool import Spool
-from service.spool.writer import database_writer
 from tests.leeway.store.records import (
     OTHER_SCHEMA,
     RememberingProbe,
@@ -28,16 +27,16 @@ def test_a_poison_record_is_refused_alone(spool: Spool) -> None:
     spool.append(some_records(40))
     probe = move(spool, sink)
     assert sink.stored == [each for each in some_records(40) if each != a_record(13)]
-    assert (probe.total("moved"), probe.total("refused"), spool.backlog()) == (39, 1, 0)
+    assert (probe.total("written"), probe.total("dead_lettered"), spool.backlog()) == (39, 1, 0)
 
 
 def test_a_value_that_no_column_holds_is_refused_alone(tmp_path: Path, spool: Spool) -> None:
     """The same with a real database: a flag that is neither true nor false."""
     engine, _, _ = a_database(tmp_path)
     spool.append([a_record(0), a_record(1, features=CHURN_SCHEMA.row({"paperless_billing": 5})), a_record(2)])
-    probe = move(spool, database_writer(engine))
+    probe = move(spool, PredictionWriter(engine).write)
     assert stored_ids(engine) == [a_record(0).prediction_id, a_record(2).prediction_id]
-    assert probe.total("refused") == 1
+    assert probe.total("dead_lettered") == 1
     engine.dispose()
 
 
@@ -49,7 +48,7 @@ def test_an_unreadable_row_is_refused_alone(spool: Spool) -> None:
         connection.execute("INSERT INTO records (schema, payload) VALUES (?, 'x')", (CHURN_SCHEMA.fingerprint,))
     spool.append([a_record(1)])
     probe = move(spool, sink)
-    assert (sink.stored, probe.total("refused"), spool.backlog()) == ([a_record(0), a_record(1)], 1, 0)
+    assert (sink.stored, probe.total("dead_lettered"), spool.backlog()) == ([a_record(0), a_record(1)], 1, 0)
 
 
 def test_records_of_a_schema_that_nobody_knows_are_refused(spool: Spool) -> None:
@@ -59,7 +58,7 @@ def test_records_of_a_schema_that_nobody_knows_are_refused(spool: Spool) -> None
     spool.append([a_record(1)])
     sink = ListSink()
     probe = move(spool, sink)
-    assert (sink.stored, probe.total("refused")) == ([a_record(1)], 1)
+    assert (sink.stored, probe.total("dead_lettered")) == ([a_record(1)], 1)
 
 
 def test_any_other_failure_is_told_and_the_thread_goes_on(spool: Spool) -> None:
@@ -73,7 +72,7 @@ def test_any_other_failure_is_told_and_the_thread_goes_on(spool: Spool) -> None:
     sink.error = None
     assert eventually(lambda: len(sink.stored) == 2)
     assert mover.stop(WAIT_S)
-    assert set(probe.names()) == {"failed", "moved"}
+    assert set(probe.names()) == {"failed", "written"}
 
 
 def test_what_an_older_bundle_left_goes_to_its_own_tables(tmp_path: Path) -> None:
@@ -83,7 +82,7 @@ def test_what_an_older_bundle_left_goes_to_its_own_tables(tmp_path: Path) -> Non
         spool.append([a_record(0, features=(1.5, "x", 2))])
     with open_spool(tmp_path / "spool.db") as spool:
         spool.append([a_record(1)])
-        move(spool, database_writer(engine))
+        move(spool, PredictionWriter(engine).write)
     assert stored_ids(engine, OTHER_SCHEMA) == [a_record(0).prediction_id]
     assert stored_ids(engine) == [a_record(1).prediction_id]
     engine.dispose()

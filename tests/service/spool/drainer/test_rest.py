@@ -9,7 +9,7 @@ from pathlib import Path
 
 from leeway.schema import FeatureSchema
 from leeway.store.record import PredictionRecord
-from service.spool.drainer import LONGEST_REST_S, NullDrainerProbe, SpoolDrainer, rest_s
+from service.spool.drainer import MAX_REST_S, DrainerProbe, SpoolDrainer, rest_s
 from tests.leeway.store.records import open_spool, some_records
 
 WORK_S = 0.05
@@ -35,7 +35,7 @@ def rests_s(path: Path, work: Callable[[], None]) -> list[float]:
 
     with open_spool(path / "spool.db", limit_bytes=2**30) as spool:
         spool.append(some_records(BATCHES))
-        mover = SpoolDrainer(spool, sink, NullDrainerProbe(), batch_rows=1)
+        mover = SpoolDrainer(spool, sink, DrainerProbe(), batch_rows=1)
         mover.start()
         deadline_s = time.monotonic() + WITHIN_S
         while len(spans) < BATCHES and time.monotonic() < deadline_s:
@@ -52,9 +52,9 @@ def test_it_rests_longer_than_it_computes(tmp_path: Path) -> None:
 
 def test_it_does_not_rest_from_waiting(tmp_path: Path) -> None:
     """A slow database keeps nobody from the interpreter; to rest after it would only make the backlog longer."""
-    assert min(rests_s(tmp_path, lambda: time.sleep(2 * LONGEST_REST_S))) < LONGEST_REST_S / 2
+    assert min(rests_s(tmp_path, lambda: time.sleep(2 * MAX_REST_S))) < MAX_REST_S / 2
 
 
 def test_a_rest_has_an_end() -> None:
     """Not even a batch that took minutes keeps the next one waiting for long."""
-    assert rest_s(100.0, 0, 1_000) == LONGEST_REST_S
+    assert rest_s(100.0, 0, 1_000) == MAX_REST_S

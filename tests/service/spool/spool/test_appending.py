@@ -51,7 +51,7 @@ def test_forget_deletes_the_batch_and_nothing_else(spool: Spool) -> None:
     spool.append(some_records(3))
     batch = taken(spool, limit=2)
     spool.append([a_record(3)])
-    spool.forget(batch)
+    spool.ack(batch)
     assert waiting(spool) == some_records(2, start=2)
 
 

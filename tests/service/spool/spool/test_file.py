@@ -105,7 +105,7 @@ def test_a_folder_that_may_not_be_written_is_named(tmp_path: Path) -> None:
     if root:  # who may do everything, so another user's rights are taken for the attempt
         os.seteuid(65_534)
     try:
-        with pytest.raises(SpoolError, match="may not be written"):
+        with pytest.raises(SpoolError, match="not writable"):
             open_spool(closed / "spool.db")
     finally:
         if root:

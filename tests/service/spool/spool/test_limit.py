@@ -45,7 +45,7 @@ def test_an_emptied_spool_takes_as_much_again(path: Path) -> None:
     """The room of deleted rows is used again."""
     with open_spool(path, limit_bytes=SMALL_LIMIT) as spool:
         first = fill(spool)
-        spool.forget(taken(spool))
+        spool.ack(taken(spool))
         assert fill(spool) >= first * 0.9
 
 
@@ -134,7 +134,7 @@ def test_a_full_disk_is_said_and_the_spool_can_be_emptied_on_it(small_disk: Path
         with pytest.raises(SpoolError, match="disk is full"):
             spool.append(some_records(100))
         while batch := spool.take(500):
-            spool.forget(batch)
+            spool.ack(batch)
             spool.checkpoint()
         assert fill(spool) > count / 2
 

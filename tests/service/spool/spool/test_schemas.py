@@ -46,6 +46,6 @@ def test_a_row_that_holds_no_record_stands_apart(spool: Spool, path: Path, paylo
 def test_a_refused_row_is_kept_aside_with_the_reason(spool: Spool, path: Path) -> None:
     """It no longer waits, and a person can find it."""
     spool.append(some_records(2))
-    spool.refuse([1], "too large")
+    spool.move_to_dead_letters([1], "too large")
     assert waiting(spool) == [a_record(1)]
-    assert query(path, "SELECT reason, payload FROM refused") == [("too large", a_record(0).to_json())]
+    assert query(path, "SELECT reason, payload FROM dead_letters") == [("too large", a_record(0).to_json())]

@@ -9,7 +9,7 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from leeway.telemetry import names
-from service.telemetry.headers import ReadableHeaders
+from service.telemetry.http_instrumentation import Utf8Headers
 from tests.service.observed import CUSTOMER, Observed, captured_log, entries, served
 from tests.service.raw_http import answer, post
 from tests.telemetry import attributes_of
@@ -71,7 +71,7 @@ def test_only_what_is_no_text_is_changed() -> None:
         seen.append(scope)
 
     headers = [(b"a", b"plain"), (b"b", "ü€".encode()), (b"c", b"f\xfcr"), (b"b", b"again")]
-    asyncio.run(ReadableHeaders(app)({"type": "http", "headers": headers}, _never, _never))
+    asyncio.run(Utf8Headers(app)({"type": "http", "headers": headers}, _never, _never))
     assert seen[0]["headers"] == [*headers[:2], (b"c", "f\N{REPLACEMENT CHARACTER}r".encode()), headers[3]]
 
 
