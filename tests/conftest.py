@@ -26,6 +26,8 @@ from leeway.model.writer import Origin, Reference, bundle_pipeline
 from leeway.schema import CHURN_SCHEMA, Feature, FeatureSchema, Value
 from tests.fakes import Service, service_over
 
+pytest_plugins = ["tests.leaks"]
+
 CUSTOMERS = 2_000
 AS_OF = date(2026, 1, 31)
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from opentelemetry.metrics import Meter, MeterProvider, NoOpMeterProvider
@@ -80,10 +81,12 @@ def providers_from_environment(
     if disabled():
         yield DISABLED
         return
+    reader, metrics_text = prometheus_text() if metrics_endpoint else (None, None)
     with ExitStack() as stack:
         try:
-            parts = _parts(metrics_endpoint=metrics_endpoint, spans_file=spans_file)
-            providers = stack.enter_context(build_providers(identity, *parts))
+            providers = stack.enter_context(
+                build_providers(identity, _span_processors(spans_file), _metric_readers(reader), metrics_text)
+            )
         except TelemetryError:
             raise
         except Exception as error:  # the exporters have types of their own for values that they cannot read
@@ -91,41 +94,45 @@ def providers_from_environment(
         yield providers
 
 
-def _parts(
-    *, metrics_endpoint: bool, spans_file: Path | None
-) -> tuple[list[SpanProcessor], list[MetricReader], MetricsText | None]:
-    processors: list[SpanProcessor] = []
-    readers: list[MetricReader] = []
-    metrics_text = None
+def _span_processors(spans_file: Path | None) -> Iterator[SpanProcessor]:
     if spans_file is not None:
-        processors.append(BatchSpanProcessor(_spans_file(spans_file), schedule_delay_millis=500))
+        yield BatchSpanProcessor(_spans_file(spans_file), schedule_delay_millis=500)
     if exports("TRACES"):
-        processors.append(_in_small_batches(_otlp_span_exporter()))
+        yield _in_small_batches(_otlp_span_exporter())
+
+
+def _metric_readers(prometheus: MetricReader | None) -> Iterator[MetricReader]:
     if exports("METRICS"):
-        readers.append(_otlp_metric_reader())
-    if metrics_endpoint:
-        reader, metrics_text = prometheus_text()
-        readers.append(reader)
-    return processors, readers, metrics_text
+        yield _otlp_metric_reader()
+    if prometheus is not None:
+        yield prometheus
 
 
 @contextmanager
 def build_providers(
     identity: ProcessIdentity,
-    processors: Sequence[SpanProcessor],
-    readers: Sequence[MetricReader],
+    processors: Iterable[SpanProcessor],
+    readers: Iterable[MetricReader],
     metrics_text: MetricsText | None = None,
 ) -> Iterator[Providers]:
-    """Yield providers over these processors and readers; tests hand in ones that keep everything in memory."""
+    """Yield providers over these processors and readers; tests pass ones that keep everything in memory.
+
+    Each processor and reader belongs to its provider as soon as it exists: where a later one cannot be built, the
+    threads of the earlier ones are stopped.
+    """
     resource = _resource(identity)
     tracer_provider = SdkTracerProvider(resource=resource, shutdown_on_exit=False, span_limits=_span_limits())
-    for processor in processors:
-        tracer_provider.add_span_processor(processor)
-    meter_provider = SdkMeterProvider(readers, resource=resource, views=our_views(), shutdown_on_exit=False)
+    meter_provider = SdkMeterProvider(resource=resource, views=our_views(), shutdown_on_exit=False)
+    shutdowns: list[Callable[[], object]] = [tracer_provider.shutdown, meter_provider.shutdown]
     try:
+        for processor in processors:
+            tracer_provider.add_span_processor(processor)
+        for reader in readers:
+            meter_provider.add_metric_reader(reader)
+            shutdowns.append(partial(reader.shutdown, FLUSH_TIMEOUT_S * 1_000))  # the provider forgets added readers
         yield Providers(tracer_provider, meter_provider, metrics_text)
     finally:
-        _at_once([tracer_provider.shutdown, lambda: meter_provider.shutdown(FLUSH_TIMEOUT_S * 1_000)], FLUSH_TIMEOUT_S)
+        _at_once(shutdowns, FLUSH_TIMEOUT_S)
 
 
 def _resource(identity: ProcessIdentity) -> Resource:

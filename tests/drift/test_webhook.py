@@ -1,6 +1,7 @@
 import json
 import logging
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -130,6 +131,9 @@ def test_who_tells_is_never_blocked(caplog: pytest.LogCaptureFixture) -> None:
             hook.tell(result_document(run_id=str(number)), previous=None)
     assert "events wait already" in caplog.text
     release.set()
+    while hook._waiting.full():
+        time.sleep(0.01)
+    hook.close(timeout_s=10)
 
 
 def test_an_address_that_is_none_is_refused_at_the_start() -> None:

@@ -33,6 +33,13 @@ def told(tmp_path_factory: pytest.TempPathFactory, small_model: Bundle) -> Itera
         yield Told(world, telemetry, telemetry.collect())
 
 
+@pytest.fixture(autouse=True)
+def _release_connections(told: Told) -> Iterator[None]:
+    """No test keeps a connection to the database that they share."""
+    yield
+    told.world.engine.dispose()
+
+
 @pytest.fixture
 def telemetry() -> Iterator[Telemetry]:
     """Telemetry of a worker that has not looked yet."""

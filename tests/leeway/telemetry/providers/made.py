@@ -28,7 +28,7 @@ def span_exporters(made: Providers) -> list[Any]:
 def metric_exporters(made: Providers) -> list[Any]:
     """Where metrics are pushed to."""
     assert isinstance(made.meter_provider, MeterProvider)
-    readers: Any = made.meter_provider._metric_readers
+    readers: Any = made.meter_provider._measurement_consumer._reader_storages
     return [reader._exporter for reader in readers if hasattr(reader, "_exporter")]
 
 
