@@ -17,9 +17,9 @@ MAX_LINES: Final = 400
 READ_THE_ENVIRONMENT: Final = {
     "leeway/telemetry/environment.py": "reads OTEL_*",
     "service/telemetry/http_instrumentation.py": "sets the stable HTTP conventions before they are read",
-    "drift/comparison/detector.py": "tells Evidently not to phone home",
+    "drift/comparison/evidently.py": "tells Evidently not to phone home",
     "leeway/model/bundle.py": "tells ONNX Runtime the same",
-    "cli/demonstration/workshop.py": "gives the demo's processes an environment of their own",
+    "cli/demo/workshop.py": "gives the demo's processes an environment of their own",
 }
 
 
@@ -95,7 +95,7 @@ def test_few_modules_read_the_environment() -> None:
     assert readers.keys() <= READ_THE_ENVIRONMENT.keys()
     named = {name: list(texts(path)) for name, path in readers.items()}
     ours = {name for name, found in named.items() if any(re.fullmatch(r"LEEWAY_\w+", text) for text in found)}
-    assert ours <= {"cli/demonstration/workshop.py"}
+    assert ours <= {"cli/demo/workshop.py"}
     otlp = {name for name, found in named.items() if any(text.startswith("OTEL_EXPORTER_OTLP") for text in found)}
     assert otlp == {"leeway/telemetry/environment.py"}
 
