@@ -10,8 +10,9 @@ help:  ## say what there is
 demo: .venv/ready  ## a story of a minute on this machine: train, serve, drift, slow down, be wrong; see demo/index.html
 	@$(BIN)/leeway demo
 
-test: .venv/ready  ## run the tests
-	@$(BIN)/python -m pytest
+WORKERS ?= 4
+test: .venv/ready  ## run the tests, in four processes: many of them wait for others
+	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
 test-stack: .venv/ready  ## bring the stack up in Docker, break it on purpose, take it down; about ten minutes
 	@$(BIN)/python -m pytest -m stack tests/stack --timeout 900
