@@ -14,7 +14,6 @@ from leeway.store.bulk_insert import insert_rows
 from leeway.store.engine import create_tables, open_engine
 from leeway.store.predictions import PredictionLabel, PredictionLog, PredictionLogError, RecordRejected
 from leeway.store.tables import Tables, tables_for
-from service.spool.drainer import PredictionWriter
 from tests.leeway.store.records import (
     HOUR,
     IDS,
@@ -106,20 +105,6 @@ def test_an_unreachable_database_is_a_prediction_log_error(
     with pytest.raises(PredictionLogError, match="unable to open") as caught:
         use(PredictionLog(unreachable, tables))
     assert not isinstance(caught.value, RecordRejected)
-
-
-def test_the_writer_creates_the_tables_it_needs(tmp_path: Path) -> None:
-    """A database that is new, or was emptied, gets the tables of the records' schema."""
-    engine = open_engine(f"sqlite:///{tmp_path / 'new.db'}")
-    write = PredictionWriter(engine).write
-    write(CHURN_SCHEMA, [a_record(0)])
-    with engine.begin() as connection:
-        tables_for(CHURN_SCHEMA).metadata.drop_all(connection)
-    with pytest.raises(PredictionLogError):
-        write(CHURN_SCHEMA, [a_record(1)])
-    write(CHURN_SCHEMA, [a_record(1)])
-    assert stored_ids(engine) == [IDS[1]]
-    engine.dispose()
 
 
 def test_a_window_is_half_open(log: PredictionLog) -> None:

@@ -2,25 +2,26 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from service.spool.spool import SpoolError
-from tests.leeway.store.records import a_record, open_spool, some_records, start_appending
-from tests.service.spool.spool.contents import query, waiting
+from tests.leeway.store.records import a_record, some_records
+from tests.service.spool.spools import execute, open_spool, start_appending, waiting
 
 
 def overwrite(path: Path, offset: int, count: int) -> None:
-    """Put garbage into the file."""
+    """Write garbage into the file."""
     with path.open("r+b") as file:
         file.seek(offset)
         file.write(b"\xa5" * count)
 
 
 def damage_header(path: Path) -> None:
-    """What SQLite reads first is garbage."""
+    """SQLite's header is garbage."""
     overwrite(path, 0, 512)
 
 
@@ -29,39 +30,40 @@ def damage_middle(path: Path) -> None:
     overwrite(path, path.stat().st_size // 2 // 4_096 * 4_096, 4_096)
 
 
-def cut_off(path: Path) -> None:
+def truncate(path: Path) -> None:
     """The file ends in the middle of a page."""
     os.truncate(path, path.stat().st_size // 2 + 100)
 
 
-@pytest.mark.parametrize("damage", [damage_header, damage_middle, cut_off])
-def test_a_damaged_spool_is_set_aside(path: Path, damage: object) -> None:
-    """A new spool is begun, and it is said where the damaged one is."""
+@pytest.mark.parametrize("damage", [damage_header, damage_middle, truncate])
+def test_a_damaged_spool_is_set_aside(
+    path: Path, damage: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A new spool is created, and the log says where the damaged one is."""
     with open_spool(path) as spool:
         spool.append(some_records(200))
         assert spool.set_aside is None
-    assert callable(damage)
     damage(path)
     damaged = path.read_bytes()
     with open_spool(path) as spool:
         assert spool.set_aside is not None
         assert spool.set_aside.name.startswith("spool.db.damaged-")
         assert spool.set_aside.read_bytes() == damaged
+        assert str(spool.set_aside) in caplog.text
         spool.append([a_record()])
         assert waiting(spool) == [a_record()]
 
 
-def test_a_table_of_another_shape_is_damage_too(path: Path) -> None:
+def test_a_table_with_other_columns_is_damage_too(path: Path) -> None:
     """A spool whose table lacks a column is set aside, not written to."""
     open_spool(path).close()
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("ALTER TABLE records RENAME COLUMN payload TO cargo")
+    execute(path, "ALTER TABLE records RENAME COLUMN payload TO cargo")
     with open_spool(path) as spool:
         assert spool.set_aside is not None
 
 
 def test_a_damaged_spool_that_is_in_use_is_left_alone(path: Path) -> None:
-    """Setting it aside would take along what the other process appends; the message says what to do."""
+    """Setting it aside would lose what the other process appends; the message says what to do."""
     with open_spool(path) as spool:
         spool.append(some_records(200))
         spool.checkpoint()
@@ -70,8 +72,8 @@ def test_a_damaged_spool_that_is_in_use_is_left_alone(path: Path) -> None:
             open_spool(path)
 
 
-def test_several_processes_that_start_on_a_damaged_spool_set_it_aside_once(path: Path) -> None:
-    """They wait for the first one's repair, and each one's records are in the new file."""
+def test_processes_that_start_on_a_damaged_spool_set_it_aside_once(path: Path) -> None:
+    """They wait for the first one's repair, and the new file holds the records of all of them."""
     path.parent.mkdir()
     path.write_bytes(b"garbage" * 1_000)
     children = [start_appending(path, first=first, count=20) for first in (0, 100, 200)]
@@ -81,14 +83,14 @@ def test_several_processes_that_start_on_a_damaged_spool_set_it_aside_once(path:
     assert len(list(path.parent.glob("spool.db.damaged-*Z"))) == 1
 
 
-def test_another_program_s_database_is_left_alone(path: Path) -> None:
-    """A spool path that points at some other SQLite file is refused with what to do."""
+def test_the_database_of_another_program_is_left_alone(path: Path) -> None:
+    """A spool path that points to some other SQLite file is rejected with what to do."""
     path.parent.mkdir()
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE customers (id TEXT)")
     with pytest.raises(SpoolError, match="a file of its own"):
         open_spool(path)
-    assert query(path, "SELECT name FROM sqlite_master") == [("customers",)]
+    assert execute(path, "SELECT name FROM sqlite_master") == [("customers",)]
 
 
 def test_a_folder_is_no_spool(tmp_path: Path) -> None:
@@ -97,15 +99,15 @@ def test_a_folder_is_no_spool(tmp_path: Path) -> None:
         open_spool(tmp_path)
 
 
-def test_a_folder_that_may_not_be_written_is_named(tmp_path: Path) -> None:
-    """Lack of permission is a SpoolError with the path."""
+def test_a_read_only_folder_is_a_spool_error(tmp_path: Path) -> None:
+    """The message names the path and the missing permission."""
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o500)
     root = os.geteuid() == 0
-    if root:  # who may do everything, so another user's rights are taken for the attempt
+    if root:  # root may write everywhere, so try it as another user
         os.seteuid(65_534)
     try:
-        with pytest.raises(SpoolError, match="not writable"):
+        with pytest.raises(SpoolError, match=r"spool\.db: .*not writable"):
             open_spool(closed / "spool.db")
     finally:
         if root:

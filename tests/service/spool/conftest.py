@@ -1,4 +1,4 @@
-"""A spool for each test, and where it lies."""
+"""A new spool for each test."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from service.spool.spool import Spool
-from tests.leeway.store.records import open_spool
+from tests.service.spool.spools import open_spool
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Where the spool goes: in a folder that is not there yet."""
+    """The spool's path, in a folder that does not exist yet."""
     return tmp_path / "var" / "spool.db"
 
 

@@ -10,64 +10,52 @@ import pytest
 from service.spool.appender import STATEMENT_ROWS
 from service.spool.file import connect
 from service.spool.spool import Spool, SpoolError
-from tests.leeway.store.records import a_record, fill, open_spool, some_records
-from tests.service.spool.spool.contents import taken
+from tests.leeway.store.records import a_record, some_records
+from tests.service.spool.spools import fill, open_spool, taken
 
 SMALL_LIMIT = 2**18
 
 
 def append_much(spool: Spool) -> None:
-    """Append 20,000 records, some ten megabytes."""
+    """Append 20,000 records, about ten megabytes."""
     for _ in range(100):
         spool.append(some_records(200))
 
 
-def test_a_spool_at_its_limit_says_so(path: Path) -> None:
-    """The append that finds no room raises, and the file stays within its limit."""
+def test_a_full_spool_stays_within_its_limit(path: Path) -> None:
+    """Appends and the readiness check raise, the file stays within its limit, and it can be opened again."""
     with open_spool(path, limit_bytes=SMALL_LIMIT) as spool:
-        fill(spool)
+        spool.check_writable()
+        count = fill(spool)
         with pytest.raises(SpoolError, match="at its limit"):
             spool.append(some_records(50))
+        with pytest.raises(SpoolError, match="at its limit"):
+            spool.check_writable()
         assert SMALL_LIMIT * 0.9 < spool.size_bytes() <= SMALL_LIMIT
+    with open_spool(path, limit_bytes=SMALL_LIMIT) as spool:
+        assert spool.backlog() == count
 
 
-def test_a_call_that_finds_room_for_a_part_leaves_nothing(path: Path) -> None:
-    """All or nothing holds for more records than one statement takes, too."""
+def test_a_call_with_space_for_only_a_part_appends_nothing(path: Path) -> None:
+    """All or nothing also holds for more records than one statement takes."""
     with open_spool(path, limit_bytes=4 * SMALL_LIMIT) as spool:
         with pytest.raises(SpoolError, match="at its limit"):
             spool.append(some_records(6 * STATEMENT_ROWS))
         assert spool.backlog() == 0
-        spool.append(some_records(STATEMENT_ROWS))  # of which there is room for one, but not for six
+        spool.append(some_records(STATEMENT_ROWS))  # there is space for one statement, but not for six
         assert spool.backlog() == STATEMENT_ROWS
 
 
 def test_an_emptied_spool_takes_as_much_again(path: Path) -> None:
-    """The room of deleted rows is used again."""
+    """The space of deleted rows is reused."""
     with open_spool(path, limit_bytes=SMALL_LIMIT) as spool:
         first = fill(spool)
         spool.ack(taken(spool))
         assert fill(spool) >= first * 0.9
 
 
-def test_a_full_spool_is_not_writable(path: Path) -> None:
-    """Readiness sees what an append would see."""
-    with open_spool(path, limit_bytes=SMALL_LIMIT) as spool:
-        spool.check_writable()
-        fill(spool)
-        with pytest.raises(SpoolError, match="at its limit"):
-            spool.check_writable()
-
-
-def test_a_full_spool_can_be_opened_again(path: Path) -> None:
-    """A restart while the database is away must not fail for a full spool."""
-    with open_spool(path, limit_bytes=SMALL_LIMIT) as spool:
-        count = fill(spool)
-    with open_spool(path, limit_bytes=SMALL_LIMIT) as spool:
-        assert spool.backlog() == count
-
-
-def test_checking_leaves_nothing_behind(spool: Spool) -> None:
-    """However often readiness asks, the file does not grow and nothing waits."""
+def test_the_readiness_check_leaves_nothing_behind(spool: Spool) -> None:
+    """However often it runs, the file does not grow and nothing waits."""
     spool.check_writable()
     before = spool.size_bytes()
     for _ in range(20):
@@ -75,15 +63,15 @@ def test_checking_leaves_nothing_behind(spool: Spool) -> None:
     assert (spool.size_bytes(), spool.backlog()) == (before, 0)
 
 
-def test_a_checkpoint_cuts_a_long_journal(spool: Spool, path: Path) -> None:
-    """What the mover carries over need not be kept twice."""
+def test_a_checkpoint_truncates_a_long_journal(spool: Spool, path: Path) -> None:
+    """Records that were copied to the file do not take space twice."""
     spool.append(some_records(8_000))
     spool.checkpoint()
     assert path.with_name("spool.db-wal").stat().st_size == 0
 
 
-def test_a_request_pays_for_no_checkpoint(path: Path) -> None:
-    """Appends go to the journal alone; carrying it over is the mover's work."""
+def test_a_request_never_pays_for_a_checkpoint(path: Path) -> None:
+    """Appends go to the journal only; the drainer copies it to the file."""
     with open_spool(path, limit_bytes=2**30) as spool:
         before = path.stat().st_size
         for number in range(1_500):
@@ -91,8 +79,8 @@ def test_a_request_pays_for_no_checkpoint(path: Path) -> None:
         assert path.stat().st_size == before
 
 
-def test_without_a_mover_the_appender_cuts_the_journal(path: Path) -> None:
-    """A mover that hangs does not let the journal fill the disk."""
+def test_without_a_drainer_the_appender_truncates_the_journal(path: Path) -> None:
+    """A drainer that hangs does not let the journal fill the disk."""
     with open_spool(path, limit_bytes=2**24) as spool:
         for number in range(1_200):
             spool.append([a_record(number)])
@@ -100,7 +88,7 @@ def test_without_a_mover_the_appender_cuts_the_journal(path: Path) -> None:
 
 
 def test_a_reader_that_holds_the_journal_cannot_fill_the_disk(path: Path) -> None:
-    """Where the journal cannot be cut, appends stop at twice its limit, and go on when the reader has gone."""
+    """If the journal cannot be truncated, appends stop at twice its limit, and continue once the reader is gone."""
     with open_spool(path, limit_bytes=2**24) as spool, closing(connect(path)) as reader:
         spool.append([a_record()])
         reader.execute("BEGIN")
@@ -114,7 +102,7 @@ def test_a_reader_that_holds_the_journal_cannot_fill_the_disk(path: Path) -> Non
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 8 MiB of its own."""
+    """A file system of 8 MiB."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mounted = subprocess.run(
@@ -126,8 +114,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_a_full_disk_is_said_and_the_spool_can_be_emptied_on_it(small_disk: Path) -> None:
-    """Deleting needs room in the journal; the reserve makes it, so a full disk is no dead end."""
+def test_a_spool_on_a_full_disk_can_be_drained(small_disk: Path) -> None:
+    """The error names the full disk. Deleting needs space in the journal, which the reserve provides."""
     with open_spool(small_disk / "spool.db", limit_bytes=2**25) as spool:
         spool.checkpoint()
         count = fill(spool)

@@ -1,0 +1,353 @@
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from leeway.schema import CHURN_SCHEMA, FeatureSchema
+from leeway.store.engine import open_engine
+from leeway.store.predictions import PredictionLogError
+from leeway.store.record import PredictionRecord
+from leeway.store.tables import tables_for
+from service.spool.drainer import MAX_REST_S, DrainerProbe, PredictionWriter, SpoolDrainer, WriteRecords, rest_s
+from service.spool.spool import Spool
+from tests.leeway.store.records import OTHER_SCHEMA, a_record, some_records, stored_ids
+from tests.service.processes import eventually
+from tests.service.spool.spools import (
+    WAIT_S,
+    ListWriter,
+    RecordedEvents,
+    drain,
+    execute,
+    fill,
+    killed_while_appending,
+    open_spool,
+)
+
+
+def ids(records: Sequence[PredictionRecord]) -> list[str]:
+    """The records' ids, in order of id."""
+    return sorted(record.prediction_id for record in records)
+
+
+@contextmanager
+def draining(
+    spool: Spool, write: WriteRecords, probe: DrainerProbe | None = None, interval_s: float = 0.01
+) -> Iterator[SpoolDrainer]:
+    """A running drainer, which must empty the spool at the end."""
+    drainer = SpoolDrainer(spool, write, probe or DrainerProbe(), interval_s=interval_s)
+    drainer.start()
+    yield drainer
+    assert drainer.stop(WAIT_S)
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[sa.Engine]:
+    """An engine on a SQLite file that does not exist yet."""
+    engine = open_engine(f"sqlite:///{tmp_path / 'leeway.db'}")
+    yield engine
+    engine.dispose()
+
+
+def test_everything_is_written_in_order(spool: Spool) -> None:
+    """The spool empties into the database batch by batch."""
+    database = ListWriter()
+    spool.append(some_records(25))
+    probe = drain(spool, database.write, batch_rows=10)
+    assert database.stored == some_records(25)
+    assert (probe.events, spool.backlog()) == ([("written", 10), ("written", 10), ("written", 5)], 0)
+
+
+def test_records_appended_later_are_written_too(spool: Spool) -> None:
+    """The thread polls the spool."""
+    database = ListWriter()
+    with draining(spool, database.write):
+        for number in range(2):
+            spool.append([a_record(number)])
+            assert eventually(lambda: len(database.stored) == number + 1)  # noqa: B023 (called in this round)
+
+
+def test_only_one_of_two_processes_drains(path: Path, spool: Spool) -> None:
+    """While another process holds the lease, this one leaves the records alone; then it takes over."""
+    database, lease = ListWriter(), spool.lease()
+    assert lease is not None
+    spool.append(some_records(3))
+    with open_spool(path) as mine, draining(mine, database.write):
+        time.sleep(0.1)
+        assert database.calls == 0
+        lease.release()
+        assert eventually(lambda: len(database.stored) == 3)
+
+
+def test_the_writer_creates_missing_tables(engine: sa.Engine) -> None:
+    """A database that is new, or was emptied, gets the tables of the records' schema."""
+    write = PredictionWriter(engine).write
+    write(CHURN_SCHEMA, [a_record(0)])
+    with engine.begin() as connection:
+        tables_for(CHURN_SCHEMA).metadata.drop_all(connection)
+    with pytest.raises(PredictionLogError):
+        write(CHURN_SCHEMA, [a_record(1)])
+    write(CHURN_SCHEMA, [a_record(1)])
+    assert stored_ids(engine) == ids([a_record(1)])
+
+
+def test_records_of_an_older_bundle_go_to_their_own_tables(engine: sa.Engine, path: Path) -> None:
+    """After a change of bundle each record reaches the tables of the schema that it was made with."""
+    with open_spool(path, schema=OTHER_SCHEMA) as spool:
+        spool.append([a_record(0, features=(1.5, "x", 2))])
+    with open_spool(path) as spool:
+        spool.append([a_record(1)])
+        drain(spool, PredictionWriter(engine).write)
+    assert stored_ids(engine, OTHER_SCHEMA) == ids([a_record(0)])
+    assert stored_ids(engine) == ids([a_record(1)])
+
+
+def test_a_full_spool_takes_appends_again_after_draining(path: Path) -> None:
+    """An outage fills the spool; once the drainer has emptied it, predictions are recorded again."""
+    database = ListWriter()
+    with open_spool(path, limit_bytes=2**18) as spool:
+        appended = fill(spool)
+        drain(spool, database.write)
+        spool.append([a_record(appended)])
+        assert (len(database.stored), spool.backlog()) == (appended, 1)
+
+
+# --- stopping -----------------------------------------------------------------------------------------------------
+
+
+def test_stop_empties_the_spool(spool: Spool) -> None:
+    """Records appended just before the end are written within the time given."""
+    with draining(spool, ListWriter().write, interval_s=60) as drainer:
+        assert eventually(lambda: drainer._lease is not None)
+        spool.append(some_records(10))
+    assert spool.backlog() == 0
+
+
+def test_stop_gives_up_at_once_during_an_outage(spool: Spool) -> None:
+    """A shutdown does not wait for an outage to end; the records stay and the result says so."""
+    spool.append(some_records(3))
+    drainer = SpoolDrainer(spool, ListWriter(PredictionLogError("unreachable")).write, DrainerProbe(), interval_s=60)
+    drainer.start()
+    started_s = time.monotonic()
+    assert not drainer.stop(WAIT_S)
+    assert time.monotonic() - started_s < WAIT_S / 2
+    assert spool.backlog() == 3
+
+
+def test_stop_does_not_wait_for_a_hanging_database(spool: Spool) -> None:
+    """Stop returns after its timeout."""
+    hanging, resume = threading.Event(), threading.Event()
+
+    def hang(schema: FeatureSchema, records: Sequence[PredictionRecord]) -> None:  # noqa: ARG001 (WriteRecords)
+        hanging.set()
+        resume.wait(WAIT_S)
+
+    spool.append([a_record()])
+    drainer = SpoolDrainer(spool, hang, DrainerProbe())
+    drainer.start()
+    assert hanging.wait(WAIT_S)
+    started_s = time.monotonic()
+    assert not drainer.stop(0.05)
+    assert time.monotonic() - started_s < 5
+    resume.set()
+    drainer._thread.join(WAIT_S)
+
+
+def test_a_drainer_that_never_started_can_be_stopped(spool: Spool) -> None:
+    """A failed start unwinds without a second error."""
+    assert SpoolDrainer(spool, ListWriter().write, DrainerProbe()).stop(0)
+
+
+# --- outages ------------------------------------------------------------------------------------------------------
+
+
+def test_an_outage_of_a_thousand_predictions_loses_none(spool: Spool) -> None:
+    """They wait in the spool, each is written once, and probe sees one beginning and one end of the outage."""
+    database, probe = ListWriter(PredictionLogError("connection refused")), RecordedEvents()
+    with draining(spool, database.write, probe):
+        for record in some_records(1_000):
+            spool.append([record])
+        assert eventually(lambda: database.calls > 3)
+        assert spool.backlog() == 1_000
+        database.error = None
+    assert ids(database.stored) == ids(some_records(1_000))
+    assert probe.names() == ["outage_began", "outage_ended", "written"]
+
+
+def test_retries_back_off_during_an_outage(spool: Spool) -> None:
+    """The delay doubles up to five seconds, and is short again after a success."""
+    database = ListWriter(PredictionLogError("unreachable"))
+    spool.append([a_record()])
+    drainer = SpoolDrainer(spool, database.write, DrainerProbe(), interval_s=0.5)
+    delays = [drainer._cycle() for _ in range(6)]
+    database.error = None
+    drainer._cycle()
+    database.error = PredictionLogError("unreachable again")
+    spool.append([a_record(1)])
+    assert [*delays, drainer._cycle()] == [1, 2, 4, 5, 5, 5, 1]
+    assert drainer._lease is not None
+    drainer._lease.release()
+
+
+def test_the_journal_is_checkpointed_during_an_outage(spool: Spool) -> None:
+    """Otherwise it would grow for as long as the outage lasts."""
+    spool.append(some_records(100))
+    before = spool.path.stat().st_size
+    drain(spool, ListWriter(PredictionLogError("unreachable")).write)
+    assert spool.path.stat().st_size > before
+
+
+def test_a_database_file_that_cannot_be_opened_is_an_outage(tmp_path: Path, spool: Spool) -> None:
+    """With SQLite's folder missing nothing is lost, and the tables are created once it exists."""
+    engine, probe = sa.create_engine(f"sqlite:///{tmp_path / 'missing' / 'leeway.db'}"), RecordedEvents()
+    spool.append(some_records(1_000))
+    with draining(spool, PredictionWriter(engine).write, probe):
+        assert eventually(lambda: "outage_began" in probe.names())
+        (tmp_path / "missing").mkdir()
+        assert eventually(lambda: spool.backlog() == 0)
+    assert stored_ids(engine) == ids(some_records(1_000))
+    engine.dispose()
+
+
+def test_a_locked_database_is_an_outage(tmp_path: Path, spool: Spool) -> None:
+    """While another writer holds SQLite's lock, the records wait."""
+    database, probe = tmp_path / "leeway.db", RecordedEvents()
+    engine = sa.create_engine(f"sqlite:///{database}", connect_args={"timeout": 0.01})
+    spool.append(some_records(10))
+    with closing(sqlite3.connect(database, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with draining(spool, PredictionWriter(engine).write, probe):
+            assert eventually(lambda: "outage_began" in probe.names())
+            other.execute("ROLLBACK")
+            assert eventually(lambda: spool.backlog() == 0)
+    assert len(stored_ids(engine)) == 10
+    engine.dispose()
+
+
+def test_any_other_failure_is_reported_and_retried(spool: Spool) -> None:
+    """The broad except at the loop's boundary: nothing is lost, nothing is a dead letter, the thread lives."""
+    database, probe = ListWriter(ZeroDivisionError("a bug")), RecordedEvents()
+    spool.append(some_records(2))
+    with draining(spool, database.write, probe):
+        assert eventually(lambda: "failed" in probe.names())
+        database.error = None
+        assert eventually(lambda: len(database.stored) == 2)
+    assert set(probe.names()) == {"failed", "written"}
+
+
+# --- crashes ------------------------------------------------------------------------------------------------------
+
+
+def test_a_crash_between_write_and_ack_duplicates_nothing(engine: sa.Engine, spool: Spool) -> None:
+    """The batch is written a second time after the restart, and the database has each prediction once."""
+    spool.append(some_records(50))
+    batch = spool.take(50)
+    assert batch is not None
+    PredictionWriter(engine).write(CHURN_SCHEMA, batch.records)
+    drain(spool, PredictionWriter(engine).write)
+    assert (stored_ids(engine), spool.backlog()) == (ids(some_records(50)), 0)
+
+
+def test_after_kill_9_every_appended_id_is_in_the_database_once(engine: sa.Engine, path: Path) -> None:
+    """A process is killed under load, twice; what it acknowledged is written after the restart."""
+    printed = [*killed_while_appending(path), *killed_while_appending(path, first=10_000)]
+    with open_spool(path) as spool:
+        drain(spool, PredictionWriter(engine).write)
+    assert set(printed) <= set(stored_ids(engine))
+    assert len(printed) == len(set(printed))
+
+
+# --- dead letters -------------------------------------------------------------------------------------------------
+
+
+def test_a_poison_record_becomes_a_dead_letter_alone(spool: Spool) -> None:
+    """The other records of its batch are stored."""
+    database = ListWriter()
+    database.rejects = lambda record: record.prediction_id == a_record(13).prediction_id
+    spool.append(some_records(40))
+    probe = drain(spool, database.write)
+    assert database.stored == [each for each in some_records(40) if each != a_record(13)]
+    assert (probe.total("written"), probe.total("dead_lettered"), spool.backlog()) == (39, 1, 0)
+
+
+def test_a_value_that_no_column_holds_becomes_a_dead_letter(engine: sa.Engine, spool: Spool) -> None:
+    """The same with a real database: a flag that is neither true nor false."""
+    spool.append([a_record(0), a_record(1, features=CHURN_SCHEMA.row({"paperless_billing": 5})), a_record(2)])
+    probe = drain(spool, PredictionWriter(engine).write)
+    assert stored_ids(engine) == ids([a_record(0), a_record(2)])
+    assert probe.total("dead_lettered") == 1
+
+
+@pytest.mark.parametrize(
+    ("schema", "payload"),
+    [(CHURN_SCHEMA.fingerprint, "x"), ("abc", a_record(0).to_json())],
+    ids=["unreadable", "unknown schema"],
+)
+def test_a_row_that_cannot_be_decoded_becomes_a_dead_letter(spool: Spool, schema: str, payload: str) -> None:
+    """A payload that is no record, or whose schema is unknown, does not hold up the others."""
+    database = ListWriter()
+    spool.append([a_record(0)])
+    execute(spool.path, "INSERT INTO records (schema, payload) VALUES (?, ?)", schema, payload)
+    spool.append([a_record(1)])
+    probe = drain(spool, database.write)
+    assert (database.stored, spool.backlog()) == ([a_record(0), a_record(1)], 0)
+    assert probe.total("dead_lettered") == 1
+
+
+# --- rest: requests share the interpreter with the drainer --------------------------------------------------------
+
+WORK_S = 0.05
+BATCHES = 4
+
+
+@pytest.mark.parametrize(("used_bytes", "rests"), [(0, True), (249, True), (250, False), (1_000, False)])
+def test_it_rests_only_while_the_spool_has_room(used_bytes: int, rests: bool) -> None:  # noqa: FBT001 (a parameter)
+    """Requests come first up to a quarter of the limit; beyond that the backlog does."""
+    assert (rest_s(0.1, used_bytes, 1_000) > 0.1) is rests
+
+
+def test_a_rest_is_bounded() -> None:
+    """Even a batch that took minutes delays the next one by at most `MAX_REST_S`."""
+    assert rest_s(100.0, 0, 1_000) == MAX_REST_S
+
+
+def compute() -> None:
+    """Use `WORK_S` of processor time."""
+    end_s = time.thread_time() + WORK_S
+    while time.thread_time() < end_s:
+        pass
+
+
+def rests_s(path: Path, work: Callable[[], None]) -> list[float]:
+    """Drain batches of one record, each with `work` for the database; return the seconds between them."""
+    spans: list[tuple[float, float]] = []
+
+    def write(schema: FeatureSchema, records: Sequence[PredictionRecord]) -> None:  # noqa: ARG001 (WriteRecords)
+        began_s = time.monotonic()
+        work()
+        spans.append((began_s, time.monotonic()))
+
+    with open_spool(path, limit_bytes=2**30) as spool:
+        spool.append(some_records(BATCHES))
+        drainer = SpoolDrainer(spool, write, DrainerProbe(), batch_rows=1)
+        drainer.start()
+        assert eventually(lambda: len(spans) == BATCHES)
+        drainer.stop(WAIT_S)
+    return [after - before for (_, before), (after, _) in pairwise(spans)]
+
+
+def test_it_rests_longer_than_it_computes(path: Path) -> None:
+    """After each batch requests have the interpreter for longer than the batch had it."""
+    assert min(rests_s(path, compute)) > 2 * WORK_S
+
+
+def test_it_does_not_rest_after_waiting(path: Path) -> None:
+    """A slow database leaves the interpreter to requests; a rest after it would only lengthen the backlog."""
+    assert min(rests_s(path, lambda: time.sleep(2 * MAX_REST_S))) < MAX_REST_S / 2
