@@ -1,13 +1,13 @@
-"""The bundle's manifest: which files there are, what each must hash to, and the errors where something is not so.
+"""The bundle's manifest: its files and their hashes, and the errors that a bundle can cause.
 
-Nothing of a bundle is read before the manifest has vouched for it. The manifest vouches for itself by a digest, too:
-that finds damage, not malice; who may write the folder may write any model into it.
+No file of a bundle is read before its hash is verified. The manifest has a digest of itself, too. Both detect
+damage, not tampering: anyone who may write to the folder may write any model into it.
 
 Errors:
     BundleError
-    ├── BundleMissing          no folder, or a file of it is not there
-    ├── BundleDamaged          a file is not what the manifest says
-    ├── BundleVersionUnknown   made by a newer (or no) Leeway
+    ├── BundleMissing          the folder or one of its files does not exist
+    ├── BundleDamaged          a file is not what the manifest says, or cannot be read
+    ├── BundleVersionUnknown   written by another version of Leeway
     └── BundleSchemaMismatch   model, schema and manifest do not belong together
 """
 
@@ -27,7 +27,7 @@ MANIFEST, SCHEMA, CARD = "manifest.json", "schema.json", "card.json"
 REFERENCE, PIPELINE, ONNX = "reference.parquet", "pipeline.skops", "model.onnx"
 ALWAYS: Final = frozenset({SCHEMA, CARD, REFERENCE, PIPELINE})
 SCORERS: Final = {"onnx": ALWAYS | {ONNX}, "scikit-learn": ALWAYS}
-"""Who scores, and the files that such a bundle has beside its manifest."""
+"""Each kind of scorer, and the files of its bundle besides the manifest."""
 
 
 class BundleError(Exception):
@@ -35,15 +35,15 @@ class BundleError(Exception):
 
 
 class BundleMissing(BundleError):
-    """There is no bundle, or one of its files is not there."""
+    """The bundle or one of its files does not exist."""
 
 
 class BundleDamaged(BundleError):
-    """A file of the bundle is not what its manifest says."""
+    """A file of the bundle is not what its manifest says, or cannot be read."""
 
 
 class BundleVersionUnknown(BundleError):
-    """The bundle has a format that this version does not know."""
+    """The bundle has a format that this version of Leeway does not read."""
 
 
 class BundleSchemaMismatch(BundleError):
@@ -51,7 +51,7 @@ class BundleSchemaMismatch(BundleError):
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """What `manifest.json` says. `files` and `libraries` map a name to a SHA-256 in hex and to a version."""
+    """The content of `manifest.json`. `files` maps a name to its SHA-256 in hex, `libraries` to its version."""
 
     name: str
     version: str
@@ -85,11 +85,10 @@ def read_manifest(folder: Path) -> Manifest:
     files = SCORERS.get(manifest.scorer)
     if files is None:
         raise BundleVersionUnknown(f"{path}: unknown scorer {manifest.scorer!r}; train again")
-    odd = sorted(files ^ manifest.files.keys())
-    if odd:
-        raise BundleDamaged(f"{path} should name {', '.join(sorted(files))}, and differs in {odd}; train again")
+    if odd := sorted(files ^ manifest.files.keys()):
+        raise BundleDamaged(f"{path}: `files` must name {', '.join(sorted(files))}, but differs in {odd}; train again")
     if document.get("digest") != digest(document):
-        raise BundleDamaged(f"{path} was changed since it was written (its digest differs); train again")
+        raise BundleDamaged(f"{path} has changed since it was written (its digest differs); train again")
     for name, expected in manifest.files.items():
         _verify(folder / name, expected)
     return manifest
@@ -97,17 +96,17 @@ def read_manifest(folder: Path) -> Manifest:
 
 def _verify(path: Path, expected: str) -> None:
     if not path.is_file():
-        raise BundleMissing(f"{path} is not there, though the manifest names it; train again")
+        raise BundleMissing(f"{path} does not exist, but the manifest names it; train again")
     try:
         found = sha256(path)
     except OSError as error:
         raise BundleDamaged(f"{path} cannot be read: {error.strerror}") from error
     if found != expected:
-        raise BundleDamaged(f"{path} was changed since it was written (its SHA-256 differs); train again")
+        raise BundleDamaged(f"{path} has changed since it was written (its SHA-256 differs); train again")
 
 
 def digest(document: Mapping[str, Any]) -> str:
-    """The SHA-256 of a manifest's members, but for the digest itself."""
+    """The SHA-256 of a manifest's members except the digest itself."""
     members = {name: value for name, value in document.items() if name != "digest"}
     return hashlib.sha256(msgspec.json.encode(members, order="sorted")).hexdigest()
 
@@ -129,8 +128,10 @@ def read_json(path: Path, kind: type[T]) -> T:
         return msgspec.json.decode(path.read_bytes(), type=kind)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise BundleMissing(f"{path} does not exist: run `leeway train`, or set LEEWAY_BUNDLE to a bundle") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise BundleDamaged(f"{path} cannot be read: {error}; train again") from error
+    except OSError as error:
+        raise BundleDamaged(f"{path} cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise BundleDamaged(f"{path}: {error}; train again") from error
 
 
 def write_json(path: Path, document: object) -> None:

@@ -1,4 +1,4 @@
-"""Fit the built-in kind of model and bundle it: histogram gradient boosting on an honest split."""
+"""Train the built-in kind of model, histogram gradient boosting, and bundle it with rows it was not trained on."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sklearn.preprocessing import OneHotEncoder
 from leeway.model.bundle import Bundle
 from leeway.model.encoding import Encoder
 from leeway.model.sklearn import encode_frame, model_frame
-from leeway.model.writer import Origin, Reference, bundle_pipeline, refuse_other_things
+from leeway.model.writer import Origin, Reference, bundle_pipeline, require_replaceable
 from leeway.schema import FeatureSchema
 
 HELD_OUT_SHARE = 0.3
@@ -27,7 +27,7 @@ SEED = 7
 
 
 class TrainingError(ValueError):
-    """These data cannot train a model; the message says why."""
+    """No model can be trained on these data; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -42,15 +42,15 @@ class TrainingData:
 def train(data: TrainingData, folder: Path, origin: Origin, *, seed: int = SEED) -> Bundle:
     """Fit on 70 % of the rows, bundle with the other 30 % as the reference, and return the bundle.
 
-    The split is stratified by label and fixed by `seed`. The model sees numbers as 32-bit floats, unscaled: that is
-    what ONNX computes with, and so both agree.
+    The split is stratified by label and fixed by `seed`. The model takes numbers as 32-bit floats, unscaled, because
+    ONNX computes with them: so both agree.
 
     Raises:
         TrainingError: too few rows, or one class only.
         leeway.model.bundle.BundleError: the bundle cannot be written.
     """
     _check(data)
-    refuse_other_things(folder)  # now, not after the training
+    require_replaceable(folder)  # now, not after the training
     places = np.arange(len(data.labels))
     fit_on, held_out = train_test_split(places, test_size=HELD_OUT_SHARE, random_state=seed, stratify=data.labels)
     encoder = Encoder(data.schema)
@@ -72,9 +72,9 @@ def train(data: TrainingData, folder: Path, origin: Origin, *, seed: int = SEED)
 
 
 def new_pipeline(numbers: Sequence[str], texts: Sequence[str], seed: int) -> Pipeline:
-    """An unfitted pipeline: categories one-hot, numbers as they are, then small boosted trees that stop in time.
+    """An unfitted pipeline: one-hot encoding for categories, numbers unchanged, then 80 small boosted trees.
 
-    A number that no training row has stays out of `numbers`: the trees cannot bin it.
+    Leave out of `numbers` a feature that is missing in every training row: the trees cannot bin it.
     """
     one_hot = OneHotEncoder(handle_unknown="ignore", sparse_output=False, dtype=np.float32)
     columns = [
@@ -90,7 +90,7 @@ def new_pipeline(numbers: Sequence[str], texts: Sequence[str], seed: int) -> Pip
 
 def _check(data: TrainingData) -> None:
     if len(data.labels) < MIN_ROWS:
-        raise TrainingError(f"{len(data.labels)} labelled rows are too few to train on; {MIN_ROWS} are the least")
+        raise TrainingError(f"{len(data.labels)} labelled rows are too few to train on; at least {MIN_ROWS} are needed")
     rarer = int(min(data.labels.sum(), len(data.labels) - data.labels.sum()))
-    if rarer < 10:  # noqa: PLR2004 (a split needs some of each class on both sides)
-        raise TrainingError(f"the rarer class has {rarer} rows; 10 are the least to train on")
+    if rarer < 10:  # noqa: PLR2004 (both parts of the split need rows of each class)
+        raise TrainingError(f"the rarer class has {rarer} rows; at least 10 are needed to train")

@@ -1,4 +1,4 @@
-"""Write a bundle: the model, what it takes, what its reference held, and its card."""
+"""Write a bundle: model, schema, reference, card and manifest. The folder is replaced as a whole."""
 
 from __future__ import annotations
 
@@ -25,28 +25,29 @@ from leeway.data.frames import typed_frame
 from leeway.data.tabular import infer_schema
 from leeway.model import bundle as bundles
 from leeway.model import manifest as layout
-from leeway.model.bundle import Bundle, OnnxScorer
+from leeway.model.bundle import Bundle, BundleError
 from leeway.model.card import Card, HeldOut, ScoreReference, TrainedOn
 from leeway.model.distances import cumulative_shares
 from leeway.model.drift_plan import DriftPlan
 from leeway.model.encoding import Encoded, Encoder, usual_range
-from leeway.model.manifest import BundleError, Manifest, sha256, write_json, write_manifest
+from leeway.model.manifest import Manifest, sha256, write_json, write_manifest
+from leeway.model.onnx import OnnxScorer, to_onnx
 from leeway.model.performance import brier, roc_auc
-from leeway.model.sklearn import encode_frame, model_frame, predict, to_onnx, write_pipeline
+from leeway.model.sklearn import encode_frame, model_frame, predict, write_pipeline
 from leeway.schema import LABEL_COLUMN, SCORE_COLUMN, Feature, FeatureSchema, Seen, Value
 from leeway.telemetry.names import SCORE_BUCKETS
 
 AGREEMENT = 1e-5
 """Largest difference between ONNX and scikit-learn on any row."""
-LOW, HIGH = 0.005, 0.995
+LOW, HIGH = 0.005, 0.995  # the quantiles that bound the usual range
 LIBRARIES = ("scikit-learn", "numpy", "onnxruntime", "skl2onnx", "skops")
 NEVER_SEEN = "\N{REPLACEMENT CHARACTER} never seen"
-STALE_S = 3_600
+STALE_S = 3_600  # a temporary folder of that age belongs to no running writer
 
 
 @dataclass(frozen=True)
 class Reference:
-    """What the model is compared with: rows it was not trained on, and their labels (0 or 1) where there are any."""
+    """Rows that the model was not trained on, and their labels (0 or 1) if there are any."""
 
     frame: pd.DataFrame
     labels: NDArray[np.int64] | None = None
@@ -54,7 +55,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class Origin:
-    """What the card says of where the model comes from. `rows` is the number of rows it was trained on."""
+    """Where the model comes from, for its card. `rows` is the number of rows it was trained on."""
 
     name: str = "model"
     target: str = "label"
@@ -77,17 +78,31 @@ def bundle_pipeline(
 ) -> Bundle:
     """Bundle a fitted scikit-learn classifier with its reference; return the bundle as loaded from `folder`.
 
-    The pipeline takes the frame of `leeway.model.encoding` and has `predict_proba` with two classes. The schema is
-    inferred from the reference where none is given. `training` are the rows it was fitted on: what they hold counts as
-    seen, and ONNX must agree with scikit-learn on them too. Where ONNX cannot express the pipeline, or disagrees by
-    more than 1e-5 on a row, the bundle says so and scikit-learn scores. What was in `folder` is replaced in one step,
-    where it is nothing but a bundle.
+    The pipeline takes the frame of `leeway.model.encoding` and has `predict_proba` with two classes. Without `schema`
+    the schema is inferred from the reference. `training` are the rows the pipeline was fitted on: their values count as
+    seen, and ONNX must agree with scikit-learn on them too. If ONNX cannot express the pipeline, or differs by more
+    than 1e-5 on a row, scikit-learn scores, and the card says why. A bundle that exists in `folder` is replaced in one
+    step.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from sklearn.compose import make_column_transformer
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> frame = pd.DataFrame({"age": range(20, 60), "income": range(80, 40, -1)})
+    >>> columns = make_column_transformer((StandardScaler(), ["age", "income"]))
+    >>> pipeline = make_pipeline(columns, LogisticRegression()).fit(frame.astype("float32"), frame["age"] > 40)
+    >>> with TemporaryDirectory() as folder:
+    ...     bundle = bundle_pipeline(pipeline, Reference(frame), Path(folder) / "bundle", origin=Origin("loans"))
+    >>> bundle.name, bundle.schema.names, bundle.card.scorer
+    ('loans', ('age', 'income'), 'onnx')
+    >>> bundle.score([{"age": 25, "income": 75}, {"age": 55, "income": 45}]) >= bundle.decision_threshold
+    array([False,  True])
 
     Raises:
-        leeway.data.tabular.TableError: no schema was given and none can be inferred.
-        leeway.model.bundle.BundleError: the pipeline is no such classifier, cannot be kept without pickle, or does not
-        fit
-            its reference; or the folder cannot be written or holds other things.
+        leeway.data.tabular.TableError: no schema is given and none can be inferred.
+        leeway.model.bundle.BundleError: the pipeline is no such classifier, cannot be stored without pickle, or does
+            not fit its reference; or the folder contains anything else or cannot be written.
     """
     origin = origin or Origin()
     _check_origin_and_labels(origin, reference)
@@ -98,22 +113,25 @@ def bundle_pipeline(
     encoder = Encoder(schema)
     scores = _reference_scores(pipeline, model_frame(encoder, encode_frame(encoder, reference.frame)))
     compared = _rows_to_compare(pipeline, encoder, encode_frame(encoder, known))
+    version = _version(origin, schema, reference, scores)
     with replacing(folder) as new:
         write_pipeline(pipeline, new / layout.PIPELINE)
-        reason = _write_onnx(pipeline, encoder, compared, new / layout.ONNX)
+        no_onnx = _write_onnx(pipeline, encoder, compared, new / layout.ONNX)
         _write_reference(reference, scores, new / layout.REFERENCE)
         write_json(new / layout.SCHEMA, schema)
-        version = _version(origin, schema, reference, scores)
-        write_json(new / layout.CARD, make_card(origin, version, schema, reference, scores, reason))
-        write_manifest(_manifest(origin, version, schema, new, reason), new)
+        card = make_card(origin, version, schema, reference, scores, no_onnx)
+        write_json(new / layout.CARD, card)
+        files = {path.name: sha256(path) for path in sorted(new.iterdir())}
+        libraries = {name: library_version(name) for name in LIBRARIES}
+        write_manifest(Manifest(card.name, version, schema.fingerprint, card.scorer, files, libraries), new)
     return bundles.load(folder)
 
 
 def _check_origin_and_labels(origin: Origin, reference: Reference) -> None:
     if not 0 <= origin.decision_threshold <= 1:
-        raise BundleError(f"the decision threshold is {origin.decision_threshold}; it must be within 0 and 1")
+        raise BundleError(f"the decision threshold is {origin.decision_threshold}; it must be from 0 to 1")
     if reference.frame.empty:
-        raise BundleError("the reference holds no rows")
+        raise BundleError("the reference has no rows")
     labels = reference.labels
     if labels is not None and (len(labels) != len(reference.frame) or not np.isin(labels, (0, 1)).all()):
         raise BundleError("the reference's labels must be 0 or 1, one for each of its rows")
@@ -123,22 +141,22 @@ def _typed(schema: FeatureSchema, frame: pd.DataFrame) -> pd.DataFrame:
     try:
         return typed_frame(schema, {name: frame[name].tolist() for name in schema.names})
     except KeyError as error:
-        raise BundleError(f"the rows have no column {error}, which the schema names") from error
+        raise BundleError(f"column {error} of the schema is missing in the rows") from error
     except (TypeError, ValueError) as error:
-        raise BundleError(f"the rows are not of the schema's kinds: {error}") from error
+        raise BundleError(f"the rows do not match the kinds of the schema's features: {error}") from error
 
 
 def _seen(feature: Feature, reference: pd.DataFrame, known: pd.DataFrame) -> Seen:
-    """What `known`, all rows, holds of one feature; the usual range is the reference's."""
-    held = known[feature.name].dropna()
+    """What `known`, all rows, contains of one feature; the usual range is the reference's."""
+    present = known[feature.name].dropna()
     missing_share = float(known[feature.name].isna().mean())
     if feature.kind == "category":
-        return Seen(categories=tuple(sorted(held.unique())), missing_share=missing_share)
-    if held.empty:
+        return Seen(categories=tuple(sorted(present.unique())), missing_share=missing_share)
+    if present.empty:
         return Seen(missing_share=missing_share)
-    numbers = held.astype("float64")
+    numbers = present.astype("float64")
     if not np.isfinite(numbers).all():
-        raise BundleError(f"column {feature.name!r} holds an infinite number")
+        raise BundleError(f"column {feature.name!r} contains an infinite number")
     middle = reference[feature.name].dropna().astype("float64")
     low, high = np.quantile(middle if len(middle) else numbers, [LOW, HIGH])
     return Seen(float(numbers.min()), float(numbers.max()), float(low), float(high), missing_share=missing_share)
@@ -152,56 +170,55 @@ def _reference_scores(pipeline: Pipeline, frame: pd.DataFrame) -> NDArray[np.flo
         scores = predict(pipeline, frame)
     except Exception as error:
         raise BundleError(
-            "the pipeline cannot score its reference. It must take a column a feature: numbers and flags as 32-bit"
-            f" floats with NaN for missing, text with '' for missing; fit it on such a frame. ({error})"
+            "the pipeline cannot score its reference. It must take one column per feature: numbers and flags as 32-bit"
+            f" floats with NaN if missing, text with '' if missing; fit it on such a frame. ({error})"
         ) from error
     if not ((scores >= 0) & (scores <= 1)).all():
-        raise BundleError("the pipeline's probabilities are not within 0 and 1")
+        raise BundleError("the pipeline's probabilities are not between 0 and 1")
     return scores
 
 
 def _rows_to_compare(pipeline: Pipeline, encoder: Encoder, known: Encoded) -> list[Encoded]:
-    """All known rows, and strange ones where the pipeline takes such."""
+    """All known rows, and strange ones if the pipeline takes them."""
     strange = _strange_rows(encoder, known)
     try:
         predict(pipeline, model_frame(encoder, strange))
     except ValueError as error:
-        warnings.warn(f"the pipeline refuses what it has not seen, and so will the service: {error}", stacklevel=3)
+        warnings.warn(
+            f"the pipeline rejects values that it has not seen, and so will the service: {error}", stacklevel=3
+        )
         return [known]
     return [known, strange]
 
 
-def _write_onnx(pipeline: Pipeline, encoder: Encoder, compared: Sequence[Encoded], path: Path) -> str | None:
-    """Write the ONNX model where it agrees with the pipeline on every row; else say why not, and write no file."""
-    try:
-        model = to_onnx(pipeline, encoder)
-        onnx = OnnxScorer(model, encoder)
-        apart = max(np.abs(onnx.score(rows) - predict(pipeline, model_frame(encoder, rows))).max() for rows in compared)
-    except Exception as error:  # noqa: BLE001 (converter and runtime raise what they like; the card says it)
-        return f"ONNX cannot express the pipeline: {error}"
-    if not apart <= AGREEMENT:  # NaN is no agreement
-        return f"ONNX and scikit-learn differ by {apart:.2g} on a row, more than {AGREEMENT:g}"
-    path.write_bytes(model)
-    return None
-
-
 def _strange_rows(encoder: Encoder, rows: Encoded) -> Encoded:
-    """The first row again and again: once with each category that may come unseen or missing, or number missing."""
+    """Copies of the first row, each with one category that is unseen or missing, or one number that is missing."""
     numbers, texts = [rows.numbers[0]], [{name: column[0] for name, column in rows.texts.items()}]
-
     for feature in encoder.schema:
-        strange: list[str] = []
         if feature.kind == "category":
             strange = [NEVER_SEEN, ""] if feature.nullable else [NEVER_SEEN]
+            numbers += [numbers[0]] * len(strange)
+            texts += [{**texts[0], feature.name: text} for text in strange]
         elif feature.nullable:
             row = rows.numbers[0].copy()
             row[encoder.number_names.index(feature.name)] = np.nan
             numbers.append(row)
             texts.append(texts[0])
-        for text in strange:
-            numbers.append(numbers[0])
-            texts.append({**texts[0], feature.name: text})
     return Encoded(np.stack(numbers), {name: [row[name] for row in texts] for name in encoder.text_names})
+
+
+def _write_onnx(pipeline: Pipeline, encoder: Encoder, compared: Sequence[Encoded], path: Path) -> str | None:
+    """Write the ONNX model if it agrees with the pipeline on every row; else write nothing and return the reason."""
+    try:
+        model = to_onnx(pipeline, encoder)
+        onnx = OnnxScorer(model, encoder)
+        apart = max(np.abs(onnx.score(rows) - predict(pipeline, model_frame(encoder, rows))).max() for rows in compared)
+    except Exception as error:  # noqa: BLE001 (converter and runtime raise anything; the card names it)
+        return f"ONNX cannot express the pipeline: {error}"
+    if not apart <= AGREEMENT:  # NaN is no agreement
+        return f"ONNX and scikit-learn differ by {apart:.2g} on a row, more than {AGREEMENT:g}"
+    path.write_bytes(model)
+    return None
 
 
 def _write_reference(reference: Reference, scores: NDArray[np.float64], path: Path) -> None:
@@ -212,26 +229,15 @@ def _write_reference(reference: Reference, scores: NDArray[np.float64], path: Pa
 
 
 def _version(origin: Origin, schema: FeatureSchema, reference: Reference, scores: NDArray[np.float64]) -> str:
-    """The date of the data, where it has one, and eight digits of what the model takes and answers.
+    """The date of the data, if there is one, and eight hex digits of the schema, threshold, scores and labels.
 
-    The same data give the same version, whenever they are trained on.
+    The same data give the same version, whenever the model is trained.
     """
     hasher = hashlib.sha256(msgspec.json.encode((schema, origin.decision_threshold)))
     hasher.update(np.round(scores, 6).tobytes())
     if reference.labels is not None:
         hasher.update(np.asarray(reference.labels, dtype=np.int64).tobytes())
     return "-".join(filter(None, (origin.as_of, hasher.hexdigest()[:8])))
-
-
-def _manifest(origin: Origin, version: str, schema: FeatureSchema, folder: Path, no_onnx: str | None) -> Manifest:
-    return Manifest(
-        name=origin.name,
-        version=version,
-        schema_fingerprint=schema.fingerprint,
-        scorer="onnx" if no_onnx is None else "scikit-learn",
-        files={path.name: sha256(path) for path in sorted(folder.iterdir())},
-        libraries={name: library_version(name) for name in LIBRARIES},
-    )
 
 
 def make_card(
@@ -242,7 +248,7 @@ def make_card(
     scores: NDArray[np.float64],
     no_onnx: str | None,
 ) -> Card:
-    """The card; `scores` are the reference's, `no_onnx` says why ONNX does not score."""
+    """The card; `scores` are the reference's, `no_onnx` is the reason why ONNX does not score."""
     labels = reference.labels
     judged = labels if labels is not None and len(np.unique(labels)) == 2 else None  # noqa: PLR2004 (both classes)
     return Card(
@@ -264,7 +270,7 @@ def make_card(
 
 
 def _typical(feature: Feature, values: pd.Series[Any]) -> Value:
-    """A usual value for the docs' example that no single row gives away: the median, or the most frequent."""
+    """A usual value for the API's example that does not disclose a row: the median, or the most frequent."""
     present = values.dropna()
     if present.empty:
         return None
@@ -281,13 +287,13 @@ def _typical(feature: Feature, values: pd.Series[Any]) -> Value:
 
 @contextmanager
 def replacing(folder: Path) -> Iterator[Path]:
-    """Yield a new folder beside `folder`; on the way out it takes its place, on an error nothing has changed.
+    """Yield a new, temporary folder that replaces `folder` at the end; after an error `folder` is unchanged.
 
     Raises:
-        BundleError: `folder` holds other things than a bundle, or cannot be written.
+        BundleError: `folder` contains anything but a bundle, or cannot be written.
     """
     place = folder.resolve()
-    refuse_other_things(folder)
+    require_replaceable(folder)
     prefix = f".{place.name}.new-"
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -301,33 +307,29 @@ def replacing(folder: Path) -> Iterator[Path]:
         raise BundleError(f"{folder} cannot be written: {error.strerror or error}") from error
 
 
-def refuse_other_things(folder: Path) -> None:
-    """Refuse a folder that holds other things than a bundle: it is somebody's, and would be replaced.
+def require_replaceable(folder: Path) -> None:
+    """Check that `folder` does not exist, is empty or contains a bundle: anything else must not be replaced.
 
     Raises:
-        BundleError: it does.
+        BundleError: it contains anything else.
     """
     if not folder.exists():
         return
     ours = layout.SCORERS["onnx"] | {layout.MANIFEST}
-    others = (
-        [path.name for path in sorted(folder.iterdir()) if path.name not in ours] if folder.is_dir() else ["a file"]
-    )
-    if others:
-        raise BundleError(
-            f"{folder} holds what is not of a bundle ({others[0]}): name another folder, or empty this one"
-        )
+    names = [path.name for path in sorted(folder.iterdir())] if folder.is_dir() else ["a file"]
+    if others := [name for name in names if name not in ours]:
+        raise BundleError(f"{folder} contains more than a bundle ({others[0]}): name another folder, or empty this one")
 
 
 def _sweep(parent: Path, prefix: str) -> None:
-    """Remove what writers left that were killed over an hour ago."""
+    """Remove the temporary folders of writers that were killed over an hour ago."""
     for left in parent.glob(f"{prefix}*"):
         if time.time() - left.stat().st_mtime > STALE_S:
             shutil.rmtree(left, ignore_errors=True)
 
 
 def _swap(new: Path, folder: Path, old: Path) -> None:
-    """Put `new` in the place of `folder`: two renames, so that a reader meets a whole bundle or none."""
+    """Replace `folder` by `new` with two renames, so that a reader finds a whole bundle or none."""
     try:
         if folder.exists():
             folder.rename(old)

@@ -14,8 +14,9 @@ from drift.comparison.findings import Rejections, performance_window
 from drift.verdicts.confirmation import Policy
 from drift.verdicts.verdicts import Judgement, Observation, judge
 from leeway.data.population import Population, population
-from leeway.model.bundle import SCORE_COLUMN, Bundle
+from leeway.model.bundle import Bundle
 from leeway.model.drift_plan import DriftPlan
+from leeway.schema import SCORE_COLUMN
 from tests.drift.windows import features_of, scored, with_column
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)

@@ -141,7 +141,7 @@ def test_a_service_that_does_not_start_is_said(shop: Workshop) -> None:
         environment = shop.environment(0, 0, PACE)
         with (
             running("service", shop.log("service"), environment, ready="/health/ready") as service,
-            pytest.raises(WorkshopError, match=r"did not start.*service\.log[\s\S]*manifest\.json is not there"),
+            pytest.raises(WorkshopError, match=r"did not start.*service\.log[\s\S]*manifest\.json does not exist"),
         ):
             service.url()
         assert time.monotonic() - began_s < 30

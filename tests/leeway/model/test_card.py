@@ -14,11 +14,11 @@ from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from leeway.data.frames import typed_frame
 from leeway.data.population import Population
-from leeway.model.bundle import LABEL_COLUMN, SCORE_COLUMN, Bundle
+from leeway.model.bundle import Bundle
 from leeway.model.card import Card
 from leeway.model.manifest import SCHEMA, read_json, write_json
 from leeway.model.writer import Origin, Reference, bundle_pipeline, make_card
-from leeway.schema import CHURN_SCHEMA, FeatureSchema
+from leeway.schema import CHURN_SCHEMA, LABEL_COLUMN, SCORE_COLUMN, FeatureSchema
 from tests.leeway.model.bundles import GOLDEN, fitted, some_rows, truth
 
 

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from leeway.data.frames import typed_frame
 from leeway.data.population import Population
 from leeway.data.tabular import infer_schema
-from leeway.model.bundle import LABEL_COLUMN, Bundle
+from leeway.model.bundle import Bundle
 from leeway.model.card import TrainedOn
 from leeway.model.training import TrainingData, TrainingError, train
 from leeway.model.writer import Origin
-from leeway.schema import Feature, FeatureSchema
+from leeway.schema import LABEL_COLUMN, Feature, FeatureSchema
 from tests.leeway.model.bundles import some_rows, truth
 
 

@@ -109,7 +109,7 @@ def test_a_numpy_function_is_no_code_from_outside(tmp_path: Path) -> None:
 
 def test_warns_of_a_pipeline_that_refuses_new_categories(tmp_path: Path) -> None:
     """Who bundles a pipeline that raises on a new category is told that the service will, too."""
-    with pytest.warns(UserWarning, match="refuses what it has not seen"):
+    with pytest.warns(UserWarning, match="rejects values that it has not seen"):
         small_bundle(tmp_path / "bundle", fitted(texts=OneHotEncoder()))
 
 

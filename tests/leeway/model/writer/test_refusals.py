@@ -89,7 +89,7 @@ def test_refuses_infinity(tmp_path: Path) -> None:
     """An infinite number in the reference is refused by its column's name."""
     frame = some_rows()[0].assign(age=np.inf)
     schema = FeatureSchema((Feature("age", "number"), Feature("monthly fee", "number"), Feature("c.x-y", "category")))
-    with pytest.raises(BundleError, match="'age' holds an infinite"):
+    with pytest.raises(BundleError, match="'age' contains an infinite"):
         bundle_pipeline(fitted(), Reference(frame), tmp_path / "bundle", schema=schema)
 
 

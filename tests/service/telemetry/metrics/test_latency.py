@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from leeway.model.bundle import OnnxScorer
+from leeway.model.onnx import OnnxScorer
 from leeway.telemetry import names
 from tests.service.observed import STRANGE, STRANGER, UNUSUAL, Observed, broken
 from tests.telemetry import span_id, trace_id

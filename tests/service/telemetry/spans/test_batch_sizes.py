@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from leeway.model.bundle import OnnxScorer
+from leeway.model.onnx import OnnxScorer
 from leeway.telemetry import names
 from tests.service.observed import CUSTOMER, STRANGER, Observed, broken
 from tests.telemetry import attributes_of

@@ -11,7 +11,8 @@ import httpx2
 import pytest
 
 from leeway.data.population import Population
-from leeway.model.bundle import Bundle, OnnxScorer
+from leeway.model.bundle import Bundle
+from leeway.model.onnx import OnnxScorer
 from leeway.telemetry import names
 from tests.service.observed import Observed, broken, captured_log, entries, observed_service, served, silent_service
 from tests.telemetry import parent_id, span_id, trace_id

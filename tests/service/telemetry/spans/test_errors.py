@@ -7,7 +7,8 @@ import pytest
 from opentelemetry.trace import StatusCode
 
 from leeway.data.population import Population
-from leeway.model.bundle import Bundle, OnnxScorer
+from leeway.model.bundle import Bundle
+from leeway.model.onnx import OnnxScorer
 from tests.service.observed import STRANGER, Observed, broken, observed_service
 from tests.telemetry import attributes_of, trace_id
 
