@@ -16,14 +16,14 @@ _SOURCE: Final = Path(names.__file__)
 _INTRODUCTION: Final = """\
 # Metrics, spans and attributes
 
-Everything that Leeway tells OpenTelemetry, by the names in `leeway/telemetry/names.py`. In Prometheus dots become
-underscores, a unit of seconds or bytes and a counter's `_total` are added, and a histogram is three series: `_bucket`,
-`_sum` and `_count`. Labels are the attributes' names with underscores. `http.server.request.duration` has `error.type`
-besides, where the answer was a 5xx: the instrumentation adds it, and it is that status.
+All telemetry of Leeway, with the names from `leeway/telemetry/names.py`. In Prometheus, dots become underscores,
+`_seconds` or `_bytes` and a counter's `_total` are appended, and a histogram becomes three series: `_bucket`, `_sum`
+and `_count`. Labels are attribute names with underscores. For a 5xx response, the instrumentation adds `error.type`
+with the status to `http.server.request.duration`.
 
-Every process bears `service.namespace` (`leeway`), `service.name` (`leeway-service`, `leeway-drift`, `leeway-traffic`),
-`service.version` and `service.instance.id`; in Prometheus `job` is namespace and name (`leeway/leeway-service`), and
-`instance` is the instance. A customer's id is in none of them."""
+Each process has the resource attributes `service.namespace` (`leeway`), `service.name` (`leeway-service`,
+`leeway-drift`, `leeway-traffic`), `service.version` and `service.instance.id`. In Prometheus, `job` is namespace and
+name (`leeway/leeway-service`), and `instance` is the instance id. No attribute contains a customer's id."""
 
 
 def reference() -> str:
@@ -60,10 +60,10 @@ def _buckets(metric: Metric) -> str:
 def _spans() -> str:
     meanings = remarks()
     rows = (
-        (code(each.name), each.sender, each.kind, each.below, codes(each.attributes), meanings[each.constant])
+        (code(each.name), each.sender, each.kind, each.parent, codes(each.attributes), meanings[each.constant])
         for each in SPANS
     )
-    return table(("span", "of", "kind", "below", "attributes", "what it covers"), rows)
+    return table(("span", "process", "kind", "parent", "attributes", "meaning"), rows)
 
 
 def _events() -> list[str]:
@@ -94,7 +94,7 @@ def _attributes() -> str:
 
 
 def attributes() -> dict[str, str]:
-    """Each attribute's name by its constant's, in order; what is neither attribute, span nor helper is none."""
+    """Each attribute's name by the name of its constant, in order; without the names of spans and events."""
     return {
         constant: value
         for constant, value in vars(names).items()
@@ -106,13 +106,13 @@ def attributes() -> dict[str, str]:
 
 
 def remarks() -> dict[str, str]:
-    """What stands after `#:` behind a constant of `names`, by the constant's name."""
+    """The text after `#:` of each constant in `names`, by the constant's name."""
     text = _SOURCE.read_text(encoding="utf-8")
     return dict(re.findall(r'^([A-Z_]+): Final = "[^"]+"  #: (.+)$', text, flags=re.MULTILINE))
 
 
 def _headings() -> dict[Metric, str]:
-    """The heading below which each metric stands in `names`: `# --- the service ---`."""
+    """The heading of each metric's section in `names`: `# --- the service ---`."""
     found, heading = {}, ""
     for line in _SOURCE.read_text(encoding="utf-8").splitlines():
         if ruled := re.fullmatch(r"# --- (.+?) -+", line):

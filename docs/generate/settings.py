@@ -1,4 +1,4 @@
-"""`docs/reference/settings.md`: every variable, from `leeway.settings`, the commands that read it, and compose.yaml."""
+"""`docs/reference/settings.md`: each variable, from the settings classes, the commands' options and compose.yaml."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, get_args, get_origin
 
+import typer
+from pydantic import ByteSize
 from pydantic.fields import FieldInfo
 
-from docs.generate.commands import KINDS, Command, commands
+from cli.main import app
 from docs.generate.markdown import code, codes, generated_from, table
-from leeway.settings import Settings
+from leeway.settings import ClientSettings, DoctorSettings, DriftSettings, ServiceSettings, Settings, SetupSettings
 from leeway.telemetry.environment import EXPORT_INTERVAL_S, EXPORT_TIMEOUT_S
 from leeway.telemetry.providers import ATTRIBUTE_CHARACTERS, EXPORT_BATCH_SPANS
 
@@ -20,57 +22,122 @@ _GIB: Final = 2**30
 _INTRODUCTION: Final = """\
 # Settings
 
-Settings are environment variables. A flag of the command goes before its variable; `leeway COMMAND --help` shows both.
-An empty variable counts as not set. A value that cannot be used ends the command with exit code 2, and the message says
-what would do."""
+Settings are environment variables. An option on the command line takes precedence over its variable;
+`leeway COMMAND --help` shows both. An empty variable counts as not set. If a value is invalid, the command exits with
+code 2, and the message says what is allowed. A command ignores settings that it does not need: `leeway drift run`, for
+example, has no interval."""
+
+SECTIONS: Final[Mapping[type[Settings], str]] = {
+    Settings: "All processes",
+    ServiceSettings: "The API",
+    DriftSettings: "The drift worker",
+    SetupSettings: "Set-up",
+    ClientSettings: "Clients of a running service",
+    DoctorSettings: "`leeway doctor`",
+}
+"""The heading of each settings class."""
+
+COMMANDS: Final[Mapping[str, type[Settings]]] = {
+    "leeway ingest": Settings,
+    "leeway train": Settings,
+    "leeway setup": SetupSettings,
+    "leeway serve": ServiceSettings,
+    "leeway drift run": DriftSettings,
+    "leeway drift worker": DriftSettings,
+    "leeway traffic": ClientSettings,
+    "leeway faults on": ClientSettings,
+    "leeway faults status": ClientSettings,
+    "leeway faults off": ClientSettings,
+    "leeway doctor": DoctorSettings,
+}
+"""The settings class that each command reads; a test runs each command to check it."""
 
 _OPENTELEMETRY: Final[Mapping[str, str]] = {
-    "OTEL_EXPORTER_OTLP_ENDPOINT": "Where metrics and traces go, such as `http://localhost:4318`. Where it is not set, "
-    "nothing is sent and `/metrics` is served instead. `_TRACES_` or `_METRICS_` after `OTLP` sets one of the two.",
-    "OTEL_EXPORTER_OTLP_PROTOCOL": "`http/protobuf` (the default here) or `grpc` (port 4317, as a rule).",
-    "OTEL_EXPORTER_OTLP_TIMEOUT": f"Seconds for one export; {EXPORT_TIMEOUT_S:g} by default here, so that a dead "
-    "Collector delays no exit.",
-    "OTEL_TRACES_EXPORTER, OTEL_METRICS_EXPORTER": "`none` switches the signal's export off.",
-    "OTEL_SDK_DISABLED": "`true` switches telemetry off altogether.",
-    "OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES": "Go before our own resource attributes. Without a "
-    "`service.instance.id` each process gets one of its own.",
-    "OTEL_TRACES_SAMPLER, OTEL_TRACES_SAMPLER_ARG": "Which requests are traced; all by default.",
-    "OTEL_METRIC_EXPORT_INTERVAL": "Milliseconds from one export of metrics to the next; "
-    f"{EXPORT_INTERVAL_S * 1_000:,.0f} by default.",
-    "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": f"Most spans in one export; {EXPORT_BATCH_SPANS} by default here, so that "
-    "requests wait less.",
-    "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT, OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT": "Characters after which a span "
-    f"attribute's text is cut; {ATTRIBUTE_CHARACTERS:,} by default here, so that nobody fills the memory with them.",
+    "OTEL_EXPORTER_OTLP_ENDPOINT": "Where metrics and traces are sent, such as `http://localhost:4318`. Without it, "
+    "nothing is sent and `/metrics` is served instead. Insert `_TRACES_` or `_METRICS_` after `OTLP` to set only one.",
+    "OTEL_EXPORTER_OTLP_PROTOCOL": "`http/protobuf` (default) or `grpc` (usually port 4317).",
+    "OTEL_EXPORTER_OTLP_TIMEOUT": f"Seconds for one export; default {EXPORT_TIMEOUT_S:g}, so that an unreachable "
+    "Collector does not delay the exit.",
+    "OTEL_TRACES_EXPORTER, OTEL_METRICS_EXPORTER": "`none` turns off the export of this signal.",
+    "OTEL_SDK_DISABLED": "`true` turns off all telemetry.",
+    "OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES": "Override our resource attributes. Without a `service.instance.id`, "
+    "each process generates one.",
+    "OTEL_TRACES_SAMPLER, OTEL_TRACES_SAMPLER_ARG": "Which requests are traced; default all.",
+    "OTEL_METRIC_EXPORT_INTERVAL": "Milliseconds between two exports of metrics; default "
+    f"{EXPORT_INTERVAL_S * 1_000:,.0f}.",
+    "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": f"Maximum number of spans in one export; default {EXPORT_BATCH_SPANS}, so that "
+    "exports delay requests less.",
+    "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT, OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT": "Maximum length of a span attribute's "
+    f"text; default {ATTRIBUTE_CHARACTERS:,} characters, which bounds memory.",
 }
 
 _ONLY_COMPOSE: Final[Mapping[str, str]] = {
     "LEEWAY_DATABASE_PASSWORD": "PostgreSQL's password, inside the network only",
-    "LEEWAY_GRAFANA_URL": "Where `leeway doctor` looks for Grafana, from inside the network; empty: nowhere",
+    "LEEWAY_GRAFANA_URL": "Where `leeway doctor` looks for Grafana, from inside the network; empty if there is none",
     "LEEWAY_PORT": "Port of this machine, on 127.0.0.1, where the API is published",
     "LEEWAY_SAMPLING": "`keep-all` or `tail-sampling`: which traces the Collector keeps",
-    "LEEWAY_TRAFFIC": "Flags for `leeway traffic` of the profile `traffic`, in place of those shown",
+    "LEEWAY_TRAFFIC": "Options of `leeway traffic` in the profile `traffic`",
 }
-"""What compose.yaml alone takes, or takes in another meaning than our commands do."""
+"""Variables that only compose.yaml reads, or reads in another meaning than our commands."""
 
 
 def reference() -> str:
     """The whole text."""
-    found = commands()
     parts = [generated_from("leeway/settings.py, cli/ and compose.yaml"), _INTRODUCTION]
-    for kind in KINDS.values():
-        heading, _, more = (kind.__doc__ or kind.__name__).splitlines()[0].removesuffix(".").partition(": ")
-        parts += [f"## {heading}", *([f"{more[0].upper()}{more[1:]}."] if more else []), _of_kind(kind, found)]
+    given = options()
+    for kind, heading in SECTIONS.items():
+        readers = [command for command, reads in COMMANDS.items() if issubclass(reads, kind)]
+        listed = "all commands below" if len(readers) == len(COMMANDS) else codes(readers)
+        parts += [f"## {heading}", f"Read by {listed}.", _table(kind, given)]
     parts += [
-        "## What belongs to OpenTelemetry",
-        "Read by the SDK, or as it would read them. `leeway serve`, `leeway drift worker` and `leeway traffic` send.",
+        "## OpenTelemetry",
+        "Read by the SDK, or in the same way, in `leeway serve`, `leeway drift worker` and `leeway traffic`.",
         table(
-            ("variable", "meaning here"), ((codes(names.split(", ")), said) for names, said in _OPENTELEMETRY.items())
+            ("variable", "meaning here"), ((codes(names.split(", ")), text) for names, text in _OPENTELEMETRY.items())
         ),
-        "## What `docker compose up` passes on",
-        "Set these in your shell or in a file `.env` beside `compose.yaml`; the rest is set there.",
-        table(("variable", "default there", "meaning"), _compose()),
+        "## Docker Compose",
+        "Set these in your shell or in a file `.env` next to `compose.yaml`, which sets all others.",
+        table(("variable", "default", "meaning"), _compose()),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def own_fields(kind: type[Settings]) -> dict[str, FieldInfo]:
+    """The fields that a settings class adds to those it inherits."""
+    return {name: field for name, field in kind.model_fields.items() if name in vars(kind)["__annotations__"]}
+
+
+def options() -> dict[str, dict[str, str]]:
+    """For each command, the option of each setting that has one: `leeway serve` → `port` → `--port`."""
+    return {
+        name: {
+            found[1].lower(): parameter.opts[0]
+            for parameter in command.params
+            if (found := re.search(r"\[LEEWAY_([A-Z_]+)", getattr(parameter, "help", None) or ""))
+        }
+        for name, command in _commands(typer.main.get_command(app), "leeway")
+    }
+
+
+def _commands(command: Any, name: str) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 (Typer's own type for a command is private)
+    """Each command that does something, with its name as typed."""
+    below = getattr(command, "commands", {})
+    for each in below.values():
+        yield from _commands(each, f"{name} {each.name}")
+    if not below:
+        yield name, command
+
+
+def _table(kind: type[Settings], given: Mapping[str, Mapping[str, str]]) -> str:
+    rows = []
+    for name, field in own_fields(kind).items():
+        flags = {
+            flags[name]: None
+            for command, flags in given.items()
+            if name in flags and issubclass(COMMANDS[command], kind)
+        }
+        rows.append((code(variable(name)), codes(flags), _takes(field), _default(field), str(field.description)))
+    return table(("variable", "option", "value", "default", "meaning"), rows)
 
 
 def variable(field: str) -> str:
@@ -78,31 +145,9 @@ def variable(field: str) -> str:
     return f"LEEWAY_{field.upper()}"
 
 
-def _of_kind(kind: type[Settings], found: list[Command]) -> str:
-    rows = []
-    for name in vars(kind)["__annotations__"]:
-        field = kind.model_fields.get(name)
-        if field is not None:
-            readers = [each for each in found if name in each.reads and _belongs(each, kind, name)]
-            shown = codes(_with_flag(each, name) for each in readers) or "nothing yet"
-            rows.append((code(variable(name)), _takes(field), _default(field), str(field.description), shown))
-    return table(("variable", "takes", "default", "meaning", "read by, with its flag"), rows)
-
-
-def _belongs(command: Command, kind: type[Settings], name: str) -> bool:
-    """Where two processes have a setting of one name, whether this command is of this kind."""
-    of_one_name = [each for each in KINDS.values() if name in vars(each)["__annotations__"]]
-    return len(of_one_name) == 1 or issubclass(command.kind, kind)
-
-
-def _with_flag(command: Command, name: str) -> str:
-    flag = command.flags.get(name)
-    return f"{command.name} {flag}" if flag else command.name
-
-
 def _default(field: FieldInfo) -> str:
     value = field.default
-    if value is None:
+    if value is None or value == "":
         return "–"
     if isinstance(value, bool):
         return code("on" if value else "off")
@@ -110,30 +155,24 @@ def _default(field: FieldInfo) -> str:
 
 
 def _takes(field: FieldInfo) -> str:
-    """What may be given, in words, with its limits."""
-    choices = next((get_args(each) for each in _parts(field.annotation) if get_origin(each) is Literal), ())
+    """The allowed values in words, with limits."""
+    parts = (field.annotation, *get_args(field.annotation))
+    choices = next((get_args(each) for each in parts if get_origin(each) is Literal), ())
     if choices:
         return " or ".join(map(code, choices))
     if _is_size(field):
-        return "bytes, or like `500MB`"
-    kinds: dict[Any, str] = {bool: "on or off", int: "whole number", float: "number", Path: "path", str: "text"}
-    word = next((kinds[each] for each in _parts(field.annotation) if each in kinds), "text")
-    limits = _limits(field)
-    return f"{word} {limits}" if limits else word
+        return "bytes, or with a unit: `500MB`"
+    kinds: dict[Any, str] = {bool: "on or off", int: "integer", float: "number", Path: "path", str: "text"}
+    return " ".join(filter(None, [next(kinds[each] for each in parts if each in kinds), _limits(field)]))
 
 
 def _is_size(field: FieldInfo) -> bool:
-    """Whether it is a number of bytes, which may be given with a unit."""
-    return any("_bytes" in repr(each) for each in field.metadata)
-
-
-def _parts(annotation: Any) -> tuple[Any, ...]:  # noqa: ANN401 (an annotation may be anything)
-    """The annotation itself, and of a union its members."""
-    return (annotation, *(each for each in get_args(annotation) if get_origin(annotation) is not Literal))
+    """Whether it is a number of bytes, which may have a unit."""
+    return field.annotation is ByteSize or any("_bytes" in repr(each) for each in field.metadata)
 
 
 def _limits(field: FieldInfo) -> str:
-    """`> 0`, `0 to 65535`; nothing where there are none."""
+    """`> 0`, `0 to 65535`; empty without limits."""
     found = {
         name: f"{getattr(each, name):g}"
         for each in field.metadata
@@ -147,19 +186,17 @@ def _limits(field: FieldInfo) -> str:
 
 
 def _compose() -> Iterator[tuple[str, str, str]]:
-    """Each variable of ours that compose.yaml takes from its surroundings, with the default that it gives it.
+    """Each `LEEWAY_*` variable that compose.yaml takes from its environment, with its default there.
 
     Raises:
-        ValueError: one of them is described nowhere, or one is described that is not there.
+        ValueError: a variable has no description, or one is described that compose.yaml does not have.
     """
-    described = {
-        variable(name): field.description for kind in KINDS.values() for name, field in kind.model_fields.items()
-    }
+    described = {variable(name): field.description for kind in SECTIONS for name, field in kind.model_fields.items()}
     taken = dict(re.findall(r"\$\{(LEEWAY_[A-Z_]+):?-([^}]*)\}", _COMPOSE.read_text(encoding="utf-8")))
-    if gone := _ONLY_COMPOSE.keys() - taken.keys():
-        raise ValueError(f"{', '.join(sorted(gone))}: not in compose.yaml any more")
+    if missing := _ONLY_COMPOSE.keys() - taken.keys():
+        raise ValueError(f"compose.yaml does not use {', '.join(sorted(missing))}: remove it from {__name__}")
     for name, default in sorted(taken.items()):
-        said = _ONLY_COMPOSE.get(name) or described.get(name)
-        if said is None:
-            raise ValueError(f"{name} is in compose.yaml; say in {__name__} what it does")
-        yield code(name), "–" if default in {"", "/dev/null"} else code(default), said
+        meaning = _ONLY_COMPOSE.get(name) or described.get(name)
+        if meaning is None:
+            raise ValueError(f"compose.yaml uses {name}: describe it in {__name__}")
+        yield code(name), "–" if default in {"", "/dev/null"} else code(default), meaning

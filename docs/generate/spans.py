@@ -1,4 +1,4 @@
-"""Which span has which attributes. A test holds this table to the spans that are really sent."""
+"""The attributes of each span. A test compares this table with the spans that are sent."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from leeway.telemetry import names
 
 @dataclass(frozen=True)
 class Span:
-    """One kind of span; `constant` is its name's in `leeway.telemetry.names`, `below` the span that it hangs on.
+    """One kind of span; `constant` is the constant of its name in `leeway.telemetry.names`, `parent` its parent span.
 
-    `events` are constants as well; an event has attributes that the span has too.
+    `events` are constants as well; the attributes of an event are listed with the span's.
     """
 
     constant: str
     sender: Literal["service", "drift worker", "traffic"]
     kind: Literal["SERVER", "CLIENT", "INTERNAL"]
-    below: str = ""
+    parent: str = ""
     attributes: tuple[str, ...] = ()
     events: tuple[str, ...] = ()
     link_attributes: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
-        """The span's name, or what it is made of."""
+        """The span's name, or its pattern."""
         return str(getattr(names, self.constant))
 
 
 SPANS: Final = (
     Span(
-        "SPAN_SERVER", "service", "SERVER", "the client's span, where it sends one",
+        "SPAN_SERVER", "service", "SERVER", "the client's span, if it sends one",
         (
             names.PREDICTION_ID, names.PREDICTION_SCORE, names.OUTCOME, names.MODEL_VERSION, names.TYPICALITY,
             names.UNUSUAL_COUNT, names.PREDICTION_RECORDED, names.PREDICTION_SYNTHETIC, names.BATCH_SIZE,
@@ -70,4 +70,4 @@ SPANS: Final = (
         ),
     ),
 )  # fmt: skip
-"""Each span; on those of requests the instrumentation adds the conventions' own `http.*` and `url.*`."""
+"""All spans. The instrumentation adds `http.*` and `url.*` attributes of the semantic conventions to server spans."""

@@ -1,4 +1,4 @@
-"""The pictures in `docs/architecture.md`: packages, modules and who imports whom, from the import graph, as Mermaid."""
+"""The diagram of packages in `docs/architecture.md`: who imports whom, from the import graph, as Mermaid."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ ROOMS: Final[Mapping[str, str]] = {
     "opentelemetry": "OpenTelemetry",
     "grafana_foundation_sdk": "Grafana's SDK",
 }
-"""The libraries that a few modules alone may import, and what people call them."""
+"""Libraries that only a few modules may import, with their usual names."""
 
 Arrow: TypeAlias = tuple[str, str]
 _BLOCK: Final = re.compile(r"<!-- picture: ([a-z]+) -->\n.*?<!-- end -->", flags=re.DOTALL)
 
 
 def with_pictures(text: str) -> str:
-    """`text` with what stands between `<!-- picture: NAME -->` and `<!-- end -->` drawn anew.
+    """`text` with each part between `<!-- picture: NAME -->` and `<!-- end -->` replaced by the current diagram.
 
     Raises:
-        KeyError: there is no picture of such a name.
+        KeyError: no diagram has this name.
     """
     return _BLOCK.sub(lambda found: f"<!-- picture: {found[1]} -->\n{PICTURES[found[1]]()}\n<!-- end -->", text)
 
 
 def packages() -> str:
-    """The packages, `leeway.telemetry` apart, who imports whom, and which library lives in which of them."""
+    """The packages with `leeway.telemetry` as a box of its own, their imports, and the libraries they import."""
     boxes = (*PACKAGES, "leeway.telemetry")
     arrows = {
         (_box(importer, boxes), _box(imported, boxes))
@@ -54,17 +54,17 @@ def packages() -> str:
 
 
 def _shortest(arrows: Iterable[Arrow]) -> list[Arrow]:
-    """The arrows without those that a longer way says already: of a → b → c and a → c, the last is left out.
+    """The arrows without those that follow from a longer path: of a → b → c and a → c, the last is left out.
 
     Raises:
-        ValueError: the arrows go round in a circle, which no picture of layers can show.
+        ValueError: the imports form a cycle.
     """
     to: dict[str, set[str]] = {}
     for importer, imported in arrows:
         to.setdefault(importer, set()).add(imported)
     reached = {each: _beyond(each, to) for each in to}
-    if circle := sorted(each for each in reached if each in reached[each]):
-        raise ValueError(f"these import each other in a circle: {', '.join(circle)}")
+    if cycle := sorted(each for each in reached if each in reached[each]):
+        raise ValueError(f"import cycle: {', '.join(cycle)}")
     return sorted(
         (importer, imported)
         for importer, several in to.items()
@@ -74,7 +74,7 @@ def _shortest(arrows: Iterable[Arrow]) -> list[Arrow]:
 
 
 def _beyond(start: str, to: Mapping[str, set[str]]) -> set[str]:
-    """All that can be reached from `start`."""
+    """Everything reachable from `start`."""
     seen: set[str] = set()
     waiting = [*to.get(start, ())]
     while waiting:
@@ -86,12 +86,12 @@ def _beyond(start: str, to: Mapping[str, set[str]]) -> set[str]:
 
 
 def _box(module: str, boxes: Sequence[str]) -> str:
-    """The innermost of the boxes that holds the module; empty where none does."""
+    """The innermost box that contains the module; empty if none does."""
     return max((box for box in boxes if module == box or module.startswith(f"{box}.")), key=len, default="")
 
 
 def _key(name: str) -> str:
-    """A box's id. Mermaid takes `end` and leading underscores badly, so each has a prefix."""
+    """A box's id. The prefix protects names such as `end` and leading underscores, which Mermaid misreads."""
     return f"m_{re.sub(r'[^a-z0-9]+', '_', name.lower()).strip('_')}"
 
 
@@ -106,7 +106,7 @@ def _graph() -> grimp.ImportGraph:
 
 @cache
 def _modules() -> tuple[str, ...]:
-    """Our own modules, in order."""
+    """Our own modules, sorted."""
     return tuple(sorted(module for module in _graph().modules if module.split(".")[0] in PACKAGES))
 
 

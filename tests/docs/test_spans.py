@@ -1,4 +1,4 @@
-"""The table of spans in the documentation, held to spans that were really sent."""
+"""The documented spans are those that are sent."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ OURS = {each for each in vars(names).values() if isinstance(each, str) and "." i
 
 
 def documented(constant: str) -> Span:
-    """The table's row."""
+    """The documented span."""
     return next(each for each in SPANS if each.constant == constant)
 
 
 def sent(spans: Iterable[ReadableSpan]) -> set[str]:
-    """Which of our attributes any of them has; the instrumentation's own `http.*` and `url.*` are not ours to list."""
+    """Our attributes on any of the spans, without the instrumentation's `http.*` and `url.*`."""
     return {
         attribute
         for span in spans
@@ -45,7 +45,7 @@ def sent(spans: Iterable[ReadableSpan]) -> set[str]:
 
 @pytest.fixture(scope="module")
 def of_requests(bundle: Bundle, people: Population, tmp_path_factory: pytest.TempPathFactory) -> Spans:
-    """What a service told of a customer, a stranger, a strange check, a batch, a fault, and without its database."""
+    """Spans of a customer, an unknown customer, a synthetic request, a batch, a fault, and a database outage."""
     nowhere = "postgresql+psycopg://nobody@127.0.0.1:1/nothing"
     with observed_service(bundle, tmp_path_factory.mktemp("away"), people, database=nowhere) as service:
         service.predict_customer()
@@ -65,13 +65,13 @@ def of_requests(bundle: Bundle, people: Population, tmp_path_factory: pytest.Tem
 
 @pytest.mark.parametrize("constant", ["SPAN_SNAPSHOT_LOOKUP", "SPAN_SCORE"])
 def test_steps_of_a_request(of_requests: Spans, constant: str) -> None:
-    """A request's steps have the documented attributes, all of them and no others."""
+    """The child spans of a request have exactly the documented attributes."""
     span = documented(constant)
     assert sent(each for each in of_requests if each.name == span.name) == set(span.attributes)
 
 
 def test_server_spans(of_requests: Spans) -> None:
-    """A request's own span has the documented attributes, all of them and no others of ours."""
+    """Server spans have exactly the documented attributes."""
     assert sent(each for each in of_requests if each.kind is SpanKind.SERVER) == set(
         documented("SPAN_SERVER").attributes
     )
@@ -79,7 +79,7 @@ def test_server_spans(of_requests: Spans) -> None:
 
 @pytest.fixture(scope="module")
 def of_runs(tmp_path_factory: pytest.TempPathFactory) -> Telemetry:
-    """What the worker told of a run that could see, and of one whose bundle was gone."""
+    """Telemetry of a successful drift run, and of one whose bundle is missing."""
     with ExitStack() as stack:
         model = small_bundle(tmp_path_factory.mktemp("model") / "bundle", fitted(LogisticRegression()))
         world = stack.enter_context(a_world(tmp_path_factory.mktemp("told"), model))
@@ -94,14 +94,14 @@ def of_runs(tmp_path_factory: pytest.TempPathFactory) -> Telemetry:
 
 @pytest.mark.parametrize("span", [each for each in SPANS if each.sender == "drift worker"], ids=lambda span: span.name)
 def test_spans_of_a_drift_run(of_runs: Telemetry, span: Span) -> None:
-    """A run and each of its stages have the documented attributes, all of them and no others."""
+    """A drift run and its stages have exactly the documented attributes."""
     found = of_runs.spans(span.name)
     assert found
     assert {attribute for each in found for attribute in attributes_of(each)} == set(span.attributes)
 
 
 def test_links_of_a_drift_run(of_runs: Telemetry) -> None:
-    """Each link to a prediction has the documented attributes."""
+    """Links to predictions have exactly the documented attributes."""
     links = [link for span in of_runs.spans(names.SPAN_DRIFT_RUN) for link in span.links]
     assert links
     assert {attribute for link in links for attribute in link.attributes or ()} == set(
@@ -109,8 +109,8 @@ def test_links_of_a_drift_run(of_runs: Telemetry) -> None:
     )
 
 
-def test_traffics_spans() -> None:
-    """A request of the traffic has the documented attributes, all of them and no others."""
+def test_spans_of_traffic() -> None:
+    """Requests of `leeway traffic` have exactly the documented attributes."""
     with telemetry_in_memory() as telemetry:
         probe = OTelTrafficProbe(telemetry.providers.tracer, Target.parse("http://127.0.0.1:8000"))
         probe.sends("/predict", "features", 0.5).answered(200)
@@ -119,6 +119,6 @@ def test_traffics_spans() -> None:
     assert found == set(documented("SPAN_CLIENT").attributes)
 
 
-def test_no_span_is_left_out() -> None:
-    """Each span's name in `names` has its row."""
+def test_every_span_is_documented() -> None:
+    """Each span name in `names` is documented."""
     assert {each.constant for each in SPANS} == {constant for constant in vars(names) if constant.startswith("SPAN_")}

@@ -1,4 +1,4 @@
-"""The tutorial: a reader who types it sees what it shows."""
+"""The tutorial works: each command runs, and prints what the page shows."""
 
 from __future__ import annotations
 
@@ -9,20 +9,53 @@ import socket
 import subprocess
 import sys
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.docs.fenced import Step, steps
-
 ROOT = Path(__file__).parents[2]
-STEPS = steps(ROOT / "docs" / "tutorial.md")
-LONGEST_S = 240
+TIMEOUT_S = 240
 END_OF_STEP = "-- end of step --"
+_BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", flags=re.DOTALL | re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A shell block and the output shown below it, if any."""
+
+    number: int
+    commands: str
+    shown: str | None
+
+    def matches(self, output: str) -> bool:
+        """Whether `output` is as shown; `…` matches any text, also across lines."""
+        pattern = ".*?".join(map(re.escape, (self.shown or "").strip().split("…")))
+        return re.fullmatch(pattern, output.strip(), flags=re.DOTALL) is not None
+
+
+def steps(document: Path) -> list[Step]:
+    """The document's shell blocks in order.
+
+    Raises:
+        ValueError: a block is neither `sh` nor its `output`.
+    """
+    found: list[Step] = []
+    for kind, text in _BLOCK.findall(document.read_text(encoding="utf-8")):
+        if kind == "sh":
+            found.append(Step(len(found) + 1, text, None))
+        elif kind == "output" and found and found[-1].shown is None:
+            found[-1] = Step(found[-1].number, found[-1].commands, text)
+        else:
+            raise ValueError(f"unexpected block {kind!r} below step {len(found)}: use sh or output")
+    return found
+
+
+STEPS = steps(ROOT / "docs" / "tutorial.md")
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on: a reader's 8000 and 8001 may be taken here."""
+    """Free ports, because 8000 and 8001 may be taken here."""
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:
@@ -31,13 +64,13 @@ def free_ports(count: int) -> list[int]:
 
 
 def script(ports: dict[str, int]) -> str:
-    """All steps as one session of a shell that stops at the first failure."""
+    """All steps as one shell script that stops at the first failure."""
     parts = ["set -e -o pipefail", *(f"{step.commands}\necho '{END_OF_STEP}'" for step in STEPS)]
     return re.sub(r"127\.0\.0\.1:(\d+)", lambda found: f"127.0.0.1:{ports[found[1]]}", "\n".join(parts))
 
 
 def environment(ports: dict[str, int]) -> dict[str, str]:
-    """A reader's: `leeway` and `python3` on the path, nothing set but the ports."""
+    """A reader's environment: `leeway` and `python3` on the path, and only the ports set."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("LEEWAY_", "OTEL_"))}
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     service, reports = ports.values()
@@ -46,7 +79,7 @@ def environment(ports: dict[str, int]) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def outputs(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """What each step printed, in an empty folder; whatever it started is ended."""
+    """What each step prints in an empty folder; all its processes are ended."""
     ports = dict(zip(("8000", "8001"), free_ports(2), strict=True))
     folder = tmp_path_factory.mktemp("tutorial")
     session = subprocess.Popen(
@@ -59,14 +92,14 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         start_new_session=True,
     )
     try:
-        output, _ = session.communicate(timeout=LONGEST_S)
+        output, _ = session.communicate(timeout=TIMEOUT_S)
     finally:
-        if session.poll() is None or _lives(session.pid):
+        if session.poll() is None or _exists(session.pid):
             os.killpg(session.pid, signal.SIGKILL)
     return output.split(END_OF_STEP)
 
 
-def _lives(group: int) -> bool:
+def _exists(group: int) -> bool:
     """Whether a process of the group is left."""
     try:
         os.killpg(group, 0)
@@ -75,26 +108,26 @@ def _lives(group: int) -> bool:
     return True
 
 
-def test_every_step_was_taken(outputs: list[str]) -> None:
+def test_every_step_succeeds(outputs: list[str]) -> None:
     """No command of the tutorial fails."""
     assert len(outputs) == len(STEPS) + 1, f"step {len(outputs)} failed:\n{outputs[-1]}"
 
 
 @pytest.mark.parametrize("step", [each for each in STEPS if each.shown], ids=lambda step: f"step {step.number}")
 def test_the_reader_sees_what_is_shown(outputs: list[str], step: Step) -> None:
-    """A step prints what the tutorial shows below it."""
+    """Each step prints what the tutorial shows below it."""
     assert len(outputs) >= step.number
     printed = outputs[step.number - 1]
     assert step.matches(printed), f"shown:\n{step.shown}\nprinted:\n{printed}"
 
 
-def test_most_steps_show_what_comes() -> None:
-    """The tutorial shows an output for each step but those that print nothing."""
+def test_steps_show_their_output() -> None:
+    """The tutorial shows the output of each step except the last, which prints nothing."""
     assert [each.number for each in STEPS if each.shown is None] == [len(STEPS)]
 
 
-def test_an_output_that_differs_is_noticed() -> None:
-    """`…` stands for anything, and all else must be there as shown."""
+def test_a_different_output_is_noticed() -> None:
+    """`…` matches any text; all other text must match exactly."""
     step = Step(1, "", "a … c\nd…\n")
     assert step.matches("a b c\nd e\nf")
     assert not step.matches("a b x\nd")
