@@ -8,6 +8,7 @@ import socket
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from importlib.metadata import version
 
 from fastapi import FastAPI
@@ -31,17 +32,22 @@ from service.app import create_app
 from service.core.faults import FaultSwitch, FaultySnapshots, with_faulty_scorer
 from service.core.feedback import Feedback
 from service.core.predictor import Predictor, SnapshotSource
-from service.core.readiness import ReadinessCheck
+from service.core.readiness import check_readiness
 from service.core.recording import Recorder
-from service.core.rejections import RejectionTally, RejectionWriter, TallyingProbe
+from service.core.rejections import RejectionTally, RejectionWriter
 from service.process.server import run, tune_interpreter
 from service.process.workers import COMMAND, listen
 from service.spool.drainer import PredictionWriter, SpoolDrainer
 from service.spool.spool import Spool, SpoolError
 from service.telemetry.http_instrumentation import instrument
-from service.telemetry.otel import OTelDrainerProbe, OTelPredictionProbe, observe_score_reference, observe_spool
-from service.telemetry.otel_faults import OTelFaultProbe
-from service.telemetry.probe import NullPredictionProbe, PredictionProbe
+from service.telemetry.otel import (
+    OTelDrainerProbe,
+    OTelFaultProbe,
+    OTelPredictionProbe,
+    observe_score_reference,
+    observe_spool,
+)
+from service.telemetry.probe import PredictionProbe
 
 DRAIN_TIMEOUT_S = 1.0
 REJECTIONS_TIMEOUT_S = 0.5
@@ -127,15 +133,16 @@ def assemble(settings: ServiceSettings, providers: Providers, stack: ExitStack, 
 
     if providers.enabled and is_first:
         observe_spool(providers.meter, spool)
-    probe = TallyingProbe(_prediction_probe(providers, bundle), tally)
+    probe = _prediction_probe(providers, bundle)
     faults = _fault_switch(providers) if settings.faults else None
     recorder = Recorder(spool, probe, required=settings.recording == "required")
     app = create_app(
         _predictor(bundle, snapshots, recorder, probe, faults),
         Feedback(log),
         bundle,
-        ReadinessCheck(spool, log),
+        partial(check_readiness, spool, log),
         probe,
+        tally,
         metrics_text=providers.metrics_text,
         faults=faults,
         faults_hosts=frozenset(settings.faults_hosts.lower().replace(",", " ").split()),
@@ -146,14 +153,14 @@ def assemble(settings: ServiceSettings, providers: Providers, stack: ExitStack, 
 
 def _prediction_probe(providers: Providers, bundle: Bundle) -> PredictionProbe:
     if not providers.enabled:
-        return NullPredictionProbe()
+        return PredictionProbe()
     observe_score_reference(providers.meter, bundle)
     return OTelPredictionProbe(providers.tracer, providers.meter, bundle.version, bundle.schema.names)
 
 
 def _fault_switch(providers: Providers) -> FaultSwitch:
     faults = FaultSwitch(OTelFaultProbe())
-    observe(providers.meter, names.FAULT_ACTIVE, faults.active)
+    observe(providers.meter, names.FAULT_ACTIVE, faults.gauge)
     _log.warning("LEEWAY_FAULTS=on: any client of this service can inject faults into it")
     return faults
 

@@ -1,4 +1,4 @@
-"""Finished objects in, a FastAPI application out. Instrumentation is applied by the composition root."""
+"""Builds the FastAPI application from finished objects. The composition root applies the instrumentation."""
 
 from __future__ import annotations
 
@@ -11,79 +11,82 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from leeway.model.bundle import Bundle
 from service.core.faults import FaultSwitch
-from service.http import problems
+from service.core.feedback import Feedback
+from service.core.predictor import Predictor
+from service.core.readiness import Readiness
+from service.core.rejections import RejectionTally
 from service.http.fault_routes import fault_routes
-from service.http.routes import (
-    FeedbackUseCase,
-    PredictUseCase,
-    Readiness,
-    feedback_routes,
-    operation_routes,
-    prediction_routes,
-)
+from service.http.problems import Problems, of_status
+from service.http.routes import feedback_routes, operation_routes, prediction_routes
+from service.http.schemas import with_exact_limits
 from service.telemetry.probe import PredictionProbe
 
 MAX_BODY_BYTES = 2**20
 _DESCRIPTION = """
-Predicts, and records what it predicted. Every answer carries the id of its trace; every error is a problem document
-(RFC 9457) that carries it too.
+Predicts, and records its predictions. Every response contains the id of its trace; every error is a problem document
+(RFC 9457).
 """
 
 
 def create_app(
-    predictor: PredictUseCase,
-    feedback: FeedbackUseCase,
+    predictor: Predictor,
+    feedback: Feedback,
     bundle: Bundle,
     readiness: Callable[[], Readiness],
     probe: PredictionProbe,
+    tally: RejectionTally,
     *,
     metrics_text: Callable[[], tuple[bytes, str]] | None = None,
     faults: FaultSwitch | None = None,
     faults_hosts: Collection[str] = (),
 ) -> FastAPI:
-    """Build the API round finished objects; tests hand in fakes. Without `faults` none can be switched on.
+    """Build the API from finished objects. Without `faults` it has no `/faults`.
 
-    By `faults_hosts` they may be, besides by names that nobody owns.
+    `faults_hosts` are names under which `/faults` answers, besides addresses and names that nobody can register.
     """
     app = FastAPI(
         title=f"Leeway: {bundle.name}",
         version=bundle.version,
         description=_DESCRIPTION,
+        generate_unique_id_function=lambda route: route.name,
+        separate_input_output_schemas=False,
         telemetry={
             "tracing": False,
             "metrics": False,
             "logs": False,
             "operation_spans": False,
-        },  # instrumented once, by hand, with our own providers
+        },  # the composition root instruments the app, with our own providers
     )
-    model = {"name": bundle.name, "version": bundle.version}
-    app.include_router(prediction_routes(predictor, bundle.schema, model, probe, bundle.card.example))
+    problems = Problems(probe, tally)
+    app.include_router(prediction_routes(predictor, bundle, problems, probe))
     app.include_router(feedback_routes(feedback))
     app.include_router(operation_routes(public_card(bundle), readiness, metrics_text))
     if faults is not None:
         app.include_router(fault_routes(faults, more_hosts=faults_hosts))
-    problems.install(app, probe)
-    app.add_middleware(BodyLimit, probe=probe)
+    problems.install(app)
+    rounded = app.openapi
+    app.openapi = lambda: with_exact_limits(rounded(), bundle.schema)  # type: ignore[method-assign]
+    app.add_middleware(BodyLimit, problems=problems)
     return app
 
 
 class BodyLimit:
-    """Refuses a body over `MAX_BODY_BYTES` before it is read whole, with a problem document.
+    """Rejects a body over `MAX_BODY_BYTES` before it is read whole, with a problem document.
 
-    FastAPI's own `max_body_size` answers in plain text where the request states its length.
+    FastAPI's own `max_body_size` answers in plain text where the request has a content length.
     """
 
-    def __init__(self, app: ASGIApp, probe: PredictionProbe) -> None:
+    def __init__(self, app: ASGIApp, problems: Problems) -> None:
         self._app = app
-        self._probe = probe
+        self._problems = problems
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        if _stated_length(scope) > MAX_BODY_BYTES:
-            await problems.respond(problems.of_status(413), self._probe)(scope, receive, send)
+        if _content_length(scope) > MAX_BODY_BYTES:
+            await self._problems.response(of_status(413))(scope, receive, send)
             return
         received_bytes = 0
 
@@ -98,8 +101,8 @@ class BodyLimit:
         await self._app(scope, receive_within_limit, send)
 
 
-def _stated_length(scope: Scope) -> int:
-    """The content length that a request states, in bytes; 0 where it states none (what comes is counted anyway)."""
+def _content_length(scope: Scope) -> int:
+    """The content length of a request in bytes; 0 where it has none (what arrives is counted anyway)."""
     for name, value in scope["headers"]:
         if name == b"content-length":
             return int(value) if value.isdigit() and len(value) < 20 else 0  # noqa: PLR2004 (digits of 64 bits)
@@ -107,6 +110,5 @@ def _stated_length(scope: Scope) -> int:
 
 
 def public_card(bundle: Bundle) -> dict[str, Any]:
-    """What `GET /model` answers: the card, and each feature with kind, unit, limits and what was seen."""
-    card = {name: value for name, value in bundle.card.to_json().items() if name != "example"}
-    return {**card, **bundle.schema.to_json()}
+    """The response of `GET /model`: the card, and each feature with kind, unit, limits and what training saw."""
+    return {name: value for name, value in bundle.card.to_json().items() if name != "example"} | bundle.schema.to_json()

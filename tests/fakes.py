@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,12 @@ from leeway.store.tables import Tables, tables_for
 from service.app import create_app
 from service.core.feedback import Feedback
 from service.core.predictor import Predictor
-from service.core.readiness import ReadinessCheck
+from service.core.readiness import check_readiness
 from service.core.recording import Recorder
+from service.core.rejections import RejectionTally
 from service.spool.drainer import PredictionWriter
 from service.spool.spool import Spool
-from service.telemetry.probe import Cause, Lookup, Scoring, TraceRef
+from service.telemetry.probe import Cause, Lookup, PredictionProbe, Scoring, TraceRef
 
 TRACE = TraceRef("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331", sampled=True)
 SMALLEST_SPOOL_BYTES = 2**17
@@ -37,18 +38,18 @@ _tables_for = cache(tables_for)
 
 
 @dataclass
-class RememberingProbe:
-    """A `PredictionProbe` that keeps what it is told, and names `trace` in every answer."""
+class RememberingProbe(PredictionProbe):
+    """A probe that keeps its events, and names `trace` in every answer."""
 
     trace: TraceRef | None = TRACE
     lookups: list[Lookup] = field(default_factory=list)
     scorings: list[Scoring] = field(default_factory=list)
     answers: list[tuple[PredictionRecord, bool]] = field(default_factory=list)
-    asked: list[int] = field(default_factory=list)
+    received: list[int] = field(default_factory=list)
     batches: list[Sequence[PredictionRecord]] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     rejections: list[tuple[str | None, str]] = field(default_factory=list)
-    refused_checks: list[tuple[str | None, str]] = field(default_factory=list)
+    synthetic_rejections: list[tuple[str | None, str]] = field(default_factory=list)
     spooled: int = 0
     lost: int = 0
 
@@ -64,13 +65,13 @@ class RememberingProbe:
         """See `PredictionProbe`."""
         self.scorings.append(scoring)
 
-    def answered(self, record: PredictionRecord, duration_s: float, *, recorded: bool) -> None:  # noqa: ARG002 (the protocol's signature)
+    def answered(self, record: PredictionRecord, duration_s: float, *, recorded: bool) -> None:  # noqa: ARG002 (the base class's signature)
         """See `PredictionProbe`."""
         self.answers.append((record, recorded))
 
-    def batch_asked(self, items: int) -> None:
+    def batch_received(self, items: int) -> None:
         """See `PredictionProbe`."""
-        self.asked.append(items)
+        self.received.append(items)
 
     def batch_answered(self, records: Sequence[PredictionRecord]) -> None:
         """See `PredictionProbe`."""
@@ -80,9 +81,9 @@ class RememberingProbe:
         """See `PredictionProbe`."""
         self.failures.append(error_type)
 
-    def refused(self, causes: Sequence[Cause], *, is_synthetic: bool = False) -> None:
+    def rejected(self, causes: Sequence[Cause], *, is_synthetic: bool = False) -> None:
         """See `PredictionProbe`."""
-        (self.refused_checks if is_synthetic else self.rejections).extend(causes)
+        (self.synthetic_rejections if is_synthetic else self.rejections).extend(causes)
 
     def record_spooled(self, count: int) -> None:
         """See `PredictionProbe`."""
@@ -104,6 +105,7 @@ class Service:
     tables: Tables
     spool: Spool
     probe: RememberingProbe
+    tally: RejectionTally
     database: Path
 
     def post(self, path: str, body: object) -> Any:  # noqa: ANN401 (the client's response, of a library without stable types)
@@ -177,7 +179,7 @@ def service_over(
     database = folder / "database" / "leeway.db"
     engine, tables = open_engine(f"sqlite:///{database}"), _tables_for(bundle.schema)
     create_tables(engine, tables)
-    probe, log = RememberingProbe(), PredictionLog(engine, tables)
+    probe, tally, log = RememberingProbe(), RejectionTally(bundle.schema.names), PredictionLog(engine, tables)
     clock = {} if clock_s is None else {"clock_s": clock_s}
     with Spool.open(folder / "spool.db", bundle.schema, limit_bytes=spool_limit_bytes, fsync_always=False) as spool:
         recorder = Recorder(spool, probe, required=required, **clock)
@@ -185,10 +187,11 @@ def service_over(
             Predictor(bundle, Snapshots(engine, tables), recorder, probe),
             Feedback(log),
             bundle,
-            ReadinessCheck(spool, log),
+            partial(check_readiness, spool, log),
             probe,
+            tally,
             metrics_text=metrics_text,
         )
         with TestClient(app, raise_server_exceptions=False) as client:
-            yield Service(app, client, bundle, engine, tables, spool, probe, database)
+            yield Service(app, client, bundle, engine, tables, spool, probe, tally, database)
     engine.dispose()

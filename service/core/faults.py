@@ -1,13 +1,13 @@
-"""Faults to try out in a running service: slow scoring, slow or absent snapshots, errors; they end by themselves.
+"""Faults that can be injected into a running service: slow scoring, slow or missing snapshots, errors.
 
-`FaultyScorer` and `FaultySnapshots` stand round the real ones only where `LEEWAY_FAULTS=on`; elsewhere neither exists.
+They end by themselves. `FaultyScorer` and `FaultySnapshots` wrap the real ones only where `LEEWAY_FAULTS=on`.
 
 A delay sleeps where the call is made and lets other threads run meanwhile, as ONNX Runtime and a database driver do
-while they work; so it stops what a slow model or store would stop, and no more. Snapshots are looked up in a worker
-thread, always: the others go on, until all forty threads sleep. Scoring for a `user_id` and for a batch happens there
-too. For given `features` it happens on the event loop, because it takes microseconds: there slow scoring holds up
-every request, also those to `/faults`, as a model that has become slow would; `leeway.event_loop.lag` shows it. What
-differs: a delay takes no processor time and holds no connection to the database.
+while they work; so it blocks what a slow model or store would block, and no more. Snapshots are always looked up in a
+worker thread: other requests continue until all forty threads sleep. Scoring for a `user_id` and for a batch happens
+there too. For given `features` it happens on the event loop, because it takes microseconds: there slow scoring delays
+every request, also those to `/faults`, as a slow model would; `leeway.event_loop.lag` shows it. The difference: a delay
+takes no processor time and holds no connection to the database.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from threading import Lock
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from leeway.model.bundle import Bundle, Scorer
 from leeway.model.encoding import Encoded
 from leeway.store.snapshots import Snapshot, SnapshotsUnavailable
 from leeway.telemetry import names
 from service.core.predictor import SnapshotSource
-from service.http.schemas import Strict
+from service.telemetry.probe import FaultProbe
 
 MAX_DELAY_MS = 5_000.0
 MAX_SECONDS = 3_600.0
@@ -37,11 +37,15 @@ _log = logging.getLogger(__name__)
 
 
 class InjectedError(Exception):
-    """The error that the fault `errors` raises in place of a score."""
+    """The error that the fault `errors` raises instead of a score."""
 
 
-class Delay(Strict):
-    """Calls that take longer than they would."""
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True)
+
+
+class Delay(_Strict):
+    """Calls that take longer."""
 
     milliseconds: float = Field(ge=1, le=MAX_DELAY_MS, description="How much longer")
     probability: float = Field(default=1.0, gt=0, le=1, description="Share of the calls")
@@ -50,66 +54,57 @@ class Delay(Strict):
         return f"{self.milliseconds:g} ms"
 
 
-class Chance(Strict):
+class Chance(_Strict):
     """Calls that fail."""
 
     probability: float = Field(gt=0, le=1, description="Share of the calls")
 
 
-class Faults(Strict):
-    """Which faults there are to be; a call is one of the model (a batch is one) or of the snapshot store."""
+class Faults(_Strict):
+    """The faults to inject; a call is one of the model (a batch is one call) or of the snapshot store."""
 
     slow_scoring: Delay | None = Field(default=None, description="The model takes longer")
-    slow_snapshots: Delay | None = Field(default=None, description="Looking customers up takes longer")
-    no_snapshots: bool = Field(default=False, description="Customers cannot be looked up: 503, features go on")
+    slow_snapshots: Delay | None = Field(default=None, description="Snapshot look-ups take longer")
+    no_snapshots: bool = Field(default=False, description="Look-ups fail with 503; requests with features still work")
     errors: Chance | None = Field(default=None, description="Scoring raises an exception: 500")
 
     @model_validator(mode="after")
     def _at_least_one(self) -> Self:
         if not self.names():
-            raise ValueError(f"must hold at least one fault: {', '.join(FAULTS)}")
+            raise ValueError(f"must contain at least one fault: {', '.join(FAULTS)}")
         return self
 
     def names(self) -> tuple[str, ...]:
-        """Which they are, of `FAULTS`."""
+        """The names of those that are set, of `FAULTS`."""
         return tuple(name for name in FAULTS if getattr(self, name))
 
     def document(self) -> dict[str, Any]:
-        """Each fault by its name, as it was put."""
+        """Each fault by its name, as it was requested."""
         return self.model_dump(include=set(self.names()))
 
 
 FAULTS = tuple(Faults.model_fields)
-"""Their names, by which they are known to metrics and spans too."""
+"""Their names in requests, metrics and spans."""
 
 
 @dataclass(frozen=True)
-class ActiveBundle:
-    """Faults and how many seconds they have left."""
-
-    faults: Faults
-    seconds_left: float
-
-
-@dataclass(frozen=True)
-class _Term:
+class ActiveFaults:
     """Faults and when they end, by the switch's clock."""
 
     faults: Faults
     until_s: float
+    clock_s: Callable[[], float]
 
-
-class FaultProbe(Protocol):
-    """Told of each fault that a request met."""
-
-    def struck(self, fault: str, value: str | None, probability: float) -> None:
-        """The current request met `fault`, which strikes with this probability; `value` says how much of it."""
+    @property
+    def seconds_left(self) -> float:
+        """Seconds until they end; not positive when they have."""
+        return self.until_s - self.clock_s()
 
 
 class FaultSwitch:
-    """Which faults are in force, and what they do to a call; safe to call from several threads.
+    """Holds the active faults and applies them to calls. Safe to call from several threads.
 
-    `clock_s` never goes back; `sleep` takes seconds; `chance` gives a number in 0…1, 1 left out.
+    `clock_s` is monotonic; `sleep` takes seconds; `chance` returns a number in [0, 1).
     """
 
     def __init__(
@@ -121,82 +116,79 @@ class FaultSwitch:
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._probe, self._clock_s, self._sleep, self._chance = probe, clock_s, sleep, chance
-        self._switching = Lock()
-        self._term: _Term | None = None
+        self._lock = Lock()
+        self._active: ActiveFaults | None = None
 
-    def put(self, faults: Faults, seconds: float) -> None:
-        """Put these faults in force for so many seconds, in place of those that are."""
-        self.in_force()  # those whose time was up ended by that, and are not replaced
-        with self._switching:
+    def activate(self, faults: Faults, seconds: float) -> None:
+        """Activate these faults for a time, in place of the active ones."""
+        self.active()  # expired ones end by that, and are not logged as replaced
+        with self._lock:
             self._end("replaced")
-            self._term = _Term(faults, self._clock_s() + seconds)
-            _log.warning("faults are in force for %g s: %s", seconds, faults.document())
+            self._active = ActiveFaults(faults, self._clock_s() + seconds, self._clock_s)
+            _log.warning("faults are active for %g s: %s", seconds, faults.document())
 
-    def lift(self) -> None:
-        """Put no fault in force any more."""
-        self.in_force()  # as above
-        with self._switching:
+    def clear(self) -> None:
+        """End all faults."""
+        self.active()  # as above
+        with self._lock:
             self._end("switched off")
 
-    def in_force(self) -> ActiveBundle | None:
-        """What is in force now; what has had its time ends here, if not before."""
-        term = self._term
-        if term is None:
-            return None
-        seconds_left = term.until_s - self._clock_s()
-        if seconds_left > 0:
-            return ActiveBundle(term.faults, seconds_left)
-        with self._switching:
-            if self._term is term:
-                self._end("their time is up")
+    def active(self) -> ActiveFaults | None:
+        """The active faults; those that have expired end here at the latest."""
+        active = self._active
+        if active is None or active.seconds_left > 0:
+            return active
+        with self._lock:
+            if self._active is active:
+                self._end("expired")
         return None
 
     def _end(self, reason: str) -> None:
-        if self._term is not None:
-            _log.warning("faults have ended (%s): %s", reason, ", ".join(self._term.faults.names()))
-            self._term = None
+        if self._active is not None:
+            _log.warning("faults have ended (%s): %s", reason, ", ".join(self._active.faults.names()))
+            self._active = None
 
-    def active(self) -> Iterable[tuple[float, Mapping[str, str]]]:
-        """1 for each fault in force and 0 for the others, for `leeway.fault.active`."""
-        now = self.in_force()
-        there = now.faults.names() if now else ()
-        return [(float(name in there), {names.FAULT_NAME: name}) for name in FAULTS]
+    def gauge(self) -> Iterable[tuple[float, Mapping[str, str]]]:
+        """1 for each active fault and 0 for the others, for `leeway.fault.active`."""
+        active = self.active()
+        active_names = active.faults.names() if active else ()
+        return [(float(name in active_names), {names.FAULT_NAME: name}) for name in FAULTS]
 
     def before_scoring(self) -> None:
-        """Do to a call of the model what is in force.
+        """Apply the active faults to a call of the model.
 
         Raises:
-            InjectedError: `errors` struck.
+            InjectedError: `errors` was injected.
         """
-        if self._term is None or (now := self.in_force()) is None:
+        if self._active is None or (active := self.active()) is None:
             return
-        self._delay("slow_scoring", now.faults.slow_scoring)
-        errors = now.faults.errors
+        self._delay("slow_scoring", active.faults.slow_scoring)
+        errors = active.faults.errors
         if errors is not None and self._chance() < errors.probability:
-            self._probe.struck("errors", None, errors.probability)
-            raise InjectedError("`leeway faults` put this error here: `leeway faults off` ends it")
+            self._probe.fault_injected("errors", None, errors.probability)
+            raise InjectedError("injected by `leeway faults`; `leeway faults off` ends it")
 
     def before_lookup(self) -> None:
-        """Do to a call of the snapshot store what is in force.
+        """Apply the active faults to a call of the snapshot store.
 
         Raises:
-            SnapshotsUnavailable: `no_snapshots` is.
+            SnapshotsUnavailable: `no_snapshots` was injected.
         """
-        if self._term is None or (now := self.in_force()) is None:
+        if self._active is None or (active := self.active()) is None:
             return
-        self._delay("slow_snapshots", now.faults.slow_snapshots)
-        if now.faults.no_snapshots:
-            self._probe.struck("no_snapshots", None, 1)
-            raise SnapshotsUnavailable("`leeway faults` took the snapshots away")
+        self._delay("slow_snapshots", active.faults.slow_snapshots)
+        if active.faults.no_snapshots:
+            self._probe.fault_injected("no_snapshots", None, 1)
+            raise SnapshotsUnavailable("made unavailable by `leeway faults`; `leeway faults off` ends it")
 
     def _delay(self, fault: str, delay: Delay | None) -> None:
         if delay is not None and self._chance() < delay.probability:
-            self._probe.struck(fault, str(delay), delay.probability)
+            self._probe.fault_injected(fault, str(delay), delay.probability)
             self._sleep(delay.milliseconds / 1_000)
 
 
 class FaultyScorer:
-    """A scorer that the faults in force befall; the time counts as the model's."""
+    """Wraps a scorer and injects the active faults; a delay counts as the model's time."""
 
     def __init__(self, scorer: Scorer, switch: FaultSwitch) -> None:
         self._scorer, self._switch = scorer, switch
@@ -208,7 +200,7 @@ class FaultyScorer:
 
 
 class FaultySnapshots:
-    """Snapshots that the faults in force befall; the time counts as the look-up's."""
+    """Wraps a snapshot source and injects the active faults; a delay counts as the look-up's time."""
 
     def __init__(self, snapshots: SnapshotSource, switch: FaultSwitch) -> None:
         self._snapshots, self._switch = snapshots, switch
@@ -219,7 +211,7 @@ class FaultySnapshots:
         return self._snapshots.lookup_many(user_ids)
 
     def is_empty(self) -> bool:
-        """See `SnapshotSource`; asked only behind a look-up, which met the faults already."""
+        """See `SnapshotSource`; called only after a look-up, which met the faults already."""
         return self._snapshots.is_empty()
 
 

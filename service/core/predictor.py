@@ -3,9 +3,9 @@
 Errors:
     PredictionError
     ├── UnknownCustomer        no snapshot of this customer
-    ├── NoSnapshots            no snapshot of anybody, for this model's schema
-    ├── SnapshotStoreDown      the snapshots cannot be reached now
-    └── NotRecorded            recording is required and was not possible
+    ├── NoSnapshots            no snapshots at all for this model's schema
+    ├── SnapshotStoreDown      the snapshot store is unreachable
+    └── NotRecorded            recording is required and failed
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from service.telemetry.probe import Lookup, PredictionProbe, Scoring
 
 
 class PredictionError(Exception):
-    """A prediction that could not be made; the message is for the one who asked."""
+    """A prediction failed; the message is for the client."""
 
 
 class UnknownCustomer(PredictionError):
-    """There is no snapshot of this customer."""
+    """No snapshot of this customer exists."""
 
 
 class NoSnapshots(PredictionError):
-    """There are no snapshots at all for this model's schema."""
+    """No snapshots at all exist for this model's schema."""
 
 
 class SnapshotStoreDown(PredictionError):
-    """The snapshots cannot be reached now."""
+    """The snapshot store is unreachable."""
 
 
 class NotRecorded(PredictionError):
@@ -47,9 +47,9 @@ class NotRecorded(PredictionError):
 
 
 class PredictionRequest(Struct, frozen=True, gc=False):
-    """One thing to predict: a customer's newest snapshot, or features as given (valid ones). Exactly one is set.
+    """What to predict for: a customer's newest snapshot, or (valid) features. Exactly one is set.
 
-    `is_synthetic` says that nobody wants to know: see `leeway.store.record.PredictionRecord`.
+    `is_synthetic` excludes the prediction from drift windows: see `leeway.store.record.PredictionRecord`.
     """
 
     user_id: str | None = None
@@ -58,7 +58,7 @@ class PredictionRequest(Struct, frozen=True, gc=False):
 
 
 Usable: TypeAlias = tuple[str | None, date | None, FeatureRow, bool]
-"""What can be scored: customer, date of the snapshot, features, and whether it is a check."""
+"""What can be scored: customer, date of the snapshot, features, and whether the request is synthetic."""
 
 
 class Prediction(Struct, frozen=True, gc=False):
@@ -76,13 +76,11 @@ class SnapshotSource(Protocol):
         """The newest snapshot of each customer that has one.
 
         Raises:
-            leeway.store.snapshots.SnapshotsUnavailable: the store cannot be reached.
+            leeway.store.snapshots.SnapshotsUnavailable: the store is unreachable.
         """
-        ...
 
     def is_empty(self) -> bool:
-        """Whether there is no snapshot at all; raises as above."""
-        ...
+        """Whether the store has no snapshots at all; raises as above."""
 
 
 class Predictor:
@@ -106,7 +104,7 @@ class Predictor:
         """Answer one request.
 
         Raises:
-            PredictionError: one of its kinds, see the head of this module.
+            PredictionError: one of its subclasses, see the top of this module.
         """
         started_ns = perf_counter_ns()
         try:
@@ -118,9 +116,9 @@ class Predictor:
         return answer
 
     def predict_batch(self, requests: Sequence[PredictionRequest]) -> list[Prediction | PredictionError]:
-        """Answer many requests, in order, with one look-up and one call of the model; a bad one fails alone.
+        """Answer many requests, in order, with one look-up and one call of the model; each fails on its own.
 
-        The probe hears of no duration, so of no failure either: beside single answers neither would mean anything.
+        The probe gets no duration, and so no failure either: neither compares to those of single answers.
 
         Raises:
             NotRecorded: the answers could not be recorded, and recording is required.
@@ -138,14 +136,14 @@ class Predictor:
         answers = [each if isinstance(each, PredictionError) else next(records) for each in found]
         recorded = self._recorder.record([each for each in answers if isinstance(each, PredictionRecord)])
         if not recorded and self._recorder.required:
-            raise NotRecorded("This service answers only what it can record, and it cannot now: try again in a while.")
+            raise NotRecorded("The prediction could not be recorded, and this service requires it: try again later.")
         return [
             each if isinstance(each, PredictionError) else Prediction(each, recorded, trace.trace_id if trace else None)
             for each in answers
         ]
 
     def _look_up(self, user_ids: Sequence[str]) -> tuple[Mapping[str, Snapshot] | PredictionError, float | None]:
-        """The snapshots of these customers, or why there are none; and the seconds it took."""
+        """The snapshots of these customers, or the error; and the seconds it took."""
         if not user_ids:
             return {}, None
         began_at_ns, started_ns = time_ns(), perf_counter_ns()
@@ -154,12 +152,10 @@ class Predictor:
             result = self._snapshots.lookup_many(user_ids)
             if not result and self._snapshots.is_empty():
                 result = NoSnapshots(
-                    "There are no feature snapshots for this model yet: run `leeway ingest`, or send features."
+                    "No feature snapshots exist for this model yet: run `leeway ingest`, or send features."
                 )
         except SnapshotsUnavailable:
-            result = SnapshotStoreDown(
-                "The feature snapshots cannot be reached now: try again in a while, or send features."
-            )
+            result = SnapshotStoreDown("The snapshot store is unreachable: try again later, or send features.")
         duration_ns = perf_counter_ns() - started_ns
         error = type(result).__name__ if isinstance(result, PredictionError) else None
         found = 0 if isinstance(result, PredictionError) else len(result)
@@ -175,7 +171,7 @@ class Predictor:
             return looked_up
         snapshot = looked_up.get(request.user_id)
         if snapshot is None:
-            return UnknownCustomer("There is no snapshot of this customer: check the user_id, or send features.")
+            return UnknownCustomer("No snapshot of this customer exists: check the user_id, or send features.")
         return snapshot.user_id, snapshot.as_of, snapshot.features, request.is_synthetic
 
     def _score(self, usable: Sequence[Usable], lookup_s: float | None) -> list[PredictionRecord]:
@@ -194,7 +190,7 @@ class Predictor:
         now, inference_s = self._now(), (ended_ns - inference_started_ns) / 1e9
         version, threshold = bundle.version, bundle.decision_threshold
         return [
-            PredictionRecord(  # by place: a thousand records by name take twice as long
+            PredictionRecord(  # positional arguments: keywords double the time for a thousand records
                 str(uuid_utils.uuid7()),
                 now,
                 version,

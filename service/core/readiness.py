@@ -1,51 +1,46 @@
-"""What the process depends on, asked anew at each call."""
+"""What the process depends on, checked at each call."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
-from leeway.store.predictions import PredictionLogError
-from service.http.routes import Check, Readiness
-from service.spool.spool import SpoolError
+from leeway.store.predictions import PredictionLog, PredictionLogError
+from service.spool.spool import Spool, SpoolError
 
-
-class WritableSpool(Protocol):
-    """`service.spool.spool.Spool`, or a fake."""
-
-    def check_writable(self) -> None:
-        """Raise `service.spool.spool.SpoolError` where nothing can be written."""
-        ...
+Health: TypeAlias = Literal["ok", "failing"]
 
 
-class ReachableLog(Protocol):
-    """`leeway.store.predictions.PredictionLog`, or a fake."""
+@dataclass(frozen=True)
+class Readiness:
+    """The state of what the process depends on. The bundle was verified before the service started."""
 
-    def ping(self) -> None:
-        """Raise `leeway.store.predictions.PredictionLogError` where the database does not answer."""
-        ...
+    spool: Health
+    database: Health
+    bundle: Health = "ok"
+
+    @property
+    def ready(self) -> bool:
+        """Whether predictions can be answered and recorded."""
+        return self.bundle == self.spool == "ok"
+
+    @property
+    def status(self) -> Literal["ok", "degraded", "not ready"]:
+        """The whole: without the database the service is degraded, without the spool it is not ready."""
+        if not self.ready:
+            return "not ready"
+        return "ok" if self.database == "ok" else "degraded"
 
 
-class ReadinessCheck:
-    """Says what works. The bundle was verified before anything was served, so it is always there."""
+def check_readiness(spool: Spool, log: PredictionLog) -> Readiness:
+    """Write to the spool and ping the database."""
+    return Readiness(spool=_health(spool.check_writable), database=_health(log.ping))
 
-    def __init__(self, spool: WritableSpool, log: ReachableLog) -> None:
-        self._spool = spool
-        self._log = log
 
-    def __call__(self) -> Readiness:
-        """Write to the spool, ask the database, and say how it went."""
-        return Readiness(bundle="ok", spool=self._check_spool(), database=self._check_database())
-
-    def _check_spool(self) -> Check:
-        try:
-            self._spool.check_writable()
-        except SpoolError:
-            return "failing"
-        return "ok"
-
-    def _check_database(self) -> Check:
-        try:
-            self._log.ping()
-        except PredictionLogError:
-            return "failing"
-        return "ok"
+def _health(check: Callable[[], None]) -> Health:
+    try:
+        check()
+    except (SpoolError, PredictionLogError):
+        return "failing"
+    return "ok"

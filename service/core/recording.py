@@ -1,4 +1,4 @@
-"""What happens where an answer cannot be recorded: the loss is counted and said, and the policy decides the rest."""
+"""Records answers in the spool. A failure is counted and logged; the policy decides whether the answer is sent."""
 
 from __future__ import annotations
 
@@ -20,11 +20,10 @@ class RecordSink(Protocol):
 
     def append(self, records: Sequence[PredictionRecord]) -> None:
         """Keep all of the records, or raise `service.spool.spool.SpoolError` and keep none."""
-        ...
 
 
 class Recorder:
-    """Records answers before they are sent; a failure never raises here."""
+    """Records answers before they are sent; it never raises."""
 
     def __init__(
         self, sink: RecordSink, probe: PredictionProbe, *, required: bool, clock_s: Callable[[], float] = monotonic
@@ -34,11 +33,11 @@ class Recorder:
         self._sink = sink
         self._probe = probe
         self._clock_s = clock_s
-        self._say_again_at_s = -float("inf")
-        self._unsaid = 0
+        self._next_log_at_s = -float("inf")
+        self._unlogged = 0
 
     def record(self, records: Sequence[PredictionRecord]) -> bool:
-        """Keep the records and say whether that went well; a loss is counted, and logged once a minute."""
+        """Keep the records and return whether that worked; a loss is counted, and logged once a minute."""
         if not records:
             return True
         try:
@@ -52,11 +51,11 @@ class Recorder:
     def _lost(self, count: int, error: SpoolError) -> None:
         if not self.required:
             self._probe.record_lost(count)
-        self._unsaid += count
+        self._unlogged += count
         now_s = self._clock_s()
-        if now_s < self._say_again_at_s:
+        if now_s < self._next_log_at_s:
             return
-        self._say_again_at_s = now_s + LOG_EVERY_S
-        consequence = "refused" if self.required else "answered without a record"
-        _log.error("%d predictions %s: %s", self._unsaid, consequence, error)
-        self._unsaid = 0
+        self._next_log_at_s = now_s + LOG_EVERY_S
+        consequence = "rejected" if self.required else "answered without a record"
+        _log.error("%d predictions %s: %s", self._unlogged, consequence, error)
+        self._unlogged = 0

@@ -1,4 +1,4 @@
-"""Counts refused items by minute, and takes the counts to the database from a thread: no request waits for it."""
+"""Counts rejected items per minute, and stores the counts from a thread of its own: no request waits for it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import uuid_utils
 
 from leeway.store.predictions import PredictionLogError
 from leeway.store.rejections import ANY, RejectedItems
-from service.telemetry.probe import Cause, PredictionProbe
+from service.telemetry.probe import Cause
 
 FLUSH_EVERY_S = 5.0
 KEPT = timedelta(hours=1)
@@ -25,13 +25,12 @@ class CountSink(Protocol):
 
     def write(self, counts: Sequence[RejectedItems]) -> None:
         """Store the counts, or raise `leeway.store.predictions.PredictionLogError`."""
-        ...
 
 
 class RejectionTally:
-    """What this process refused, until it is stored. Safe to tell from several threads.
+    """What this process rejected, until it is stored. Safe to call from several threads.
 
-    Features come from the schema and reasons from a fixed set, so that a minute holds no more counts than these allow,
+    Features come from the schema and reasons from a fixed set, so the number of counts per minute is bounded,
     whatever clients send.
     """
 
@@ -42,18 +41,18 @@ class RejectionTally:
         self._lock = threading.Lock()
         self._counts: dict[datetime, Counter[tuple[str, str]]] = {}
 
-    def refused(self, causes: Iterable[Cause]) -> None:
-        """One item was refused, for these features' sakes (None: for another) and reasons."""
+    def add(self, causes: Iterable[Cause]) -> None:
+        """Count one rejected item under each (feature, reason)."""
         minute = self._now().replace(second=0, microsecond=0)
-        named = {(feature if feature in self._known else ANY, reason) for feature, reason in causes}
+        named = {(str(feature) if feature in self._known else ANY, reason) for feature, reason in causes}
         with self._lock:
-            self._counts.setdefault(minute, Counter()).update([*((str(f), reason) for f, reason in named), (ANY, ANY)])
+            self._counts.setdefault(minute, Counter()).update([*named, (ANY, ANY)])
 
     def flush(self, sink: CountSink) -> None:
-        """Store every count; keep those of the running minute, and all where the database is away, up to an hour.
+        """Store every count; keep those of the current minute, and for up to an hour those that cannot be stored.
 
         Raises:
-            leeway.store.predictions.PredictionLogError: the database is away.
+            leeway.store.predictions.PredictionLogError: the database is unreachable.
         """
         now = self._now()
         with self._lock:
@@ -66,32 +65,9 @@ class RejectionTally:
         if not counts:
             return
         sink.write(counts)
-        running = now.replace(second=0, microsecond=0)
+        current = now.replace(second=0, microsecond=0)
         with self._lock:
-            self._counts = {minute: count for minute, count in self._counts.items() if minute >= running}
-
-
-class TallyingProbe:
-    """Keeps the tally beside another probe; whatever is no refusal goes straight to that one, at no cost."""
-
-    def __init__(self, probe: PredictionProbe, tally: RejectionTally) -> None:
-        self._tell = probe.refused
-        self._tally = tally
-        self.trace_ref = probe.trace_ref
-        self.looked_up = probe.looked_up
-        self.scored = probe.scored
-        self.answered = probe.answered
-        self.batch_asked = probe.batch_asked
-        self.batch_answered = probe.batch_answered
-        self.failed = probe.failed
-        self.record_spooled = probe.record_spooled
-        self.record_lost = probe.record_lost
-
-    def refused(self, causes: Sequence[Cause], *, is_synthetic: bool = False) -> None:
-        """See `PredictionProbe`; a check is told, but the tally is for the verdict on quality, which counts none."""
-        self._tell(causes, is_synthetic=is_synthetic)
-        if not is_synthetic:
-            self._tally.refused(causes)
+            self._counts = {minute: count for minute, count in self._counts.items() if minute >= current}
 
 
 class RejectionWriter:
@@ -105,11 +81,11 @@ class RejectionWriter:
         self._thread = threading.Thread(target=self._run, name="rejections", daemon=True)
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self, timeout_s: float) -> None:
-        """Flush once more and end."""
+        """Flush once more and end the thread."""
         self._stop.set()
         self._thread.join(timeout_s)
 
@@ -122,6 +98,6 @@ class RejectionWriter:
         try:
             self._tally.flush(self._sink)
         except PredictionLogError:
-            _log.debug("counts of refused items wait for the database", exc_info=True)
+            _log.debug("counts of rejected items wait for the database", exc_info=True)
         except Exception:  # noqa: BLE001 (the thread's boundary: the next flush tries again)
-            _log.exception("counts of refused items could not be stored")
+            _log.exception("counts of rejected items could not be stored")

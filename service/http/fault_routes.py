@@ -1,9 +1,9 @@
-"""`/faults`: which faults are in force. The routes exist only where `LEEWAY_FAULTS=on`.
+"""`/faults`: the active faults. The routes exist only where `LEEWAY_FAULTS=on`.
 
-They answer on the event loop, so that they do while every worker thread sleeps in a fault. They answer by names alone
-that no stranger can own: a page in somebody's browser can make its own name lead to this machine, and then ask here as
-if it were at home. So it must be an address, a name without a dot (`localhost`, a service of compose), or one that a
-setting allows.
+They run on the event loop, so that they answer while every worker thread sleeps in a fault. They answer only under
+names that no stranger can own: a page in somebody's browser can make its own name resolve to this machine, and then
+send requests here as if it were local (DNS rebinding). So the host must be an address, a name without a dot
+(`localhost`, a service of compose), or one that a setting allows.
 """
 
 import asyncio
@@ -21,10 +21,10 @@ from service.http.problems import responses
 
 Later = Callable[[float, Callable[[], object]], object]
 _LATE_S = 0.05
-"""A timer of the event loop may come a little early, and would find the fault in force."""
+"""A timer of the event loop may fire slightly early, when the fault is still active."""
 _FOREIGN = (
-    "Faults cannot be asked for as {host}: ask by an address or a name without a dot, such as localhost, or set"
-    " LEEWAY_FAULTS_HOSTS to this name where the service starts."
+    "/faults does not answer under the name {host}: use an address or a name without a dot, such as localhost, or"
+    " start the service with LEEWAY_FAULTS_HOSTS set to this name."
 )
 _MAX_SHOWN = 100
 _EXAMPLE = {"slow_scoring": {"milliseconds": 80, "probability": 0.5}, "seconds": 60}
@@ -33,18 +33,18 @@ _EXAMPLE = {"slow_scoring": {"milliseconds": 80, "probability": 0.5}, "seconds":
 class FaultsRequest(Faults):
     """Faults, and for how long."""
 
-    seconds: float = Field(ge=1, le=MAX_SECONDS, description="Then they end by themselves")
+    seconds: float = Field(ge=1, le=MAX_SECONDS, description="The faults end by themselves after this time")
 
 
-class FaultsAnswer(BaseModel):
-    """What is in force."""
+class FaultsResponse(BaseModel):
+    """The active faults."""
 
-    faults: dict[str, Any] = Field(description="Each fault in force, as it was put")
-    seconds_left: float | None = Field(description="Until they end by themselves; null where there are none")
+    faults: dict[str, Any] = Field(description="Each active fault, as it was requested")
+    seconds_left: float | None = Field(description="Until they end by themselves; null where none is active")
 
 
 def host_of(header: str) -> str:
-    """The name or address in a `Host` header, in small letters; empty where there is none."""
+    """The name or address in a `Host` header, in lower case; empty where it has none."""
     try:
         return urlsplit(f"//{header}").hostname or ""
     except ValueError:  # half an IPv6 address
@@ -65,39 +65,39 @@ def _on_this_loop(seconds: float, call: Callable[[], object]) -> object:
 
 
 def fault_routes(switch: FaultSwitch, later: Later = _on_this_loop, *, more_hosts: Collection[str] = ()) -> APIRouter:
-    """`GET`, `PUT` and `DELETE /faults`; `later` calls something after so many seconds."""
+    """`GET`, `PUT` and `DELETE /faults`; `later` schedules a call, in seconds."""
 
     async def known_host(request: Request) -> None:
         host = host_of(request.headers.get("host", ""))
         if not (is_unroutable_host(host) or host in more_hosts):
-            raise HTTPException(403, _FOREIGN.format(host=host[:_MAX_SHOWN] or "no name"))
+            raise HTTPException(403, _FOREIGN.format(host=host[:_MAX_SHOWN] or "(none)"))
 
     router = APIRouter(tags=["faults"], dependencies=[Depends(known_host)])
 
-    def answer() -> FaultsAnswer:
-        now = switch.in_force()
-        if now is None:
-            return FaultsAnswer(faults={}, seconds_left=None)
-        return FaultsAnswer(faults=now.faults.document(), seconds_left=round(now.seconds_left, 1))
+    def response() -> FaultsResponse:
+        active = switch.active()
+        if active is None:
+            return FaultsResponse(faults={}, seconds_left=None)
+        return FaultsResponse(faults=active.faults.document(), seconds_left=round(active.seconds_left, 1))
 
     @router.get("/faults", responses=responses(403))
-    async def status() -> FaultsAnswer:
-        """Which faults are in force."""
-        return answer()
+    async def get_faults() -> FaultsResponse:
+        """The active faults."""
+        return response()
 
     @router.put("/faults", responses=responses(400, 403, 413, 415, 422))
-    async def put(
+    async def set_faults(
         body: Annotated[FaultsRequest, Body(openapi_examples={"slow scoring": {"value": _EXAMPLE}})],
-    ) -> FaultsAnswer:
-        """Put faults in force for a time, in place of those that are."""
-        switch.put(body, body.seconds)
-        later(body.seconds + _LATE_S, switch.in_force)  # so that the log tells of the end though nobody asks
-        return answer()
+    ) -> FaultsResponse:
+        """Activate faults for a time, in place of the active ones."""
+        switch.activate(body, body.seconds)
+        later(body.seconds + _LATE_S, switch.active)  # logs the end even if no request comes
+        return response()
 
     @router.delete("/faults", responses=responses(403))
-    async def lift() -> FaultsAnswer:
-        """Put no fault in force any more."""
-        switch.lift()
-        return answer()
+    async def clear_faults() -> FaultsResponse:
+        """End all faults."""
+        switch.clear()
+        return response()
 
     return router

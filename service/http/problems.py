@@ -1,13 +1,13 @@
-"""Errors as RFC 9457 problem documents, each with the trace id of its request."""
+"""Errors as RFC 9457 problem documents, each with the trace id of its request. Rejected items are counted here."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from email.message import Message
 from typing import Any
 
+import msgspec
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
@@ -17,13 +17,15 @@ from starlette.requests import ClientDisconnect
 
 from leeway.store.record import SYNTHETIC_HEADER
 from service.core import predictor as domain
-from service.http import validation_messages as refusals
-from service.telemetry.probe import PredictionProbe
+from service.core.feedback import LabelStoreDown
+from service.core.rejections import RejectionTally
+from service.http import validation_messages as messages
+from service.telemetry.probe import Cause, PredictionProbe
 
 MEDIA_TYPE = "application/problem+json"
 TITLES = {
     400: "Malformed request",
-    403: "Refused",
+    403: "Forbidden",
     404: "Not found",
     405: "Method not allowed",
     413: "Body too large",
@@ -40,43 +42,18 @@ _KINDS = {
     413: "body-too-large",
 }
 _DETAILS = {
-    400: "The body is not JSON in UTF-8, is nested too deeply, or holds a number of thousands of digits.",
-    404: "There is nothing at this address: /docs lists what there is.",
-    405: "This address does not take this method: /docs lists what there is.",
-    413: "The body is larger than this service takes, 1 MiB: send fewer items at once.",
+    400: "The body is not JSON in UTF-8, is nested too deeply, or contains a number with thousands of digits.",
+    404: "This path does not exist: see /docs for those that do.",
+    405: "This path does not support this method: see /docs for those that it does.",
+    413: "The body is larger than the limit of 1 MiB: send fewer items at once.",
 }
-_MARK = TypeAdapter(bool)
-_SCHEMA = {
-    "title": "Problem",
-    "description": "A problem document (RFC 9457)",
-    "type": "object",
-    "required": ["type", "title", "status", "detail", "trace_id"],
-    "properties": {
-        "type": {"type": "string", "format": "uri", "description": "The kind of problem, for programs"},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string", "description": "What went wrong and what to do, for people"},
-        "errors": {
-            "type": "array",
-            "description": "The fields at fault",
-            "items": {
-                "type": "object",
-                "required": ["field", "reason"],
-                "properties": {"field": {"type": "string"}, "reason": {"type": "string"}},
-            },
-        },
-        "trace_id": {"type": ["string", "null"], "description": "32 hex digits; null where telemetry is off"},
-    },
-}
-
-
-class LabelStoreDown(Exception):
-    """Labels cannot be stored now."""
+_UNEXPECTED = "An unexpected error occurred: try again. The service's log and this trace have the details."
+_SYNTHETIC = TypeAdapter(bool)
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What went wrong: `status`, a `kind` for programs, a `detail` for people, and the fields at fault."""
+    """What went wrong: `status`, a `kind` for programs, a `detail` for people, and the invalid fields."""
 
     status: int
     kind: str
@@ -94,107 +71,113 @@ _DOMAIN: dict[type[Exception], tuple[int, str]] = {
 
 
 def of_domain(error: Exception) -> Problem:
-    """The problem that a use case's error is."""
+    """The problem for a use case's error."""
     status, kind = _DOMAIN[type(error)]
     return Problem(status, kind, str(error))
 
 
 def of_status(status: int, detail: str = "") -> Problem:
-    """The problem that an HTTP error is; `detail` where we have no words of our own."""
+    """The problem for an HTTP error; `detail` is used where the status has no text here."""
     return Problem(status, _KINDS.get(status, "http"), _DETAILS.get(status, detail))
 
 
-def of_item(errors: Sequence[Mapping[str, Any]], probe: PredictionProbe, *, is_synthetic: bool = False) -> Problem:
-    """The problem that pydantic's errors about one item of a batch are; counted."""
-    probe.refused(refusals.causes(errors, prefix=0), is_synthetic=is_synthetic)
-    return _of_input(errors, prefix=0, whole="item")
-
-
-def document(problem: Problem, probe: PredictionProbe) -> dict[str, Any]:
-    """The members of the problem document."""
-    trace = probe.trace_ref()
-    members: dict[str, Any] = {
-        "type": f"urn:leeway:problem:{problem.kind}",
-        "title": TITLES.get(problem.status, "Error"),
-        "status": problem.status,
-        "detail": problem.detail,
-    }
-    if problem.errors:
-        members["errors"] = list(problem.errors)
-    return members | {"trace_id": trace and trace.trace_id}
-
-
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """What OpenAPI says of these errors."""
-    return {
-        status: {"description": TITLES[status], "content": {MEDIA_TYPE: {"schema": _SCHEMA}}} for status in statuses
-    }
+    """The OpenAPI description of these errors."""
+    schema = {"$ref": "#/components/schemas/Problem"}
+    return {status: {"description": TITLES[status], "content": {MEDIA_TYPE: {"schema": schema}}} for status in statuses}
 
 
-def respond(problem: Problem, probe: PredictionProbe) -> Response:
-    """The response that carries `problem`."""
-    body = json.dumps(document(problem, probe), ensure_ascii=False).encode("utf-8", "replace")
-    return Response(body, problem.status, media_type=MEDIA_TYPE)
+class Problems:
+    """Answers errors with problem documents; reports rejected items to the probe and to the tally.
 
+    Synthetic requests are reported to the probe only: the tally is what the verdict on data quality reads.
+    """
 
-def install(app: FastAPI, probe: PredictionProbe) -> None:
-    """Answer every error of `app` with a problem document."""
+    def __init__(self, probe: PredictionProbe, tally: RejectionTally) -> None:
+        self._probe = probe
+        self._tally = tally
 
-    async def on_domain_error(_request: Request, error: Exception) -> Response:
-        return respond(of_domain(error), probe)
+    def document(self, problem: Problem) -> dict[str, Any]:
+        """The members of the problem document."""
+        trace = self._probe.trace_ref()
+        members: dict[str, Any] = {
+            "type": f"urn:leeway:problem:{problem.kind}",
+            "title": TITLES.get(problem.status, "Error"),
+            "status": problem.status,
+            "detail": problem.detail,
+        }
+        if problem.errors:
+            members["errors"] = list(problem.errors)
+        return members | {"trace_id": trace and trace.trace_id}
 
-    async def on_validation_error(request: Request, error: Exception) -> Response:
-        assert isinstance(error, RequestValidationError)  # noqa: S101 (registered for this type below)
-        return respond(_of_request(request, error, probe), probe)
+    def response(self, problem: Problem) -> Response:
+        """The response that carries `problem`."""
+        return Response(msgspec.json.encode(self.document(problem)), problem.status, media_type=MEDIA_TYPE)
 
-    async def on_http_error(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)  # noqa: S101 (as above)
-        gone = isinstance(error.__cause__, ClientDisconnect)  # in mid-body: nobody reads this, and no item was refused
-        if error.status_code == 400 and _predicts(request) and not gone:  # noqa: PLR2004 (no JSON, see `_DETAILS`)
-            probe.refused([(None, "malformed")], is_synthetic=_is_check(request))
-        response = respond(of_status(error.status_code, str(error.detail)), probe)
-        response.headers.update(error.headers or {})
-        return response
+    def rejected_item(self, errors: Sequence[Mapping[str, Any]], *, is_synthetic: bool) -> dict[str, Any]:
+        """Count one item of a batch as rejected for pydantic's `errors`, and return its problem document."""
+        self._reject(messages.causes(errors, prefix=0), is_synthetic=is_synthetic)
+        return self.document(_of_input(errors, prefix=0, whole="item"))
 
-    async def on_unexpected(_request: Request, _error: Exception) -> Response:
-        detail = "The service met an error that it did not expect: try again. Its log and this trace say more."
-        return respond(Problem(500, "internal", detail), probe)
+    def install(self, app: FastAPI) -> None:
+        """Answer every error of `app` with a problem document."""
 
-    for kind in _DOMAIN:
-        app.add_exception_handler(kind, on_domain_error)
-    app.add_exception_handler(RequestValidationError, on_validation_error)
-    app.add_exception_handler(HTTPException, on_http_error)
-    app.add_exception_handler(Exception, on_unexpected)
+        async def on_domain_error(_request: Request, error: Exception) -> Response:
+            return self.response(of_domain(error))
 
+        async def on_validation_error(request: Request, error: Exception) -> Response:
+            assert isinstance(error, RequestValidationError)  # noqa: S101 (registered for this type below)
+            return self.response(self._of_request(request, error))
 
-def _of_request(request: Request, error: RequestValidationError, probe: PredictionProbe) -> Problem:
-    if not _is_json(request.headers.get("content-type", "")):
-        return Problem(415, "content-type", "Send JSON, with the header content-type: application/json.")
-    errors = error.errors()
-    if errors[0]["type"] == "json_invalid":
-        if _predicts(request):
-            probe.refused([(None, "malformed")], is_synthetic=_is_check(request))
-        reason, place = errors[0]["ctx"]["error"], errors[0]["loc"][-1]
-        return Problem(400, "malformed-json", f"The body is not JSON: {reason} at character {place}.")
-    if _predicts(request):
-        probe.refused(refusals.causes(errors, prefix=1), is_synthetic=_is_check(request))
-    return _of_input(errors, prefix=1, whole="body")
+        async def on_http_error(request: Request, error: Exception) -> Response:
+            assert isinstance(error, HTTPException)  # noqa: S101 (as above)
+            disconnected = isinstance(error.__cause__, ClientDisconnect)  # amid the body: no item was rejected
+            if error.status_code == 400 and not disconnected:  # noqa: PLR2004 (not JSON, see `_DETAILS`)
+                self._reject_request(request, [(None, "malformed")])
+            response = self.response(of_status(error.status_code, str(error.detail)))
+            response.headers.update(error.headers or {})
+            return response
+
+        async def on_unexpected(_request: Request, _error: Exception) -> Response:
+            return self.response(Problem(500, "internal", _UNEXPECTED))
+
+        for kind in _DOMAIN:
+            app.add_exception_handler(kind, on_domain_error)
+        app.add_exception_handler(RequestValidationError, on_validation_error)
+        app.add_exception_handler(HTTPException, on_http_error)
+        app.add_exception_handler(Exception, on_unexpected)
+
+    def _of_request(self, request: Request, error: RequestValidationError) -> Problem:
+        if not _is_json(request.headers.get("content-type", "")):
+            return Problem(415, "content-type", "Send JSON, with the header content-type: application/json.")
+        errors = error.errors()
+        if errors[0]["type"] == "json_invalid":
+            self._reject_request(request, [(None, "malformed")])
+            reason, place = errors[0]["ctx"]["error"], errors[0]["loc"][-1]
+            return Problem(400, "malformed-json", f"The body is not JSON: {reason} at character {place}.")
+        self._reject_request(request, messages.causes(errors, prefix=1))
+        return _of_input(errors, prefix=1, whole="body")
+
+    def _reject_request(self, request: Request, causes: Sequence[Cause]) -> None:
+        """Count a request as rejected, where it asked for predictions."""
+        if request.scope["path"].startswith("/predict"):
+            self._reject(causes, is_synthetic=_is_synthetic(request))
+
+    def _reject(self, causes: Sequence[Cause], *, is_synthetic: bool) -> None:
+        self._probe.rejected(causes, is_synthetic=is_synthetic)
+        if not is_synthetic:
+            self._tally.add(causes)
 
 
 def _of_input(errors: Sequence[Mapping[str, Any]], *, prefix: int, whole: str) -> Problem:
-    fields = refusals.refused_fields(errors, prefix=prefix, whole=whole)
-    return Problem(422, "invalid-input", refusals.summary(fields, len(errors)), fields)
+    fields = messages.invalid_fields(errors, prefix=prefix, whole=whole)
+    return Problem(422, "invalid-input", messages.summary(fields, len(errors)), fields)
 
 
-def _predicts(request: Request) -> bool:
-    """Whether predictions were asked for: only they count as refused, feedback does not."""
-    return bool(request.scope["path"].startswith("/predict"))
-
-
-def _is_check(request: Request) -> bool:
-    """Whether it bears the mark of a check, read as its route reads it; a mark that is none marks nothing."""
+def _is_synthetic(request: Request) -> bool:
+    """Whether the header marks the request, read as the routes read it; an invalid value marks nothing."""
     try:
-        return _MARK.validate_python(request.headers.get(SYNTHETIC_HEADER, "false"))
+        return _SYNTHETIC.validate_python(request.headers.get(SYNTHETIC_HEADER, "false"))
     except ValidationError:
         return False
 

@@ -1,110 +1,231 @@
-"""Request and response models. The features' model is built from the bundle's schema, so `/docs` shows each feature."""
+"""Request and response models. Those with features are built from the bundle's schema: `/docs` shows each feature.
+
+pydantic reads requests and describes responses; msgspec writes them (`response_writer`).
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import date
 from functools import partial
 from typing import Annotated, Any, Literal, Self, TypeAlias
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, SkipValidation, create_model, model_validator
-from pydantic.fields import FieldInfo
+import msgspec
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    SkipValidation,
+    WithJsonSchema,
+    create_model,
+    model_validator,
+)
 
-from leeway.schema import INT64_MAX, INT64_MIN, MAX_CATEGORY_LENGTH, Feature, FeatureRow, FeatureSchema, Kind
-from service.core.predictor import PredictionRequest
+from leeway.schema import (
+    INT64_MAX,
+    INT64_MIN,
+    MAX_CATEGORY_LENGTH,
+    TEXT_PATTERN,
+    Feature,
+    FeatureRow,
+    FeatureSchema,
+    Kind,
+    whole,
+)
+from service.core.predictor import Prediction, PredictionRequest
+from service.core.readiness import Health
 
 MAX_ITEMS = 1_000
 MAX_USER_ID_LENGTH = 128
-PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f]+$"
-UserId: TypeAlias = Annotated[str, Field(min_length=1, max_length=MAX_USER_ID_LENGTH, pattern=PRINTABLE)]
-_TYPE: dict[Kind, type[float | bool | str]] = {"number": float, "integer": int, "flag": bool, "category": str}
+UserId: TypeAlias = Annotated[str, Field(min_length=1, max_length=MAX_USER_ID_LENGTH, pattern=TEXT_PATTERN)]
+_TYPES: dict[Kind, type[float | bool | str]] = {"number": float, "integer": int, "flag": bool, "category": str}
 
 
 class Strict(BaseModel):
-    """No unknown fields, no silent coercion, no NaN or Infinity."""
+    """Base of request models: no unknown fields, no silent conversion, no NaN or Infinity."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True)
 
 
+# --- predictions ------------------------------------------------------------------------------------------------------
+
+
 class Features(Strict):
-    """Base of the model that `request_models` builds, with one field a feature under the feature's name."""
+    """Base of the model that `prediction_models` builds, with a field for each feature, under the feature's name."""
 
     def row(self) -> FeatureRow:
         """The values, in the schema's order."""
         return tuple(self.__dict__.values())
 
 
-class PredictItem(Strict):
-    """One thing to predict: exactly one of `user_id` and `features`."""
+def _one_of_two(schema: dict[str, Any]) -> None:
+    """State in a request's JSON schema that exactly one of its two members is given; the other may be null."""
+    members = {name: {**member, **member.pop("anyOf")[0]} for name, member in schema.pop("properties").items()}
+    del schema["type"], schema["additionalProperties"]
+    schema["oneOf"] = [
+        {
+            "title": f"By {name}",
+            "type": "object",
+            "required": [name],
+            "properties": {other: member if other == name else {"type": "null"} for other, member in members.items()},
+            "additionalProperties": False,
+        }
+        for name in members
+    ]
 
-    user_id: UserId | None = Field(None, description="A customer, whose newest feature snapshot is used")
-    features: Features | None = Field(None, description="The features themselves")
+
+class PredictItem(Strict):
+    """What to predict for: exactly one of `user_id` and `features`."""
+
+    model_config = ConfigDict(json_schema_extra=_one_of_two)
+
+    user_id: UserId | None = Field(None, description="A customer; the newest feature snapshot is used")
+    features: Features | None = None
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
         if (self.user_id is None) == (self.features is None):
-            raise ValueError("must hold exactly one of user_id and features")
+            raise ValueError("must contain exactly one of user_id and features")
         return self
 
     def request(self, *, is_synthetic: bool = False) -> PredictionRequest:
-        """The same in the use case's words."""
+        """The same as a request to the use case."""
         return PredictionRequest(self.user_id, None if self.features is None else self.features.row(), is_synthetic)
 
 
 class PredictBatch(Strict):
-    """Up to 1,000 things to predict. Items are validated one by one, so that a bad one fails alone."""
+    """Up to 1,000 items. Each is validated on its own: an invalid item does not affect the others."""
 
     items: list[Any]
 
 
+class ModelRef(BaseModel):
+    """The model that answered."""
+
+    name: str
+    version: str
+
+
+TraceId: TypeAlias = Annotated[
+    str | None, Field(description="32 hex digits; null where telemetry is off", json_schema_extra={"examples": [None]})
+]
+
+
+class PredictionResponse(BaseModel):
+    """A prediction."""
+
+    user_id: str | None
+    prediction: Literal[0, 1]
+    probability: float = Field(ge=0, le=1, description="Probability of the positive class")
+    features_used: dict[str, Any] = Field(description="The features that were scored, by name")
+    as_of: Annotated[str, WithJsonSchema({"type": "string", "format": "date"})] | None = Field(
+        description="Date of the snapshot; null where the request contained features"
+    )
+    model: ModelRef
+    prediction_id: Annotated[str, WithJsonSchema({"type": "string", "format": "uuid"})] = Field(
+        description="UUIDv7; send it with the label to POST /feedback"
+    )
+    recorded: bool = Field(description="Whether this prediction will reach the database")
+    trace_id: TraceId
+
+
+class InvalidField(BaseModel):
+    """One invalid field."""
+
+    field: str
+    reason: str
+
+
+class ProblemDocument(BaseModel):
+    """A problem document (RFC 9457)."""
+
+    model_config = ConfigDict(title="Problem")
+
+    type: str = Field(description="The kind of problem, for programs", json_schema_extra={"format": "uri"})
+    title: str
+    status: int
+    detail: str = Field(description="What is wrong and what to do, for people")
+    errors: list[InvalidField] = Field([], description="The invalid fields")
+    trace_id: TraceId
+
+
+class FailedItem(BaseModel):
+    """An item of a batch that could not be answered."""
+
+    error: ProblemDocument
+
+
+class BatchResponse(BaseModel):
+    """The answers, in the order of the items."""
+
+    results: list[PredictionResponse | FailedItem]
+
+
 @dataclass(frozen=True)
-class RequestModels:
-    """The request models of one feature schema."""
+class PredictionModels:
+    """The request and response models of one feature schema."""
 
     item: type[PredictItem]
     batch: type[PredictBatch]
+    response: type[PredictionResponse]
+    batch_response: type[BatchResponse]
 
 
-def request_models(schema: FeatureSchema) -> RequestModels:
-    """Build the request models of `schema`."""
+def prediction_models(schema: FeatureSchema) -> PredictionModels:
+    """Build the request and response models of `schema`."""
     fields: dict[str, Any] = {f"f{place}": _field(each) for place, each in enumerate(schema)}  # names are aliases
     features: Any = create_model("Features", __base__=Features, __doc__="Every feature of the model.", **fields)
     item: Any = create_model(
-        "PredictRequest",
-        __base__=PredictItem,
-        __doc__=PredictItem.__doc__,
-        features=(features | None, Field(None, description="The features themselves")),
+        "PredictRequest", __base__=PredictItem, __doc__=PredictItem.__doc__, features=(features | None, None)
     )
     batch: Any = create_model(
-        "PredictBatchRequest",
+        "BatchRequest",
         __base__=PredictBatch,
         __doc__=PredictBatch.__doc__,
         items=(Annotated[list[SkipValidation[item]], Field(min_length=1, max_length=MAX_ITEMS)], ...),
     )
-    return RequestModels(item, batch)
+    used = Field(description="The features that were scored")
+    response: Any = create_model(
+        "PredictionResponse",
+        __base__=PredictionResponse,
+        __doc__=PredictionResponse.__doc__,
+        features_used=(features, used),
+    )
+    batch_response: Any = create_model(
+        "BatchResponse",
+        __base__=BatchResponse,
+        __doc__=BatchResponse.__doc__,
+        results=(list[response | FailedItem], ...),
+    )
+    return PredictionModels(item, batch, response, batch_response)
 
 
-def _field(feature: Feature) -> tuple[Any, FieldInfo]:
-    kind = python_type(feature)
-    info: FieldInfo = Field(
+def _field(feature: Feature) -> tuple[Any, Any]:
+    kind: Any = Annotated[python_type(feature), Field(**limits(feature))]
+    if feature.kind == "integer":
+        kind = Annotated[kind, BeforeValidator(whole)]
+    info: Any = Field(
         default=None if feature.nullable else ...,
         alias=feature.name,
         title=feature.name,
         description=_description(feature),
         json_schema_extra=partial(_complete, feature),
-        **limits(feature),
     )
     return (kind | None if feature.nullable else kind, info)
 
 
 def python_type(feature: Feature) -> type[float | bool | str]:
-    """The type of a feature's values that are there."""
-    return _TYPE[feature.kind]
+    """The type of a feature's values, missing ones aside."""
+    return _TYPES[feature.kind]
 
 
 def limits(feature: Feature) -> dict[str, Any]:
-    """The valid limits of a feature's values that are there, as pydantic and msgspec both call them."""
+    """The valid limits of a feature's values, as pydantic and msgspec both call them."""
     if feature.kind == "number":
         return {"ge": feature.minimum, "le": feature.maximum}
     if feature.kind == "integer":
@@ -113,25 +234,27 @@ def limits(feature: Feature) -> dict[str, Any]:
             "le": INT64_MAX if feature.maximum is None else math.floor(feature.maximum),
         }
     if feature.kind == "category":
-        return {"min_length": 1, "max_length": MAX_CATEGORY_LENGTH, "pattern": PRINTABLE}
+        return {"min_length": 1, "max_length": MAX_CATEGORY_LENGTH, "pattern": TEXT_PATTERN}
     return {}
 
 
 def _complete(feature: Feature, schema: dict[str, Any]) -> None:
-    """Add to a feature's JSON schema its unit and the width of its numbers.
-
-    The limits of 64 bits go by the width: OpenAPI takes limits as floats, and so rounds these to what is not valid.
-    """
+    """Add the unit and the width of numbers to a feature's JSON schema."""
     if feature.unit:
         schema["x-unit"] = feature.unit
-    kind = schema["anyOf"][0] if feature.nullable else schema
-    if feature.kind == "number":
-        kind["format"] = "double"
-    elif feature.kind == "integer":
-        kind["format"] = "int64"
-        for name, limit in (("minimum", feature.minimum), ("maximum", feature.maximum)):
-            if limit is None:
-                kind.pop(name)
+    if width := {"number": "double", "integer": "int64"}.get(feature.kind):
+        (schema["anyOf"][0] if feature.nullable else schema)["format"] = width
+
+
+def with_exact_limits(document: dict[str, Any], schema: FeatureSchema) -> dict[str, Any]:
+    """The OpenAPI document with exact limits of integers: FastAPI makes them floats, which rounds 64 bits."""
+    properties = document["components"]["schemas"]["Features"]["properties"]
+    for feature in schema:
+        if feature.kind == "integer":
+            shown = properties[feature.name]
+            exact = limits(feature)
+            (shown["anyOf"][0] if feature.nullable else shown).update(minimum=exact["ge"], maximum=exact["le"])
+    return document
 
 
 def _description(feature: Feature) -> str:
@@ -146,53 +269,97 @@ def _description(feature: Feature) -> str:
     return "; ".join(parts)
 
 
-class Label(Strict):
-    """What turned out to be true of one prediction."""
+class _Response(msgspec.Struct, gc=False):
+    """`PredictionResponse` as msgspec writes it."""
 
-    prediction_id: Annotated[UUID, Field(strict=False, description="As the answer gave it")]
-    label: Annotated[int, Field(ge=0, le=1, description="1 or 0")]
+    user_id: str | None
+    prediction: int
+    probability: float
+    features_used: Any
+    as_of: date | None
+    model: Mapping[str, str]
+    prediction_id: str
+    recorded: bool
+    trace_id: str | None
+
+
+def response_writer(schema: FeatureSchema, model: Mapping[str, str]) -> Callable[[Prediction], msgspec.Struct]:
+    """A function from a prediction by `model` (name and version), for features of `schema`, to its response."""
+    features_used = msgspec.defstruct(
+        "FeaturesUsed",
+        [f"f{place}" for place in range(len(schema))],
+        rename={f"f{place}": name for place, name in enumerate(schema.names)},
+        gc=False,
+    )
+
+    def response(prediction: Prediction) -> msgspec.Struct:
+        record = prediction.record
+        return _Response(
+            record.user_id,
+            record.prediction,
+            record.score,
+            features_used(*record.features),
+            record.as_of,
+            model,
+            record.prediction_id,
+            prediction.recorded,
+            prediction.trace_id,
+        )
+
+    return response
+
+
+# --- feedback ---------------------------------------------------------------------------------------------------------
+
+
+def _zero_or_one(value: object) -> int:
+    if isinstance(value, int | float) and value in {0, 1}:  # also 0.0, 1.0, false and true
+        return int(value)
+    raise ValueError("must be 0, 1, true or false")
+
+
+class Label(Strict):
+    """The actual outcome of one prediction."""
+
+    prediction_id: Annotated[UUID, Field(strict=False, description="The prediction_id of the response")]
+    label: Annotated[
+        int,
+        PlainValidator(_zero_or_one),
+        WithJsonSchema({"title": "Label", "enum": [0, 1, False, True], "description": "1 or true: the positive class"}),
+    ]
 
 
 class FeedbackRequest(Strict):
-    """Labels of up to 1,000 predictions; where a prediction comes twice, the last label counts."""
+    """Labels of up to 1,000 predictions; the last label of a prediction counts."""
 
     items: Annotated[list[Label], Field(min_length=1, max_length=MAX_ITEMS)]
 
 
-class FeedbackAnswer(BaseModel):
-    """How many labels were taken."""
+class FeedbackResponse(BaseModel):
+    """The number of labels that were stored."""
 
     accepted: int
 
 
-class ModelRef(BaseModel):
-    """Which model answered."""
-
-    name: str
-    version: str
+# --- operation --------------------------------------------------------------------------------------------------------
 
 
-class PredictionAnswer(BaseModel):
-    """An answered prediction."""
+class LivenessResponse(BaseModel):
+    """The process runs."""
 
-    user_id: str | None
-    prediction: Literal[0, 1]
-    probability: float = Field(description="Probability of the positive class")
-    features_used: dict[str, Any] = Field(description="Feature name to value, as scored")
-    as_of: str | None = Field(description="Date of the snapshot; null where features were given")
-    model: ModelRef
-    prediction_id: str = Field(description="UUIDv7; give it back with the label to POST /feedback")
-    recorded: bool = Field(description="Whether this answer will reach the database")
-    trace_id: str | None = Field(description="32 hex digits; null where telemetry is off")
+    status: Literal["ok"] = "ok"
 
 
-class FailedItem(BaseModel):
-    """One item of a batch that was not answered."""
+class Checks(BaseModel):
+    """The state of each dependency."""
 
-    error: dict[str, Any] = Field(description="A problem document (RFC 9457)")
+    bundle: Health
+    spool: Health
+    database: Health
 
 
-class BatchAnswer(BaseModel):
-    """The answers, in the order of the items."""
+class ReadinessResponse(BaseModel):
+    """Whether predictions can be answered and recorded."""
 
-    results: list[PredictionAnswer | FailedItem]
+    status: Literal["ok", "degraded", "not ready"]
+    checks: Checks

@@ -1,7 +1,7 @@
-"""Tells OpenTelemetry what happened.
+"""Reports to OpenTelemetry what happened.
 
-Spans are made after the fact from measured times: the use case stays free of context managers, and a request that is
-not sampled pays for a few clock readings.
+Spans are created afterwards from measured times: the use case needs no context managers, and a request that is not
+sampled costs a few clock readings.
 """
 
 from __future__ import annotations
@@ -21,7 +21,15 @@ from leeway.telemetry import names
 from leeway.telemetry.instruments import counter, histogram, observe, tallied
 from service.spool.drainer import DrainerProbe
 from service.spool.spool import Spool, SpoolError
-from service.telemetry.probe import REJECTION_REASONS, Cause, Lookup, Scoring, TraceRef
+from service.telemetry.probe import (
+    REJECTION_REASONS,
+    Cause,
+    FaultProbe,
+    Lookup,
+    PredictionProbe,
+    Scoring,
+    TraceRef,
+)
 
 UNUSUAL_FROM, STRANGE_FROM = 1, 3
 _NANOSECONDS = 1e9
@@ -35,8 +43,8 @@ def typicality(unusual_features: int) -> str:
     return "unusual" if unusual_features >= UNUSUAL_FROM else "usual"
 
 
-class OTelPredictionProbe:
-    """Tells OpenTelemetry: metrics by `meter`, child spans of the current request by `tracer`."""
+class OTelPredictionProbe(PredictionProbe):
+    """Records metrics with `meter`, and child spans of the current request with `tracer`."""
 
     def __init__(self, tracer: Tracer, meter: Meter, model_version: str, feature_names: Sequence[str]) -> None:
         self._tracer = tracer
@@ -119,9 +127,9 @@ class OTelPredictionProbe:
                 }
             )
             if record.is_synthetic:
-                _mark_check()
+                _mark_synthetic()
 
-    def batch_asked(self, items: int) -> None:
+    def batch_received(self, items: int) -> None:
         """See `PredictionProbe`."""
         trace.get_current_span().set_attribute(names.BATCH_SIZE, items)
 
@@ -130,18 +138,18 @@ class OTelPredictionProbe:
         for outcome, attributes in self._outcome.items():
             self._scores.record_all([record.score for record in records if record.prediction == outcome], attributes)
         trace.get_current_span().set_attributes(self._model)
-        if any(record.is_synthetic for record in records[:1]):  # one header, and so all or none
-            _mark_check()
+        if any(record.is_synthetic for record in records[:1]):  # one header marks all or none
+            _mark_synthetic()
 
     def failed(self, error_type: str, duration_s: float) -> None:
         """See `PredictionProbe`."""
         self._prediction.record(duration_s, self._model | {names.ERROR_TYPE: error_type})
         trace.get_current_span().set_attribute(names.ERROR_TYPE, error_type)
 
-    def refused(self, causes: Sequence[Cause], *, is_synthetic: bool = False) -> None:
+    def rejected(self, causes: Sequence[Cause], *, is_synthetic: bool = False) -> None:
         """See `PredictionProbe`."""
         if is_synthetic:
-            _mark_check()
+            _mark_synthetic()
         for feature, reason in causes:
             name = feature if feature in self._known else names.OTHER
             self._rejected.add(1, {names.FEATURE_NAME: str(name), names.ERROR_TYPE: reason})
@@ -155,8 +163,8 @@ class OTelPredictionProbe:
         self._unrecorded.add(count)
 
 
-def _mark_check() -> None:
-    trace.get_current_span().set_attribute(names.PREDICTION_SYNTHETIC, True)  # noqa: FBT003 (OpenTelemetry's way to say it)
+def _mark_synthetic() -> None:
+    trace.get_current_span().set_attribute(names.PREDICTION_SYNTHETIC, True)  # noqa: FBT003 (OpenTelemetry's signature)
 
 
 def observe_spool(meter: Meter, spool: Spool) -> None:
@@ -213,3 +221,27 @@ class OTelDrainerProbe(DrainerProbe):
     def failed(self, error: Exception) -> None:
         """Log the error with its traceback."""
         _log.error("draining the spool failed and will be retried: %s", error, exc_info=error)
+
+
+class OTelFaultProbe(FaultProbe):
+    """Marks the current request's span, by the semantic conventions for feature flags.
+
+    The conventions make each evaluation an event: the span has one per injected fault. The span's own attributes, which
+    searches look at, are those of the last one.
+    """
+
+    def fault_injected(self, fault: str, value: str | None, probability: float) -> None:
+        """See `FaultProbe`."""
+        span = trace.get_current_span()
+        if not span.is_recording():
+            return
+        attributes = {
+            names.FLAG_KEY: fault,
+            names.FLAG_VARIANT: "on",
+            names.FLAG_REASON: "split" if probability < 1 else "static",  # the conventions' words: by chance, or always
+            names.FLAG_PROVIDER: "leeway",
+        }
+        if value is not None:
+            attributes[names.FLAG_VALUE] = value
+        span.set_attributes(attributes)
+        span.add_event(names.EVENT_FLAG_EVALUATED, attributes)

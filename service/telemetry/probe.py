@@ -1,13 +1,13 @@
-"""What happened while predictions were made, in the domain's words; the null version tells nobody.
+"""What happened while the service answered, in the domain's words.
 
-`service.telemetry.otel` tells OpenTelemetry.
+Each base class is its own null version: the methods do nothing. `service.telemetry.otel` reports to OpenTelemetry.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 from leeway.store.record import PredictionRecord
 
@@ -15,7 +15,7 @@ REJECTION_REASONS = ("missing", "wrong_type", "out_of_range", "unknown", "malfor
 """`error.type` of `leeway.request.rejected`."""
 
 Cause: TypeAlias = tuple[str | None, str]
-"""Why an item was refused: the feature at fault (None: none in particular), and one of `REJECTION_REASONS`."""
+"""Why an item was rejected: the feature at fault (None: no particular one), and one of `REJECTION_REASONS`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +49,12 @@ class Scoring:
     unusual: Sequence[tuple[str, ...]]
 
 
-class PredictionProbe(Protocol):
-    """Told what happened while a prediction was made."""
+class PredictionProbe:
+    """Takes the events of predictions."""
 
     def trace_ref(self) -> TraceRef | None:
         """The trace to name in the answer; None where telemetry is off."""
+        return None
 
     def looked_up(self, lookup: Lookup) -> None:
         """Snapshots were looked up, found or not."""
@@ -62,57 +63,29 @@ class PredictionProbe(Protocol):
         """The model was called."""
 
     def answered(self, record: PredictionRecord, duration_s: float, *, recorded: bool) -> None:
-        """A single prediction was made."""
+        """A single prediction was answered."""
 
-    def batch_asked(self, items: int) -> None:
-        """A batch of so many items came, good ones and bad ones."""
+    def batch_received(self, items: int) -> None:
+        """A batch of this many items arrived, valid or not."""
 
     def batch_answered(self, records: Sequence[PredictionRecord]) -> None:
         """A batch was answered."""
 
     def failed(self, error_type: str, duration_s: float) -> None:
-        """A single prediction could not be made."""
+        """A single prediction failed."""
 
-    def refused(self, causes: Sequence[Cause], *, is_synthetic: bool = False) -> None:
-        """One item was refused before scoring, for these causes; nobody wanted to know where it was a check only."""
+    def rejected(self, causes: Sequence[Cause], *, is_synthetic: bool = False) -> None:
+        """One item was rejected before scoring, for these causes."""
 
     def record_spooled(self, count: int) -> None:
         """Answers were written to the spool."""
 
     def record_lost(self, count: int) -> None:
-        """Answers were given without a record."""
+        """Answers were sent without a record."""
 
 
-class NullPredictionProbe:
-    """Tells nobody."""
+class FaultProbe:
+    """Takes the faults that were injected."""
 
-    def trace_ref(self) -> TraceRef | None:
-        """No trace."""
-        return None
-
-    def looked_up(self, lookup: Lookup) -> None:
-        """Nothing."""
-
-    def scored(self, scoring: Scoring) -> None:
-        """Nothing."""
-
-    def answered(self, record: PredictionRecord, duration_s: float, *, recorded: bool) -> None:
-        """Nothing."""
-
-    def batch_asked(self, items: int) -> None:
-        """Nothing."""
-
-    def batch_answered(self, records: Sequence[PredictionRecord]) -> None:
-        """Nothing."""
-
-    def failed(self, error_type: str, duration_s: float) -> None:
-        """Nothing."""
-
-    def refused(self, causes: Sequence[Cause], *, is_synthetic: bool = False) -> None:
-        """Nothing."""
-
-    def record_spooled(self, count: int) -> None:
-        """Nothing."""
-
-    def record_lost(self, count: int) -> None:
-        """Nothing."""
+    def fault_injected(self, fault: str, value: str | None, probability: float) -> None:
+        """The current request met `fault`, which applies with this probability; `value` says how much of it."""

@@ -94,9 +94,9 @@ def test_the_flag_goes_before_the_variable(free: Server) -> None:
 
 def test_a_fault_ends_by_itself_in_the_log(free: Server) -> None:
     """A second later the running service has ended it and said so, though nobody asked anything."""
-    before = sum("their time is up" in str(entry["message"]) for entry in free.log())
+    before = sum("expired" in str(entry["message"]) for entry in free.log())
     faults(free.url, "on", "--no-snapshots", "--for", "1")
-    assert eventually(lambda: sum("their time is up" in str(entry["message"]) for entry in free.log()) == before + 1)
+    assert eventually(lambda: sum("expired" in str(entry["message"]) for entry in free.log()) == before + 1)
 
 
 def test_every_fault_has_words() -> None:
@@ -183,7 +183,7 @@ def test_what_the_service_refuses_is_told_in_its_words(free: Server) -> None:
     """A value beyond its limits ends with exit code 2 and the service's reason."""
     done = faults(free.url, "on", "--no-snapshots", "--for", f"{MAX_SECONDS + 1}")
     assert done.exit_code == 2
-    assert done.stderr == "leeway: Not valid: seconds must be at most 3600.\n"
+    assert done.stderr == "leeway: Invalid input: seconds must be at most 3600.\n"
 
 
 @pytest.mark.parametrize(

@@ -141,7 +141,7 @@ def test_a_refusal_is_logged_too(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.ERROR):
         recorder.record(some_records(1))
 
-    assert [record.getMessage() for record in caplog.records] == ["1 predictions refused: spool x: no room left"]
+    assert [record.getMessage() for record in caplog.records] == ["1 predictions rejected: spool x: no room left"]
 
 
 def test_no_customer_is_named_in_the_log(caplog: pytest.LogCaptureFixture) -> None:

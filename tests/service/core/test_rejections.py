@@ -5,9 +5,7 @@ import pytest
 
 from leeway.store.predictions import PredictionLogError
 from leeway.store.rejections import ANY, RejectedItems
-from service.core.rejections import RejectionTally, RejectionWriter, TallyingProbe
-from service.telemetry.probe import PredictionProbe
-from tests.fakes import RememberingProbe
+from service.core.rejections import RejectionTally, RejectionWriter
 
 NOON = datetime(2024, 3, 1, 12, 0, 5, tzinfo=UTC)
 
@@ -36,7 +34,7 @@ class Sink:
 def test_an_item_counts_once_however_many_features_were_at_fault() -> None:
     """Each feature has its count, and the item one of its own."""
     sink, tally = Sink(), RejectionTally(["skips_7d", "monthly_fee"], Clock())
-    tally.refused([("skips_7d", "missing"), ("monthly_fee", "out_of_range")])
+    tally.add([("skips_7d", "missing"), ("monthly_fee", "out_of_range")])
     tally.flush(sink)
     assert {(feature, reason): items for (_, feature, reason), items in sink.kept.items()} == {
         ("skips_7d", "missing"): 1,
@@ -49,7 +47,7 @@ def test_what_clients_invent_makes_no_new_counts() -> None:
     """A thousand unknown features are one count."""
     sink, tally = Sink(), RejectionTally(["skips_7d"], Clock())
     for number in range(1_000):
-        tally.refused([(f"invented_{number}", "unknown")])
+        tally.add([(f"invented_{number}", "unknown")])
     tally.flush(sink)
     assert {key[1:]: items for key, items in sink.kept.items()} == {(ANY, "unknown"): 1_000, (ANY, ANY): 1_000}
 
@@ -59,10 +57,10 @@ def test_a_running_minute_is_stored_again_with_all_of_it() -> None:
     clock, sink = Clock(), Sink()
     tally = RejectionTally([], clock)
     for _ in range(3):
-        tally.refused([(None, "malformed")])
+        tally.add([(None, "malformed")])
         tally.flush(sink)
     clock.now += timedelta(minutes=1)
-    tally.refused([(None, "malformed")])
+    tally.add([(None, "malformed")])
     tally.flush(sink)
     assert sorted(items for (_, _, reason), items in sink.kept.items() if reason == ANY) == [1, 3]
 
@@ -71,11 +69,11 @@ def test_while_the_database_is_away_counts_wait_an_hour() -> None:
     """An outage of half an hour loses no count; after an hour the oldest are dropped, so that memory is bounded."""
     clock, sink = Clock(), Sink(away=True)
     tally = RejectionTally([], clock)
-    tally.refused([(None, "malformed")])
+    tally.add([(None, "malformed")])
     with pytest.raises(PredictionLogError):
         tally.flush(sink)
     clock.now += timedelta(minutes=30)
-    tally.refused([(None, "malformed")])
+    tally.add([(None, "malformed")])
     clock.now += timedelta(minutes=45)
     sink.away = False
     tally.flush(sink)
@@ -90,25 +88,6 @@ def test_stopping_flushes_once_more() -> None:
     sink, tally = Sink(), RejectionTally([], Clock())
     writer = RejectionWriter(tally, sink, interval_s=60)
     writer.start()
-    tally.refused([(None, "malformed")])
+    tally.add([(None, "malformed")])
     writer.stop(5)
     assert len(sink.kept) == 2
-
-
-def test_a_refused_check_is_told_and_not_tallied() -> None:
-    """Metrics know of it; the table that the verdict on quality reads does not."""
-    behind, sink, tally = RememberingProbe(), Sink(), RejectionTally(["skips_7d"], Clock())
-    TallyingProbe(behind, tally).refused([("skips_7d", "missing")], is_synthetic=True)
-    tally.flush(sink)
-    assert behind.refused_checks == [("skips_7d", "missing")]
-    assert sink.kept == {}
-
-
-def test_a_refusal_is_told_and_tallied() -> None:
-    """The probe behind hears of it as before, and the tally keeps it."""
-    behind, sink, tally = RememberingProbe(), Sink(), RejectionTally(["skips_7d"], Clock())
-    probe: PredictionProbe = TallyingProbe(behind, tally)
-    probe.refused([("skips_7d", "missing")])
-    tally.flush(sink)
-    assert behind.rejections == [("skips_7d", "missing")]
-    assert {key[1:] for key in sink.kept} == {("skips_7d", "missing"), (ANY, ANY)}

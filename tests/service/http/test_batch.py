@@ -111,7 +111,7 @@ def test_an_item_that_is_no_object_is_called_one(service: Service) -> None:
     """Where the item itself is at fault the problem says so."""
     (failed,) = results(service, 3)
 
-    assert failed["error"]["detail"] == "Not valid: item must be a JSON object."
+    assert failed["error"]["detail"] == "Invalid input: item must be a JSON object."
 
 
 def test_a_lone_surrogate_in_one_item_fails_alone(service: Service, example: Example) -> None:
@@ -143,7 +143,7 @@ def test_a_batch_of_nothing_but_bad_items_is_answered(service: Service) -> None:
     ("body", "reason"),
     [
         ({"items": []}, "must not be empty"),
-        ({"items": [{}] * 1_001}, "must hold at most 1000 items"),
+        ({"items": [{}] * 1_001}, "must contain at most 1000 items"),
         ({}, "is missing"),
         ({"items": {"user_id": "7590-VHVEG"}}, "must be a list"),
         ({"items": "7590-VHVEG"}, "must be a list"),
@@ -162,7 +162,7 @@ def test_an_unknown_member_of_a_batch_is_refused(service: Service) -> None:
     """A member beside `items` is not passed over."""
     response = service.post("/predict/batch", {"items": [{"user_id": "7590-VHVEG"}], "fast": True})
 
-    assert response.json()["errors"] == [{"field": "fast", "reason": "is not known here: leave it out"}]
+    assert response.json()["errors"] == [{"field": "fast", "reason": "is unknown: remove it"}]
 
 
 def test_without_the_snapshot_store_only_customers_fail(service: Service, example: Example) -> None:

@@ -66,10 +66,11 @@ def test_a_refused_check_is_told_as_one(service: Service, case: str, mark: str, 
     """The verdict on quality leaves it out, however it was refused; a mark that is none hides nothing."""
     path, body = BAD_BODIES[case]
     service.client.post(path, content=body, headers={SYNTHETIC_HEADER: mark, "content-type": "application/json"})
-    assert (bool(service.probe.refused_checks), bool(service.probe.rejections)) == (
+    assert (bool(service.probe.synthetic_rejections), bool(service.probe.rejections)) == (
         is_synthetic,
         not is_synthetic,
     )
+    assert bool(service.tally._counts) is not is_synthetic
 
 
 def test_what_bears_no_mark_was_wanted(service: Service, example: Example) -> None:

@@ -68,20 +68,30 @@ def test_what_is_no_id_is_refused(service: Service, prediction_id: object) -> No
     assert response.json()["errors"][0]["field"] == "items.0.prediction_id"
 
 
-@pytest.mark.parametrize("label", [2, -1, True, False, 1.0, 0.5, "1", None, [], 10**40])
-def test_a_label_is_0_or_1(service: Service, label: object) -> None:
-    """Anything but the whole numbers 0 and 1 is refused; a bool is no number."""
+@pytest.mark.parametrize("label", [2, -1, 0.5, "1", "true", None, [], {}, 10**40, 10**400])
+def test_an_invalid_label_is_rejected(service: Service, label: object) -> None:
+    """Anything but 0, 1, true and false is rejected, and nothing is stored."""
     response = send(service, {"prediction_id": ID, "label": label})
 
     assert (response.status_code, labels(service)) == (422, {})
-    assert response.json()["errors"][0]["field"] == "items.0.label"
+    assert response.json()["errors"] == [{"field": "items.0.label", "reason": "must be 0, 1, true or false"}]
+
+
+@pytest.mark.parametrize("label", [0, 1, 0.0, 1.0, -0.0, False, True])
+def test_a_label_is_0_or_1_however_json_writes_it(service: Service, label: float) -> None:
+    """JSON has one kind of number, and clients send booleans: all are stored as 0 or 1."""
+    assert send(service, {"prediction_id": ID, "label": label}).status_code == 202
+    assert repr(labels(service)) == repr({ID: int(label)})
 
 
 def test_one_bad_label_refuses_them_all(service: Service) -> None:
     """Labels are taken together or not at all; the one at fault is named by its place."""
     response = send(service, {"prediction_id": ID, "label": 1}, {"prediction_id": OTHER_ID, "label": 7})
 
-    assert (labels(service), response.json()["detail"]) == ({}, "Not valid: items.1.label must be at most 1.")
+    assert (labels(service), response.json()["detail"]) == (
+        {},
+        "Invalid input: items.1.label must be 0, 1, true or false.",
+    )
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from leeway.schema import INT64_MAX, INT64_MIN
 from service.core.predictor import PredictionRequest
-from service.http.schemas import MAX_ITEMS, PredictItem, request_models
-from service.http.valid_batch import batch_reader
+from service.http.fast_path import batch_reader
+from service.http.schemas import MAX_ITEMS, PredictItem, prediction_models
 from tests.conftest import AWKWARD_SCHEMA, awkward_row
 
 ROW = awkward_row(1)
@@ -61,7 +61,7 @@ def by_reader(read: Callable[[bytes], list[PredictionRequest]], item: str) -> st
 
 def test_the_reader_takes_what_the_models_take() -> None:
     """Each odd value of each feature is taken with the same result, or refused, as the request models do it."""
-    model, read = request_models(AWKWARD_SCHEMA).item, batch_reader(AWKWARD_SCHEMA)
+    model, read = prediction_models(AWKWARD_SCHEMA).item, batch_reader(AWKWARD_SCHEMA)
     found = [(by_models(model, each), by_reader(read, each), each) for each in map(json.dumps, _odd_items())]
 
     assert [each for each in found if each[0] != each[1]] == []
@@ -92,7 +92,7 @@ def test_the_reader_refuses_what_is_no_batch(body: bytes) -> None:
 )
 def test_the_reader_reads_json_as_the_models_do(text: str) -> None:
     """Whatever a value is written as, both take it for the same, or both refuse it."""
-    model, read = request_models(AWKWARD_SCHEMA).item, batch_reader(AWKWARD_SCHEMA)
+    model, read = prediction_models(AWKWARD_SCHEMA).item, batch_reader(AWKWARD_SCHEMA)
     row = json.dumps(ROW)[1:-1]
     texts = [f'{{"user_id": {text}}}', *(f'{{"features": {{{row}, "{name}": {text}}}}}' for name in ROW)]
     for item in texts:

@@ -20,7 +20,7 @@ def warnings_of(log: pytest.LogCaptureFixture) -> list[str]:
 
 def test_a_beginning_is_logged(world: World, caplog: pytest.LogCaptureFixture) -> None:
     """A warning tells what is in force, and for how long."""
-    world.switch.put(SLOW, 60)
+    world.switch.activate(SLOW, 60)
     (line,) = warnings_of(caplog)
     assert "60 s" in line
     assert "slow_scoring" in line
@@ -29,9 +29,9 @@ def test_a_beginning_is_logged(world: World, caplog: pytest.LogCaptureFixture) -
 @pytest.mark.parametrize(
     ("end", "reason"),
     [
-        (lambda world: world.switch.lift(), "switched off"),
-        (lambda world: world.switch.put(FAILING, 5), "replaced"),
-        (lambda world: setattr(world, "now_s", 2_000.0), "their time is up"),
+        (lambda world: world.switch.clear(), "switched off"),
+        (lambda world: world.switch.activate(FAILING, 5), "replaced"),
+        (lambda world: setattr(world, "now_s", 2_000.0), "expired"),
     ],
     ids=["lifted", "replaced", "time"],
 )
@@ -39,25 +39,25 @@ def test_an_end_is_logged_once(
     world: World, caplog: pytest.LogCaptureFixture, end: Callable[[World], Any], reason: str
 ) -> None:
     """A warning tells of the end and why, once, however often one looks."""
-    world.switch.put(SLOW, 60)
+    world.switch.activate(SLOW, 60)
     end(world)
-    world.switch.in_force()
-    world.switch.in_force()
+    world.switch.active()
+    world.switch.active()
     ended = [line for line in warnings_of(caplog) if "ended" in line]
     assert ended == [f"faults have ended ({reason}): slow_scoring"]
 
 
 def test_what_ended_is_not_replaced(world: World, caplog: pytest.LogCaptureFixture) -> None:
     """Where the time was up before something new is put, the log says so."""
-    world.switch.put(SLOW, 60)
+    world.switch.activate(SLOW, 60)
     world.now_s += 61
-    world.switch.put(FAILING, 5)
-    assert Counter("time is up" in line for line in warnings_of(caplog)) == {False: 2, True: 1}
+    world.switch.activate(FAILING, 5)
+    assert Counter("expired" in line for line in warnings_of(caplog)) == {False: 2, True: 1}
 
 
 def test_nothing_to_lift_says_nothing(world: World, caplog: pytest.LogCaptureFixture) -> None:
     """Lifting where nothing is in force leaves the log alone."""
-    world.switch.lift()
+    world.switch.clear()
     assert warnings_of(caplog) == []
 
 
@@ -70,4 +70,4 @@ def test_the_log_tells_of_the_end_though_nobody_asks(world: World) -> None:
     ((seconds, look),) = due
     world.now_s += seconds
     look()
-    assert world.switch._term is None
+    assert world.switch._active is None

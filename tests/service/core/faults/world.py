@@ -13,6 +13,7 @@ from leeway.model.bundle import Bundle
 from leeway.model.encoding import Encoded
 from leeway.store.snapshots import Snapshot
 from service.core.faults import Chance, Delay, Faults, FaultSwitch, FaultyScorer, FaultySnapshots
+from service.telemetry.probe import FaultProbe
 
 SLOW = Faults(slow_scoring=Delay(milliseconds=80))
 FAILING = Faults(errors=Chance(probability=1))
@@ -26,17 +27,17 @@ class World:
     now_s: float = 1_000.0
     chance: Callable[[], float] = lambda: 0.0
     slept_s: list[float] = field(default_factory=list)
-    struck: list[tuple[str, str | None, float]] = field(default_factory=list)
+    injected: list[tuple[str, str | None, float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         probe = self
 
-        class Probe:
+        class Probe(FaultProbe):
             """Remembers."""
 
-            def struck(self, fault: str, value: str | None, probability: float) -> None:
+            def fault_injected(self, fault: str, value: str | None, probability: float) -> None:
                 """See `FaultProbe`."""
-                probe.struck.append((fault, value, probability))
+                probe.injected.append((fault, value, probability))
 
         self.switch = FaultSwitch(Probe(), clock_s=lambda: self.now_s, sleep=self.slept_s.append, chance=self.chance)
 

@@ -18,7 +18,7 @@ from service.core.predictor import (
     UnknownCustomer,
 )
 from service.core.recording import Recorder
-from service.telemetry.probe import NullPredictionProbe
+from service.telemetry.probe import PredictionProbe
 from tests.leeway.store.records import NOON
 from tests.service.core.predictor.setting import DAY, Setting, Shelf, Sink, by_features, by_id, row
 
@@ -112,7 +112,7 @@ def test_a_batch_of_failures_scores_nothing(make: Callable[..., Setting]) -> Non
 
 def test_a_predictor_works_untold(bundle: Bundle, example: dict[str, Value]) -> None:
     """With the null probe predictions are made all the same, without a trace."""
-    probe = NullPredictionProbe()
+    probe = PredictionProbe()
     predictor = Predictor(bundle, Shelf(), Recorder(Sink(), probe, required=True), probe)
 
     prediction = predictor.predict(by_features(example))

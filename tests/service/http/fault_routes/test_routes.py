@@ -39,15 +39,19 @@ def test_what_is_deleted_is_not(service: Observed) -> None:
 @pytest.mark.parametrize(
     ("body", "field", "reason"),
     [
-        ({"seconds": 60}, "body", "must hold at least one fault: slow_scoring, slow_snapshots, no_snapshots, errors"),
+        (
+            {"seconds": 60},
+            "body",
+            "must contain at least one fault: slow_scoring, slow_snapshots, no_snapshots, errors",
+        ),
         (SLOW, "seconds", "is missing"),
         ({**SLOW, "seconds": 0.5}, "seconds", "must be at least 1"),
         ({**SLOW, "seconds": 3_601}, "seconds", "must be at most 3600"),
         ({"slow_scoring": {"milliseconds": "80"}, "seconds": 60}, "slow_scoring.milliseconds", "must be a number"),
         ({"slow_scoring": {}, "seconds": 60}, "slow_scoring.milliseconds", "is missing"),
-        ({"errors": {"probability": 0}, "seconds": 60}, "errors.probability", "must be more than 0"),
+        ({"errors": {"probability": 0}, "seconds": 60}, "errors.probability", "must be greater than 0"),
         ({"errors": {"probability": 5}, "seconds": 60}, "errors.probability", "must be at most 1"),
-        ({"fire": True, "seconds": 60}, "fire", "is not known here: leave it out"),
+        ({"fire": True, "seconds": 60}, "fire", "is unknown: remove it"),
     ],
 )
 def test_what_cannot_be_is_refused(service: Observed, body: dict[str, Any], field: str, reason: str) -> None:

@@ -95,5 +95,5 @@ def test_the_log_leads_to_who_switched(service: Observed) -> None:
     """The warning that faults began carries the trace of the request that put them in force."""
     with captured_log() as log:
         service.client.put("/faults", json={**SLOW, "seconds": 60})
-    (entry,) = [entry for entry in entries(log) if "faults are in force" in entry["message"]]
+    (entry,) = [entry for entry in entries(log) if "faults are active" in entry["message"]]
     assert entry["span_id"] == span_id(service.telemetry.server_span())
