@@ -1,4 +1,4 @@
-"""The service as a process of its own, and what it talks to: a Collector that takes everything, or one that hangs."""
+"""The service as a process of its own, and a Collector for it: one that takes everything, or one that hangs."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import cached_property
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -31,6 +33,9 @@ WAIT_S = 30.0
 ALONE = ("-m", "service")
 TWO_WORKERS = ("-m", "cli.main", "serve", "--workers", "2")
 SUPERVISED = ("-m", "cli.main", "serve", "--supervise")
+SHUTDOWN_S = 15.0
+QUICK_EXPORT = {"OTEL_METRIC_EXPORT_INTERVAL": "200", "OTEL_BSP_SCHEDULE_DELAY": "100"}
+"""Export often, so that tests need not wait."""
 
 
 def environment(bundle: Bundle, folder: Path, **changes: str) -> dict[str, str]:
@@ -46,7 +51,7 @@ def environment(bundle: Bundle, folder: Path, **changes: str) -> dict[str, str]:
 
 
 class Server:
-    """A service that runs, or is about to."""
+    """A service that runs or starts."""
 
     def __init__(self, process: subprocess.Popen[bytes], folder: Path) -> None:
         self.process = process
@@ -54,24 +59,24 @@ class Server:
 
     @cached_property
     def url(self) -> str:
-        """The address that the log tells; waits until something answers there."""
+        """The address in the log; waits until the service answers there."""
 
-        def told() -> bool:
+        def is_logged() -> bool:
             assert self.process.poll() is None, self.err.read_text()
             return any("url" in entry for entry in self.log())
 
-        assert eventually(told), self.out.read_text()
+        assert eventually(is_logged), self.out.read_text()
         url = next(str(entry["url"]) for entry in self.log() if "url" in entry)
         assert eventually(lambda: answers(url)), self.out.read_text()
         return url
 
     def ask(self, body: dict[str, Any], count: int = 1) -> list[dict[str, Any]]:
-        """Ask for predictions, one after another, each on a new connection; return the answers."""
+        """Send `count` predictions in turn, each on a new connection; return the answers."""
         with httpx2.Client(base_url=self.url, limits=httpx2.Limits(max_keepalive_connections=0)) as client:
             return [client.post("/predict", json=body).raise_for_status().json() for _ in range(count)]
 
     def log(self) -> list[dict[str, Any]]:
-        """The whole lines of its log so far."""
+        """The complete lines of its log so far."""
         return [json.loads(line) for line in self.out.read_text().splitlines(keepends=True) if line.endswith("\n")]
 
     def client(self) -> httpx2.Client:
@@ -79,7 +84,7 @@ class Server:
         return httpx2.Client(base_url=self.url, timeout=WAIT_S)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, float]:
-        """Tell it to stop; return its exit code and the seconds that it took."""
+        """Send the signal; return the exit code and the seconds until the exit."""
         started_s = time.monotonic()
         self.process.send_signal(number)
         code = self.process.wait(WAIT_S)
@@ -88,7 +93,7 @@ class Server:
 
 @contextmanager
 def running(folder: Path, env: dict[str, str], command: Sequence[str] = ALONE) -> Iterator[Server]:
-    """Run a service, without waiting for it; it is gone at the end, whatever happened."""
+    """Start a service without waiting for it; it is gone at the end."""
     folder.mkdir(exist_ok=True)
     with (folder / "out.log").open("w") as out, (folder / "err.log").open("w") as err:
         process = subprocess.Popen(
@@ -104,14 +109,35 @@ def running(folder: Path, env: dict[str, str], command: Sequence[str] = ALONE) -
 
 
 def ended(env: dict[str, str], command: Sequence[str] = ALONE) -> subprocess.CompletedProcess[str]:
-    """Run a service that is expected to end by itself."""
+    """Run a service that ends by itself."""
     return subprocess.run(
         [sys.executable, *command], cwd=ROOT, env=env, capture_output=True, text=True, timeout=WAIT_S, check=False
     )
 
 
+def rows_by_id(database: Path) -> Counter[str]:
+    """How often each prediction is stored in the database; nothing while it has no table."""
+    if not database.is_file():
+        return Counter()
+    with closing(sqlite3.connect(database)) as connection:
+        try:
+            return Counter(row[0] for row in connection.execute("SELECT prediction_id FROM predictions"))
+        except sqlite3.OperationalError:
+            return Counter()
+
+
+def starts(server: Server) -> set[str]:
+    """The log messages of processes that started to serve."""
+    return {line["message"] for line in server.log() if line["message"].startswith("Started server process")}
+
+
+def pid_of(message: str) -> int:
+    """The process id in `Started server process [123]`."""
+    return int(message.partition("[")[2].rstrip("]"))
+
+
 def answers(url: str) -> bool:
-    """Whether something answers there."""
+    """Whether a service answers at `url`."""
     try:
         return httpx2.get(f"{url}/health/live").status_code == httpx2.codes.OK
     except httpx2.TransportError:
@@ -119,7 +145,7 @@ def answers(url: str) -> bool:
 
 
 def eventually(condition: Callable[[], bool], wait_s: float = WAIT_S) -> bool:
-    """Whether it comes true in time."""
+    """Whether `condition` becomes true in time."""
     deadline_s = time.monotonic() + wait_s
     while time.monotonic() < deadline_s:
         if condition():
@@ -129,7 +155,7 @@ def eventually(condition: Callable[[], bool], wait_s: float = WAIT_S) -> bool:
 
 
 class Sink:
-    """A Collector, by HTTP: takes spans and metrics and keeps them."""
+    """A Collector that keeps the spans and metrics that it receives by HTTP."""
 
     def __init__(self) -> None:
         self.resource_spans: list[ResourceSpans] = []
@@ -143,11 +169,11 @@ class Sink:
             self.resource_metrics.extend(ExportMetricsServiceRequest.FromString(body).resource_metrics)
 
     def spans(self) -> list[Span]:
-        """All spans that came."""
+        """All received spans."""
         return [span for each in list(self.resource_spans) for scope in each.scope_spans for span in scope.spans]
 
     def metrics(self, name: str) -> list[Metric]:
-        """All exports of one metric that came."""
+        """All received exports of one metric."""
         return [
             metric
             for each in list(self.resource_metrics)
@@ -157,7 +183,7 @@ class Sink:
         ]
 
     def instances(self, name: str | None = None) -> set[str]:
-        """The `service.instance.id` of all who sent metrics, or of those who sent the metric `name`."""
+        """The `service.instance.id` of all processes that sent metrics, or that sent the metric `name`."""
         return {
             attribute.value.string_value
             for each in list(self.resource_metrics)
@@ -173,10 +199,10 @@ def otlp_sink() -> Iterator[tuple[Sink, str]]:
     sink = Sink()
 
     class Handler(BaseHTTPRequestHandler):
-        """Takes POSTs."""
+        """Answers POST requests."""
 
         def do_POST(self) -> None:
-            """Keep one export, and say so."""
+            """Keep one export and answer 200."""
             body = self.rfile.read(int(self.headers["content-length"]))
             packed = self.headers.get("content-encoding") == "gzip"
             sink.take(self.path, gzip.decompress(body) if packed else body)
@@ -185,7 +211,7 @@ def otlp_sink() -> Iterator[tuple[Sink, str]]:
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
@@ -200,7 +226,7 @@ def otlp_sink() -> Iterator[tuple[Sink, str]]:
 
 @contextmanager
 def silent_listener(*, accepts: bool) -> Iterator[str]:
-    """Yield the address of one that listens and never says a word; connections wait, or are even accepted."""
+    """Yield the address of a listener that never answers; it leaves connections waiting, or accepts them."""
     with socket.create_server(("127.0.0.1", 0), backlog=100) as listener:
         taken: list[socket.socket] = []
 
@@ -225,6 +251,6 @@ def silent_listener(*, accepts: bool) -> Iterator[str]:
 
 
 def closed_port() -> int:
-    """A port where nobody listens."""
+    """A port that nobody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])

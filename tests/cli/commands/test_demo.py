@@ -18,7 +18,6 @@ from typer.testing import CliRunner
 from cli.demo.story import SHORTEST_S
 from cli.demo.workshop import HOST, REPORTS_PORT, SERVICE_PORT
 from cli.main import app
-from leeway.shutdown import interrupt_on_stop_signal
 
 ROOT = Path(__file__).parents[3]
 SHORT = ("--duration", str(SHORTEST_S), "--rate", "60")
@@ -172,22 +171,3 @@ def test_a_folder_of_other_things_is_spared(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["demo", "--folder", str(tmp_path)])
     assert (result.exit_code, "no demo made it" in result.stderr) == (2, True)
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"thesis.txt": "dear"}
-
-
-def test_a_swallowed_ctrl_c_is_not_forgotten() -> None:
-    """Where a library swallows the KeyboardInterrupt, the next look raises it again; without one, nothing does."""
-    with interrupt_on_stop_signal() as go_on:
-        go_on()
-        with suppress(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
-        with pytest.raises(KeyboardInterrupt):
-            go_on()
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
-def test_sigterm_unwinds_like_ctrl_c(number: signal.Signals) -> None:
-    """Inside the block SIGTERM, or a terminal that went away, is a KeyboardInterrupt; behind it, it is what it was."""
-    before = signal.getsignal(number)
-    with pytest.raises(KeyboardInterrupt), interrupt_on_stop_signal():
-        os.kill(os.getpid(), number)
-    assert signal.getsignal(number) is before

@@ -1,6 +1,6 @@
-"""A service without a service, to see how workers are started, watched and stopped.
+"""Workers that serve nothing, to test how workers are started, restarted and stopped.
 
-Run as `python -m tests.service.toy COUNT BEHAVIOUR`; each worker that begins prints its number and its process id.
+Run as `python -m tests.service.process.toy COUNT BEHAVIOUR`; each worker prints its number and process id at its start.
 """
 
 from __future__ import annotations
@@ -17,33 +17,33 @@ from service.process.workers import listen, run_workers
 
 
 def wait_for_stop(worker: int) -> None:
-    """Begin, and wait until told to stop."""
-    with stop_signal_socket() as told:
+    """Print who this is, and wait for a stop signal."""
+    with stop_signal_socket() as stop_signal:
         sys.stdout.write(f"{worker} {os.getpid()}\n")
         sys.stdout.flush()
-        told.recv(1)
+        stop_signal.recv(1)
 
 
 def well(_settings: ServiceSettings, _listener: socket.socket, worker: int) -> int:
-    """Serve, and end well."""
+    """Serve, and exit with 0."""
     wait_for_stop(worker)
     return 0
 
 
 def badly(_settings: ServiceSettings, _listener: socket.socket, worker: int) -> int:
-    """Serve, and end badly."""
+    """Serve, and exit with 1."""
     wait_for_stop(worker)
     return 1
 
 
 def slowly(settings: ServiceSettings, listener: socket.socket, worker: int) -> int:
-    """Take a while to begin."""
+    """Take a second to start."""
     time.sleep(1.0)
     return well(settings, listener, worker)
 
 
 def one_cannot_start(settings: ServiceSettings, listener: socket.socket, worker: int) -> int:
-    """The second worker finds out that it cannot start."""
+    """The second worker cannot start."""
     return 2 if worker == 1 else well(settings, listener, worker)
 
 

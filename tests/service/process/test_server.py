@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from leeway.model.bundle import Bundle
+from service.process.server import measured_lag
+from tests.service.processes import SHUTDOWN_S, environment, running
+
+
+def test_requests_in_flight_are_finished(bundle: Bundle, example: dict[str, Any], tmp_path: Path) -> None:
+    """A batch that is still being sent when SIGTERM arrives is answered completely; the exit code is 0."""
+    body = json.dumps({"items": [example] * 1_000}).encode()
+    head = (
+        f"POST /predict/batch HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
+    )
+    with running(tmp_path, environment(bundle, tmp_path)) as server:
+        address = ("127.0.0.1", httpx2.URL(server.url).port or 0)
+        with socket.create_connection(address, timeout=SHUTDOWN_S) as connection:
+            connection.sendall(head.encode() + b"\r\n" + body[:1_000])
+            time.sleep(0.2)
+            server.process.send_signal(signal.SIGTERM)
+            time.sleep(0.3)
+            connection.sendall(body[1_000:])
+            with connection.makefile("rb") as stream:
+                answer = stream.read()
+        code = server.process.wait(SHUTDOWN_S)
+    results = json.loads(answer.partition(b"\r\n\r\n")[2])["results"]
+    assert (code, len(results), all(result["recorded"] for result in results)) == (0, 1_000, True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_service_with_0(bundle: Bundle, tmp_path: Path, number: signal.Signals) -> None:
+    """SIGTERM and Ctrl-C end it soon, though a client keeps its connection open, and without a warning."""
+    with running(tmp_path, environment(bundle, tmp_path)) as server, server.client() as client:
+        client.get("/model").raise_for_status()
+        code, took_s = server.stop(number)
+        warnings = server.err.read_text(), [line for line in server.log() if line["level"] != "INFO"]
+    assert (code, warnings) == (0, ("", []))
+    assert took_s < 5
+
+
+# --- the event loop's lag -----------------------------------------------------------------------------------------
+
+
+async def lags(*, blocked_s: float) -> list[float]:
+    """The lags of a loop that sleeps, is blocked once, and sleeps again."""
+    found: list[float] = []
+    async with measured_lag(found.append, interval_s=0.01):
+        await asyncio.sleep(0.03)
+        time.sleep(blocked_s)  # noqa: ASYNC251 (it blocks the loop on purpose)
+        await asyncio.sleep(0.03)
+    return found
+
+
+def test_a_blocked_loop_is_late() -> None:
+    """Something that blocks the loop for 0.2 s shows as a lag of about that."""
+    assert 0.15 < max(asyncio.run(lags(blocked_s=0.2))) < 0.5
+
+
+def test_an_idle_loop_is_measured_too() -> None:
+    """The lag of a free loop is recorded at every interval, and is never negative."""
+    found = asyncio.run(lags(blocked_s=0))
+    assert len(found) >= 3
+    assert min(found) >= 0
+
+
+def test_nothing_is_measured_without_telemetry() -> None:
+    """No task is left running."""
+
+    async def tasks() -> int:
+        async with measured_lag(None):
+            return len(asyncio.all_tasks())
+
+    assert asyncio.run(tasks()) == 1
+
+
+def test_an_error_ends_the_measurement() -> None:
+    """An exception inside the block propagates."""
+
+    async def fail() -> None:
+        async with measured_lag(lambda _: None):
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        asyncio.run(fail())
