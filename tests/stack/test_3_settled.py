@@ -20,8 +20,8 @@ TRAFFIC_S = 300.0
 VARIABLES = {"$model": ".*", "$window": "5m", "$__rate_interval": "20s", "$__interval": "15s", "$__range": "5m"}
 """What Grafana would put in for its variables."""
 MAY_BE_EMPTY = {
-    ("latency-drift", "What fires", "all quiet"): "an alert fires by now",
-    ("service", "Refused items in this time range", "nothing refused"): "the load holds bad input",
+    ("latency-drift", "Alerts", "no alerts"): "an alert fires by now",
+    ("service", "Rejected items in this time range", "none rejected"): "the load holds bad input",
 }
 """Questions without an answer here, by board, panel and legend; and why."""
 SINCE = "1h"

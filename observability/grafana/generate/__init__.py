@@ -1,1 +1,1 @@
-"""Dashboards as code: `python -m observability.grafana.generate` writes them anew."""
+"""Dashboards as code: `python -m observability.grafana.generate` generates them."""

@@ -1,4 +1,4 @@
-"""Writes the dashboards' files anew: `python -m observability.grafana.generate [FOLDER]`."""
+"""Generates the dashboards: `python -m observability.grafana.generate [FOLDER]`."""
 
 from __future__ import annotations
 

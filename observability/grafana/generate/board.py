@@ -1,4 +1,4 @@
-"""What all boards share: variables, annotations, links, time range and refresh."""
+"""What all dashboards share: variables, annotations, links, time range and refresh."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from observability.grafana.generate.queries import largest, legend, series
 
 WINDOWS: Final = ("1m", "5m", "15m", "1h")
 REFRESH: Final = "5s"
-"""Metrics are exported and scraped that often; more would show nothing new."""
+"""The export and scrape interval."""
 GRID_COLUMNS: Final = 24
 Panel = Builder[models.Panel]
 
 
 @dataclass(frozen=True)
 class Row:
-    """Panels of one height side by side, each with its width of 24 columns; a title stands above as a heading."""
+    """Panels of the same height side by side, each with its width of 24 columns, and an optional heading."""
 
     height: int
     panels: Sequence[tuple[int, Panel]]
@@ -55,7 +55,7 @@ def board(uid: str, title: str, description: str, rows: Iterable[Row]) -> models
 
 
 def _placed(rows: Iterable[Row]) -> Iterable[models.Panel | models.RowPanel]:
-    """Every panel with its place and a number."""
+    """The panels with their positions and ids."""
     top, number = 0, 0
     for row in rows:
         if row.title is not None:
@@ -80,7 +80,7 @@ def _model() -> builders.QueryVariable:
     return (
         builders.QueryVariable("model")
         .label("Model version")
-        .description("Versions that served in this time range")
+        .description("Model versions in this time range")
         .datasource(DATA_SOURCE)
         .query(f"label_values({metric}, {label})")
         .refresh(models.VariableRefresh.ON_TIME_RANGE_CHANGED)
@@ -96,7 +96,7 @@ def _window() -> builders.CustomVariable:
     return (
         builders.CustomVariable("window")
         .label("Window")
-        .description("Over how long rates and quantiles are taken")
+        .description("The range of rates and quantiles")
         .values(",".join(WINDOWS))
         .options([models.VariableOption(selected=each == WINDOWS[0], text=each, value=each) for each in WINDOWS])
         .current(models.VariableOption(selected=True, text=WINDOWS[0], value=WINDOWS[0]))
@@ -104,28 +104,28 @@ def _window() -> builders.CustomVariable:
 
 
 def _recommendations() -> builders.AnnotationQuery:
-    def in_force(moment: str) -> str:
+    def active(moment: str) -> str:
         return largest(f"{series(names.DRIFT_RECOMMENDATION_ACTIVE)}{moment} == 1", names.DRIFT_RECOMMENDATION)
 
-    return _changes("Recommendations", in_force, "orange", f"Recommendation: {legend(names.DRIFT_RECOMMENDATION)}")
+    return _changes("Recommendations", active, "orange", f"Recommendation: {legend(names.DRIFT_RECOMMENDATION)}")
 
 
 def _versions() -> builders.AnnotationQuery:
     def serving(moment: str) -> str:
         return largest(f"{series(names.SCORE_REFERENCE)}{moment}", names.MODEL_VERSION)
 
-    return _changes("Model versions", serving, "blue", f"Model {legend(names.MODEL_VERSION)} began to serve")
+    return _changes("Model versions", serving, "blue", f"New model version: {legend(names.MODEL_VERSION)}")
 
 
 def _faults() -> builders.AnnotationQuery:
-    """Marks the time in which a fault was in force: Grafana joins the steps of a series into one region."""
-    step_by_step = f"max_over_time({series(names.FAULT_ACTIVE)}[$__interval])"  # one shorter than a step is seen too
+    """Marks the time in which a fault was active: Grafana joins the steps of a series into one region."""
+    step_by_step = f"max_over_time({series(names.FAULT_ACTIVE)}[$__interval])"  # shows faults shorter than a step too
     asked = f"{largest(step_by_step, names.FAULT_NAME)} > 0"
-    return _marks("Faults", asked, "red", f"Fault in force: {legend(names.FAULT_NAME)}")
+    return _marks("Faults", asked, "red", f"Active fault: {legend(names.FAULT_NAME)}")
 
 
 def _changes(name: str, state: Callable[[str], str], colour: str, title: str) -> builders.AnnotationQuery:
-    """Marks the moments where a series begins: it is there, and one step earlier it was not."""
+    """Marks the moments where a series starts: it exists, and one step earlier it did not."""
     return _marks(name, f"{state('')} unless {state(' offset $__interval')}", colour, title)
 
 

@@ -1,4 +1,4 @@
-"""Drift: what moved, by how much against what chance allows, since when, and what the worker makes of it."""
+"""The Drift dashboard: what drifted, how far, since when, and the worker's verdicts."""
 
 from __future__ import annotations
 
@@ -35,40 +35,41 @@ from observability.grafana.generate.queries import (
     total,
 )
 
-NO_RUN = "no drift run within three intervals"
+NO_RUN = "no drift run in the last three intervals"
 CURRENT, REFERENCE = Match(names.DRIFT_WINDOW_ROLE, "current"), Match(names.DRIFT_WINDOW_ROLE, "reference")
 VERDICTS, RECOMMENDATIONS = states.calm(states.VERDICTS), states.calm(states.RECOMMENDATIONS)
 
 
 def drift() -> models.Dashboard:
-    """The board of the drift worker."""
+    """The dashboard of the drift worker."""
     return board(
         links.DRIFT,
         "Drift",
-        "What the worker compares and finds: features, scores and labels against the reference, and how sure it is.",
+        "Features, scores and labels compared with the reference, and the verdicts of the drift worker.",
         [
             Row(4, [(4, now()), (4, detected()), (4, share()), (4, subjects()), (4, success()), (4, cycle())]),
             Row(7, [(12, verdicts()), (12, share_over_time())]),
             Row(10, [(9, ratios()), (15, ratios_over_time())], "Features"),
             Row(8, [(12, score_distance()), (12, score_heat())], "Predictions"),
             Row(8, [(8, performance.roc_auc()), (8, performance.brier()), (8, performance.labels())], "Performance"),
-            Row(8, [(12, runs.by_recommendation()), (12, runs.duration())], "The worker"),
+            Row(8, [(12, runs.by_recommendation()), (12, runs.duration())], "Drift worker"),
             Row(7, [(9, runs.stages()), (5, window_sizes()), (5, saturation.cpu(links.WORKER)), (5, memory())]),
         ],
     )
 
 
 def memory() -> timeseries.Panel:
-    """The worker holds whole windows."""
+    """Memory of the worker, which loads whole windows."""
     return saturation.memory(links.WORKER)
 
 
 def now() -> stat.Panel:
-    """What is asked for."""
+    """The current recommendation."""
     return state_now(
         "Recommendation",
-        "INVESTIGATE: quality acts, one feature is far beyond its threshold, or the share is over and unconfirmed."
-        " RETRAIN: performance acts, or the share was over in several windows in a row.",
+        "INVESTIGATE: the quality verdict is act, one feature is far beyond its threshold, or the drift share is over"
+        " its threshold but not yet confirmed. RETRAIN: the performance verdict is act, or the share was over its"
+        " threshold in several windows in a row.",
         states.RECOMMENDATIONS,
         Query(states.recommendation(), "recommendation"),
         links=[links.TO_LAST_REPORT],
@@ -76,10 +77,10 @@ def now() -> stat.Panel:
 
 
 def detected() -> stat.Panel:
-    """How many of how many."""
+    """Number of drifted features."""
     return stats(
-        "Features drifted",
-        "Features whose distance is beyond what chance explains at this size of window.",
+        "Drifted features",
+        "Features whose distance is at or over the effective threshold for this window size.",
         COUNT,
         Query(total(series(names.DRIFT_FEATURE_DETECTED))),
         absent="unknown",
@@ -89,10 +90,10 @@ def detected() -> stat.Panel:
 
 
 def share() -> stat.Panel:
-    """The share itself."""
+    """The drift share."""
     return stats(
         "Drift share",
-        f"Drifted features ÷ features compared. Red from the default threshold of {limits.DRIFT_SHARE:.0%}.",
+        f"Drifted features ÷ compared features. Red from the default threshold of {limits.DRIFT_SHARE:.0%}.",
         SHARE,
         Query(largest(series(names.DRIFT_SHARE, OF_MODEL))),
         absent="unknown",
@@ -102,10 +103,11 @@ def share() -> stat.Panel:
 
 
 def subjects() -> stat.Panel:
-    """How much it saw."""
+    """Subjects in the window."""
     return stats(
         "Subjects in the window",
-        "Customers, each once, and requests without a customer. The fewer, the larger a shift must be to be seen.",
+        "Customers, each counted once, plus requests without a user_id. With fewer subjects, only larger shifts are"
+        " detected.",
         COUNT,
         Query(largest(series(names.DRIFT_WINDOW_SUBJECTS, CURRENT))),
         absent="unknown",
@@ -113,10 +115,11 @@ def subjects() -> stat.Panel:
 
 
 def success() -> stat.Panel:
-    """When it last saw."""
+    """Time since the last successful run."""
     return stats(
-        "Last run that could see",
-        "Time since. It grows on a quiet night too, and that is no fault. Unknown: no worker reports.",
+        "Last successful run",
+        "Time since the last successful run. It also grows with little traffic, which is no failure. Unknown: no"
+        " worker.",
         SECONDS,
         Query(Recorded.LAST_RUN_AGE),
         absent="unknown",
@@ -126,10 +129,10 @@ def success() -> stat.Panel:
 
 
 def cycle() -> stat.Panel:
-    """When it last tried."""
+    """Time since the last finished run."""
     return stats(
-        "Last finished cycle",
-        "Time since the worker last finished a cycle, whatever it saw. If this grows, the worker is gone or stuck.",
+        "Last finished run",
+        "Time since the last finished run, including UNKNOWN. If it grows, the worker is down or hangs.",
         SECONDS,
         Query(Recorded.LAST_CYCLE_AGE),
         absent="unknown",
@@ -139,11 +142,11 @@ def cycle() -> stat.Panel:
 
 
 def verdicts() -> statetimeline.Panel:
-    """The four answers over time."""
+    """Verdicts and recommendation over time."""
     return timeline(
         "Verdicts and recommendation",
-        "Green: ok, or NO_ACTION. Yellow: watch. Orange: INVESTIGATE. Red: act, or RETRAIN. Grey: unknown. A click"
-        " opens the report of that moment, with the evidence in a sentence.",
+        "Green: ok or NO_ACTION. Yellow: watch. Orange: INVESTIGATE. Red: act or RETRAIN. Grey: unknown. Click to open"
+        " the report at that time, with the evidence.",
         states.steps(VERDICTS),
         *(Query(states.verdict(question), question) for question in states.QUESTIONS),
         Query(states.recommendation(), "recommendation"),
@@ -159,11 +162,11 @@ def verdicts() -> statetimeline.Panel:
 
 
 def share_over_time() -> timeseries.Panel:
-    """The plain rule."""
+    """The drift share and its threshold."""
     return (
         lines(
-            "Drift share against its threshold",
-            "One window over the threshold is not yet a reason to retrain: several in a row that do not overlap are.",
+            "Drift share and threshold",
+            "Retraining is recommended after several windows in a row, without overlap, at or over the threshold.",
             SHARE,
             Query(largest(series(names.DRIFT_SHARE, OF_MODEL), names.MODEL_VERSION), legend(names.MODEL_VERSION)),
             Query(largest(series(names.DRIFT_THRESHOLD)), "threshold"),
@@ -176,11 +179,11 @@ def share_over_time() -> timeseries.Panel:
 
 
 def ratios() -> bargauge.Panel:
-    """Which features, the worst on top."""
+    """Features by distance."""
     return bars(
         "Distance ÷ effective threshold, last run",
-        "How far each feature is from the reference, in multiples of what chance explains at this size of window. From"
-        " 1 on it has drifted; from 3 on one feature alone is reason to investigate.",
+        "Each feature's distance from the reference, in multiples of its effective threshold. From 1 it has drifted;"
+        " from 3 one feature alone leads to INVESTIGATE.",
         TIMES,
         Query(f"sort_desc({features.by_feature()})", legend(names.FEATURE_NAME)),
         colours=features.COLOURS_BRIGHT,
@@ -189,11 +192,12 @@ def ratios() -> bargauge.Panel:
 
 
 def ratios_over_time() -> timeseries.Panel:
-    """Since when, and does it still grow?"""
+    """Distances over time."""
     return listed(
         lines(
             "Distance ÷ effective threshold, over time",
-            "The same over time. All at once: something upstream changed. One alone: look at that feature's source.",
+            "If all features move at once, an upstream system changed. If one moves alone, look at that feature's"
+            " source.",
             TIMES,
             Query(features.by_feature(), legend(names.FEATURE_NAME)),
             limit=features.LINES,
@@ -204,44 +208,44 @@ def ratios_over_time() -> timeseries.Panel:
 
 
 def score_distance() -> timeseries.Panel:
-    """Two who do not know of each other."""
+    """Prediction drift, computed in two independent ways."""
     return (
         lines(
-            "Prediction drift, by the worker and by Prometheus alone",
-            "The scores' distance from the reference: normed Wasserstein. The worker looks at the customers of its"
-            " window, each once, Prometheus at all scores of five minutes in steps of 0.05. They agree within little;"
-            " Prometheus goes on when the worker is dead.",
+            "Prediction drift: worker and Prometheus",
+            "The scores' distance from the reference (normed Wasserstein). The worker counts each customer of its"
+            " window once. Prometheus counts all scores of five minutes in steps of 0.05, also without the worker."
+            " Both lines should be close to each other.",
             DISTANCE,
             Query(largest(series(names.DRIFT_PREDICTION_SCORE)), "worker"),
-            Query(largest(f"{Recorded.SCORE_DISTANCE}{{{OF_MODEL}}}"), "Prometheus alone"),
+            Query(largest(f"{Recorded.SCORE_DISTANCE}{{{OF_MODEL}}}"), "Prometheus"),
             limit=limits.DISTANCE_LINE,
             absent="too few predictions to compare",
             links=[links.TO_REPORT],
         )
         .override_by_name("worker", [*stepped(), tint(states.PURPLE)])
-        .override_by_name("Prometheus alone", [tint(states.BLUE)])
+        .override_by_name("Prometheus", [tint(states.BLUE)])
         .decimals(3)
     )
 
 
 def score_heat() -> heatmap.Panel:
-    """The scores themselves."""
+    """The distribution of scores over time."""
     return heat_map(
-        "Scores: click a dot for its trace",
-        "How many predictions had which probability. A band that moves is prediction drift.",
+        "Scores (click a dot for its trace)",
+        "Distribution of predicted probabilities. A band that moves is prediction drift.",
         COUNT,
         Query(heat(names.PREDICTION_SCORES, OF_MODEL), legend(names.BUCKET_BOUND), exemplars=True),
-        axis="probability, up to",
+        axis="probability up to",
         absent="no traffic",
     )
 
 
 def window_sizes() -> timeseries.Panel:
-    """How much there was to compare."""
+    """Size of the windows."""
     return lines(
         "Window",
-        "Rows, and subjects among them, of the window that was compared last. Few subjects among many rows: one"
-        " customer calls again and again, and counts once.",
+        "Rows and subjects of the last compared window. Far fewer subjects than rows: a few customers send many"
+        " requests, and each counts once.",
         COUNT,
         Query(largest(series(names.DRIFT_WINDOW_ROWS, CURRENT)), "rows"),
         Query(largest(series(names.DRIFT_WINDOW_SUBJECTS, CURRENT)), "subjects"),

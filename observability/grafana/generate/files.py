@@ -1,4 +1,4 @@
-"""Which board is kept in which file, and as what text."""
+"""The files of the dashboards and their text."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BOARDS: Final = {"latency-drift.json": home, "service.json": service, "drift.jso
 
 
 def texts() -> dict[str, str]:
-    """The text of each dashboard's file, by the file's name. The same code gives the same text."""
+    """The text of each dashboard by the name of its file. The same code gives the same text."""
     return {name: _text(make()) for name, make in BOARDS.items()}
 
 
@@ -29,7 +29,7 @@ def _text(board: models.Dashboard) -> str:
 
 
 def _in_sight(part: dict[str, Any]) -> dict[str, Any]:
-    """Links and annotations stand at the top of a board; the SDK would fold them all into a menu."""
+    """Show links and annotations at the top of a dashboard; the SDK would put them into a menu."""
     if part.get("placement") == models.DashboardLinkPlacement.IN_CONTROLS_MENU:
         del part["placement"]
     return part

@@ -1,4 +1,4 @@
-"""Metrics that others name: Prometheus, the Collector, Jaeger. Those that boards use stand here, as seen on them."""
+"""The metrics of Prometheus, the Collector and Jaeger that the dashboards use, as these programs export them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ COLLECTOR_CPU: Final = "otelcol_process_cpu_seconds"
 JAEGER_STORED: Final = "otelcol_exporter_sent_spans_total"
 JAEGER_FAILED: Final = "otelcol_exporter_send_failed_spans_total"
 JAEGER_MEMORY: Final = "otelcol_process_memory_rss_bytes"
-"""Jaeger is built on the Collector, and its own names for the same things end in the unit and `_total`."""
+"""Jaeger is built on the Collector; its names for the same metrics have the unit and `_total` at the end."""
 
 SERIES: Final = "prometheus_tsdb_head_series"
 SAMPLES: Final = "prometheus_tsdb_head_samples_appended_total"
@@ -43,15 +43,15 @@ PROMETHEUS_MEMORY: Final = "process_resident_memory_bytes"
 
 
 def of_spans(service: str, spans: Iterable[str]) -> str:
-    """Keeps the span metrics of these spans of one service."""
+    """A selector for the span metrics of these spans of one service."""
     return f'{{{SPAN_SERVICE}="{service}", {SPAN_NAME}=~"{"|".join(spans)}"}}'
 
 
 def of_job(name: str, job: str) -> str:
-    """One metric of one scrape job."""
+    """A metric of one scrape job."""
     return f'{name}{{{JOB}="{job}"}}'
 
 
 def by(label: str, expression: str) -> str:
-    """The sum, one for each value of the label."""
+    """The sum by the label."""
     return f"sum by ({label}) ({expression})"

@@ -1,4 +1,4 @@
-"""Latency × drift, the home board: what an on-call engineer needs in the first half minute."""
+"""The home dashboard, Latency × drift: what an on-call engineer needs in the first thirty seconds."""
 
 from __future__ import annotations
 
@@ -40,17 +40,17 @@ from observability.grafana.generate.queries import (
 )
 
 KINDS = {"usual": states.GREEN, "unusual": states.YELLOW, "strange": states.RED}
-"""`leeway.input.typicality`: 0, 1 to 2, 3 or more unusual features."""
+"""`leeway.input.typicality`: 0, 1 or 2, 3 or more unusual features."""
 NO_TRAFFIC = "no traffic"
 SHARE_LABEL, THRESHOLD_LABEL = "drift share", "drift threshold"
 
 
 def home() -> models.Dashboard:
-    """The board that Grafana opens with."""
+    """The dashboard that Grafana opens."""
     return board(
         links.HOME,
         "Latency × drift",
-        "How fast Leeway answers and how far its inputs have drifted, on one time axis. Each panel leads to the cause.",
+        "Latency and drift on one time axis. Click a point to open its trace or report.",
         [
             Row(
                 4,
@@ -74,7 +74,8 @@ def home() -> models.Dashboard:
 def _recommendation() -> stat.Panel:
     return state_now(
         "Recommendation",
-        "What the last drift run asks for. UNKNOWN: it could not see. No worker: nothing reports.",
+        "The recommendation of the last drift run. UNKNOWN: it could not compare. No worker: no metrics from the"
+        " worker.",
         states.RECOMMENDATIONS,
         Query(states.recommendation(), "recommendation"),
         links=[links.TO_LAST_REPORT, links.TO_DRIFT],
@@ -84,8 +85,8 @@ def _recommendation() -> stat.Panel:
 def _verdicts() -> stat.Panel:
     return state_now(
         "Verdicts",
-        "Quality: what is refused, missing or new. Covariate: the features' distributions. Prediction: the scores'."
-        " Performance: ROC AUC and Brier score on labels. Unknown: the worker cannot tell, or does not run.",
+        "Quality: rejected, missing or new values. Covariate: the features' distributions. Prediction: the scores'"
+        " distribution. Performance: ROC AUC and Brier score on labels. Unknown: not enough data, or no worker.",
         states.VERDICTS,
         *(Query(states.verdict(question), question) for question in states.QUESTIONS),
         links=[links.TO_LAST_REPORT, links.TO_DRIFT],
@@ -96,7 +97,7 @@ def _requests() -> stat.Panel:
     requests = total(rate(series(names.HTTP_REQUEST_DURATION, ROUTE_BOTH, part="count")))
     return stats(
         "Requests",
-        "Prediction requests a second, single and batch.",
+        "Prediction requests per second, single and batch.",
         REQUESTS,
         Query(requests),
         absent=NO_TRAFFIC,
@@ -109,7 +110,7 @@ def _errors() -> stat.Panel:
     requests = total(rate(series(names.HTTP_REQUEST_DURATION, ROUTE_BOTH, part="count")))
     return stats(
         "Errors",
-        "Share of prediction requests answered with 5xx. The objective allows 0.1 %.",
+        "Share of prediction requests answered with a 5xx. The objective allows 0.1 %.",
         SHARE,
         Query(ratio(failed, requests)),
         absent=NO_TRAFFIC,
@@ -121,7 +122,7 @@ def _errors() -> stat.Panel:
 def _p95() -> stat.Panel:
     return stats(
         "p95",
-        "95 % of single predictions are answered within it. The objective: 99 % within 50 ms.",
+        "Latency of single predictions. Objective: 99 % within 50 ms.",
         SECONDS,
         Query(quantile(0.95, names.HTTP_REQUEST_DURATION, ROUTE_SINGLE)),
         absent=NO_TRAFFIC,
@@ -133,8 +134,8 @@ def _p95() -> stat.Panel:
 def _share() -> stat.Panel:
     return stats(
         "Drift share",
-        f"Drifted features ÷ features compared, in the last window. Red from the default threshold of"
-        f" {limits.DRIFT_SHARE:.0%}. Unknown: the last runs could not see.",
+        f"Drifted features ÷ compared features in the last window. Red from the default threshold of"
+        f" {limits.DRIFT_SHARE:.0%}. Unknown: the last runs could not compare.",
         SHARE,
         Query(largest(series(names.DRIFT_SHARE, OF_MODEL))),
         absent="unknown",
@@ -146,8 +147,8 @@ def _share() -> stat.Panel:
 def _age() -> stat.Panel:
     return stats(
         "Last drift run",
-        "Time since a drift run last could see. On a quiet night it grows, and that is no fault. Unknown: no worker"
-        " reports.",
+        "Time since the last successful drift run. It also grows with little traffic, which is no failure. Unknown: no"
+        " worker.",
         SECONDS,
         Query(Recorded.LAST_RUN_AGE),
         absent="unknown",
@@ -157,11 +158,11 @@ def _age() -> stat.Panel:
 
 
 def latency_and_drift() -> timeseries.Panel:
-    """The point of it all: p50, p95, p99 on the left, drift share against its threshold on the right."""
+    """The main panel: p50, p95 and p99 at the left, drift share and threshold at the right."""
     panel = lines(
-        "Latency × drift: single predictions (left), share of drifted features (right)",
-        "Dots are exemplars: a click opens the trace of that very request. A click on the drift share opens the report"
-        " of that moment. Orange marks: the recommendation changed. Blue marks: another model version began to serve.",
+        "Latency of single predictions (left) and drift share (right)",
+        "Dots are exemplars: click one to open the trace of that request. Click the drift share to open the report at"
+        " that time. Orange marks: the recommendation changed. Blue marks: a new model version. Red: an active fault.",
         SECONDS,
         Query(quantile(0.5, names.HTTP_REQUEST_DURATION, ROUTE_SINGLE), "p50"),
         Query(quantile(0.95, names.HTTP_REQUEST_DURATION, ROUTE_SINGLE), "p95"),
@@ -182,25 +183,25 @@ def latency_and_drift() -> timeseries.Panel:
 
 
 def unusual_features() -> heatmap.Panel:
-    """Drift on every request, seconds after it and without the worker."""
+    """Drift per request, within seconds and without the worker."""
     return heat_map(
-        "Unusual features per prediction: click a dot for its trace",
-        "How many features of one prediction lie outside the reference's 0.5-99.5 % range, or were never seen."
-        " Without drift nearly all is at the bottom; light in the upper rows is drift, seen at once.",
+        "Unusual features per prediction (click a dot for its trace)",
+        "Features of a prediction that are outside the reference's 0.5-99.5 % range or were never seen. Without drift"
+        " almost all predictions are in the lowest rows; bright upper rows are drift.",
         COUNT,
         Query(heat(names.UNUSUAL_FEATURES, OF_MODEL), legend(names.BUCKET_BOUND), exemplars=True),
-        axis="unusual features, up to",
+        axis="unusual features up to",
         absent=NO_TRAFFIC,
         links=[links.TO_STRANGE],
     )
 
 
 def latency_by_input() -> timeseries.Panel:
-    """Do drift and latency go together? If so, the lines part."""
+    """Latency by typicality: if drift causes latency, the lines diverge."""
     panel = lines(
-        "Do drift and latency go together? p95 by kind of input",
-        "95 % of predictions are looked up, scored and recorded within it. Usual: no unusual feature. Unusual: 1 or 2."
-        " Strange: 3 or more. Lines that rise together mean that drift is not the cause.",
+        "p95 by typicality: are unusual inputs slower?",
+        "Time to look up, score and record a prediction. Usual: no unusual feature. Unusual: 1 or 2. Strange: 3 or"
+        " more. If the lines rise together, drift is not the cause.",
         SECONDS,
         *(
             Query(
@@ -219,29 +220,29 @@ def latency_by_input() -> timeseries.Panel:
 
 
 def drift_by_feature() -> statetimeline.Panel:
-    """Which features, and since when."""
+    """Drift of each feature over time."""
     return timeline(
         "Drift per feature",
-        "Each feature's distance from the reference in multiples of its own threshold. Green: chance. Yellow: from 0.8."
-        " Orange: drifted. Red: three times beyond, or missing altogether. A gap: the worker could not see."
-        " A click opens the report of that moment.",
+        "Each feature's distance from the reference, in multiples of its effective threshold. Green: below 0.8. Yellow:"
+        " from 0.8. Orange: drifted, from 1. Red: from 3, or entirely missing. Gap: no comparison."
+        " Click to open the report at that time.",
         features.COLOURS,
         Query(features.by_feature(), legend(names.FEATURE_NAME)),
         unit=TIMES,
-        absent="no drift run within three intervals",
+        absent="no drift run in the last three intervals",
         links=[links.TO_REPORT, links.TO_DRIFT],
     ).decimals(2)
 
 
 def firing() -> statetimeline.Panel:
-    """What fires, and since when, under the same crosshair."""
+    """Pending and firing alerts over time."""
     return timeline(
-        "What fires",
-        "Yellow: pending. Orange: a ticket. Red: page somebody. A click leads to what the alert means.",
+        "Alerts",
+        "Yellow: pending. Orange: ticket. Red: page. Click to open the alert in Prometheus.",
         states.steps(states.ALERTS),
-        Query(states.quiet(), "all quiet"),
+        Query(states.quiet(), "no alerts"),
         Query(states.alerts(), "{{alertname}}"),
         states=states.ALERTS,
-        absent="all quiet",
+        absent="no alerts",
         links=[links.TO_ALERTS, links.TO_PIPELINE],
     )

@@ -1,4 +1,4 @@
-"""Where colours change: objectives and defaults, taken from where they are set."""
+"""Where colours change: at objectives and defaults, which come from the code that defines them."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from leeway.settings import DriftSettings
 from observability.grafana.generate.states import GREEN, ORANGE, RED, YELLOW, thresholds
 
 OBJECTIVE_S: Final = 0.05
-"""99 % of single predictions are answered within it."""
+"""99 % of single predictions must be answered within this time."""
 DRIFT_SHARE: Final = float(DriftSettings.model_fields["drift_threshold"].default)
 DRIFT_INTERVAL_S: Final = float(DriftSettings.model_fields["drift_interval"].default)
 STALE_S: Final = 3 * DRIFT_INTERVAL_S
-"""After three intervals without a result the worker stops reporting it."""
+"""After three intervals without a new result, the worker stops reporting the last one."""
 FAST_BURN, SLOW_BURN = 14.4, 1.0
-"""Burn rates: a page at the first over an hour; over the second the budget does not last its window."""
+"""Burn rates: the first, over one hour, pages; above the second, the budget runs out before its window ends."""
 
 LATENCY = thresholds((None, GREEN), (OBJECTIVE_S / 2, YELLOW), (OBJECTIVE_S, RED))
 LATENCY_LINE = thresholds((None, "transparent"), (OBJECTIVE_S, RED))

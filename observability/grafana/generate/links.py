@@ -1,4 +1,4 @@
-"""Where a click leads: always with the time that was looked at."""
+"""Links; each carries the time of the dashboard or of the clicked point."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from leeway.telemetry import names
 
 HOME, SERVICE, DRIFT, PIPELINE = "leeway-home", "leeway-service", "leeway-drift", "leeway-pipeline"
 TAG: Final = "leeway"
-"""All boards carry it; by it they link to each other."""
+"""The tag of all dashboards, by which they link to each other."""
 
-# As the browser sees them: compose publishes them on this machine.
+# As the browser reaches them: compose publishes these ports on this machine.
 REPORTS: Final = "http://127.0.0.1:8001"
 JAEGER: Final = "http://127.0.0.1:16686"
 PROMETHEUS: Final = "http://127.0.0.1:9090"
@@ -26,7 +26,7 @@ API, WORKER = "leeway-service", "leeway-drift"
 
 
 def jaeger_search(service: str, *, slower_than: str | None = None, tags: dict[str, str] | None = None) -> str:
-    """A search over the dashboard's time range. Jaeger counts in microseconds, Grafana in milliseconds."""
+    """A search over the dashboard's time range. Jaeger uses microseconds, Grafana milliseconds."""
     query = f"service={service}&lookback=custom&start=${{__from}}000&end=${{__to}}000&limit=20"
     if slower_than:
         query += f"&minDuration={slower_than}"
@@ -45,7 +45,7 @@ ALERT_PAGE: Final = f"{PROMETHEUS}/alerts"
 
 
 def board(uid: str) -> str:
-    """Another board, at the same time and with the same variables."""
+    """Another dashboard, with the same time range and variables."""
     return f"/d/{uid}?${{__url_time_range}}&${{__all_variables}}"
 
 
@@ -54,22 +54,22 @@ def link(title: str, url: str) -> builders.DashboardLink:
     return builders.DashboardLink(title).url(url).target_blank(not url.startswith("/"))
 
 
-TO_SLOW: Final = link("Slow requests of this time range in Jaeger", SLOW_TRACES)
-TO_STRANGE: Final = link("Strange input of this time range in Jaeger", STRANGE_TRACES)
-TO_FAILED: Final = link("Failed requests of this time range in Jaeger", FAILED_TRACES)
-TO_RUNS: Final = link("Drift runs of this time range in Jaeger", RUN_TRACES)
-TO_REPORT: Final = link("Drift report of this moment", REPORT_AT_POINT)
+TO_SLOW: Final = link("Slow requests in this time range (Jaeger)", SLOW_TRACES)
+TO_STRANGE: Final = link("Strange inputs in this time range (Jaeger)", STRANGE_TRACES)
+TO_FAILED: Final = link("Failed requests in this time range (Jaeger)", FAILED_TRACES)
+TO_RUNS: Final = link("Drift runs in this time range (Jaeger)", RUN_TRACES)
+TO_REPORT: Final = link("Drift report at this time", REPORT_AT_POINT)
 TO_LAST_REPORT: Final = link("Drift report at the end of this time range", REPORT_AT_END)
-TO_ALERTS: Final = link("Alerts, and what each of them means", ALERT_PAGE)
-TO_SERVICE: Final = link("Service board", board(SERVICE))
-TO_DRIFT: Final = link("Drift board", board(DRIFT))
-TO_PIPELINE: Final = link("Pipeline board", board(PIPELINE))
+TO_ALERTS: Final = link("Alerts in Prometheus", ALERT_PAGE)
+TO_SERVICE: Final = link("Service dashboard", board(SERVICE))
+TO_DRIFT: Final = link("Drift dashboard", board(DRIFT))
+TO_PIPELINE: Final = link("Pipeline dashboard", board(PIPELINE))
 
 
 def header() -> list[Builder[models.DashboardLink]]:
-    """What stands at the top of every board: the other boards, then where each signal has its own page."""
+    """The links at the top of each dashboard: the other dashboards, then the pages of reports, traces and alerts."""
     boards = (
-        builders.DashboardLink("Boards")
+        builders.DashboardLink("Dashboards")
         .type(models.DashboardLinkType.DASHBOARDS)
         .tags([TAG])
         .keep_time(True)
@@ -77,11 +77,11 @@ def header() -> list[Builder[models.DashboardLink]]:
     )
     return [
         boards,
-        _outside("Drift report", "The report nearest to the end of this time range", REPORT_AT_END),
+        _outside("Drift report", "The report closest to the end of this time range", REPORT_AT_END),
         _outside("Slow traces", "Requests over 50 ms in this time range", SLOW_TRACES),
         _outside("Strange traces", "Requests with three or more unusual features in this time range", STRANGE_TRACES),
-        _outside("Drift runs", "Traces of drift runs; each links to the most unusual predictions", RUN_TRACES),
-        _outside("Alerts", "Every rule, and what it waits for", ALERT_PAGE),
+        _outside("Drift runs", "Traces of drift runs, with links to the most unusual predictions", RUN_TRACES),
+        _outside("Alerts", "Alerts and their rules in Prometheus", ALERT_PAGE),
     ]
 
 

@@ -1,4 +1,4 @@
-"""How one series of a panel differs from the others: its colour, its line, its axis."""
+"""Overrides for single series of a panel: colour, line and axis."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from observability.grafana.generate.states import BLUE
 
 
 def tint(colour: str) -> models.DynamicConfigValue:
-    """Gives a series a colour of its own, for an override."""
+    """An override: the colour of a series."""
     return models.DynamicConfigValue("color", {"mode": "fixed", "fixedColor": colour})
 
 
 def quantiles(panel: timeseries.Panel) -> timeseries.Panel:
-    """p50, p95 and p99 have the same colours on every board."""
+    """The colours of p50, p95 and p99, the same on all dashboards."""
     for name, colour in (("p50", BLUE), ("p95", "#f2cc0c"), ("p99", "#ff780a")):
         panel.override_by_name(name, [tint(colour)])
     return panel
 
 
 def dashed() -> models.DynamicConfigValue:
-    """Draws a series as a dashed line, for an override: what is a bound and not a measurement."""
+    """An override: a dashed line, for limits as opposed to measurements."""
     return models.DynamicConfigValue("custom.lineStyle", {"fill": "dash", "dash": [8, 6]})
 
 
 def right_axis(unit: str, label: str, *, soft_max: float) -> list[models.DynamicConfigValue]:
-    """Measures a series on an axis of its own, from zero, for an override; the left axis' limits are not its."""
+    """An override: a second axis at the right, from zero, without the left axis' thresholds."""
     return [
         models.DynamicConfigValue("unit", unit),
         models.DynamicConfigValue("min", 0),
@@ -39,7 +39,7 @@ def right_axis(unit: str, label: str, *, soft_max: float) -> list[models.Dynamic
 
 
 def stepped() -> list[models.DynamicConfigValue]:
-    """Draws a thick line that stands until the next run, for an override."""
+    """An override: a thick line that keeps its value until the next run."""
     return [
         models.DynamicConfigValue("custom.lineInterpolation", choices.LineInterpolation.STEP_AFTER.value),
         models.DynamicConfigValue("custom.lineWidth", 3),

@@ -1,4 +1,4 @@
-"""Panels as this house has them: a unit, a description, a legend that says numbers, and words where data is absent."""
+"""Our kinds of panels: each has a unit, a description, a legend with values, and a text for absent data."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ SECONDS, MILLISECONDS = units.Seconds, units.Milliseconds
 REQUESTS, WRITES, EVENTS = units.RequestsPerSecond, units.WritesPerSecond, units.CountsPerSecond
 STATE = DISTANCE = units.NoUnit
 TIMES: Final = "suffix:×"
-ABSENT: Final = "nothing reported"
+ABSENT: Final = "no data"
 Links = Sequence[builders.DashboardLink]
 
 
 @dataclass(frozen=True)
 class Query:
-    """One query with its legend; `exemplars` asks for the traces behind the numbers too."""
+    """A query with its legend; `exemplars` also queries exemplars."""
 
     expression: str
     legend: str = "__auto"
@@ -47,7 +47,7 @@ def stats(
     colours: builders.ThresholdsConfig | None = None,
     links: Links = (),
 ) -> stat.Panel:
-    """Numbers as they are now. Instant: what is over, or no longer reported, never stays as the last one seen."""
+    """Current values. The queries are instant: a value that is no longer reported disappears."""
     return (
         stat.Panel()
         .title(title)
@@ -66,7 +66,7 @@ def stats(
 
 
 def state_now(title: str, description: str, states: States, *queries: Query, links: Links = ()) -> stat.Panel:
-    """States in words and colours."""
+    """Current states as texts and colours."""
     return (
         stats(title, description, STATE, *queries, colours=steps(states), links=links)
         .mappings(mapping(states))
@@ -87,7 +87,7 @@ def lines(
     absent: str = ABSENT,
     links: Links = (),
 ) -> timeseries.Panel:
-    """Lines over time; `limit` draws a dashed line where it changes colour, `floor` is where the axis begins."""
+    """Lines over time; `limit` draws dashed lines at its thresholds, `floor` is the start of the axis."""
     dashes = choices.GraphThresholdsStyleMode.DASHED if limit else choices.GraphThresholdsStyleMode.OFF
     panel = (
         timeseries.Panel()
@@ -110,7 +110,7 @@ def lines(
 
 
 def listed(panel: timeseries.Panel) -> timeseries.Panel:
-    """Many lines: their numbers stand in a table at the right, the largest on top."""
+    """Many lines: the legend is a table at the right, sorted by value."""
     table = _legend().display_mode(choices.LegendDisplayMode.TABLE).placement(choices.LegendPlacement.RIGHT)
     return panel.legend(table.calcs(["lastNotNull"]).sort_by("Last *").sort_desc(True))
 
@@ -121,14 +121,14 @@ def stacked(panel: timeseries.Panel) -> timeseries.Panel:
 
 
 def bars_over_time(panel: timeseries.Panel) -> timeseries.Panel:
-    """Events in each step of time, stacked."""
+    """Events per step of time, stacked."""
     return stacked(panel).draw_style(choices.GraphDrawStyle.BARS).fill_opacity(70)
 
 
 def bars(
     title: str, description: str, unit: str, *queries: Query, colours: builders.ThresholdsConfig, links: Links = ()
 ) -> bargauge.Panel:
-    """Values side by side as they are now."""
+    """Current values as bars."""
     return (
         bargauge.Panel()
         .title(title)
@@ -158,7 +158,7 @@ def timeline(
     absent: str = ABSENT,
     links: Links = (),
 ) -> statetimeline.Panel:
-    """One row each, coloured by state; a gap where nothing is reported."""
+    """One row per series, coloured by state; gaps where data is absent."""
     return (
         statetimeline.Panel()
         .title(title)
@@ -190,7 +190,7 @@ def heat_map(
     absent: str = ABSENT,
     links: Links = (),
 ) -> heatmap.Panel:
-    """A histogram over time: brighter is more; dots are exemplars, and each leads to its trace."""
+    """A histogram over time: brighter means more; dots are exemplars that link to their traces."""
     colour = (
         heatmap.HeatmapColorOptions()
         .mode(heatmap_choices.HeatmapColorMode.SCHEME)

@@ -1,4 +1,4 @@
-"""Is the model still right? Known once labels are there, against what its card promises."""
+"""Live performance on labels, compared with the model's card."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ LIVE, CARD = Match(names.MODEL_BASIS, "live"), Match(names.MODEL_BASIS, "card")
 
 
 def roc_auc() -> timeseries.Panel:
-    """Is it still right?"""
+    """ROC AUC."""
     return _performance(
-        "ROC AUC, live against the card",
-        "How well the model ranks: 1 is perfect, 0.5 a coin. Live: over the last labelled predictions. Without labels"
-        " there is no live line, and the verdict on performance is unknown.",
+        "ROC AUC: live and card",
+        "How well the model ranks: 1 is perfect, 0.5 is no better than chance. Live: on the last labelled predictions."
+        " Without labels there is no live line, and the performance verdict is unknown.",
         series(names.MODEL_ROC_AUC, CARD),
         series(names.MODEL_ROC_AUC, LIVE),
         between=(0.5, 1.0),
@@ -26,9 +26,9 @@ def roc_auc() -> timeseries.Panel:
 
 
 def brier() -> timeseries.Panel:
-    """And is it as sure as it should be?"""
+    """Brier score."""
     return _performance(
-        "Brier score, live against the card",
+        "Brier score: live and card",
         "Mean squared error of the probabilities: lower is better.",
         series(names.MODEL_BRIER, CARD),
         series(names.MODEL_BRIER, LIVE),
@@ -48,7 +48,7 @@ def _performance(
             Query(largest(live), "live"),
             Query(largest(card), "card"),
             floor=None,
-            absent="the model's card has no figures",
+            absent="no figures on the model's card",
             links=[links.TO_REPORT],
         )
         .axis_soft_min(lowest)
@@ -60,10 +60,10 @@ def _performance(
 
 
 def labels() -> timeseries.Panel:
-    """How much is known of the truth."""
+    """Labels, and the difference of the label rates."""
     return lines(
-        "Labels, and how their rate moved",
-        "Labels behind the live figures (left); absolute difference of the two label rates (right).",
+        "Labels and target drift",
+        "Labels used for the live figures (left); absolute difference of the two label rates (right).",
         COUNT,
         Query(
             f"{largest(series(names.MODEL_LABELS, LIVE))} or 0 * {largest(series(names.DRIFT_LAST_CYCLE))}", "labels"

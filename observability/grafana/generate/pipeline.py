@@ -1,4 +1,4 @@
-"""Pipeline: is what the other boards show whole? The Collector, Prometheus and Jaeger, watched by themselves."""
+"""The Pipeline dashboard: health of the Collector, Prometheus and Jaeger, on which the other dashboards depend."""
 
 from __future__ import annotations
 
@@ -24,38 +24,39 @@ from observability.grafana.generate.panels import (
 )
 from observability.grafana.generate.queries import WHOLE_RANGE, increase, rate, total
 
-NO_COLLECTOR = "the Collector is not seen"
-NO_JAEGER = "Jaeger is not seen"
+NO_COLLECTOR = "no metrics from the Collector"
+NO_JAEGER = "no metrics from Jaeger"
 
 
 def pipeline() -> models.Dashboard:
-    """The board of what carries and keeps telemetry."""
+    """The dashboard of the telemetry pipeline."""
     return board(
         links.PIPELINE,
         "Pipeline",
-        "Whether metrics and traces arrive whole. A gap here explains a gap on every other board.",
+        "Whether metrics and traces arrive completely. A gap here explains gaps on the other dashboards.",
         [
             Row(4, [(6, lost()), (6, queue_fill()), (6, rule_failures()), (6, series_count())]),
             Row(6, [(12, targets()), (12, arriving_by_service())]),
             Row(8, [(8, accepted()), (8, losses()), (8, queue())], "Collector"),
-            Row(8, [(8, stored()), (8, memory()), (8, collector_cpu())], "Jaeger, and what all of them take"),
+            Row(8, [(8, stored()), (8, memory()), (8, collector_cpu())], "Jaeger and resources"),
             Row(8, [(8, scrapes()), (8, rules()), (8, storage())], "Prometheus"),
         ],
     )
 
 
 def _of(counters: tuple[str, ...], count: Callable[[str], str]) -> str:
-    """The counters' sum. Some begin with the first loss: until then zero is the truth, if the Collector is seen."""
+    """The counters' sum. Some counters start with the first loss: until then the sum is zero if the Collector is up."""
     seen = f"0 * {total(count(foreign.ACCEPTED_SPANS))}"
     return " + ".join(f"({total(count(each))} or {seen})" for each in counters)
 
 
 def lost() -> stat.Panel:
-    """What no board will ever show."""
+    """Telemetry that was lost."""
     counters = foreign.REFUSED + foreign.SEND_FAILED + foreign.ENQUEUE_FAILED
     return stats(
         "Telemetry lost in this time range",
-        "Spans and metric points that the Collector refused, could not queue or gave up. Zero, or a board has holes.",
+        "Spans and metric points that the Collector refused, could not queue or dropped. If not zero, dashboards have"
+        " gaps.",
         COUNT,
         Query(_of(counters, lambda counter: increase(counter, WHOLE_RANGE))),
         absent=NO_COLLECTOR,
@@ -65,10 +66,10 @@ def lost() -> stat.Panel:
 
 
 def queue_fill() -> stat.Panel:
-    """How long Jaeger may stay away."""
+    """Fill level of the fullest queue: how long Jaeger may be unreachable."""
     return stats(
-        "Fullest queue of the Collector",
-        "Share of the queue that is taken. It fills while Jaeger is away, and is on disk: nothing is lost until 100 %.",
+        "Fullest Collector queue",
+        "Fill level. The queue is on disk and fills while Jaeger is unreachable; nothing is lost below 100 %.",
         SHARE,
         Query(f"max({foreign.QUEUE_SIZE} / {foreign.QUEUE_CAPACITY})"),
         absent=NO_COLLECTOR,
@@ -78,10 +79,10 @@ def queue_fill() -> stat.Panel:
 
 
 def rule_failures() -> stat.Panel:
-    """Alerts that are silent for the wrong reason."""
+    """Failed rule evaluations."""
     return stats(
-        "Rules that failed in this time range",
-        "Evaluations of recording rules and alerts that failed. An alert that cannot be evaluated never fires.",
+        "Failed rule evaluations in this time range",
+        "Recording rules and alerts that could not be evaluated. Such an alert cannot fire.",
         COUNT,
         Query(total(increase(foreign.RULE_FAILURES, WHOLE_RANGE))),
         colours=states.thresholds((None, states.GREEN), (1, states.RED)),
@@ -90,21 +91,21 @@ def rule_failures() -> stat.Panel:
 
 
 def series_count() -> stat.Panel:
-    """What Prometheus' memory goes by."""
+    """Number of series, which determines Prometheus' memory."""
     return stats(
         "Series in Prometheus",
-        "Time series that are held in memory. A jump without a deployment is a label that somebody can invent.",
+        "Time series in memory. A jump without a deployment means a label with unbounded values.",
         COUNT,
         Query(total(foreign.SERIES)),
     ).decimals(1)
 
 
 def targets() -> statetimeline.Panel:
-    """Who answers."""
+    """Scrape targets."""
     return timeline(
         "Targets",
-        "What Prometheus scrapes. `applications` is the Collector's port with our metrics: with it down, service and"
-        " drift worker go on and are not seen.",
+        "Prometheus' scrape targets. `applications` is the Collector's port with our metrics: if it is down, the"
+        " service and the drift worker are not monitored.",
         states.steps(states.TARGETS),
         Query(f"min by ({foreign.JOB}) ({foreign.UP})", f"{{{{{foreign.JOB}}}}}"),
         states=states.TARGETS,
@@ -113,22 +114,22 @@ def targets() -> statetimeline.Panel:
 
 
 def arriving_by_service() -> timeseries.Panel:
-    """Who speaks."""
+    """Spans by service."""
     return lines(
-        "Spans that arrive, by service",
-        "From the Collector's span metrics, counted before any sampling. A service that falls silent here while it is"
-        " asked has lost its way to the Collector.",
+        "Received spans by service",
+        "From the Collector's span metrics, before sampling. A service that receives requests but is missing here"
+        " cannot reach the Collector.",
         EVENTS,
         Query(foreign.by(foreign.SPAN_SERVICE, rate(foreign.SPAN_CALLS)), f"{{{{{foreign.SPAN_SERVICE}}}}}"),
-        absent="no spans yet",
+        absent="no spans",
     )
 
 
 def accepted() -> timeseries.Panel:
-    """What comes in."""
+    """Accepted data."""
     return lines(
         "Accepted",
-        "Spans and metric points a second that the Collector took.",
+        "Spans and metric points per second that the Collector accepted.",
         EVENTS,
         Query(total(rate(foreign.ACCEPTED_SPANS)), "spans"),
         Query(total(rate(foreign.ACCEPTED_POINTS)), "metric points"),
@@ -137,32 +138,32 @@ def accepted() -> timeseries.Panel:
 
 
 def losses() -> timeseries.Panel:
-    """What does not come through."""
+    """Lost data."""
     return (
         lines(
-            "Refused, not queued, given up",
-            "Refused: the memory limit is reached; who sends tries again. Not queued: the queue is full. Given up: the"
-            " receiver said no for good. All three are zero on a good day.",
+            "Refused, not queued, dropped",
+            "Refused: the memory limit is reached, and senders retry. Not queued: the queue is full. Dropped: the"
+            " backend rejected the data permanently. All three should be zero.",
             EVENTS,
             Query(_of(foreign.REFUSED, rate), "refused"),
             Query(_of(foreign.ENQUEUE_FAILED, rate), "not queued"),
-            Query(_of(foreign.SEND_FAILED, rate), "given up"),
+            Query(_of(foreign.SEND_FAILED, rate), "dropped"),
             absent=NO_COLLECTOR,
             links=[links.TO_ALERTS],
         )
         .override_by_name("refused", [tint(states.YELLOW)])
         .override_by_name("not queued", [tint(states.ORANGE)])
-        .override_by_name("given up", [tint(states.RED)])
+        .override_by_name("dropped", [tint(states.RED)])
     )
 
 
 def queue() -> timeseries.Panel:
-    """What waits."""
+    """Queued spans."""
     waiting = f"max by ({foreign.EXPORTER}) ({foreign.QUEUE_SIZE})"
     return lines(
-        "Spans that wait for Jaeger",
-        "The Collector's queue on disk. It climbs while Jaeger is away and empties when it is back. How much of it is"
-        " taken stands above; what comes when it is full is lost.",
+        "Spans queued for Jaeger",
+        "The Collector's queue on disk. It grows while Jaeger is unreachable and drains when Jaeger is back. When it is"
+        " full, new spans are lost.",
         COUNT,
         Query(waiting, f"{{{{{foreign.EXPORTER}}}}}"),
         absent=NO_COLLECTOR,
@@ -170,12 +171,12 @@ def queue() -> timeseries.Panel:
 
 
 def stored() -> timeseries.Panel:
-    """What Jaeger keeps of it."""
+    """Sent and stored spans."""
     failed = total(rate(foreign.JAEGER_FAILED))
     return lines(
-        "Spans on their way to disk",
-        "Sent by the Collector, stored by Jaeger, failed to be stored. Sent and stored are one line, or traces are"
-        " missing.",
+        "Spans sent and stored",
+        "Spans sent by the Collector, stored by Jaeger, and not stored because of an error. If sent and stored differ,"
+        " traces are missing.",
         EVENTS,
         Query(total(rate(foreign.SENT_SPANS)), "sent by the Collector"),
         Query(total(rate(foreign.JAEGER_STORED)), "stored by Jaeger"),
@@ -185,10 +186,10 @@ def stored() -> timeseries.Panel:
 
 
 def memory() -> timeseries.Panel:
-    """All three."""
+    """Memory of the three programs."""
     return lines(
         "Memory",
-        "Physical memory of Collector, Jaeger and Prometheus; compose sets the limits.",
+        "Resident memory of the Collector, Jaeger and Prometheus. compose.yaml sets the limits.",
         BYTES,
         Query(total(foreign.COLLECTOR_MEMORY), "Collector"),
         Query(total(foreign.JAEGER_MEMORY), "Jaeger"),
@@ -197,10 +198,10 @@ def memory() -> timeseries.Panel:
 
 
 def collector_cpu() -> timeseries.Panel:
-    """The one that all goes through."""
+    """CPU usage of the Collector."""
     return lines(
-        "Processors in use by the Collector",
-        "1 is one processor, all of the time.",
+        "CPU usage of the Collector",
+        "CPU cores in use: 1 is one core.",
         COUNT,
         Query(total(rate(foreign.COLLECTOR_CPU)), "Collector"),
         absent=NO_COLLECTOR,
@@ -208,10 +209,10 @@ def collector_cpu() -> timeseries.Panel:
 
 
 def scrapes() -> timeseries.Panel:
-    """Does Prometheus keep up?"""
+    """Scrape duration."""
     return lines(
         "Scrape duration",
-        "How long each target takes to be read, every five seconds. Over four a scrape is given up.",
+        "Duration of each target's scrape. Scrapes run every 5 s and time out after 4 s.",
         SECONDS,
         Query(f"max by ({foreign.JOB}) ({foreign.SCRAPE_DURATION})", f"{{{{{foreign.JOB}}}}}"),
         links=[links.link("Targets in Prometheus", f"{links.PROMETHEUS}/targets")],
@@ -219,24 +220,24 @@ def scrapes() -> timeseries.Panel:
 
 
 def rules() -> timeseries.Panel:
-    """And its rules?"""
+    """Duration of rule evaluation."""
     return lines(
         "Rule evaluation",
-        "How long the groups of rules took, last time. They are due every five to sixty seconds.",
+        "Duration of the last evaluation of the rule groups, which run every 5 to 60 seconds.",
         SECONDS,
-        Query(total(foreign.RULE_DURATION), "all together"),
+        Query(total(foreign.RULE_DURATION), "all groups"),
         Query(f"max({foreign.RULE_DURATION})", "slowest group"),
     )
 
 
 def storage() -> timeseries.Panel:
-    """What it keeps."""
+    """Disk usage of Prometheus."""
     return stacked(
         lines(
-            "Prometheus on disk",
-            "Blocks and the log before them. Retention bounds both in compose.",
+            "Prometheus disk usage",
+            "Blocks and write-ahead log. The retention in prometheus.yaml limits them.",
             BYTES,
             Query(total(foreign.BLOCK_BYTES), "blocks"),
-            Query(total(foreign.LOG_BYTES), "log"),
+            Query(total(foreign.LOG_BYTES), "write-ahead log"),
         )
     )

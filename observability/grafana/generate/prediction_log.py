@@ -1,4 +1,4 @@
-"""Is every answered prediction kept? From the spool into the database."""
+"""The prediction log: from the spool to the database."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from observability.grafana.generate.queries import WHOLE_RANGE, Recorded, increa
 
 
 def lost() -> stat.Panel:
-    """The one number that must stay zero."""
+    """Unrecorded predictions, which must stay at zero."""
     return stats(
         "Not recorded",
-        "Predictions of this time range that were answered and could not be kept: every drift window misses them.",
+        "Predictions in this time range that were answered but could not be recorded. They are missing from drift"
+        " windows.",
         COUNT,
         Query(total(increase(series(names.LOG_UNRECORDED), WHOLE_RANGE))),
         colours=states.thresholds((None, states.GREEN), (0.5, states.RED)),
@@ -24,10 +25,10 @@ def lost() -> stat.Panel:
 
 
 def spool() -> stat.Panel:
-    """How long the database may stay away."""
+    """Spool usage: how long the database may be unreachable."""
     return stats(
-        "Spool in use",
-        "Share of the spool's limit. Answered predictions wait here for the database; when it is full they are lost.",
+        "Spool usage",
+        "Share of the spool's limit. Answered predictions wait here for the database. When it is full, they are lost.",
         SHARE,
         Query(largest(Recorded.SPOOL_USED)),
         colours=limits.FILL,
@@ -36,23 +37,23 @@ def spool() -> stat.Panel:
 
 
 def predictions_kept() -> timeseries.Panel:
-    """What goes in must come out."""
+    """Spooled and written predictions."""
     return lines(
         "Predictions recorded",
-        "Into the spool before the answer is sent, into the database soon after. Lines that part: the database is"
-        " slow or away, and the backlog grows.",
+        "Predictions are written to the spool before the response is sent, and to the database soon after. If the lines"
+        " diverge, the database is slow or unreachable, and the backlog grows.",
         WRITES,
-        Query(total(rate(series(names.LOG_SPOOLED))), "into the spool"),
-        Query(total(rate(series(names.LOG_WRITTEN))), "into the database"),
+        Query(total(rate(series(names.LOG_SPOOLED))), "to the spool"),
+        Query(total(rate(series(names.LOG_WRITTEN))), "to the database"),
         Query(total(rate(series(names.LOG_UNRECORDED))), "lost"),
     ).override_by_name("lost", [tint(states.RED)])
 
 
 def backlog() -> timeseries.Panel:
-    """What waits."""
+    """The backlog."""
     return lines(
         "Backlog",
-        "Predictions that wait in the spool for the database. A few are usual; a climb is a database that is away.",
+        "Predictions that wait in the spool. A few are normal; a rise means that the database is slow or unreachable.",
         COUNT,
         Query(total(series(names.LOG_BACKLOG)), "waiting"),
     ).decimals(0)

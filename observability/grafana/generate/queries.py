@@ -1,4 +1,4 @@
-"""PromQL in the words of `leeway.telemetry.names`: no metric or label name is written by hand."""
+"""PromQL built from `leeway.telemetry.names`: no metric or label name is written by hand."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from leeway.telemetry import names
 from leeway.telemetry.names import Metric
 
 WINDOW: Final = "$window"
-"""The dashboard's variable: over how long rates and quantiles are taken."""
+"""The dashboard's variable: the range of rates and quantiles."""
 SCRAPES: Final = "$__rate_interval"
-"""Grafana's own: the shortest span that a rate can be taken over at this zoom; cells of a heat map do not overlap."""
+"""Grafana's variable: the shortest range for rates at this zoom, so that cells of a heat map do not overlap."""
 WHOLE_RANGE: Final = "$__range"
 RUNS: Final = "10m"
-"""Drift runs are rare: what counts them looks further back than what counts requests."""
+"""The range for drift runs, which are rarer than requests."""
 
 SINGLE, BATCH, BOTH = "/predict", "/predict/batch", "/predict|/predict/batch"
 
@@ -24,7 +24,7 @@ Part: TypeAlias = Literal["bucket", "count", "sum"]
 
 @dataclass(frozen=True)
 class Match:
-    """Keeps the series whose attribute has this value."""
+    """A label matcher for an attribute."""
 
     attribute: str
     value: str
@@ -42,28 +42,28 @@ FAILED: Final = Match(names.HTTP_STATUS, "5..", "=~")
 
 
 def series(metric: Metric, *where: Match, part: Part | None = None) -> str:
-    """The metric's series; of a histogram its `part`."""
+    """A selector for the metric's series; for a histogram, of its `part`."""
     name = metric.prometheus_name + (f"_{part}" if part else "")
     return name + ("{" + ", ".join(map(str, where)) + "}" if where else "")
 
 
 def rate(counter: str, over: str = WINDOW) -> str:
-    """Events (of a counter of seconds: seconds) a second."""
+    """Events per second (for a counter of seconds: seconds per second)."""
     return f"rate({counter}[{over}])"
 
 
 def increase(counter: str, over: str = WINDOW) -> str:
-    """Events in that time."""
+    """Events in the range."""
     return f"increase({counter}[{over}])"
 
 
 def total(expression: str, *by: str) -> str:
-    """The sum, one for each combination of the attributes in `by`."""
+    """The sum by the attributes."""
     return _aggregate("sum", expression, by)
 
 
 def largest(expression: str, *by: str) -> str:
-    """The maximum, in the same way."""
+    """The maximum by the attributes."""
     return _aggregate("max", expression, by)
 
 
@@ -79,27 +79,27 @@ def quantile(share: float, metric: Metric, *where: Match, by: tuple[str, ...] = 
 
 
 def heat(metric: Metric, *where: Match) -> str:
-    """Events of each bucket, for a heat map."""
+    """Events per bucket, for a heat map."""
     return total(increase(series(metric, *where, part="bucket"), SCRAPES), names.BUCKET_BOUND)
 
 
 def ratio(part: str, whole: str) -> str:
-    """`part` ÷ `whole`; zero where nothing of the part was seen, nothing at all where there is no whole."""
+    """`part` ÷ `whole`; zero if `part` is absent, absent if `whole` is absent or zero."""
     return f"({part} or 0 * {whole}) / ({whole} > 0)"
 
 
 def or_else(expression: str, value: int) -> str:
-    """The expression, or `value` where it is absent: for values that a mapping turns into words."""
+    """The expression, or `value` if it is absent; for values that a mapping turns into texts."""
     return f"{expression} or vector({value})"
 
 
 def legend(*attributes: str, between: str = " · ") -> str:
-    """A legend that shows the values of these attributes."""
+    """A legend with the values of these attributes."""
     return between.join("{{" + names.prometheus_label(attribute) + "}}" for attribute in attributes)
 
 
 class Recorded:
-    """What the recording rules of Prometheus keep: observability/prometheus/rules."""
+    """Recorded series: see observability/prometheus/rules."""
 
     ERROR_RATIO_1H: Final = "leeway:predictions:error_ratio_rate1h"
     SLOW_RATIO_1H: Final = "leeway:predictions:slow_ratio_rate1h"
@@ -118,5 +118,5 @@ def objective(name: str) -> str:
 
 
 def burn_rate(bad_ratio: str, name: str) -> str:
-    """How many times faster than allowed the objective's error budget is spent."""
+    """The burn rate of the objective's error budget: 1 uses it up exactly in its window."""
     return f"{bad_ratio} / (1 - {objective(name)})"

@@ -1,4 +1,4 @@
-"""The worker's runs: how many, how long, and what they took the time for."""
+"""Drift runs: number, duration and stages."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ STAGES = (
 
 
 def by_recommendation() -> timeseries.Panel:
-    """What they came to."""
+    """Runs by recommendation."""
     counted = total(increase(series(names.DRIFT_RUNS), SCRAPES), names.DRIFT_RECOMMENDATION, names.ERROR_TYPE)
     colours = {text: colour for text, colour in states.RECOMMENDATIONS.values() if text.isupper()}
     panel = bars_over_time(
         lines(
             "Runs by recommendation",
-            "Finished runs, with the reason where a run could not see: too_few_rows is a quiet hour, anything else a"
-            " fault. Dots are exemplars: click one for the run's trace, and from there on to the predictions.",
+            "Finished runs, with the reason if UNKNOWN: too_few_rows means little traffic, anything else a failure."
+            " Dots are exemplars: click one to open the run's trace, which links to the predictions.",
             COUNT,
             Query(f"{counted} > 0", legend(names.DRIFT_RECOMMENDATION, names.ERROR_TYPE, between=" "), exemplars=True),
-            absent="no run finished in this time range",
+            absent="no runs in this time range",
             links=[links.TO_RUNS, links.TO_REPORT],
         )
     )
@@ -51,11 +51,11 @@ def by_recommendation() -> timeseries.Panel:
 
 
 def duration() -> timeseries.Panel:
-    """Does it keep up?"""
+    """Duration of runs."""
     return lines(
-        "Duration of runs against their interval",
-        "The median and the slowest of ten minutes. A run that takes as long as the interval comes too late for the"
-        " next one. Dots lead to the run's trace.",
+        "Duration of runs",
+        "p50 and p99 over ten minutes. If a run takes longer than the interval, the next one is late. Dots are"
+        " exemplars: click one to open the run's trace.",
         SECONDS,
         Query(quantile(0.5, names.DRIFT_RUN_DURATION, over=RUNS), "p50"),
         Query(quantile(0.99, names.DRIFT_RUN_DURATION, over=RUNS), "p99", exemplars=True),
@@ -65,15 +65,15 @@ def duration() -> timeseries.Panel:
 
 
 def stages() -> timeseries.Panel:
-    """What takes the time."""
+    """Duration of the stages."""
     which = of_spans(links.WORKER, STAGES)
     spent = f"sum by ({SPAN_NAME}) ({rate(f'{SPAN_DURATION}_sum{which}', RUNS)})"
     counted = f"sum by ({SPAN_NAME}) ({rate(f'{SPAN_DURATION}_count{which}', RUNS)})"
     return lines(
-        "What a run takes its time for",
-        "Mean duration of each stage over ten minutes, from the spans.",
+        "Duration of stages",
+        "Mean duration of each stage over ten minutes, from span metrics.",
         MILLISECONDS,
         Query(f"{spent} / {counted}", f"{{{{{SPAN_NAME}}}}}"),
-        absent="no spans yet",
+        absent="no spans",
         links=[links.TO_RUNS],
     )

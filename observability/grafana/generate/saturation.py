@@ -1,4 +1,4 @@
-"""How near a process is to its limits; the same panels for the API and for the drift worker."""
+"""Saturation of a process; the API and the drift worker have the same panels."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ from observability.grafana.generate.panels import BYTES, COUNT, SECONDS, Query, 
 from observability.grafana.generate.queries import Match, legend, quantile, rate, series, total
 
 JOB, NAMESPACE = "job", "leeway"
-"""In Prometheus a process is known by namespace and name: `leeway/leeway-service`."""
+"""In Prometheus, `job` is namespace and name: `leeway/leeway-service`."""
 
 
 def of_process(service: str) -> Match:
-    """Keeps the series of one process."""
+    """A matcher for the series of one process."""
     return Match(JOB, f"{NAMESPACE}/{service}")
 
 
 def active() -> timeseries.Panel:
-    """Requests that are being answered."""
+    """Requests in flight."""
     return lines(
         "Requests in flight",
-        "How many are being answered at once. One process scores one at a time: what grows here waits.",
+        "Requests being processed. A process scores one request at a time, so a rising number means that requests"
+        " wait.",
         COUNT,
         Query(total(series(names.HTTP_ACTIVE_REQUESTS)), "in flight"),
         absent="no traffic yet",
@@ -30,10 +31,10 @@ def active() -> timeseries.Panel:
 
 
 def loop_lag() -> timeseries.Panel:
-    """How long everything waits."""
+    """Event loop lag."""
     return lines(
         "Event loop lag",
-        "How late the loop runs what is due. All requests of the process wait for it, whatever they ask.",
+        "How late the event loop runs scheduled callbacks. All requests of the process wait that long.",
         SECONDS,
         Query(quantile(0.5, names.EVENT_LOOP_LAG), "p50"),
         Query(quantile(0.99, names.EVENT_LOOP_LAG), "p99"),
@@ -43,10 +44,10 @@ def loop_lag() -> timeseries.Panel:
 
 
 def cpu(service: str) -> timeseries.Panel:
-    """Processors in use."""
+    """CPU usage."""
     used = total(rate(series(names.PROCESS_CPU_TIME, of_process(service))), names.CPU_MODE)
     return stacked(
-        lines("Processors in use", "1 is one processor, all of the time.", COUNT, Query(used, legend(names.CPU_MODE)))
+        lines("CPU usage", "CPU cores in use: 1 is one core.", COUNT, Query(used, legend(names.CPU_MODE)))
     ).decimals(2)
 
 
@@ -54,7 +55,7 @@ def memory(service: str) -> timeseries.Panel:
     """Physical memory."""
     return lines(
         "Memory",
-        "Physical memory of the process. A steady climb is a leak; compose sets the limit.",
+        "Resident memory of the process. A steady rise is a leak. compose.yaml sets the limit.",
         BYTES,
         Query(total(series(names.PROCESS_MEMORY, of_process(service))), "resident"),
     )

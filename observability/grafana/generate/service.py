@@ -1,4 +1,4 @@
-"""Service: rate, errors, duration and saturation of the API, what it refuses, and whether its predictions are kept."""
+"""The Service dashboard: rate, errors, duration and saturation of the API, rejections, and the prediction log."""
 
 from __future__ import annotations
 
@@ -53,11 +53,11 @@ NO_TRAFFIC, BATCHES = "no traffic", "p95 of batches"
 
 
 def service() -> models.Dashboard:
-    """The board of the API."""
+    """The dashboard of the API."""
     return board(
         links.SERVICE,
         "Service",
-        "The API: how much it is asked, what it answers, how fast, what it refuses, and how near to its limits it is.",
+        "The API: objectives, requests, errors, latency, saturation, rejected input, and the prediction log.",
         [
             Row(5, [(10, budgets()), (14, burn_rates())], "Objectives"),
             Row(8, [(8, requests()), (8, errors()), (8, latency())], "Requests"),
@@ -72,19 +72,19 @@ def service() -> models.Dashboard:
                 ],
                 "Saturation",
             ),
-            Row(8, [(8, refused()), (8, lookups()), (8, scores())], "What it is asked"),
+            Row(8, [(8, rejected()), (8, lookups()), (8, scores())], "Input and scores"),
             Row(7, [(4, lost()), (4, spool()), (8, predictions_kept()), (8, backlog())], "Prediction log"),
         ],
     )
 
 
 def budgets() -> stat.Panel:
-    """How much may still go wrong."""
+    """Error budgets."""
     return stats(
         "Error budget left",
-        "Share of what may go wrong in the budget's window that is still left. Below zero the objective is missed."
-        " Availability: 99.9 % of predictions without 5xx. Latency: 99 % of single predictions within 50 ms, of batches"
-        " within 1 s. Drift runs: 99 % of hours with a run that could see.",
+        "Share of each error budget that is left. Below zero the objective is missed. Availability: 99.9 % of"
+        " prediction requests without a 5xx. Latency: 99 % of single predictions within 50 ms, of batches within 1 s."
+        " Drift runs: 99 % of the time, a successful run within the last hour.",
         SHARE,
         Query(Recorded.BUDGET_LEFT, "{{objective}}"),
         absent=NO_TRAFFIC,
@@ -94,11 +94,11 @@ def budgets() -> stat.Panel:
 
 
 def burn_rates() -> timeseries.Panel:
-    """How fast it goes."""
+    """Burn rates."""
     return lines(
         "Burn rate over one hour",
-        "How many times faster than allowed each budget is spent. At 1 it lasts exactly its window; at 14.4, for an"
-        " hour, somebody is paged.",
+        "How fast each error budget is spent. At 1 it lasts exactly its window; with a 30-day budget, 14.4 for an hour"
+        " pages.",
         TIMES,
         Query(burn_rate(Recorded.ERROR_RATIO_1H, "availability"), "availability"),
         Query(burn_rate(Recorded.SLOW_RATIO_1H, "latency"), "latency"),
@@ -110,11 +110,11 @@ def burn_rates() -> timeseries.Panel:
 
 
 def requests() -> timeseries.Panel:
-    """Rate."""
+    """Request rate."""
     return stacked(
         lines(
             "Requests by route",
-            "Requests a second, health checks and metrics left out. A batch counts once.",
+            "Requests per second, without health checks and /metrics. A batch counts once.",
             REQUESTS,
             Query(
                 total(rate(series(names.HTTP_REQUEST_DURATION, part="count")), names.HTTP_ROUTE),
@@ -126,19 +126,20 @@ def requests() -> timeseries.Panel:
 
 
 def errors() -> timeseries.Panel:
-    """Errors."""
+    """Error rates."""
     asked = total(rate(series(names.HTTP_REQUEST_DURATION, ROUTE_BOTH, part="count")))
-    refused_client = total(
+    rejections = total(
         rate(series(names.HTTP_REQUEST_DURATION, ROUTE_BOTH, Match(names.HTTP_STATUS, "4..", "=~"), part="count"))
     )
     failed = total(rate(series(names.HTTP_REQUEST_DURATION, ROUTE_BOTH, FAILED, part="count")))
     return (
         lines(
-            "Answers that are no predictions",
-            "Share of prediction requests. 5xx: ours, spends the budget. 4xx: refused for what was sent, see below.",
+            "Failed and rejected requests",
+            "Share of prediction requests. 5xx: failures, which spend the error budget. 4xx: rejected input, see"
+            " below.",
             SHARE,
             Query(ratio(failed, asked), "5xx", exemplars=True),
-            Query(ratio(refused_client, asked), "4xx"),
+            Query(ratio(rejections, asked), "4xx"),
             absent=NO_TRAFFIC,
             links=[links.TO_FAILED],
         )
@@ -148,12 +149,12 @@ def errors() -> timeseries.Panel:
 
 
 def latency() -> timeseries.Panel:
-    """Duration."""
+    """Latency."""
     return quantiles(
         lines(
-            "Latency against the objective of 50 ms",
-            "Single predictions as the client waits for them. Grey: batches, whose objective is 1 s. Dots are"
-            " exemplars: click one for its trace.",
+            "Latency (objective: 50 ms)",
+            "Latency of single predictions. Grey: batches, whose objective is 1 s. Dots are exemplars: click one for"
+            " its trace.",
             SECONDS,
             Query(quantile(0.5, names.HTTP_REQUEST_DURATION, ROUTE_SINGLE), "p50"),
             Query(quantile(0.95, names.HTTP_REQUEST_DURATION, ROUTE_SINGLE), "p95"),
@@ -167,11 +168,11 @@ def latency() -> timeseries.Panel:
 
 
 def latency_heat() -> heatmap.Panel:
-    """All of it, not three quantiles."""
+    """The distribution of latencies."""
     return heat_map(
-        f"Latency of {SINGLE}: click a dot for its trace",
-        "How many single predictions took how long. Two bright bands are two kinds of requests: with and without a look"
-        " into the store, or a part of them that waits.",
+        f"Latency of {SINGLE} (click a dot for its trace)",
+        "Distribution of the latency of single predictions. Two bright bands are two kinds of requests, such as with"
+        " and without a look-up.",
         SECONDS,
         Query(heat(names.HTTP_REQUEST_DURATION, ROUTE_SINGLE), legend(names.BUCKET_BOUND), exemplars=True),
         axis="up to",
@@ -181,11 +182,11 @@ def latency_heat() -> heatmap.Panel:
 
 
 def stages() -> timeseries.Panel:
-    """Where the time goes."""
+    """Latency by step."""
     return lines(
-        "Where the time goes, p95",
-        "Request: all of it. Prediction: look up, score, record. Lookup: finding a customer's features. Model: the"
-        " model alone. What lies between request and prediction is HTTP, checking and waiting.",
+        "p95 by step",
+        "Request: in total. Prediction: look up, score, record. Lookup: finding a customer's features. Model: the model"
+        " only. The difference between request and prediction is HTTP, validation and waiting.",
         SECONDS,
         Query(quantile(0.95, names.HTTP_REQUEST_DURATION, ROUTE_SINGLE), "request"),
         Query(quantile(0.95, names.PREDICTION_DURATION, OF_MODEL), "prediction"),
@@ -196,47 +197,47 @@ def stages() -> timeseries.Panel:
     )
 
 
-def refused() -> bargauge.Panel:
-    """What clients send that no model can score."""
-    rejected = increase(series(names.REQUEST_REJECTED), WHOLE_RANGE)
-    by_cause = total(rejected, names.FEATURE_NAME, names.ERROR_TYPE)
+def rejected() -> bargauge.Panel:
+    """Rejected items."""
+    items = increase(series(names.REQUEST_REJECTED), WHOLE_RANGE)
+    by_cause = total(items, names.FEATURE_NAME, names.ERROR_TYPE)
     return bars(
-        "Refused items in this time range",
-        "Items refused for a feature's sake, by feature and reason; _other is no feature of the schema. A tenth of all"
-        " that is asked makes the quality verdict act.",
+        "Rejected items in this time range",
+        "Rejected items by feature and reason; _other is not a feature of the schema. If a tenth of all items is"
+        " rejected, the quality verdict is act.",
         COUNT,
         Query(f"topk(10, {by_cause} > 0)", legend(names.FEATURE_NAME, names.ERROR_TYPE)),
-        Query(f"{total(rejected)} == 0", "nothing refused"),
+        Query(f"{total(items)} == 0", "none rejected"),
         colours=states.thresholds((None, states.YELLOW)),
         links=[links.TO_DRIFT],
     ).decimals(0)
 
 
 def lookups() -> timeseries.Panel:
-    """The snapshot store."""
+    """Snapshot look-ups."""
     found, broken = Match(names.ERROR_TYPE, ""), Match(names.ERROR_TYPE, ".+", "=~")
     failures = total(rate(series(names.LOOKUP_DURATION, broken, part="count")))
     everything = total(rate(series(names.LOOKUP_DURATION, part="count")))
     return lines(
         "Snapshot store",
-        "Time to find a customer's features (left), and share of lookups that failed (right). Without the store"
-        " requests with features go on; those by customer get 503.",
+        "Time to find a customer's features (left) and share of failed look-ups (right). If the store is unreachable,"
+        " requests with user_id get a 503; requests with features still work.",
         SECONDS,
         Query(quantile(0.5, names.LOOKUP_DURATION, found), "p50"),
         Query(quantile(0.99, names.LOOKUP_DURATION, found), "p99", exemplars=True),
         Query(ratio(failures, everything), "failed"),
-        absent="no lookups",
+        absent="no look-ups",
     ).override_by_name("failed", [tint(states.RED), *right_axis(SHARE, "failed", soft_max=0.1)])
 
 
 def scores() -> timeseries.Panel:
-    """What it answers."""
+    """Predictions and scores."""
     positive = total(rate(series(names.PREDICTION_SCORES, OF_MODEL, Match(names.OUTCOME, "1"), part="count")))
     everything = total(rate(series(names.PREDICTION_SCORES, OF_MODEL, part="count")))
     mean = total(rate(series(names.PREDICTION_SCORES, OF_MODEL, part="sum")))
     return lines(
         "Predicted positives and mean score",
-        "Share of predictions that say 1, and the mean probability. A step without another model version is drift.",
+        "Share of predictions that are 1, and mean probability. A step without a new model version is drift.",
         SHARE,
         Query(ratio(positive, everything), "positives"),
         Query(f"{mean} / ({everything} > 0)", "mean score"),

@@ -1,4 +1,4 @@
-"""States as numbers that Grafana turns into words and colours: absent is said, never drawn as all is well."""
+"""States as numbers that Grafana maps to texts and colours. Absent data has a state of its own, never a healthy one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from observability.grafana.generate.queries import Match, largest, or_else, seri
 GREEN, YELLOW, ORANGE, RED = "green", "yellow", "orange", "red"
 BLUE, PURPLE = "#5794f2", "#b877d9"
 GREY, CALM = "#7b8087", "#2f4f3a"
-"""Unknown, and a green that does not shout: what is as it should be needs no light."""
+"""Grey for unknown, and a muted green for large healthy areas."""
 
 UNKNOWN: Final = -1
 QUESTIONS: Final = ("quality", "covariate", "prediction", "performance")
@@ -25,14 +25,14 @@ RECOMMENDATIONS: Final = {
     1: ("INVESTIGATE", ORANGE),
     2: ("RETRAIN", RED),
 }
-ALERTS: Final = {0: ("quiet", CALM), 1: ("pending", YELLOW), 2: ("ticket", ORANGE), 3: ("page", RED)}
+ALERTS: Final = {0: ("inactive", CALM), 1: ("pending", YELLOW), 2: ("ticket", ORANGE), 3: ("page", RED)}
 TARGETS: Final = {0: ("down", RED), 1: ("up", CALM)}
 
 States = dict[int, tuple[str, str]]
 
 
 def mapping(states: States) -> list[models.ValueMapping]:
-    """Numbers to words."""
+    """A mapping of numbers to texts and colours."""
     options = {
         str(value): models.ValueMappingResult(text=text, color=colour, index=place)
         for place, (value, (text, colour)) in enumerate(states.items())
@@ -41,17 +41,17 @@ def mapping(states: States) -> list[models.ValueMapping]:
 
 
 def steps(states: States) -> builders.ThresholdsConfig:
-    """Numbers to colours."""
+    """Thresholds with the states' colours."""
     return thresholds(*((None if place == 0 else float(value), states[value][1]) for place, value in enumerate(states)))
 
 
 def calm(states: States) -> States:
-    """The same for large areas: green does not shout there."""
+    """The same states with the muted green, for large areas."""
     return {value: (text, CALM if colour == GREEN else colour) for value, (text, colour) in states.items()}
 
 
 def thresholds(*pairs: tuple[float | None, str]) -> builders.ThresholdsConfig:
-    """Colours from each value on; the first one has no value and goes for all that lies below."""
+    """Colours from each value upwards; the first has no value and applies below all others."""
     return (
         builders.ThresholdsConfig()
         .mode(models.ThresholdsMode.ABSOLUTE)
@@ -60,12 +60,12 @@ def thresholds(*pairs: tuple[float | None, str]) -> builders.ThresholdsConfig:
 
 
 def verdict(question: str) -> str:
-    """One verdict as a number; unknown where the worker does not report it."""
+    """A verdict as a number; unknown if the worker does not report it."""
     return or_else(largest(series(names.DRIFT_VERDICT, Match(names.DRIFT_QUESTION, question))), UNKNOWN)
 
 
 def recommendation() -> str:
-    """The recommendation in force as a number."""
+    """The active recommendation as a number."""
     active = {
         value: largest(series(names.DRIFT_RECOMMENDATION_ACTIVE, Match(names.DRIFT_RECOMMENDATION, text)))
         for value, (text, _) in RECOMMENDATIONS.items()
@@ -75,12 +75,12 @@ def recommendation() -> str:
 
 
 def alerts() -> str:
-    """Each alert as a number: pending, firing for a ticket, firing for a page."""
+    """Each alert as a number: pending, firing as a ticket, firing as a page."""
     page, ticket = (f'ALERTS{{alertstate="firing", severity{sign}"page"}}' for sign in ("=", "!="))
     firing = f'3 * {page} or 2 * {ticket} or ALERTS{{alertstate="pending"}}'
     return largest(firing, "alertname")
 
 
 def quiet() -> str:
-    """Zero while nothing fires, else absent."""
+    """Zero while no alert is firing, else absent."""
     return '0 * absent(ALERTS{alertstate="firing"})'

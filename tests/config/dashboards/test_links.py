@@ -26,7 +26,7 @@ def urls(board: Document) -> set[str]:
 @pytest.mark.parametrize(
     ("board", "panel"),
     [
-        ("latency-drift", "Latency × drift"),
+        ("latency-drift", "Latency of single predictions"),
         ("latency-drift", "Unusual features"),
         ("service", "Latency of /predict"),
         ("drift", "Runs by recommendation"),
