@@ -103,11 +103,11 @@ def cycle(folder: Path, rows: int) -> Cost:
         started = time.perf_counter()
         served = read_window(in_force, NOON, NOON + rows * STEP, max_subjects=CAP, max_labels=LABELS)
         reading_s = time.perf_counter() - started
-        if (served.window.rows, served.window.taken) != (rows, min(rows, CAP)):
-            raise RuntimeError(f"the window holds {served.window.rows} rows")
-        subjects = served.window.subjects
+        if (served.current_window.rows, len(served.current)) != (rows, min(rows, CAP)):
+            raise RuntimeError(f"the window holds {served.current_window.rows} rows")
+        subjects = served.current_window.subjects
         found = compute_drift(
-            in_force.reference, served.frame, in_force.bundle.schema, in_force.plan, current_subjects=subjects
+            in_force.reference, served.current, in_force.bundle.schema, in_force.plan, current_subjects=subjects
         )
         found.write_html(folder / "report.html")
         found.write_json(folder / "report.json")
@@ -122,7 +122,7 @@ def plain(folder: Path, rows: int) -> Cost:
     served = read_window(in_force, NOON, NOON + rows * STEP, max_subjects=rows, max_labels=LABELS)
     names = in_force.bundle.schema.names
     numbers = [each.name for each in in_force.bundle.schema if each.kind in {"number", "integer"}]
-    frames = [_plain_types(frame[list(names)], numbers) for frame in (served.frame, in_force.reference)]
+    frames = [_plain_types(frame[list(names)], numbers) for frame in (served.current, in_force.reference)]
     del served
     api = _import_evidently()
     definition = api.DataDefinition(

@@ -14,7 +14,7 @@ from drift.report.app import Address, ReportsPageError, serve_reports
 from drift.report.folder import ReportError, ReportFolder
 from drift.telemetry.gauges import DriftGauges
 from drift.telemetry.otel import OTelDriftProbe
-from drift.telemetry.probe import DriftProbe, NullDriftProbe
+from drift.telemetry.probe import DriftProbe
 from drift.verdicts.confirmation import Policy
 from drift.webhook import Webhook
 from drift.worker import Cycle, Extent, run
@@ -134,7 +134,7 @@ def _reports_url(settings: DriftSettings, address: Address) -> str:
 
 def _probe(providers: Providers, settings: DriftSettings, links_to: str) -> DriftProbe:
     if not providers.enabled:
-        return NullDriftProbe()
+        return DriftProbe()
     gauges = DriftGauges(settings.drift_threshold, None, settings.drift_interval)
     for metric, read in gauges.readings().items():
         observe(providers.meter, metric, read)

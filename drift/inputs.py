@@ -1,9 +1,9 @@
-"""What is in force and what was served: the bundle as it is now, and one window of predictions against it."""
+"""What a run compares: the active bundle, reloaded when it changes, and one window of served predictions."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -12,8 +12,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from drift.comparison.compare import SCORE_COLUMN
-from drift.comparison.findings import PerformanceWindow, Refusal, Rejections, performance_window
-from drift.result import Target
+from drift.comparison.findings import PerformanceWindow, RejectionCause, Rejections, performance_window
+from drift.result import Target, Window
 from drift.telemetry.probe import PredictionTrace
 from leeway.data.frames import typed_frame
 from leeway.model import bundle as bundles
@@ -22,19 +22,41 @@ from leeway.model.drift_plan import DriftPlan
 from leeway.model.encoding import Encoded, Encoder
 from leeway.model.manifest import MANIFEST
 from leeway.model.sklearn import encode_frame
+from leeway.schema import FeatureSchema
+from leeway.store import predictions
 from leeway.store.engine import Engine, create_tables
-from leeway.store.predictions import PredictionLog, Window
+from leeway.store.predictions import PredictionLog
 from leeway.store.rejections import ANY, RejectionLog
 from leeway.store.tables import tables_for
 
 MOST_LINKS = 20
 DEEPEST = 10.0
-"""A feature counts for no more than this in the order, or one absurd value would speak for a whole window."""
+"""The most that one feature counts in the order of unusual rows, so that one absurd value does not decide it alone."""
+
+
+@dataclass(frozen=True)
+class ComparisonInputs:
+    """Two frames with one row a subject, and what else is known of the two windows.
+
+    Without a bundle there are no scores. `unusual` are the traces of the current window's most unusual predictions.
+    """
+
+    reference: pd.DataFrame
+    current: pd.DataFrame
+    reference_window: Window
+    current_window: Window
+    schema: FeatureSchema
+    plan: DriftPlan
+    bundle: Bundle | None = None
+    rejections: Rejections | None = None
+    performance: PerformanceWindow | None = None
+    target: Target = field(default_factory=Target)
+    unusual: tuple[PredictionTrace, ...] = ()
 
 
 @dataclass(frozen=True)
 class ActiveBundle:
-    """One bundle with all that a comparison needs of it: its reference, its plan, its schema's logs."""
+    """A bundle with its reference, its plan, and the logs of its schema."""
 
     bundle: Bundle
     reference: pd.DataFrame
@@ -44,35 +66,35 @@ class ActiveBundle:
 
 
 class BundleReloader:
-    """The bundle in `folder`, loaded again whenever another one is there."""
+    """Loads the bundle in `folder`, and loads it again when it was replaced."""
 
     def __init__(self, folder: Path, engine: Engine) -> None:
         self._folder = folder
         self._engine = engine
         self._mark: tuple[int, int, int] | None = None
-        self._in_force: ActiveBundle | None = None
+        self._active: ActiveBundle | None = None
 
     def current(self) -> ActiveBundle:
-        """What is in force now.
+        """The active bundle.
 
         Raises:
-            leeway.model.bundle.BundleError: there is no bundle that can be used.
-            leeway.store.engine.DatabaseError: the tables of its schema cannot be made where they are missing.
+            leeway.model.bundle.BundleError: no usable bundle was found.
+            leeway.store.engine.DatabaseError: the tables of its schema are missing and cannot be created.
         """
         mark = _mark(self._folder / MANIFEST)
-        if self._in_force is None or mark is None or mark != self._mark:
+        if self._active is None or mark is None or mark != self._mark:
             loaded = load_active_bundle(self._folder, self._engine)
             if mark != _mark(self._folder / MANIFEST):
                 raise BundleError(f"{self._folder} was replaced while it was read")
-            self._in_force, self._mark = loaded, mark
-        return self._in_force
+            self._active, self._mark = loaded, mark
+        return self._active
 
-    def forget(self) -> None:
-        """Load it anew the next time, and make its tables: the database may come back empty."""
-        self._in_force = None
+    def invalidate(self) -> None:
+        """Load the bundle and create its tables at the next call: the database may come back empty."""
+        self._active = None
 
-    def rest(self) -> None:
-        """Let go of the database until the next time: a SQLite file that was exchanged would be seen no more."""
+    def release_connections(self) -> None:
+        """Close the pooled connections: one that stays open would not see that a SQLite file was replaced."""
         self._engine.dispose()
 
 
@@ -95,7 +117,7 @@ def load_active_bundle(folder: Path, engine: Engine) -> ActiveBundle:
 
 
 def _mark(manifest: Path) -> tuple[int, int, int] | None:
-    """What tells one manifest from another without reading it; None where there is none."""
+    """Identifies a manifest without reading it; None if it does not exist."""
     try:
         status = manifest.stat()
     except OSError:
@@ -103,49 +125,43 @@ def _mark(manifest: Path) -> tuple[int, int, int] | None:
     return status.st_ino, status.st_mtime_ns, status.st_size
 
 
-@dataclass(frozen=True)
-class WindowData:
-    """One window of what was served: its rows, what was refused, how the model did, and where to look."""
-
-    window: Window
-    frame: pd.DataFrame
-    rejections: Rejections
-    performance: PerformanceWindow
-    target: Target
-    unusual: list[PredictionTrace]
-
-
 def read_window(
-    in_force: ActiveBundle, start: datetime, end: datetime, *, max_subjects: int, max_labels: int
-) -> WindowData:
-    """Read the window [start, end), and the last `max_labels` labelled predictions of the model in force.
+    active: ActiveBundle, start: datetime, end: datetime, *, max_subjects: int, max_labels: int
+) -> ComparisonInputs:
+    """Read the window [start, end), and the last `max_labels` labelled predictions of the active bundle.
 
-    The frame has a `_score` only where this model made all of the window's predictions: after a change of models, the
-    scores of the one before say nothing of this one.
+    The frame has a `_score` only if this model made all of the window's predictions: after a change of models, the
+    old model's scores say nothing about the new one.
 
     Raises:
         leeway.store.predictions.PredictionLogError: the database cannot be read now.
     """
-    schema = in_force.bundle.schema
-    window = in_force.log.window(start, end, limit=max_subjects)
-    frame = typed_frame(schema, window.features)
-    refused = in_force.rejections.between(start, end)
-    labelled = in_force.log.labelled(in_force.bundle.version, max_labels)
-    performance = performance_window(labelled.labels, labelled.scores, in_force.bundle.card)
+    bundle, rows = active.bundle, len(active.reference)
+    window = active.log.window(start, end, limit=max_subjects)
+    frame = typed_frame(bundle.schema, window.features)
+    labelled = active.log.labelled(bundle.version, max_labels)
+    performance = performance_window(labelled.labels, labelled.scores, bundle.card)
     scores = {SCORE_COLUMN: pd.Series(window.columns["score"], dtype="float64")}
-    return WindowData(
-        window=window,
-        frame=frame.assign(**scores) if window.model_version == in_force.bundle.version else frame,
-        rejections=_rejections(window.rows, refused),
+    return ComparisonInputs(
+        reference=active.reference,
+        current=frame.assign(**scores) if window.model_version == bundle.version else frame,
+        reference_window=Window(rows=rows, subjects=rows),
+        current_window=Window.between(start, end, window.rows, window.subjects),
+        schema=bundle.schema,
+        plan=active.plan,
+        bundle=bundle,
+        rejections=_rejections(window.rows, active.rejections.between(start, end)),
         performance=performance,
-        target=_target(in_force.bundle, performance),
-        unusual=_unusual(in_force.bundle, window, frame),
+        target=_target(bundle, performance),
+        unusual=_unusual(bundle, window, frame),
     )
 
 
-def _rejections(answered: int, refused: Mapping[tuple[str, str], int]) -> Rejections:
-    causes = [Refusal(feature or None, reason, items) for (feature, reason), items in refused.items() if reason != ANY]
-    return Rejections(answered, refused.get((ANY, ANY), 0), tuple(causes))
+def _rejections(answered: int, counts: Mapping[tuple[str, str], int]) -> Rejections:
+    causes = [
+        RejectionCause(feature or None, reason, items) for (feature, reason), items in counts.items() if reason != ANY
+    ]
+    return Rejections(answered, counts.get((ANY, ANY), 0), tuple(causes))
 
 
 def _target(bundle: Bundle, performance: PerformanceWindow) -> Target:
@@ -154,14 +170,14 @@ def _target(bundle: Bundle, performance: PerformanceWindow) -> Target:
     return Target(None if before is None or now is None else abs(now - before), performance.labels)
 
 
-def _unusual(bundle: Bundle, window: Window, frame: pd.DataFrame) -> list[PredictionTrace]:
+def _unusual(bundle: Bundle, window: predictions.Window, frame: pd.DataFrame) -> tuple[PredictionTrace, ...]:
     """The most unusual predictions among those whose trace was sampled."""
     columns = window.columns
     traced = [place for place, trace in enumerate(columns["trace_id"]) if trace and columns["span_id"][place]]
     if not traced:
-        return []
+        return ()
     found = most_unusual(bundle.encoder, encode_frame(bundle.encoder, frame.iloc[traced]))
-    return [
+    return tuple(
         PredictionTrace(
             columns["trace_id"][place],
             columns["span_id"][place],
@@ -169,16 +185,16 @@ def _unusual(bundle: Bundle, window: Window, frame: pd.DataFrame) -> list[Predic
             columns["unusual_features"][place],
         )
         for place in (traced[each] for each in found)
-    ]
+    )
 
 
 def most_unusual(encoder: Encoder, encoded: Encoded, limit: int = MOST_LINKS) -> list[int]:
-    """The places of up to `limit` unusual rows, the most unusual first.
+    """The positions of up to `limit` unusual rows, the most unusual first.
 
-    A row with more unusual features (see `Encoder.unusual`) goes before one with fewer. Among equals the one deeper in
-    the tails goes first: the depth of a number is how far it lies beyond the reference's 0.5 or 99.5 % quantile, in
-    widths of the range between the two; an unseen category, and a missing value where none ever was, have depth 1; a
-    row's depth is the sum. Rows without unusual features are left out.
+    Rows are ordered by their number of unusual features (see `Encoder.unusual`), then by depth. The depth of a number
+    is its distance beyond the reference's 0.5 or 99.5 % quantile, in widths of the range between the two; an unseen
+    category, or a missing value in a feature that never had one, has depth 1; a row's depth is the sum. Rows without
+    unusual features are left out.
     """
     counts = np.array([len(names) for names in encoder.unusual(encoded)], dtype=np.int64)
     if not counts.any():

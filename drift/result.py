@@ -1,168 +1,269 @@
-"""The result document of one run, schema 1, and the two lines that `leeway drift run` prints of it.
+"""The result of a drift run, schema 1: `result.json`, `leeway drift run --json` and the column `drift_runs.result`.
 
-Every member is always there. What is not computable is null, in numbers too: the document is plain JSON, without NaN
-and without infinity.
+A value that cannot be computed is None, and null in JSON; NaN and infinity never occur. `docs/results.md` describes
+each member.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import date, datetime
-from typing import Any, Final, TypeAlias
+from datetime import UTC, date, datetime
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
-from drift.comparison.findings import DriftReport, FeatureDrift, PerformanceWindow, ScoreDrift
-from drift.verdicts.verdicts import Judgement
-from leeway.model.performance import Estimate
+import msgspec
+from msgspec import Meta, Struct
+
+from leeway.model.distances import Method
 
 SCHEMA: Final = 1
+RUN_ID: Final = re.compile(r"[0-9a-f-]{36}")
 
-Document: TypeAlias = dict[str, Any]
+Question: TypeAlias = Literal["quality", "covariate", "prediction", "performance"]
+VerdictState: TypeAlias = Literal["ok", "watch", "act", "unknown"]
+Decision: TypeAlias = Literal["NO_ACTION", "RETRAIN", "UNKNOWN"]
+Recommendation: TypeAlias = Literal["NO_ACTION", "INVESTIGATE", "RETRAIN", "UNKNOWN"]
+QUESTIONS: Final[tuple[Question, ...]] = ("quality", "covariate", "prediction", "performance")
+RECOMMENDATIONS: Final[tuple[Recommendation, ...]] = ("NO_ACTION", "INVESTIGATE", "RETRAIN", "UNKNOWN")
+
+Share: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
+NonNegative: TypeAlias = Annotated[float, Meta(ge=0)]
+
+_YEARS = (1970, 9000)
+_LATEST_S = datetime(_YEARS[1], 1, 1, tzinfo=UTC).timestamp()
 
 
-@dataclass(frozen=True)
-class Side:
-    """One of the two windows: [start, end) or a single day, predictions (`rows`) and subjects in it."""
+class ResultError(ValueError):
+    """A document is not a result of schema 1; the message says where it differs."""
 
-    start: datetime | date | None = None
-    end: datetime | date | None = None
+
+def _in_utc(text: str | None) -> datetime | None:
+    """A date or a time without a zone counts as UTC."""
+    if text is None:
+        return None
+    moment = datetime.fromisoformat(text)
+    if not _YEARS[0] <= moment.year <= _YEARS[1]:
+        raise ValueError(f"the year {moment.year} is out of range")
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _began(run_id: str) -> datetime:
+    """The time in a UUIDv7: its first 48 bits are Unix milliseconds (RFC 9562)."""
+    unix_ms = int(run_id.replace("-", "")[:12] or "0", 16)
+    return datetime.fromtimestamp(min(unix_ms / 1_000, _LATEST_S), UTC)
+
+
+class Window(Struct, frozen=True):
+    """A compared window, as ISO 8601 text in UTC: from (included) to (excluded), or the date of an ingested month.
+
+    `rows` are predictions, `subjects` the customers among them and the requests without a customer.
+    """
+
+    from_: str | None = msgspec.field(default=None, name="from")
+    to: str | None = None
     rows: int | None = None
     subjects: int | None = None
 
+    def __post_init__(self) -> None:
+        _ = self.start, self.end  # raises for text that is not a time
 
-@dataclass(frozen=True)
-class Run:
-    """What a run is known by. `html` and `json` are paths or addresses of Evidently's reports."""
+    @classmethod
+    def between(cls, start: date, end: date, rows: int, subjects: int) -> Window:
+        """The window between two aware times, or two dates."""
+        return cls(start.isoformat(), end.isoformat(), rows, subjects)
 
-    run_id: str
-    reference: Side
-    current: Side
-    model_name: str | None = None
-    model_version: str | None = None
-    html: str | None = None
-    json: str | None = None
-    trace_id: str | None = None
+    @property
+    def start(self) -> datetime | None:
+        """The first time in the window, in UTC."""
+        return _in_utc(self.from_)
+
+    @property
+    def end(self) -> datetime | None:
+        """The first time after the window, in UTC."""
+        return _in_utc(self.to)
 
 
-@dataclass(frozen=True)
-class Target:
-    """The absolute difference of the two label rates, and on how many current labels."""
+class Model(Struct, frozen=True):
+    """The model that the run judged; None without a bundle."""
 
-    difference: float | None = None
+    name: str | None = None
+    version: str | None = None
+
+
+class Verdict(Struct, frozen=True):
+    """The answer to one question, and the reason in one sentence."""
+
+    state: VerdictState
+    evidence: str
+
+
+class ScoreDrift(Struct, frozen=True):
+    """The model's scores in the current window against those of the reference; all None if not compared."""
+
+    method: Method | None = None
+    score: NonNegative | None = None
+    threshold: NonNegative | None = None
+    detected: bool | None = None
+
+
+class MissingShares(Struct, frozen=True):
+    """Shares of rows without a value."""
+
+    reference: Share = 0.0
+    current: Share = 0.0
+
+
+class FeatureDrift(Struct, frozen=True):
+    """One feature in the current window against the reference.
+
+    `score` is the distance, None if one side has no values; `threshold` is the effective one, see
+    `leeway.model.distances.effective_threshold`. A `constant` feature has the same single value (or none) on both
+    sides. `outside_reference` is the share of the present values outside the reference's 0.5–99.5 % range, or never
+    seen; `new_categories` are up to 20 of those, most frequent first.
+    """
+
+    feature: str
+    method: Method
+    score: NonNegative | None
+    threshold: NonNegative
+    detected: bool
+    constant: bool = False
+    missing: MissingShares = MissingShares()
+    outside_reference: Share = 0.0
+    new_categories: tuple[str, ...] = ()
+
+    @property
+    def ratio(self) -> float:
+        """Score ÷ threshold; 0 without a score."""
+        return self.score / self.threshold if self.score and self.threshold else 0.0
+
+    @property
+    def factor(self) -> float:
+        """How many times its threshold the score is; infinite for a detection without a score."""
+        return math.inf if self.score is None and self.detected else self.ratio
+
+    @property
+    def entirely_missing(self) -> bool:
+        """No value in the current window."""
+        return self.missing.current == 1
+
+
+class Target(Struct, frozen=True):
+    """The absolute difference of the two label rates, and how many current labels are known."""
+
+    difference: Share | None = None
     labels: int | None = None
 
 
-def result_document(
-    run: Run,
-    judgement: Judgement,
-    threshold: float,
-    *,
-    report: DriftReport | None,
-    performance: PerformanceWindow | None = None,
-    target: Target | None = None,
-) -> Document:
-    """Put a run into the document of schema 1; `threshold` is the policy's share."""
-    target = target or Target()
-    return {
-        "schema": SCHEMA,
-        "run_id": run.run_id,
-        "reference": _side(run.reference),
-        "current": _side(run.current),
-        "model": {"name": run.model_name, "version": run.model_version},
-        "share": None if report is None else round(report.share, 4),
-        "threshold": threshold,
-        "decision": judgement.decision,
-        "recommendation": judgement.recommendation,
-        "reason": judgement.reason,
-        "verdicts": {
-            question: {"state": each.state, "evidence": each.evidence} for question, each in judgement.verdicts.items()
-        },
-        "features": [] if report is None else [_feature(each) for each in report.features],
-        "prediction": _prediction(None if report is None else report.prediction),
-        "target": {"difference": _finite(target.difference), "labels": target.labels},
-        "performance": _performance(performance or PerformanceWindow(0), known=performance is not None),
-        "reports": {"html": run.html, "json": run.json},
-        "trace_id": run.trace_id,
-    }
+class Measure(Struct, frozen=True):
+    """A performance measure on the bundle's card and now, with the 95 % interval of the current value."""
+
+    reference: float | None = None
+    current: float | None = None
+    low: float | None = None
+    high: float | None = None
 
 
-def evidently_line(document: Mapping[str, Any]) -> str:
-    """The plain line: report files, share, decision and target drift; `n/a` for what is null."""
-    reports, difference = document["reports"], document["target"]["difference"]
-    if document["decision"] == "UNKNOWN":
-        share, decision = "n/a", f"UNKNOWN {_one_line(document['reason'])}"
+class Performance(Struct, frozen=True):
+    """The model on `labels` labelled predictions."""
+
+    roc_auc: Measure = Measure()
+    brier: Measure = Measure()
+    labels: int | None = None
+
+
+class Reports(Struct, frozen=True):
+    """Paths or addresses of Evidently's reports; None if there was no comparison."""
+
+    html: str | None = None
+    json: str | None = None
+
+
+class RunResult(Struct, frozen=True, kw_only=True):
+    """One run. The order of the members is that of the JSON document."""
+
+    schema: Literal[1]
+    run_id: Annotated[str, Meta(pattern=rf"^{RUN_ID.pattern}\Z")]
+    reference: Window = Window()
+    current: Window = Window()
+    model: Model = Model()
+    share: Share | None = None
+    threshold: Share
+    decision: Decision
+    recommendation: Recommendation
+    reason: str
+    verdicts: Mapping[Question, Verdict]
+    features: tuple[FeatureDrift, ...] = ()
+    prediction: ScoreDrift = ScoreDrift()
+    target: Target = Target()
+    performance: Performance = Performance()
+    reports: Reports = Reports()
+    trace_id: str | None = None
+
+    def __post_init__(self) -> None:
+        if missing := [question for question in QUESTIONS if question not in self.verdicts]:
+            raise ValueError(f"verdicts: {missing[0]} is missing")
+
+    @property
+    def time(self) -> datetime:
+        """The run's place on a time axis: the end of its window, or else when the run began."""
+        return self.current.end or _began(self.run_id)
+
+    @property
+    def drifted(self) -> int:
+        """How many features drifted."""
+        return sum(each.detected for each in self.features)
+
+    @property
+    def ranked(self) -> list[FeatureDrift]:
+        """The features, furthest from the reference first; entirely missing ones lead."""
+        return sorted(self.features, key=lambda each: (each.entirely_missing, each.detected, each.ratio), reverse=True)
+
+    def to_json(self) -> dict[str, Any]:
+        """The document as built-in types, for a JSON column."""
+        document: dict[str, Any] = msgspec.to_builtins(self)
+        return document
+
+    def to_file(self) -> bytes:
+        """The document as the text of `result.json`."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
+
+
+def read_result(document: bytes | Mapping[str, Any]) -> RunResult:
+    """Decode and check a result, from JSON text or from a JSON column. Unknown members are ignored.
+
+    Raises:
+        ResultError: the document is not of schema 1, or a member has another shape.
+    """
+    try:
+        if isinstance(document, bytes):
+            return msgspec.json.decode(document, type=RunResult)
+        return msgspec.convert(document, RunResult)
+    except msgspec.MsgspecError as error:
+        raise ResultError(f"not a result of schema {SCHEMA}: {error}") from error
+
+
+def evidently_line(result: RunResult) -> str:
+    """The plain line: report files, share, decision and target drift; `n/a` for None."""
+    if result.decision == "UNKNOWN":
+        share, decision = "n/a", f"UNKNOWN {' '.join(result.reason.split())}"
     else:
-        share, threshold = f"{document['share']:.2f}", f"{document['threshold']:.2f}"
-        sign = ">=" if document["decision"] == "RETRAIN" else "<"
-        decision = f"{document['decision']} drift_share={share} {sign} {threshold}"
-    files = f"report_html={_or_not(reports['html'])} report_json={_or_not(reports['json'])}"
+        share = f"{result.share:.2f}"
+        sign = ">=" if result.decision == "RETRAIN" else "<"
+        decision = f"{result.decision} drift_share={share} {sign} {result.threshold:.2f}"
+    files = f"report_html={result.reports.html or 'n/a'} report_json={result.reports.json or 'n/a'}"
+    difference = result.target.difference
     drift = "n/a" if difference is None else f"{difference:.4f}"
     return f"[Evidently] {files} drift_share={share} -> {decision} (target_drift={drift})"
 
 
-def leeway_line(document: Mapping[str, Any]) -> str:
-    """Our line: the four verdicts, the ROC AUC where there is one, and the recommendation."""
-    verdicts = ", ".join(f"{question} {verdict['state']}" for question, verdict in document["verdicts"].items())
-    area, labels = document["performance"]["roc_auc"], document["performance"]["labels"]
-    figures = ""
-    if area["current"] is not None:
-        before = "n/a" if area["reference"] is None else f"{area['reference']:.2f}"
-        interval = f"{area['low']:.2f}...{area['high']:.2f}"
-        figures = f" (ROC AUC {before} -> {area['current']:.2f}, {interval} on {labels:,} labels)"
-    return f"[Leeway] {verdicts}{figures} -> {document['recommendation']}"
-
-
-def _side(side: Side) -> Document:
-    start, end = (None if moment is None else moment.isoformat() for moment in (side.start, side.end))
-    return {"from": start, "to": end, "rows": side.rows, "subjects": side.subjects}
-
-
-def _feature(each: FeatureDrift) -> Document:
-    return {
-        "feature": each.feature,
-        "method": each.method,
-        "score": _finite(each.score),
-        "threshold": _finite(each.threshold),
-        "detected": each.detected,
-        "constant": each.constant,
-        "missing": {"reference": each.missing_reference, "current": each.missing_current},
-        "outside_reference": each.outside_reference,
-        "new_categories": list(each.new_categories),
-    }
-
-
-def _prediction(found: ScoreDrift | None) -> Document:
-    if found is None:
-        return {"method": None, "score": None, "threshold": None, "detected": None}
-    score, threshold = _finite(found.score), _finite(found.threshold)
-    return {"method": found.method, "score": score, "threshold": threshold, "detected": found.detected}
-
-
-def _performance(seen: PerformanceWindow, *, known: bool) -> Document:
-    return {
-        "roc_auc": _figure(seen.card_roc_auc, seen.roc_auc),
-        "brier": _figure(seen.card_brier, seen.brier),
-        "labels": seen.labels if known else None,
-    }
-
-
-def _figure(card: Estimate | None, live: Estimate | None) -> Document:
-    return {
-        "reference": None if card is None else _finite(card.value),
-        "current": None if live is None else _finite(live.value),
-        "low": None if live is None else _finite(live.low),
-        "high": None if live is None else _finite(live.high),
-    }
-
-
-def _finite(number: float | None) -> float | None:
-    return number if number is not None and math.isfinite(number) else None
-
-
-def _or_not(text: str | None) -> str:
-    return text or "n/a"
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+def leeway_line(result: RunResult) -> str:
+    """Our line: the four verdicts, the ROC AUC if known, and the recommendation."""
+    verdicts = ", ".join(f"{question} {verdict.state}" for question, verdict in result.verdicts.items())
+    auc, figures = result.performance.roc_auc, ""
+    if auc.current is not None:
+        card = "n/a" if auc.reference is None else f"{auc.reference:.2f}"
+        interval = f"{auc.low:.2f}...{auc.high:.2f}"
+        figures = f" (ROC AUC {card} -> {auc.current:.2f}, {interval} on {result.performance.labels:,} labels)"
+    return f"[Leeway] {verdicts}{figures} -> {result.recommendation}"

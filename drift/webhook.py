@@ -14,6 +14,7 @@ from http.client import HTTPException
 from typing import Any
 from urllib.parse import urlsplit
 
+from drift.result import RunResult
 from leeway.urls import redact_url
 
 TIMEOUT_S = 5.0
@@ -52,21 +53,20 @@ class Webhook:
         self._source = source
         self._pause = pause
         self._waiting: queue.Queue[Mapping[str, Any] | None] = queue.Queue(WAITING)
-        self._told: set[str] = set()
+        self._sent: set[str] = set()
         self._opener = urllib.request.build_opener(_NoRedirects)
         self._thread = threading.Thread(target=self._work, name="webhook", daemon=True)
         self._thread.start()
 
-    def tell(self, result: Mapping[str, Any], previous: str | None) -> None:
+    def notify(self, result: RunResult, previous: str | None) -> None:
         """Queue the event of a run whose recommendation is not the `previous` one."""
-        run_id = str(result["run_id"])
-        if run_id in self._told:
+        if result.run_id in self._sent:
             return
-        self._told.add(run_id)
+        self._sent.add(result.run_id)
         try:
             self._waiting.put_nowait(event(result, previous, self._source))
         except queue.Full:
-            _log.error("webhook: %d events wait already; the one of run %s is given up", WAITING, run_id)
+            _log.error("webhook: %d events wait already; the one of run %s is given up", WAITING, result.run_id)
 
     def close(self, timeout_s: float = 1.0) -> None:
         """Stop after the events that wait, or after `timeout_s`."""
@@ -112,16 +112,17 @@ def _is_address(url: str) -> bool:
         return False
 
 
-def event(result: Mapping[str, Any], previous: str | None, source: str) -> dict[str, Any]:
+def event(result: RunResult, previous: str | None, source: str) -> dict[str, Any]:
     """The CloudEvents document: its `id` is the run's, so that a receiver can tell a repetition."""
-    told = ("recommendation", "decision", "reason", "share", "threshold", "model", "current", "verdicts", "trace_id")
+    document = result.to_json()
+    members = ("recommendation", "decision", "reason", "share", "threshold", "model", "current", "verdicts", "trace_id")
     return {
         "specversion": "1.0",
-        "id": str(result["run_id"]),
+        "id": result.run_id,
         "source": source,
         "type": "io.leeway.drift.recommendation.changed",
         "time": datetime.now(UTC).isoformat(),
         "datacontenttype": "application/json",
-        "subject": str(result["model"]["name"]),
-        "data": {"previous": previous, **{name: result[name] for name in told}},
+        "subject": str(result.model.name),
+        "data": {"previous": previous, **{name: document[name] for name in members}},
     }

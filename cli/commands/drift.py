@@ -69,13 +69,3 @@ def drift_worker(
         database_url=database_url,
     )
     raise typer.Exit(run_worker(settings))
-
-
-@drift.command("power", short_help="Measure which shifts can be seen; takes minutes.")
-def drift_power(
-    out: Annotated[Path, typer.Argument(metavar="FILE", help="Where the table goes")] = Path("docs/drift-power.md"),
-) -> None:
-    """Measure the smallest shift that is found in 9 of 10 windows, and write the table."""
-    from cli.commands.drift_runner import run_power
-
-    run_power(out)

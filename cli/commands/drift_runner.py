@@ -1,24 +1,22 @@
-"""`leeway drift run`, `worker` and `power`."""
+"""`leeway drift run` and `worker`."""
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
+import msgspec
 from rich.table import Table
 from rich.text import Text
 
 from cli.commands.ingest import open_snapshots
 from cli.options import FAILED, console, plain_errors, stop
-from drift.comparison.evidently import Comparison
-from drift.inputs import load_active_bundle
-from drift.one_shot import ComparisonInputs, decide, live, months, unknown_result
-from drift.report.folder import ReportError, write_single
-from drift.result import Document, evidently_line, leeway_line
+from drift.evaluation import Evaluation, evaluate, unknown_result
+from drift.inputs import ComparisonInputs, load_active_bundle, read_window
+from drift.one_shot import months
+from drift.report.folder import ReportError, replace_file, single_reports
+from drift.result import FeatureDrift, RunResult, evidently_line, leeway_line
 from drift.verdicts.confirmation import Policy
 from leeway.model import bundle as bundles
 from leeway.model.bundle import Bundle
@@ -45,45 +43,36 @@ def run_once(
     fail_on_drift: bool,
 ) -> int:
     """Make one comparison, print it, and return the exit code: 0, 1 where it could not be made, 3 for RETRAIN."""
-    policy = _policy(settings)
+    policy = Policy(threshold=settings.drift_threshold, min_labels=settings.drift_min_labels).at_once()
+    reports = single_reports(settings.reports, reference, current)
     try:
-        sides = _sides(settings, reference, current, window)
+        inputs = _inputs(settings, reference, current, window)
     except (UnknownMonth, BundleError, DatabaseError) as error:
-        document = unknown_result(str(error), policy)
+        result = unknown_result(str(error), policy)
     else:
         with plain_errors(ReportError, OSError, code=FAILED):
-            document = decide(
-                sides,
-                policy,
-                lambda comparison: _write(settings.reports, reference, current, comparison),
-                min_subjects=settings.drift_min_rows,
-            )
-    _print(document, as_json=as_json, quiet=quiet)
-    if document["decision"] == "UNKNOWN":
+            evaluation = evaluate(inputs, policy, min_subjects=settings.drift_min_rows, reports=reports)
+            _write(evaluation)
+        result = evaluation.result
+    _print(result, as_json=as_json, quiet=quiet)
+    if result.decision == "UNKNOWN":
         return FAILED
-    return RETRAIN if fail_on_drift and document["recommendation"] == "RETRAIN" else 0
+    return RETRAIN if fail_on_drift and result.recommendation == "RETRAIN" else 0
 
 
 def run_worker(settings: DriftSettings) -> int:
-    """Compare again and again, until SIGTERM or Ctrl-C."""
+    """Compare repeatedly, until SIGTERM or Ctrl-C."""
     from drift.__main__ import main
 
     return main(settings)
 
 
-def run_power(out: Path) -> None:
-    """Measure what drift detection can see, and write the table."""
-    from benchmarks.drift_power import main
-
-    main([str(out)])
-    print(f"Wrote {out}")
-
-
-def _sides(settings: DriftSettings, reference: str, current: str, window: str) -> ComparisonInputs:
+def _inputs(settings: DriftSettings, reference: str, current: str, window: str) -> ComparisonInputs:
     if (reference, current) == LIVE:
-        in_force = load_active_bundle(settings.bundle, open_engine(settings.database_url))
+        length, now = _length(window), datetime.now(UTC)
+        active = load_active_bundle(settings.bundle, open_engine(settings.database_url))
         labels, subjects = settings.drift_labels, settings.drift_max_rows
-        return live(in_force, datetime.now(UTC), _seconds(window), max_subjects=subjects, max_labels=labels)
+        return read_window(active, now - length, now, max_subjects=subjects, max_labels=labels)
     snapshots = open_snapshots(settings.database_url)
     return months(snapshots, _date(reference), _date(current), _bundle(settings.bundle))
 
@@ -97,12 +86,11 @@ def _bundle(folder: Path) -> Bundle | None:
     return bundle if bundle.schema.fingerprint == CHURN_SCHEMA.fingerprint else None
 
 
-def _write(folder: Path, reference: str, current: str, comparison: Comparison) -> Mapping[str, str]:
-    return write_single(folder, reference, current, comparison.write_html, comparison.write_json)
-
-
-def _policy(settings: DriftSettings) -> Policy:
-    return Policy(threshold=settings.drift_threshold, min_labels=settings.drift_min_labels)
+def _write(evaluation: Evaluation) -> None:
+    comparison, reports = evaluation.comparison, evaluation.result.reports
+    if comparison and reports.html and reports.json:
+        replace_file(Path(reports.html), comparison.write_html)
+        replace_file(Path(reports.json), comparison.write_json)
 
 
 def _date(text: str) -> date:
@@ -112,27 +100,27 @@ def _date(text: str) -> date:
         stop(f"{text!r} is no date: give YYYY-MM-DD twice, or --reference bundle --current live")
 
 
-def _seconds(text: str) -> float:
+def _length(text: str) -> timedelta:
     match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)([smhd])", text.strip())
     length_s = float(match[1]) * _UNITS_S[match[2]] if match else 0.0
     if not 0 < length_s <= _LONGEST_S:
         stop(f"--window {text!r} is no length of time: give a number and s, m, h or d, like 90s or 1h; at most a year")
-    return length_s
+    return timedelta(seconds=length_s)
 
 
-def _print(document: Document, *, as_json: bool, quiet: bool) -> None:
+def _print(result: RunResult, *, as_json: bool, quiet: bool) -> None:
     if as_json:
-        print(json.dumps(document, ensure_ascii=False, allow_nan=False))
+        print(msgspec.json.encode(result).decode())
         return
-    print(evidently_line(document))
-    print(leeway_line(document))
-    if not quiet and document["features"]:
-        console().print(_features(document))
-        for question, verdict in document["verdicts"].items():
-            print(f"{question}: {verdict['state']}. {verdict['evidence']}")
+    print(evidently_line(result))
+    print(leeway_line(result))
+    if not quiet and result.features:
+        console().print(_features(result))
+        for question, verdict in result.verdicts.items():
+            print(f"{question}: {verdict.state}. {verdict.evidence}")
 
 
-def _features(document: Document) -> Table:
+def _features(result: RunResult) -> Table:
     headings = (
         "feature",
         "method",
@@ -143,21 +131,20 @@ def _features(document: Document) -> Table:
         "missing",
         "out of reference",
     )
-    table = Table(*headings, title=Text(document["reason"]), title_justify="left")
-    for each in sorted(document["features"], key=_furthest):
-        missing = each["missing"]
+    table = Table(*headings, title=Text(result.reason), title_justify="left")
+    for each in sorted(result.features, key=_furthest):
         table.add_row(
-            each["feature"],
-            each["method"],
-            "n/a" if each["score"] is None else f"{each['score']:.3f}",
-            f"{each['threshold']:.3f}",
-            "[bold red]yes[/]" if each["detected"] else "no",
-            "yes" if each["constant"] else "no",
-            f"{missing['reference']:.1%} -> {missing['current']:.1%}",
-            f"{each['outside_reference']:.1%}",
+            each.feature,
+            each.method,
+            "n/a" if each.score is None else f"{each.score:.3f}",
+            f"{each.threshold:.3f}",
+            "[bold red]yes[/]" if each.detected else "no",
+            "yes" if each.constant else "no",
+            f"{each.missing.reference:.1%} -> {each.missing.current:.1%}",
+            f"{each.outside_reference:.1%}",
         )
     return table
 
 
-def _furthest(feature: Mapping[str, Any]) -> float:
-    return -float("inf") if feature["score"] is None else -feature["score"] / feature["threshold"]
+def _furthest(feature: FeatureDrift) -> float:
+    return -float("inf") if feature.score is None else -feature.ratio

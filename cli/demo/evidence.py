@@ -13,7 +13,7 @@ from cli.demo.samples import Figures, Quantiles
 from cli.demo.spans import Span, Spans, read_spans
 from cli.demo.story import Act
 from cli.demo.workshop import Pace, Workshop
-from drift.report.page.summary import QUESTIONS, RunSummary
+from drift.result import QUESTIONS, RunResult
 from leeway.telemetry import names
 
 MOST_LINKS: Final = 8
@@ -28,7 +28,7 @@ class ActSeen:
     start: datetime
     end: datetime
     figures: Figures | None
-    run: RunSummary | None
+    run: RunResult | None
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Evidence:
     pace: Pace
     acts: Sequence[ActSeen]
     figures: Sequence[Figures]
-    runs: Sequence[RunSummary]
+    runs: Sequence[RunResult]
     slow: Sequence[Span]
     run_trace: Sequence[Span]
     pointed: Sequence[Pointed]
@@ -61,7 +61,7 @@ class Evidence:
     labels: int
 
     @property
-    def last(self) -> RunSummary | None:
+    def last(self) -> RunResult | None:
         """The newest run that could tell."""
         return next((run for run in reversed(self.runs) if run.recommendation != "UNKNOWN"), None)
 
@@ -70,12 +70,12 @@ class Evidence:
         return next((each for each in self.acts if each.act.key == key), None)
 
     @property
-    def farthest(self) -> RunSummary | None:
+    def farthest(self) -> RunResult | None:
         """The run with the greatest share of drifted features."""
         return farthest(self.runs)
 
 
-def farthest(runs: Sequence[RunSummary]) -> RunSummary | None:
+def farthest(runs: Sequence[RunResult]) -> RunResult | None:
     """The run with the greatest share of drifted features, of several the last; None where none drifted."""
     return max((run for run in runs if run.share), key=lambda run: (run.share or 0.0, run.time), default=None)
 
@@ -200,7 +200,7 @@ def _quantiles_json(quantiles: Quantiles) -> dict[str, Any]:
     return {"p50": quantiles.p50, "p95": quantiles.p95, "p99": quantiles.p99, "count": quantiles.count}
 
 
-def _run_json(run: RunSummary) -> dict[str, Any]:
+def _run_json(run: RunResult) -> dict[str, Any]:
     return {
         "run_id": run.run_id,
         "at": run.time.isoformat(),
@@ -209,7 +209,7 @@ def _run_json(run: RunSummary) -> dict[str, Any]:
         "recommendation": run.recommendation,
         "roc_auc": run.performance.roc_auc.current,
         "roc_auc_card": run.performance.roc_auc.reference,
-        "verdicts": {question: run.verdict(question).state for question in QUESTIONS},
+        "verdicts": {question: run.verdicts[question].state for question in QUESTIONS},
     }
 
 

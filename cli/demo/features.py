@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from drift.report.page.summary import RunSummary
+from drift.result import RunResult
 from leeway.schema import CHURN_SCHEMA, Feature, Value
 from leeway.store.engine import open_engine
 from leeway.store.predictions import PredictionLog, Window
@@ -38,7 +38,7 @@ class FeatureShift:
 
 
 def read_shifts(
-    database_url: str, before: tuple[datetime, datetime], after: tuple[datetime, datetime], run: RunSummary
+    database_url: str, before: tuple[datetime, datetime], after: tuple[datetime, datetime], run: RunResult
 ) -> list[FeatureShift]:
     """The numeric features that `run` found drifted, farthest first, as asked in these two stretches (aware times).
 

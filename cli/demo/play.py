@@ -23,7 +23,7 @@ from cli.traffic.rows import PopulationRows
 from cli.traffic.sender import Sender
 from cli.traffic.tally import Tally
 from cli.traffic.truth import Answered, PopulationTruth
-from drift.report.page.summary import RunSummary
+from drift.result import RunResult
 
 MAX_IN_FLIGHT: Final = 256
 LABEL_DELAY_S: Final = 1.0
@@ -41,7 +41,7 @@ class Played:
     acts: Sequence[Act]
     tally: Tally = field(default_factory=Tally)
     samples: Samples = field(default_factory=Samples)
-    runs: list[RunSummary] = field(default_factory=list)
+    runs: list[RunResult] = field(default_factory=list)
     began: list[datetime] = field(default_factory=list)
     settling: datetime | None = None
     ended: datetime | None = None
@@ -92,7 +92,7 @@ class Director:
     """Plays the acts against a running service; `read_runs` reads what the drift worker has found, oldest first."""
 
     def __init__(
-        self, client: HttpClient, rows: PopulationRows, rate: float, read_runs: Callable[[], list[RunSummary]]
+        self, client: HttpClient, rows: PopulationRows, rate: float, read_runs: Callable[[], list[RunResult]]
     ) -> None:
         self._client = client
         self._rows = rows

@@ -17,8 +17,8 @@ from cli.demo.play import Played
 from cli.demo.samples import Figures
 from cli.latency import ms
 from cli.live_display import DRAW_EVERY_S, LINE_EVERY_S, came, draw, is_lively
-from drift.report.page.summary import QUESTIONS, RunSummary
 from drift.report.page.words import HEADLINE, STATE, number
+from drift.result import QUESTIONS, RunResult
 
 SPARKS: Final = "▁▂▃▄▅▆▇█"
 PLAIN_SPARKS: Final = "_.-=+*%#"
@@ -67,7 +67,7 @@ class Screen:
         """Latency, drift and verdicts of now, in one line."""
         run = _newest(played.runs)
         verdicts = (
-            ", ".join(f"{question} {run.verdict(question).state}" for question in QUESTIONS) if run else "no run yet"
+            ", ".join(f"{question} {run.verdicts[question].state}" for question in QUESTIONS) if run else "no run yet"
         )
         said = HEADLINE[run.recommendation] if run else "–"
         return "  ".join((*_latency(played.samples.now), _share(run), verdicts, said))
@@ -99,7 +99,7 @@ class Screen:
         return "".join(" " if value is None else self._sparks[round(last * value / highest)] for value in values)
 
 
-def _newest(runs: Sequence[RunSummary]) -> RunSummary | None:
+def _newest(runs: Sequence[RunResult]) -> RunResult | None:
     return runs[-1] if runs else None
 
 
@@ -110,22 +110,22 @@ def _latency(figures: Figures | None) -> tuple[str, ...]:
     return (f"{figures.rate:4.0f}/s", *(f"{name} {ms(value):>7}" for name, value in names))
 
 
-def _share(run: RunSummary | None) -> str:
-    if run is None or run.share is None or run.threshold is None:
+def _share(run: RunResult | None) -> str:
+    if run is None or run.share is None:
         return "share n/a"
     sign = ">=" if run.share >= run.threshold else "<"
     return f"share {number(run.share)} {sign} {number(run.threshold)}"
 
 
-def _verdicts(run: RunSummary | None) -> Text:
+def _verdicts(run: RunResult | None) -> Text:
     text = Text("verdicts  ")
     for question in QUESTIONS:
-        state = run.verdict(question).state if run else "unknown"
+        state = run.verdicts[question].state if run else "unknown"
         text.append(f"{question} ").append(state, style=_STYLES[state]).append("   ")
     return text
 
 
-def _recommendation(run: RunSummary | None) -> Text:
+def _recommendation(run: RunResult | None) -> Text:
     if run is None:
         return Text("no comparison yet", style="dim")
     state = _STYLES[STATE[run.recommendation]]

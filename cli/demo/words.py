@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from cli.demo.evidence import ActSeen, Evidence
 from cli.demo.spans import Span
 from cli.latency import ms
-from drift.report.page.summary import RunSummary
 from drift.report.page.words import HEADLINE, number
+from drift.result import RunResult
 from leeway.telemetry import names
 
 COIN = 0.5
@@ -19,12 +19,12 @@ def p95(seen: ActSeen | None) -> str:
     return ms(None if seen is None or seen.figures is None else seen.figures.latency.p95)
 
 
-def share(run: RunSummary | None) -> str:
+def share(run: RunResult | None) -> str:
     """The run's share of drifted features."""
     return number(None if run is None else run.share)
 
 
-def area(run: RunSummary | None) -> str:
+def area(run: RunResult | None) -> str:
     """The run's ROC AUC on labels."""
     return number(None if run is None else run.performance.roc_auc.current)
 
@@ -44,10 +44,10 @@ def conclusion(evidence: Evidence) -> str:
     return f"Answers take {speed} (p95) and {drifted}, yet the model is {worth}: {figures}. Only labels show that."
 
 
-def _fails_unseen(run: RunSummary) -> bool:
+def _fails_unseen(run: RunResult) -> bool:
     """Whether performance alone acts, on inputs that look sound."""
-    inputs = (run.verdict(question).state for question in ("quality", "covariate", "prediction"))
-    return run.verdict("performance").state == "act" and "act" not in inputs
+    inputs = (run.verdicts[question].state for question in ("quality", "covariate", "prediction"))
+    return run.verdicts["performance"].state == "act" and "act" not in inputs
 
 
 def outcome(seen: ActSeen) -> str:

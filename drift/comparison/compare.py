@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 
 from drift.comparison.columns import CurrentColumn, ReferenceColumn, labels, most_frequent_new
-from drift.comparison.findings import MISSING_MOVED, DriftReport, FeatureDrift, ScoreDrift, TooFewRows
+from drift.comparison.findings import MISSING_MOVED, DriftReport, TooFewRows
+from drift.result import FeatureDrift, MissingShares, ScoreDrift
 from leeway.model.distances import Method, jensenshannon, wasserstein_normed
 from leeway.model.drift_plan import ColumnPlan, DriftPlan, Values
 from leeway.schema import FeatureSchema
@@ -103,6 +104,7 @@ def compare(
         reference_rows=reference.rows,
         current_rows=rows,
         current_subjects=rows if current_subjects is None else current_subjects,
+        began_to_vary=frozenset(each.name for each in judged if each.current.began_to_vary),
     )
 
 
@@ -142,11 +144,9 @@ class _Column:
             threshold=threshold,
             detected=not constant and has_drifted(score, threshold, moved),
             constant=constant,
-            missing_reference=self.reference.missing_share,
-            missing_current=self.current.missing_share,
+            missing=MissingShares(self.reference.missing_share, self.current.missing_share),
             outside_reference=self.current.outside_share,
             new_categories=self.current.new_categories,
-            began_to_vary=self.current.began_to_vary,
         )
 
 

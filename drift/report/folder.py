@@ -6,20 +6,19 @@ and renamed, so that a killed process leaves at most a temporary behind, which i
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 from drift.report.page import render_index, render_run
-from drift.report.page.summary import RUN_ID, RunSummary, SummaryError, read_summary
+from drift.result import RUN_ID, Reports, ResultError, RunResult, read_result
 
 Writer: TypeAlias = Callable[[Path], object]
 """Writes one file at the path it is given."""
@@ -45,58 +44,54 @@ class ReportFolder:
         self.trace_url = trace_url
         self._keep = keep
         self._written: str | None = None
-        self._told: set[str] = set()
-        self._known: dict[str, tuple[int, RunSummary]] = {}
+        self._warned: set[str] = set()
+        self._known: dict[str, tuple[int, RunResult]] = {}
 
     @property
     def _runs(self) -> Path:
         return self.path / "runs"
 
-    def write(
-        self, run_id: str, result: Mapping[str, Any], html_writer: Writer | None, json_writer: Writer | None
-    ) -> Path:
+    def write(self, result: RunResult, html_writer: Writer | None = None, json_writer: Writer | None = None) -> Path:
         """Write `runs/<run_id>/{report.html,report.json,result.json}` and a page of it; return that folder.
 
-        A writer is None where there was no comparison to report. The folder appears whole or not at all.
+        Without a comparison there are no writers. The folder appears whole or not at all.
 
         Raises:
-            ReportError: `run_id` is no id, `result` is not of schema 1 or has numbers that JSON lacks, the run is there
-                already, or the disk refuses. What a writer raises passes through.
+            ReportError: the run id is not a UUID, the run was already written, or the disk fails. What a writer raises
+                passes through.
         """
+        run_id = result.run_id
         if not RUN_ID.fullmatch(run_id):
-            raise ReportError(f"{run_id!r} is no run id; it becomes a path, and so must be a UUID in lower case")
+            raise ReportError(f"{run_id!r} is not a run id: it becomes a path, and must be a UUID in lower case")
         place = self._runs / run_id
-        beside = self._runs / f"{_TEMPORARY}{run_id}"
+        temporary = self._runs / f"{_TEMPORARY}{run_id}"
         try:
-            summary = read_summary(dict(result))
-            beside.mkdir(parents=True)
-            _write_text(
-                beside / "result.json", json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-            )
+            temporary.mkdir(parents=True)
+            (temporary / "result.json").write_bytes(result.to_file())
             for name, writer in (("report.html", html_writer), ("report.json", json_writer)):
                 if writer is not None:
-                    writer(beside / name)
-            files = {f"{run_id}/{each.name}" for each in beside.iterdir()}
-            _write_text(beside / "index.html", render_run(summary, files, trace_url=self.trace_url))
-            beside.rename(place)
+                    writer(temporary / name)
+            files = {f"{run_id}/{each.name}" for each in temporary.iterdir()}
+            _write_text(temporary / "index.html", render_run(result, files, trace_url=self.trace_url))
+            temporary.rename(place)
         except (OSError, ValueError) as error:
             raise ReportError(f"report of run {run_id}: {error}") from error
         finally:
-            shutil.rmtree(beside, ignore_errors=True)
+            shutil.rmtree(temporary, ignore_errors=True)
         self._written = run_id
         return place
 
-    def runs(self) -> list[RunSummary]:
+    def runs(self) -> list[RunResult]:
         """What is there, newest first by the times inside the results; a folder that cannot be read is passed over."""
-        found = [summary for entry in self._folders() if (summary := self._read(entry)) is not None]
+        found = [result for entry in self._folders() if (result := self._read(entry)) is not None]
         return sorted(found, key=lambda run: (run.time, run.run_id), reverse=True)
 
-    def find(self, run_id: str) -> RunSummary | None:
+    def find(self, run_id: str) -> RunResult | None:
         """One run; None where it is not there or cannot be read."""
         folder = self._runs / run_id
         return self._read(folder) if RUN_ID.fullmatch(run_id) and folder.is_dir() else None
 
-    def nearest(self, moment: datetime) -> RunSummary | None:
+    def nearest(self, moment: datetime) -> RunResult | None:
         """The run whose time is nearest to `moment` (aware); of two equally near, the newer."""
         return min(self.runs(), key=lambda run: abs(run.time - moment), default=None)
 
@@ -116,7 +111,7 @@ class ReportFolder:
         singles = sorted(name for name in _names(self.path) if name.endswith(".html") and self.single(name))
         return render_index(runs, self.files(runs), trace_url=self.trace_url, singles=singles, now=now)
 
-    def files(self, runs: list[RunSummary]) -> set[str]:
+    def files(self, runs: list[RunResult]) -> set[str]:
         """Which files of these runs exist, as `<run_id>/report.html`."""
         ids = [run.run_id for run in runs]
         return {f"{run_id}/{name}" for run_id in ids for name in MEMBERS if self.member(run_id, name)}
@@ -127,7 +122,7 @@ class ReportFolder:
         Raises:
             ReportError: the disk refuses.
         """
-        return _replace(self.path / "index.html", lambda beside: _write_text(beside, self.page()))
+        return replace_file(self.path / "index.html", lambda path: _write_text(path, self.page()))
 
     def prune(self) -> list[str]:
         """Remove the oldest runs until `keep` are left, and leftover temporaries; return the removed ids.
@@ -144,7 +139,7 @@ class ReportFolder:
             try:
                 (self._runs / run_id).rename(beside)
             except OSError as error:
-                self._tell_once(run_id, f"cannot be removed: {error}")
+                self._warn_once(run_id, f"cannot be removed: {error}")
                 continue
             shutil.rmtree(beside, ignore_errors=True)
             self._known.pop(run_id, None)
@@ -171,63 +166,59 @@ class ReportFolder:
             return None
         return path if real.is_file() and real.is_relative_to(self.path.resolve()) else None
 
-    def _read(self, folder: Path) -> RunSummary | None:
-        result = folder / "result.json"
+    def _read(self, folder: Path) -> RunResult | None:
+        file = folder / "result.json"
         try:
-            if not RUN_ID.fullmatch(folder.name) or self._inside(result) is None:
-                raise SummaryError("no folder of a run, or its result.json is missing")
-            changed = result.stat().st_mtime_ns
+            if not RUN_ID.fullmatch(folder.name) or self._inside(file) is None:
+                raise ResultError("it is not a run's folder, or its result.json is missing")
+            changed = file.stat().st_mtime_ns
             known = self._known.get(folder.name)
             if known is None or known[0] != changed:
-                summary = read_summary(json.loads(result.read_bytes()))
-                if summary.run_id != folder.name:
-                    raise SummaryError(f"its result.json is that of run {summary.run_id}")
-                known = self._known[folder.name] = (changed, summary)
+                result = read_result(file.read_bytes())
+                if result.run_id != folder.name:
+                    raise ResultError(f"its result.json is that of run {result.run_id}")
+                known = self._known[folder.name] = (changed, result)
         except (OSError, ValueError, RecursionError) as error:
-            self._tell_once(folder.name, f"is passed over: {error}")
+            self._warn_once(folder.name, f"is ignored: {error}")
             return None
         return known[1]
 
-    def _tell_once(self, name: str, what: str) -> None:
-        if name not in self._told:
-            self._told.add(name)
+    def _warn_once(self, name: str, what: str) -> None:
+        if name not in self._warned:
+            self._warned.add(name)
             _log.warning("report folder %r %s", name, what)
 
 
-def write_single(path: Path, reference: str, current: str, html_writer: Writer, json_writer: Writer) -> dict[str, str]:
-    """Write `drift_<reference>_vs_<current>.html` and `.json` in the folder `path`; return both paths.
+def single_reports(path: Path, reference: str, current: str) -> Reports:
+    """The paths `drift_<reference>_vs_<current>.html` and `.json` in the folder `path`.
 
-    The two names are dates, `bundle` or `live`; other signs than letters, digits, dots and hyphens become hyphens. Each
-    file appears whole or stays as it was.
+    The two names are dates, `bundle` or `live`. Characters other than letters, digits, dots and hyphens become hyphens.
+    """
+    stem = "drift_{}_vs_{}".format(*(re.sub(r"[^A-Za-z0-9.-]+", "-", name) or "-" for name in (reference, current)))
+    return Reports(str(path / f"{stem}.html"), str(path / f"{stem}.json"))
+
+
+def replace_file(path: Path, writer: Writer) -> Path:
+    """Write a file that appears whole or stays as it was; two processes may do so at once.
 
     Raises:
-        ReportError: the disk refuses.
+        ReportError: the disk fails.
     """
-    names = [re.sub(r"[^A-Za-z0-9.-]+", "-", name) or "-" for name in (reference, current)]
-    stem = "drift_{}_vs_{}".format(*names)
-    return {
-        "html": str(_replace(path / f"{stem}.html", html_writer)),
-        "json": str(_replace(path / f"{stem}.json", json_writer)),
-    }
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
-
-
-def _replace(path: Path, writer: Writer) -> Path:
-    """Write beside `path`, then rename; two processes that do it at once do not meet."""
-    beside = path.with_name(f"{_TEMPORARY}{os.getpid()}-{path.name}")
+    temporary = path.with_name(f"{_TEMPORARY}{os.getpid()}-{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        writer(beside)
-        beside.replace(path)
+        writer(temporary)
+        temporary.replace(path)
     except OSError as error:
         raise ReportError(f"{path}: {error}") from error
     finally:
         with suppress(OSError):
-            beside.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
     return path
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
 
 
 def _names(folder: Path) -> list[str]:

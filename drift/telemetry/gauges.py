@@ -1,12 +1,13 @@
-"""The last result as gauges, until it is too old to be true. Knows no OpenTelemetry: it yields values."""
+"""The last result as gauge values, until it is stale. Independent of OpenTelemetry: it yields values."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeAlias
+from typing import Literal, TypeAlias
 
+from drift.result import RECOMMENDATIONS, Measure, RunResult
 from leeway.model.card import Card
 from leeway.model.performance import Estimate
 from leeway.telemetry import names
@@ -15,13 +16,12 @@ from leeway.telemetry.names import Metric
 Reading: TypeAlias = tuple[float, Mapping[str, str]]
 STALE_AFTER_INTERVALS = 3
 _STATES = {"ok": 0, "watch": 1, "act": 2}
-_RECOMMENDATIONS = ("NO_ACTION", "INVESTIGATE", "RETRAIN", "UNKNOWN")
 
 
 class DriftGauges:
-    """Holds the last result; each reading is absent, not zero, where it is unknown.
+    """Holds the last result. A reading that is unknown is absent, not zero.
 
-    After three intervals without a success the result stops being reported; only the two timestamps go on.
+    After three intervals without a success only the two timestamps are reported.
     """
 
     def __init__(
@@ -33,43 +33,43 @@ class DriftGauges:
         self._stale_after_s = STALE_AFTER_INTERVALS * interval_s
         self._now_s = now_s
         self._lock = threading.Lock()
-        self._result: Mapping[str, Any] | None = None
+        self._result: RunResult | None = None
         self._success_s: float | None = None
         self._cycle_s: float | None = None
-        self._blind = False
+        self._unknown = False
 
-    def show(self, result: Mapping[str, Any], finished_s: float) -> None:
+    def show(self, result: RunResult, finished_s: float) -> None:
         """Report this result from now on; `finished_s` is Unix time."""
         with self._lock:
-            self._result, self._success_s, self._blind = result, finished_s, False
+            self._result, self._success_s, self._unknown = result, finished_s, False
             self._cycle_s = max(finished_s, self._cycle_s or 0.0)
 
     def unknown(self) -> None:
-        """The newest run could not see."""
+        """The newest run could not compare its window."""
         with self._lock:
-            self._blind = True
+            self._unknown = True
 
     def cycle_finished(self, finished_s: float) -> None:
-        """A cycle ended, whatever it saw."""
+        """A cycle ended, with or without a comparison."""
         with self._lock:
             self._cycle_s = finished_s
 
     def use_card(self, card: Card) -> None:
-        """Another bundle is in force."""
+        """The active bundle has this card."""
         with self._lock:
             self._card = card
 
     def readings(self) -> dict[Metric, Callable[[], Iterable[Reading]]]:
-        """Each gauge with what reads it now."""
+        """A function for each gauge that returns its current readings."""
         return {
             names.DRIFT_SHARE: self._of_result(_share),
             names.DRIFT_THRESHOLD: lambda: [(self._threshold, {})],
-            names.DRIFT_FEATURE_SCORE: self._of_result(lambda result: _features(result, "score")),
-            names.DRIFT_FEATURE_THRESHOLD: self._of_result(lambda result: _features(result, "threshold")),
+            names.DRIFT_FEATURE_SCORE: self._of_result(_scores),
+            names.DRIFT_FEATURE_THRESHOLD: self._of_result(_thresholds),
             names.DRIFT_FEATURE_DETECTED: self._of_result(_detected),
             names.DRIFT_VERDICT: self._of_result(_verdicts),
             names.DRIFT_PREDICTION_SCORE: self._of_result(_prediction),
-            names.DRIFT_TARGET_DIFFERENCE: self._of_result(lambda result: _value(result["target"]["difference"], {})),
+            names.DRIFT_TARGET_DIFFERENCE: self._of_result(lambda result: _value(result.target.difference, {})),
             names.DRIFT_WINDOW_ROWS: self._of_result(lambda result: _sizes(result, "rows")),
             names.DRIFT_WINDOW_SUBJECTS: self._of_result(lambda result: _sizes(result, "subjects")),
             names.DRIFT_INTERVAL: lambda: [(self._interval_s, {})],
@@ -81,14 +81,14 @@ class DriftGauges:
             names.MODEL_LABELS: self._labels,
         }
 
-    def _current(self) -> Mapping[str, Any] | None:
+    def _current(self) -> RunResult | None:
         with self._lock:
             if self._result is None or self._success_s is None:
                 return None
-            age_s = abs(self._now_s() - self._success_s)  # a clock that was set back makes a result old as well
+            age_s = abs(self._now_s() - self._success_s)  # after the clock was set back, a result is stale too
             return self._result if age_s <= self._stale_after_s else None
 
-    def _of_result(self, read: Callable[[Mapping[str, Any]], Iterable[Reading]]) -> Callable[[], Iterable[Reading]]:
+    def _of_result(self, read: Callable[[RunResult], Iterable[Reading]]) -> Callable[[], Iterable[Reading]]:
         def reading() -> Iterable[Reading]:
             result = self._current()
             return [] if result is None else read(result)
@@ -98,55 +98,58 @@ class DriftGauges:
     def _recommendations(self) -> Iterable[Reading]:
         result = self._current()
         with self._lock:
-            blind = self._blind
-        active = "UNKNOWN" if result is None or blind else result["recommendation"]
+            unknown = self._unknown
+        active = "UNKNOWN" if result is None or unknown else result.recommendation
         if self._cycle_s is None:
             return []
-        return [(float(each == active), {names.DRIFT_RECOMMENDATION: each}) for each in _RECOMMENDATIONS]
+        return [(float(each == active), {names.DRIFT_RECOMMENDATION: each}) for each in RECOMMENDATIONS]
 
-    def _performance(self, figure: str) -> Iterable[Reading]:
-        card: Estimate | None = getattr(self._card, figure, None)
-        yield from _value(None if card is None else card.value, {names.MODEL_BASIS: "card"})
-        result = self._current()
-        live = (result or {}).get("performance") or {}
-        yield from _value((live.get(figure) or {}).get("current"), {names.MODEL_BASIS: "live"})
+    def _performance(self, measure: Literal["roc_auc", "brier"]) -> Iterable[Reading]:
+        card: Estimate | None = getattr(self._card, measure, None)
+        yield from _value(card.value if card else None, {names.MODEL_BASIS: "card"})
+        if result := self._current():
+            live: Measure = getattr(result.performance, measure)
+            yield from _value(live.current, {names.MODEL_BASIS: "live"})
 
     def _labels(self) -> Iterable[Reading]:
         if self._card is not None and self._card.held_out.positive_share is not None:
             yield self._card.held_out.rows, {names.MODEL_BASIS: "card"}
-        result = self._current()
-        live = (result or {}).get("performance") or {}
-        yield from _value(live.get("labels"), {names.MODEL_BASIS: "live"})
+        if result := self._current():
+            yield from _value(result.performance.labels, {names.MODEL_BASIS: "live"})
 
 
 def _value(value: float | None, attributes: Mapping[str, str]) -> list[Reading]:
     return [] if value is None else [(float(value), attributes)]
 
 
-def _share(result: Mapping[str, Any]) -> Iterable[Reading]:
-    return _value(result["share"], {names.MODEL_VERSION: str(result["model"]["version"])})
+def _share(result: RunResult) -> Iterable[Reading]:
+    return _value(result.share, {names.MODEL_VERSION: str(result.model.version)})
 
 
-def _features(result: Mapping[str, Any], member: str) -> Iterable[Reading]:
-    for each in result["features"]:
-        yield from _value(each[member], {names.FEATURE_NAME: each["feature"], names.DRIFT_METHOD: each["method"]})
+def _scores(result: RunResult) -> Iterable[Reading]:
+    for each in result.features:
+        yield from _value(each.score, {names.FEATURE_NAME: each.feature, names.DRIFT_METHOD: each.method})
 
 
-def _detected(result: Mapping[str, Any]) -> Iterable[Reading]:
-    for each in result["features"]:
-        yield float(each["detected"]), {names.FEATURE_NAME: each["feature"]}
+def _thresholds(result: RunResult) -> Iterable[Reading]:
+    for each in result.features:
+        yield each.threshold, {names.FEATURE_NAME: each.feature, names.DRIFT_METHOD: each.method}
 
 
-def _verdicts(result: Mapping[str, Any]) -> Iterable[Reading]:
-    for question, verdict in result["verdicts"].items():
-        yield from _value(_STATES.get(verdict["state"]), {names.DRIFT_QUESTION: question})
+def _detected(result: RunResult) -> Iterable[Reading]:
+    for each in result.features:
+        yield float(each.detected), {names.FEATURE_NAME: each.feature}
 
 
-def _prediction(result: Mapping[str, Any]) -> Iterable[Reading]:
-    prediction = result["prediction"] or {}
-    yield from _value(prediction.get("score"), {names.DRIFT_METHOD: str(prediction.get("method"))})
+def _verdicts(result: RunResult) -> Iterable[Reading]:
+    for question, verdict in result.verdicts.items():
+        yield from _value(_STATES.get(verdict.state), {names.DRIFT_QUESTION: question})
 
 
-def _sizes(result: Mapping[str, Any], member: str) -> Iterable[Reading]:
-    for role in ("reference", "current"):
-        yield from _value(result[role][member], {names.DRIFT_WINDOW_ROLE: role})
+def _prediction(result: RunResult) -> Iterable[Reading]:
+    return _value(result.prediction.score, {names.DRIFT_METHOD: str(result.prediction.method)})
+
+
+def _sizes(result: RunResult, unit: Literal["rows", "subjects"]) -> Iterable[Reading]:
+    for role, window in (("reference", result.reference), ("current", result.current)):
+        yield from _value(getattr(window, unit), {names.DRIFT_WINDOW_ROLE: role})

@@ -1,31 +1,30 @@
-"""Tells OpenTelemetry of drift runs: a trace each, gauges of the last result, counters and a duration."""
+"""Reports drift runs to OpenTelemetry: one trace a run, gauges of the last result, counters and a duration."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
 
 from opentelemetry import trace
 from opentelemetry.metrics import Counter, Meter
 from opentelemetry.trace import Span, SpanContext, Status, StatusCode, TraceFlags, Tracer
 
+from drift.result import RECOMMENDATIONS, RunResult
 from drift.telemetry.gauges import DriftGauges
-from drift.telemetry.probe import PredictionTrace, Stage
+from drift.telemetry.probe import DriftProbe, PredictionTrace, RunProbe, Stage
 from leeway.model.card import Card
 from leeway.telemetry import names
 from leeway.telemetry.instruments import counter, histogram
 
-RECOMMENDATIONS = ("NO_ACTION", "INVESTIGATE", "RETRAIN", "UNKNOWN")
 UNKNOWN_KINDS = ("too_few_rows", "database", "bundle", "reports", "other")
 
 
-class OTelDriftProbe:
-    """Tells OpenTelemetry. `gauges` reports the last result at every collection until it is stale.
+class OTelDriftProbe(DriftProbe):
+    """Reports all runs. `gauges` reports the last result at every collection until it is stale.
 
-    `report_url` says where a run's report is; `now_s` is Unix time.
+    `report_url` returns the address of a run's report; `now_s` is Unix time.
     """
 
     def __init__(
@@ -63,17 +62,17 @@ class OTelDriftProbe:
                 self._duration.record(time.perf_counter() - began_s)  # inside the span: its trace is the exemplar
                 self._gauges.cycle_finished(self._now_s())
 
-    def in_force(self, card: Card) -> None:
+    def active_bundle(self, card: Card) -> None:
         """See `DriftProbe`."""
         self._gauges.use_card(card)
 
-    def restored(self, result: Mapping[str, Any], finished_at: datetime) -> None:
+    def restored(self, result: RunResult, finished_at: datetime) -> None:
         """See `DriftProbe`."""
         self._gauges.show(result, finished_at.timestamp())
 
 
-class OTelRunProbe:
-    """One run's span and what hangs on it."""
+class OTelRunProbe(RunProbe):
+    """Reports one run as a span with links and stages."""
 
     def __init__(
         self,
@@ -120,29 +119,28 @@ class OTelRunProbe:
         """See `RunProbe`."""
         self._span.set_attribute(names.DRIFT_REPORT_URL, self._report_url)
 
-    def finished(self, result: Mapping[str, Any]) -> None:
+    def finished(self, result: RunResult) -> None:
         """See `RunProbe`."""
-        recommendation = str(result["recommendation"])
         self._span.set_attributes(
             {
-                names.DRIFT_RECOMMENDATION: recommendation,
-                names.DRIFT_DECISION: str(result["decision"]),
-                names.DRIFT_REASON: str(result["reason"]),
-                names.DRIFT_SHARE.name: float(result["share"]),
-                names.DRIFT_ROWS: int(result["current"]["rows"]),
-                names.DRIFT_SUBJECTS: int(result["current"]["subjects"]),
-                names.DRIFT_DETECTED_FEATURES: [each["feature"] for each in result["features"] if each["detected"]],
-                names.MODEL_VERSION: str(result["model"]["version"]),
+                names.DRIFT_RECOMMENDATION: result.recommendation,
+                names.DRIFT_DECISION: result.decision,
+                names.DRIFT_REASON: result.reason,
+                names.DRIFT_SHARE.name: result.share or 0.0,
+                names.DRIFT_ROWS: result.current.rows or 0,
+                names.DRIFT_SUBJECTS: result.current.subjects or 0,
+                names.DRIFT_DETECTED_FEATURES: [each.feature for each in result.features if each.detected],
+                names.MODEL_VERSION: result.model.version or "",
             }
         )
-        self._runs.add(1, {names.DRIFT_RECOMMENDATION: recommendation})
+        self._runs.add(1, {names.DRIFT_RECOMMENDATION: result.recommendation})
         self._gauges.show(result, self._now_s())
 
     def unknown(self, kind: str, reason: str) -> None:
         """See `RunProbe`."""
         known = kind if kind in UNKNOWN_KINDS else "other"
         self._span.set_attributes({names.DRIFT_RECOMMENDATION: "UNKNOWN", names.DRIFT_REASON: reason})
-        if known != "too_few_rows":  # a quiet night is no error
+        if known != "too_few_rows":  # a quiet night is not an error
             self._span.set_status(Status(StatusCode.ERROR, reason))
             self._span.set_attribute(names.ERROR_TYPE, known)
         self._runs.add(1, {names.DRIFT_RECOMMENDATION: "UNKNOWN", names.ERROR_TYPE: known})

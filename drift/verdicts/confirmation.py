@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Annotated, Any, TypeAlias
+
+import msgspec
+from msgspec import Meta, Struct
+from msgspec.structs import replace
+
+Aware: TypeAlias = Annotated[datetime, Meta(tz=True)]
 
 
-@dataclass(frozen=True)
-class Policy:
+class Policy(Struct, frozen=True):
     """The rules that an operator sets; see `LEEWAY_DRIFT_*`. A share is of features, the cooldown is in seconds."""
 
     threshold: float = 0.30
@@ -22,46 +26,32 @@ class Policy:
         return replace(self, breaches=1, cooldown_s=0)
 
 
-@dataclass(frozen=True)
-class State:
-    """What a run leaves to the next one.
+class State(Struct, frozen=True):
+    """What a run leaves for the next one.
 
-    `counted` are the ends of the last breaching windows in a row that do not overlap. `retrain_at` is when a RETRAIN
-    began last, and `standing` whether it still stands: a RETRAIN stands as long as its reason does, and only a new one
-    waits for the cooldown. All times are aware.
+    `counted` are the ends of the last breaching windows in a row that do not overlap. `retrain_at` is when the last
+    RETRAIN began, and `standing` whether it still stands: a RETRAIN stands as long as its reason does, and only a new
+    one waits for the cooldown. All times are aware.
     """
 
     model_version: str
-    counted: tuple[datetime, ...] = ()
-    retrain_at: datetime | None = None
+    counted: tuple[Aware, ...] = ()
+    retrain_at: Aware | None = None
     standing: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON object from which `from_json` makes the same state."""
-        return {
-            "model_version": self.model_version,
-            "counted": [end.isoformat() for end in self.counted],
-            "retrain_at": None if self.retrain_at is None else self.retrain_at.isoformat(),
-            "standing": self.standing,
-        }
+        """The state as built-in types, for a JSON column."""
+        document: dict[str, Any] = msgspec.to_builtins(self)
+        return document
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> State:
-        """Read what `to_json` wrote.
+        """Read what `to_json` returned.
 
         Raises:
             ValueError: the document has another shape.
         """
-        try:
-            retrain_at = document["retrain_at"]
-            return cls(
-                str(document["model_version"]),
-                tuple(_aware(end) for end in document["counted"]),
-                None if retrain_at is None else _aware(retrain_at),
-                bool(document["standing"]),
-            )
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"not the state of a drift worker: {error}") from error
+        return msgspec.convert(document, cls)
 
     def at(self, model_version: str, end: datetime) -> State:
         """This state as a window that ends at `end` may use it.
@@ -88,10 +78,3 @@ class State:
             return None
         until = self.retrain_at + timedelta(seconds=cooldown_s)
         return until if end < until else None
-
-
-def _aware(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        raise ValueError(f"{text} has no time zone")
-    return moment

@@ -12,15 +12,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal
 
-from drift.comparison.findings import MISSING_MOVED, DriftReport, FeatureDrift, Rejections
+from drift.comparison.findings import MISSING_MOVED, DriftReport, Rejections
+from drift.result import FeatureDrift, Verdict
 
-Answer: TypeAlias = Literal["ok", "watch", "act", "unknown"]
-
-REFUSED_ACT: Final = 0.10
-REFUSED_WATCH: Final = 0.01
-REFUSED_LEAST: Final = 10
+REJECTED_ACT: Final = 0.10
+REJECTED_WATCH: Final = 0.01
+REJECTED_LEAST: Final = 10
 """Fewer refused items are never more than something to watch."""
 NEW_ACT: Final = 0.01
 OUTSIDE_ACT: Final = 0.10
@@ -29,16 +28,8 @@ OUTSIDE_WATCH: Final = 0.03
 MISSING_WATCH: Final = MISSING_MOVED / 2
 
 _SURE: Final = 3.0902  # the 99.9 % quantile of the normal distribution
-_VERY_SURE: Final = 4.0  # missing shares of features that go missing together move together, and are many
-_TOLD: Final = 3  # findings in a sentence
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """The answer to one question, and why, in one sentence."""
-
-    state: Answer
-    evidence: str
+_FOUR_ERRORS: Final = 4.0  # missing shares of features that go missing together move together, and are many
+_MOST_FINDINGS: Final = 3  # findings in a sentence
 
 
 @dataclass(frozen=True)
@@ -48,8 +39,8 @@ class _Finding:
     words: str
 
 
-def judge_quality(report: DriftReport | None, rejections: Rejections | None, blind: str = "") -> Verdict:
-    """Judge what comes in; `blind` says why there is no report.
+def judge_quality(report: DriftReport | None, rejections: Rejections | None, unknown_reason: str = "") -> Verdict:
+    """Judge what comes in; `unknown_reason` says why there is no report.
 
     `act` where
     - 10 % of the items or more were refused (and at least 10 items);
@@ -63,54 +54,56 @@ def judge_quality(report: DriftReport | None, rejections: Rejections | None, bli
     standard errors), a single value is new, or surely more than 3 % lie outside the range. Else `ok`; `unknown` where
     there is neither a report nor anything refused to speak of.
     """
-    found = [*_refused(rejections), *(_features(report) if report else ())]
+    found = [*_rejected(rejections), *(_features(report) if report else ())]
     if found:
         found.sort(key=lambda each: (each.state != "act", -each.weight))
-        more = len(found) - _TOLD
-        told = "; ".join(each.words for each in found[:_TOLD]) + (f"; and {more} more" if more > 0 else "")
+        more = len(found) - _MOST_FINDINGS
+        told = "; ".join(each.words for each in found[:_MOST_FINDINGS]) + (f"; and {more} more" if more > 0 else "")
         return Verdict(found[0].state, told + ".")
     if report is None:
-        return Verdict("unknown", blind)
-    refused = "" if rejections is None else f" {rejections.refused:,} of {_asked(rejections):,} items were refused."
+        return Verdict("unknown", unknown_reason)
+    refused = (
+        "" if rejections is None else f" {rejections.rejected:,} of {_requested(rejections):,} items were refused."
+    )
     return Verdict("ok", "Missing shares, ranges and categories are as in the reference." + refused)
 
 
-def _refused(rejections: Rejections | None) -> Iterator[_Finding]:
-    if rejections is None or rejections.share < REFUSED_WATCH:
+def _rejected(rejections: Rejections | None) -> Iterator[_Finding]:
+    if rejections is None or rejections.share < REJECTED_WATCH:
         return
-    acts = rejections.share >= REFUSED_ACT and rejections.refused >= REFUSED_LEAST
-    causes = sorted(rejections.refusals, key=lambda each: (-each.items, each.feature or "", each.reason))
+    acts = rejections.share >= REJECTED_ACT and rejections.rejected >= REJECTED_LEAST
+    causes = sorted(rejections.causes, key=lambda each: (-each.items, each.feature or "", each.reason))
     cause = f", most for {causes[0].feature or 'no feature'} ({causes[0].reason})" if causes else ""
-    words = f"{rejections.refused:,} of {_asked(rejections):,} items were refused{cause}"
+    words = f"{rejections.rejected:,} of {_requested(rejections):,} items were refused{cause}"
     yield _Finding("act" if acts else "watch", rejections.share, words)
 
 
-def _asked(rejections: Rejections) -> int:
-    return rejections.answered + rejections.refused
+def _requested(rejections: Rejections) -> int:
+    return rejections.answered + rejections.rejected
 
 
 def _features(report: DriftReport) -> Iterator[_Finding]:
     for each in report.features:
         yield from _missing(each, report)
-        present = round(report.current_rows * (1 - each.missing_current))
-        if each.began_to_vary or each.new_categories:
+        present = round(report.current_rows * (1 - each.missing.current))
+        if each.feature in report.began_to_vary or each.new_categories:
             yield _new(each, present)
         elif present:
             yield from _outside(each, present)
 
 
 def _missing(each: FeatureDrift, report: DriftReport) -> Iterator[_Finding]:
-    moved = abs(each.missing_current - each.missing_reference)
-    if each.missing_current == 1 and moved:
+    moved = abs(each.missing.current - each.missing.reference)
+    if each.missing.current == 1 and moved:
         yield _Finding("act", 2, f"{each.feature} is entirely missing")
         return
     n, m = report.current_rows, report.reference_rows
-    pooled = (each.missing_current * n + each.missing_reference * m) / (n + m)
-    chance = _VERY_SURE * math.sqrt(pooled * (1 - pooled) * (1 / n + 1 / m))
+    pooled = (each.missing.current * n + each.missing.reference * m) / (n + m)
+    chance = _FOUR_ERRORS * math.sqrt(pooled * (1 - pooled) * (1 / n + 1 / m))
     if moved > MISSING_MOVED or moved > max(MISSING_WATCH, chance):
         state: Literal["watch", "act"] = "act" if moved > max(MISSING_MOVED, chance) else "watch"
         words = (
-            f"{each.feature} is missing in {each.missing_current:.1%} of the rows ({each.missing_reference:.1%} before)"
+            f"{each.feature} is missing in {each.missing.current:.1%} of the rows ({each.missing.reference:.1%} before)"
         )
         yield _Finding(state, moved, words)
 

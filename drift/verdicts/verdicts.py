@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Literal, TypeAlias
+from typing import Final
+
+from msgspec.structs import replace
 
 from drift.comparison.findings import DriftReport, PerformanceWindow, Rejections
+from drift.result import Decision, Question, Recommendation, Verdict, VerdictState
 from drift.verdicts.confirmation import Policy, State
-from drift.verdicts.quality import Answer, Verdict, judge_quality
+from drift.verdicts.quality import judge_quality
 from leeway.model.performance import Estimate
-
-Question: TypeAlias = Literal["quality", "covariate", "prediction", "performance"]
-Decision: TypeAlias = Literal["NO_ACTION", "RETRAIN", "UNKNOWN"]
-Recommendation: TypeAlias = Literal["NO_ACTION", "INVESTIGATE", "RETRAIN", "UNKNOWN"]
 
 FAR_BEYOND: Final = 3.0
 """A score of so many times its effective threshold calls for a look, however few features drifted."""
@@ -28,15 +27,15 @@ BRIER_MARGIN: Final = 0.01
 class Observation:
     """What one run saw of the window [start, end), aware times.
 
-    Without a `report` nothing could be compared, and `blind` says why. Without `rejections` nobody counted them;
-    without `performance` nobody looked at labels.
+    Without a `report` nothing was compared, and `unknown_reason` says why. `rejections` and `performance` are None if
+    nobody counted them.
     """
 
     model_version: str
     start: datetime
     end: datetime
     report: DriftReport | None = None
-    blind: str = "nothing was compared"
+    unknown_reason: str = "nothing was compared"
     rejections: Rejections | None = None
     performance: PerformanceWindow | None = None
 
@@ -67,13 +66,13 @@ def judge(seen: Observation, policy: Policy, state: State | None = None) -> Judg
     """
     state = (state or State(seen.model_version)).at(seen.model_version, seen.end)
     verdicts: dict[Question, Verdict] = {
-        "quality": judge_quality(seen.report, seen.rejections, seen.blind),
-        "covariate": judge_covariate(seen.report, policy.threshold, seen.blind),
-        "prediction": judge_prediction(seen.report, seen.blind),
+        "quality": judge_quality(seen.report, seen.rejections, seen.unknown_reason),
+        "covariate": judge_covariate(seen.report, policy.threshold, seen.unknown_reason),
+        "prediction": judge_prediction(seen.report, seen.unknown_reason),
         "performance": judge_performance(seen.performance, policy.min_labels),
     }
     if seen.report is None:
-        return Judgement(verdicts, "UNKNOWN", "UNKNOWN", _why_unknown(seen.blind, verdicts), state)
+        return Judgement(verdicts, "UNKNOWN", "UNKNOWN", _why_unknown(seen.unknown_reason, verdicts), state)
     breached = seen.report.share >= policy.threshold
     state = state.after_share(breached=breached, start=seen.start, end=seen.end, breaches=policy.breaches)
     decision: Decision = "RETRAIN" if breached else "NO_ACTION"
@@ -90,10 +89,10 @@ def judge(seen: Observation, policy: Policy, state: State | None = None) -> Judg
     return Judgement(verdicts, decision, "RETRAIN", why, replace(state, retrain_at=began, standing=True))
 
 
-def _why_unknown(blind: str, verdicts: Mapping[Question, Verdict]) -> str:
+def _why_unknown(unknown_reason: str, verdicts: Mapping[Question, Verdict]) -> str:
     """What is wrong all the same is not kept back."""
     wrong = [f"{question} acts: {each.evidence}" for question, each in verdicts.items() if each.state == "act"]
-    return "; ".join([blind, *wrong])
+    return "; ".join([unknown_reason, *wrong])
 
 
 def _why_retrain(verdicts: Mapping[Question, Verdict], report: DriftReport, policy: Policy, state: State) -> str | None:
@@ -120,10 +119,10 @@ def _without_retraining(
     return "NO_ACTION", f"The drift share {report.share:.2f} is under {policy.threshold:.2f}, and no verdict acts."
 
 
-def judge_covariate(report: DriftReport | None, threshold: float, blind: str = "") -> Verdict:
+def judge_covariate(report: DriftReport | None, threshold: float, unknown_reason: str = "") -> Verdict:
     """Judge the features: `act` where the drifted share is at or over `threshold`, `watch` where any did, or `ok`."""
     if report is None:
-        return Verdict("unknown", blind)
+        return Verdict("unknown", unknown_reason)
     found, of = len(report.detected), len(report.features)
     sample = ""
     if report.current_rows < report.current_subjects:
@@ -136,11 +135,11 @@ def judge_covariate(report: DriftReport | None, threshold: float, blind: str = "
     return Verdict("act" if report.share >= threshold else "watch", words)
 
 
-def judge_prediction(report: DriftReport | None, blind: str = "") -> Verdict:
+def judge_prediction(report: DriftReport | None, unknown_reason: str = "") -> Verdict:
     """Judge the model's scores: `act` at three times the effective threshold, `watch` at it, else `ok`."""
     found = None if report is None else report.prediction
-    if found is None:
-        return Verdict("unknown", blind if report is None else "There are no scores on both sides to compare.")
+    if found is None or found.score is None or found.threshold is None:
+        return Verdict("unknown", unknown_reason if report is None else "There are no scores on both sides to compare.")
     words = f"The scores moved by {found.score:.3f}; {found.threshold:.3f} stands out from chance."
     if not found.detected:
         return Verdict("ok", words)
@@ -176,7 +175,7 @@ def judge_performance(seen: PerformanceWindow | None, min_labels: int) -> Verdic
     return Verdict(state, f"ROC AUC {card.value:.2f} -> {live.value:.2f}, {interval}: {words}.")
 
 
-def _against_card(seen: PerformanceWindow, live: Estimate, card: Estimate) -> tuple[Answer, str]:
+def _against_card(seen: PerformanceWindow, live: Estimate, card: Estimate) -> tuple[VerdictState, str]:
     lost = _surely_above(card, live)
     if lost > ROC_AUC_MARGIN:
         return "act", f"it fell for certain by more than {ROC_AUC_MARGIN:.2f}"

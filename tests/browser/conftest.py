@@ -11,6 +11,7 @@ from playwright.sync_api import Browser
 from docs.chromium import MISSING, chromium, installed
 from drift.report.app import serve_reports
 from drift.report.folder import ReportFolder
+from drift.result import read_result
 from tests.browser.visits import PHONE, Visitor
 from tests.drift.documents import history
 
@@ -57,7 +58,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> ReportFolder:
     made = ReportFolder(tmp_path_factory.mktemp("page") / "reports", trace_url="http://127.0.0.1:16686/trace")
     for document in history():
         report = None if document["share"] is None else lambda path: path.write_text("<title>A report</title>")
-        made.write(document["run_id"], document, report, report)
+        made.write(read_result(document), report, report)
     made.write_index()
     return made
 

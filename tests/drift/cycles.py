@@ -14,6 +14,7 @@ import sqlalchemy as sa
 import uuid_utils
 from sklearn.linear_model import LogisticRegression
 
+from drift.evaluation import Compare
 from drift.inputs import BundleReloader
 from drift.report.folder import ReportFolder
 from drift.telemetry.gauges import DriftGauges
@@ -21,7 +22,7 @@ from drift.telemetry.otel import OTelDriftProbe
 from drift.telemetry.probe import DriftProbe
 from drift.verdicts.confirmation import Policy
 from drift.webhook import Webhook
-from drift.worker import Compare, Cycle, Extent
+from drift.worker import Cycle, Extent
 from leeway.data.frames import typed_frame
 from leeway.model import bundle as bundles
 from leeway.model.bundle import Bundle

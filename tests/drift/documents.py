@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from drift.result import RunResult, read_result
 from leeway.schema import CHURN_SCHEMA
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -63,6 +64,11 @@ def result(
     } | changes
 
 
+def a_run(number: int = 0, **changes: Any) -> RunResult:  # noqa: ANN401 (members of the document)
+    """The same, decoded."""
+    return read_result(result(number, **changes))
+
+
 def feature(name: str, score: float | None, **changes: object) -> dict[str, Any]:
     """What was found of one feature, with the threshold of 1,204 subjects."""
     return {
@@ -85,9 +91,8 @@ def unknown(number: int, reason: str = "The window held 112 subjects; 200 are ne
     return given | {
         "verdicts": dict.fromkeys(given["verdicts"], nothing),
         "current": given["current"] | {"rows": 118, "subjects": 112},
-        "prediction": {"method": "wasserstein", "score": None, "threshold": None, "detected": None},
-        "performance": {"roc_auc": None, "brier": None, "labels": None},
-        "target": None,
+        "prediction": {"method": None, "score": None, "threshold": None, "detected": None},
+        "target": {"difference": None, "labels": None},
         "reports": {"html": None, "json": None},
     }
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from drift.comparison.findings import DriftReport, FeatureDrift, PerformanceWindow, ScoreDrift
+from drift.comparison.findings import DriftReport, PerformanceWindow
+from drift.result import FeatureDrift, ScoreDrift
 from drift.verdicts.confirmation import Policy
 from drift.verdicts.verdicts import Observation
 from leeway.model.performance import Estimate
@@ -19,15 +19,20 @@ CARD = golden_card(roc_auc=Estimate(0.84, 0.82, 0.86), brier=Estimate(0.14, 0.13
 
 def feature(name: str = "f0", score: float | None = 0.05, **changes: object) -> FeatureDrift:
     """A feature that did not drift, unless the score says so."""
-    made = FeatureDrift(name, "wasserstein", score, 0.1, detected=score is not None and score >= 0.1)
-    return replace(made, **changes)  # type: ignore[arg-type]  # a test names the fields it means
+    return FeatureDrift(name, "wasserstein", score, 0.1, **{"detected": score is not None and score >= 0.1} | changes)  # type: ignore[arg-type]  # a test names the fields it means
 
 
-def report(*features: FeatureDrift, drifted: int = 0, score: float | None = 0.02, rows: int = 1_000) -> DriftReport:
+def report(
+    *features: FeatureDrift,
+    drifted: int = 0,
+    score: float | None = 0.02,
+    rows: int = 1_000,
+    began_to_vary: frozenset[str] = frozenset(),
+) -> DriftReport:
     """Ten features, the ones given first, of which `drifted` more drifted; the model's scores at distance `score`."""
     rest = [feature(f"f{place}", 0.2 if place < drifted else 0.05) for place in range(10 - len(features))]
     prediction = None if score is None else ScoreDrift("wasserstein", score, 0.1, score >= 0.1)
-    return DriftReport((*features, *rest), prediction, 2_000, rows, rows)
+    return DriftReport((*features, *rest), prediction, 2_000, rows, rows, began_to_vary)
 
 
 def labelled(auc: float, margin: float = 0.02, labels: int = 2_000, squared: float = 0.14) -> PerformanceWindow:

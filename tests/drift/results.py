@@ -1,10 +1,12 @@
-"""One small result document as `drift.result` writes it, for tests that need no comparison."""
+"""One small result, for tests that need no comparison."""
 
 from typing import Any
 
+from drift.result import RunResult, read_result
 
-def result_document(**changes: object) -> dict[str, Any]:
-    """A run over two features, one of which drifted; keywords replace members."""
+
+def a_result(**changes: object) -> RunResult:
+    """A run over two features, one of which drifted; keywords replace members of the document."""
     document: dict[str, Any] = {
         "schema": 1,
         "run_id": "01a20725-becc-73b9-bf77-f99f508bba04",
@@ -25,11 +27,10 @@ def result_document(**changes: object) -> dict[str, Any]:
         "features": [_feature("watch_hours_30d", 0.4, detected=True), _feature("skips_7d", None, detected=False)],
         "prediction": {"method": "wasserstein", "score": 0.11, "threshold": 0.1, "detected": True},
         "target": {"difference": None, "labels": None},
-        "performance": None,
         "reports": {"html": None, "json": None},
         "trace_id": "0" * 31 + "1",
     }
-    return document | changes
+    return read_result(document | changes)
 
 
 def _feature(name: str, score: float | None, *, detected: bool) -> dict[str, Any]:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pandas as pd
 
 from drift.comparison.compare import Reference, compare, plain_measure
 from drift.comparison.evidently import Comparison
-from drift.telemetry.probe import PredictionTrace, Stage
-from leeway.model.card import Card
+from drift.result import RunResult
+from drift.telemetry.probe import DriftProbe, RunProbe
 from leeway.model.drift_plan import DriftPlan
 from leeway.schema import FeatureSchema
 from tests.leeway.model.bundles import some_rows
@@ -41,50 +40,32 @@ class Clock:
         self.now += timedelta(seconds=seconds)
 
 
-class RememberingProbe:
-    """A `DriftProbe`, and the `RunProbe` of each run, that keeps what it is told."""
-
-    trace_id: str | None = None
+class RememberingProbe(DriftProbe, RunProbe):
+    """Observes the worker and each of its runs, and remembers what it observed."""
 
     def __init__(self) -> None:
-        self.results: list[Mapping[str, Any]] = []
+        self.results: list[RunResult] = []
         self.unknowns: list[tuple[str, str]] = []
-        self.restorations: list[Mapping[str, Any]] = []
-        self.links: list[Sequence[PredictionTrace]] = []
+        self.restorations: list[RunResult] = []
         self.ended: list[str] = []
 
     @contextmanager
-    def run(self, run_id: str, start: datetime, end: datetime) -> Iterator[RememberingProbe]:  # noqa: ARG002 (the protocol's)
-        """See `DriftProbe`."""
+    def run(self, run_id: str, start: datetime, end: datetime) -> Iterator[RememberingProbe]:  # noqa: ARG002 (the base class's)
+        """The run's recommendation, or its kind of UNKNOWN, is appended to `ended`."""
         before = len(self.results)
         yield self
-        self.ended.append(self.results[-1]["recommendation"] if len(self.results) > before else self.unknowns[-1][0])
+        self.ended.append(self.results[-1].recommendation if len(self.results) > before else self.unknowns[-1][0])
 
-    @contextmanager
-    def stage(self, name: Stage) -> Iterator[None]:  # noqa: ARG002 (as above)
-        """See `RunProbe`."""
-        yield
-
-    def in_force(self, card: Card) -> None:
-        """See `DriftProbe`."""
-
-    def restored(self, result: Mapping[str, Any], finished_at: datetime) -> None:  # noqa: ARG002 (as above)
-        """See `DriftProbe`."""
+    def restored(self, result: RunResult, finished_at: datetime) -> None:  # noqa: ARG002 (as above)
+        """Remember it."""
         self.restorations.append(result)
 
-    def links_to(self, predictions: Sequence[PredictionTrace]) -> None:
-        """See `RunProbe`."""
-        self.links.append(predictions)
-
-    def reported(self) -> None:
-        """See `RunProbe`."""
-
-    def finished(self, result: Mapping[str, Any]) -> None:
-        """See `RunProbe`."""
+    def finished(self, result: RunResult) -> None:
+        """Remember it."""
         self.results.append(result)
 
     def unknown(self, kind: str, reason: str) -> None:
-        """See `RunProbe`."""
+        """Remember both."""
         self.unknowns.append((kind, reason))
 
 

@@ -112,7 +112,7 @@ def test_a_constant_that_begins_to_vary_is_a_matter_of_quality(bundle: Bundle, w
 
 def test_a_tenth_refused_is_a_matter_of_quality(bundle: Bundle, window: pd.DataFrame) -> None:
     """What was refused is in no window: quality acts on the count."""
-    found = judged(bundle, window, rejections=Rejections(answered=1_800, refused=200))
+    found = judged(bundle, window, rejections=Rejections(answered=1_800, rejected=200))
     assert (states(found)["quality"], found.recommendation) == ("act", "INVESTIGATE")
 
 

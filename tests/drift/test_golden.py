@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from drift.one_shot import decide, months, unknown_result
+from drift.evaluation import evaluate, unknown_result
+from drift.one_shot import months
+from drift.result import Reports, RunResult
 from drift.verdicts.confirmation import Policy
 from leeway.data.population import population
 from leeway.model.bundle import Bundle
@@ -91,13 +93,14 @@ def compared_months(world: World, bundle: Bundle | None) -> str:
         snapshots.ingest(as_of, people.user_ids, people.columns, people.labels)
     inputs = months(snapshots, JANUARY, FEBRUARY, bundle)
     engine.dispose()
-    paths = {"html": "reports/drift_a_vs_b.html", "json": "reports/drift_a_vs_b.json"}
-    return as_text(decide(inputs, Policy(), lambda _: paths, min_subjects=200, compare=plain_compare))
+    paths = Reports("reports/drift_a_vs_b.html", "reports/drift_a_vs_b.json")
+    policy = Policy().at_once()
+    return as_text(evaluate(inputs, policy, min_subjects=200, reports=paths, compare=plain_compare).result)
 
 
-def as_text(document: dict[str, object]) -> str:
-    """The document as `result.json` holds it."""
-    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+def as_text(result: RunResult) -> str:
+    """The result as `result.json` holds it."""
+    return result.to_file().decode()
 
 
 @pytest.mark.parametrize("case", [calm, drifting, too_few_rows, two_months, two_months_without_a_bundle, no_bundle])

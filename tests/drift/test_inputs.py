@@ -8,7 +8,7 @@ import uuid_utils
 from msgspec.structs import replace
 
 from drift.comparison.compare import SCORE_COLUMN
-from drift.inputs import ActiveBundle, BundleReloader, WindowData, read_window
+from drift.inputs import ActiveBundle, BundleReloader, ComparisonInputs, read_window
 from leeway.model.bundle import BundleError, BundleMissing
 from leeway.model.manifest import CARD
 from leeway.store.engine import open_engine
@@ -29,14 +29,14 @@ def watch(world: World) -> BundleReloader:
 
 
 @pytest.fixture
-def in_force(watch: BundleReloader) -> ActiveBundle:
+def active(watch: BundleReloader) -> ActiveBundle:
     """What is in force there."""
     return watch.current()
 
 
-def read(in_force: ActiveBundle, *, max_subjects: int = 50_000, max_labels: int = 2_000) -> WindowData:
+def read(active: ActiveBundle, *, max_subjects: int = 50_000, max_labels: int = 2_000) -> ComparisonInputs:
     """The first window."""
-    return read_window(in_force, NOON, END, max_subjects=max_subjects, max_labels=max_labels)
+    return read_window(active, NOON, END, max_subjects=max_subjects, max_labels=max_labels)
 
 
 # --- the bundle ---------------------------------------------------------------------------------------------------
@@ -92,91 +92,94 @@ def test_a_card_without_a_plan_is_the_bundle_s_fault(world: World) -> None:
 # --- the window ---------------------------------------------------------------------------------------------------
 
 
-def test_a_window_has_features_and_scores(world: World, in_force: ActiveBundle) -> None:
+def test_a_window_has_features_and_scores(world: World, active: ActiveBundle) -> None:
     """A row a subject, with the columns of the reference."""
     world.serve(calm_rows(20))
-    frame = read(in_force).frame
+    frame = read(active).current
     assert list(frame) == [*world.bundle.schema.names, SCORE_COLUMN]
     assert len(frame) == 20
 
 
-def test_scores_of_two_models_are_not_compared(world: World, in_force: ActiveBundle) -> None:
+def test_scores_of_two_models_are_not_compared(world: World, active: ActiveBundle) -> None:
     """After a change of models the window holds both's scores: its features count, its scores do not."""
     world.serve(calm_rows(20))
     world.serve(calm_rows(20), model_version="before")
-    assert list(read(in_force).frame) == list(world.bundle.schema.names)
+    assert list(read(active).current) == list(world.bundle.schema.names)
 
 
-def test_a_sample_of_a_batch_is_even(world: World, in_force: ActiveBundle) -> None:
+def test_a_sample_of_a_batch_is_even(world: World, active: ActiveBundle) -> None:
     """Ids made within a millisecond count up in their middle: half a batch is drawn, not the batch's first half."""
     ids = [str(uuid_utils.uuid7()) for _ in range(1_000)]
     (record,) = world.serve(calm_rows(1))
     world.log.write_batch([replace(record, prediction_id=one) for one in ids])
-    served = read(in_force, max_subjects=500)
-    first_half = sum(one in set(ids[:500]) for one in served.window.columns["prediction_id"])
-    assert (served.window.subjects, served.window.taken) == (1_001, 500)
+    window = active.log.window(NOON, END, limit=500)
+    first_half = sum(one in set(ids[:500]) for one in window.columns["prediction_id"])
+    assert (window.subjects, window.taken) == (1_001, 500)
     assert 180 <= first_half <= 320
 
 
-def test_what_was_refused_is_read_with_its_cause(world: World, in_force: ActiveBundle) -> None:
+def test_what_was_refused_is_read_with_its_cause(world: World, active: ActiveBundle) -> None:
     """Items are counted once, and again by feature and reason."""
     counts = {(ANY, ANY): 7, ("age", "missing"): 5, (ANY, "not JSON"): 2}
     rejected = [RejectedItems(NOON, "p", feature, reason, items) for (feature, reason), items in counts.items()]
     RejectionLog(world.engine, world.tables).write(rejected)
     world.serve(calm_rows(20))
-    found = read(in_force).rejections
-    assert (found.answered, found.refused) == (20, 7)
-    assert {(each.feature, each.reason, each.items) for each in found.refusals} == {
+    found = read(active).rejections
+    assert found is not None
+    assert (found.answered, found.rejected) == (20, 7)
+    assert {(each.feature, each.reason, each.items) for each in found.causes} == {
         ("age", "missing", 5),
         (None, "not JSON", 2),
     }
 
 
-def test_labels_give_performance_and_target(world: World, in_force: ActiveBundle) -> None:
+def test_labels_give_performance_and_target(world: World, active: ActiveBundle) -> None:
     """Labels of predictions long before the window count: ROC AUC, and how far the label rate moved."""
     records = world.serve(calm_rows(100), start_s=-90_000)
     labels = [PredictionLabel(each.prediction_id, int(place < 90)) for place, each in enumerate(records)]
     world.log.write_labels(labels, datetime.now(UTC))
-    served = read(in_force)
+    served = read(active)
+    assert served.performance is not None
     assert (served.performance.labels, served.performance.positive_share) == (100, 0.9)
     assert served.target.difference == pytest.approx(0.4)
 
 
-def test_a_check_is_in_no_window(world: World, in_force: ActiveBundle) -> None:
+def test_a_check_is_in_no_window(world: World, active: ActiveBundle) -> None:
     """What `leeway doctor` asks for is neither compared nor linked to, however unusual."""
     world.serve(calm_rows(20))
     world.serve(calm_rows(1).assign(age=999), traced=True, is_synthetic=True)
-    served = read(in_force)
-    assert (served.window.rows, len(served.frame), served.unusual) == (20, 20, [])
+    served = read(active)
+    assert (served.current_window.rows, len(served.current), served.unusual) == (20, 20, ())
 
 
-def test_an_empty_window_is_read_as_any_other(in_force: ActiveBundle) -> None:
+def test_an_empty_window_is_read_as_any_other(active: ActiveBundle) -> None:
     """No rows, no labels, nothing to link to."""
-    served = read(in_force)
-    assert (served.window.subjects, served.performance.labels, served.target.difference) == (0, 0, None)
-    assert served.unusual == []
+    served = read(active)
+    assert served.performance is not None
+    assert (served.current_window.subjects, served.performance.labels, served.target.difference) == (0, 0, None)
+    assert served.unusual == ()
 
 
 # --- where to look ------------------------------------------------------------------------------------------------
 
 
-def test_the_most_unusual_predictions_are_named(world: World, in_force: ActiveBundle) -> None:
+def test_the_most_unusual_predictions_are_named(world: World, active: ActiveBundle) -> None:
     """At most twenty, by their own traces."""
     world.serve(calm_rows(60).assign(age=999), traced=True)
-    named = read(in_force).unusual
+    named = read(active).unusual
     assert len(named) == 20
     assert all(int(each.trace_id, 16) == int(each.span_id, 16) for each in named)
 
 
-def test_only_sampled_predictions_are_named(world: World, in_force: ActiveBundle) -> None:
+def test_only_sampled_predictions_are_named(world: World, active: ActiveBundle) -> None:
     """A trace that was not kept is no place to send anybody."""
     strange = calm_rows(40).assign(age=999)
     world.serve(strange)
     (kept,) = world.serve(strange.head(1), unusual_features=1, trace_id=TRACE, span_id=SPAN)
-    assert [(each.prediction_id, each.trace_id) for each in read(in_force).unusual] == [(kept.prediction_id, TRACE)]
+    assert [(each.prediction_id, each.trace_id) for each in read(active).unusual] == [(kept.prediction_id, TRACE)]
 
 
-def test_usual_predictions_are_not_named(world: World, in_force: ActiveBundle) -> None:
+def test_usual_predictions_are_not_named(world: World, active: ActiveBundle) -> None:
     """A window without unusual features links to nothing."""
     world.serve(calm_rows(30).assign(age=40, **{"monthly fee": 40.25}), trace_id=TRACE, span_id=SPAN)
-    assert read(in_force).unusual == []
+    assert read(active).unusual == ()

@@ -17,6 +17,7 @@ from opentelemetry.trace import format_span_id, format_trace_id
 from drift.comparison.evidently import compute_drift
 from drift.inputs import BundleReloader
 from drift.report.folder import ReportFolder
+from drift.result import RunResult, Verdict
 from drift.verdicts.confirmation import Policy
 from drift.worker import Cycle, Extent
 from leeway.data.population import Population, population
@@ -130,7 +131,7 @@ def turned() -> Population:
     return population(1, customers=LABELLED, concept_drift=1)
 
 
-def looked_at(service: Service, policy: Policy | None = None) -> dict[str, Any]:
+def looked_at(service: Service, policy: Policy | None = None) -> RunResult:
     """The result of one look at what this service answered."""
     service.move()
     probe = RememberingProbe()
@@ -145,7 +146,7 @@ def looked_at(service: Service, policy: Policy | None = None) -> dict[str, Any]:
         now=Clock(datetime.now(UTC) + timedelta(seconds=1)),
     )()
     (result,) = probe.results
-    return dict(result)
+    return result
 
 
 def ask(service: Service, items: list[dict[str, Any]]) -> list[str]:
@@ -165,10 +166,10 @@ def test_turned_labels_by_feedback_ask_for_training(serve: Serve, bundle: Bundle
     ids = ask(service, [{"features": turned.row(place)} for place in range(LABELLED)])
     feed_back(service, ids, turned.labels)
     result = looked_at(service)
-    assert result["verdicts"]["covariate"]["state"] == "ok"
-    assert result["verdicts"]["performance"]["state"] == "act"
-    assert (result["decision"], result["recommendation"]) == ("NO_ACTION", "RETRAIN")
-    assert result["performance"]["labels"] == LABELLED
+    assert result.verdicts["covariate"].state == "ok"
+    assert result.verdicts["performance"].state == "act"
+    assert (result.decision, result.recommendation) == ("NO_ACTION", "RETRAIN")
+    assert result.performance.labels == LABELLED
 
 
 def test_turned_labels_by_an_ingested_month_ask_for_training(serve: Serve, bundle: Bundle, turned: Population) -> None:
@@ -179,10 +180,10 @@ def test_turned_labels_by_an_ingested_month_ask_for_training(serve: Serve, bundl
     ask(service, [{"user_id": user_id} for user_id in turned.user_ids])
     snapshots.ingest(AS_OF, turned.user_ids, turned.columns, turned.labels)
     result = looked_at(service)
-    assert result["verdicts"]["covariate"]["state"] == "ok"
-    assert result["verdicts"]["performance"]["state"] == "act"
-    assert result["recommendation"] == "RETRAIN"
-    assert result["performance"]["labels"] == LABELLED
+    assert result.verdicts["covariate"].state == "ok"
+    assert result.verdicts["performance"].state == "act"
+    assert result.recommendation == "RETRAIN"
+    assert result.performance.labels == LABELLED
 
 
 def test_too_few_labels_say_nothing_yet(serve: Serve, bundle: Bundle, turned: Population) -> None:
@@ -190,5 +191,5 @@ def test_too_few_labels_say_nothing_yet(serve: Serve, bundle: Bundle, turned: Po
     service = serve(bundle)
     ids = ask(service, [{"features": turned.row(place)} for place in range(LABELLED)])
     feed_back(service, ids[:199], turned.labels[:199])
-    verdict = looked_at(service)["verdicts"]["performance"]
-    assert verdict == {"state": "unknown", "evidence": "199 labels so far; 200 are needed."}
+    verdict = looked_at(service).verdicts["performance"]
+    assert verdict == Verdict("unknown", "199 labels so far; 200 are needed.")

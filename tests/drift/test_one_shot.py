@@ -1,16 +1,15 @@
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from drift.comparison.evidently import Comparison
-from drift.inputs import load_active_bundle
-from drift.one_shot import ComparisonInputs, decide, live, months, unknown_result
-from drift.report.page.summary import read_summary
+from drift.evaluation import evaluate, unknown_result
+from drift.inputs import ComparisonInputs, load_active_bundle, read_window
+from drift.one_shot import months
+from drift.result import Model, Reports, RunResult, Target, Window, read_result
 from drift.verdicts.confirmation import Policy
 from leeway.data.population import population
 from leeway.model.bundle import Bundle
@@ -41,56 +40,54 @@ def snapshots(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Snapshots]:
     engine.dispose()
 
 
-def decided(sides: ComparisonInputs, written: list[Comparison] | None = None, least: int = 200) -> dict[str, Any]:
-    """The document of a comparison without Evidently; what would be written goes to `written`."""
-
-    def write(comparison: Comparison) -> Mapping[str, str]:
-        ([] if written is None else written).append(comparison)
-        return {"html": "page.html", "json": "figures.json"}
-
-    return decide(sides, Policy(), write, min_subjects=least, compare=plain_compare)
+def compared(inputs: ComparisonInputs, min_subjects: int = 200) -> RunResult:
+    """The result of a single comparison, without Evidently."""
+    paths = Reports("page.html", "figures.json")
+    policy = Policy().at_once()
+    return evaluate(inputs, policy, min_subjects=min_subjects, reports=paths, compare=plain_compare).result
 
 
-def states(document: Mapping[str, Any]) -> list[str]:
+def states(result: RunResult) -> list[str]:
     """The four verdicts."""
-    return [each["state"] for each in document["verdicts"].values()]
+    return [each.state for each in result.verdicts.values()]
 
 
 def test_two_calm_months_ask_for_nothing(snapshots: Snapshots, bundle: Bundle) -> None:
     """With a bundle all four questions are answered, and the answer is ok."""
-    document = decided(months(snapshots, JANUARY, FEBRUARY, bundle))
-    assert (states(document), document["recommendation"]) == (["ok"] * 4, "NO_ACTION")
-    assert document["performance"]["labels"] == document["target"]["labels"] == CUSTOMERS
-    assert document["model"]["version"] == bundle.version
+    result = compared(months(snapshots, JANUARY, FEBRUARY, bundle))
+    assert (states(result), result.recommendation) == (["ok"] * 4, "NO_ACTION")
+    assert result.performance.labels == result.target.labels == CUSTOMERS
+    assert result.model.version == bundle.version
 
 
 def test_a_month_of_turned_labels_asks_for_training(snapshots: Snapshots, bundle: Bundle) -> None:
     """No feature drifts and the model is no better than a coin: performance acts, RETRAIN."""
-    document = decided(months(snapshots, JANUARY, TURNED, bundle))
-    assert (states(document)[1], states(document)[3]) == ("ok", "act")
-    assert (document["decision"], document["recommendation"]) == ("NO_ACTION", "RETRAIN")
+    result = compared(months(snapshots, JANUARY, TURNED, bundle))
+    assert (states(result)[1], states(result)[3]) == ("ok", "act")
+    assert (result.decision, result.recommendation) == ("NO_ACTION", "RETRAIN")
 
 
 def test_one_comparison_decides_at_once(snapshots: Snapshots, bundle: Bundle) -> None:
     """A share over its threshold is a RETRAIN: there is no second window to confirm it."""
-    document = decided(months(snapshots, JANUARY, WORSE, bundle))
-    assert (document["decision"], document["recommendation"]) == ("RETRAIN", "RETRAIN")
+    result = compared(months(snapshots, JANUARY, WORSE, bundle))
+    assert (result.decision, result.recommendation) == ("RETRAIN", "RETRAIN")
 
 
 def test_a_month_without_labels_has_no_performance(snapshots: Snapshots, bundle: Bundle) -> None:
     """Performance is unknown and the target's difference null, never 0."""
-    document = decided(months(snapshots, JANUARY, WORSE, bundle))
-    assert states(document)[3] == "unknown"
-    assert document["target"] == {"difference": None, "labels": None}
+    result = compared(months(snapshots, JANUARY, WORSE, bundle))
+    assert states(result)[3] == "unknown"
+    assert result.target == Target()
 
 
 def test_without_a_bundle_the_reference_month_sets_the_rules(snapshots: Snapshots) -> None:
     """Features are compared by the same methods; prediction and performance are unknown, target drift is not."""
-    document = decided(months(snapshots, JANUARY, FEBRUARY, None))
-    assert states(document) == ["ok", "ok", "unknown", "unknown"]
-    assert document["model"] == {"name": None, "version": None}
-    assert {each["method"] for each in document["features"]} == {"wasserstein", "jensenshannon"}
-    assert document["target"]["difference"] < 0.05
+    result = compared(months(snapshots, JANUARY, FEBRUARY, None))
+    assert states(result) == ["ok", "ok", "unknown", "unknown"]
+    assert result.model == Model()
+    assert {each.method for each in result.features} == {"wasserstein", "jensenshannon"}
+    assert result.target.difference is not None
+    assert result.target.difference < 0.05
 
 
 def test_a_month_that_was_never_ingested_is_named(snapshots: Snapshots, bundle: Bundle) -> None:
@@ -101,41 +98,36 @@ def test_a_month_that_was_never_ingested_is_named(snapshots: Snapshots, bundle: 
 
 def test_the_windows_are_told_by_their_dates(snapshots: Snapshots, bundle: Bundle) -> None:
     """An ingested month begins and ends with its date, and each customer is a row and a subject."""
-    document = decided(months(snapshots, JANUARY, FEBRUARY, bundle))
-    one = {"rows": CUSTOMERS, "subjects": CUSTOMERS}
-    assert document["reference"] == {"from": "2026-01-31", "to": "2026-01-31", **one}
-    assert document["current"] == {"from": "2026-02-28", "to": "2026-02-28", **one}
+    result = compared(months(snapshots, JANUARY, FEBRUARY, bundle))
+    assert result.reference == Window("2026-01-31", "2026-01-31", CUSTOMERS, CUSTOMERS)
+    assert result.current == Window("2026-02-28", "2026-02-28", CUSTOMERS, CUSTOMERS)
 
 
-def test_reports_are_written_where_something_was_compared(snapshots: Snapshots, bundle: Bundle) -> None:
-    """The document says where they are."""
-    written: list[Comparison] = []
-    document = decided(months(snapshots, JANUARY, FEBRUARY, bundle), written)
-    assert len(written) == 1
-    assert document["reports"] == {"html": "page.html", "json": "figures.json"}
+def test_the_result_names_the_reports(snapshots: Snapshots, bundle: Bundle) -> None:
+    """A comparison has Evidently's reports, and the result says where they are."""
+    assert compared(months(snapshots, JANUARY, FEBRUARY, bundle)).reports == Reports("page.html", "figures.json")
 
 
 def test_too_few_customers_are_unknown(snapshots: Snapshots, bundle: Bundle) -> None:
-    """Nothing is written, the share is null, and the reason names both numbers."""
-    written: list[Comparison] = []
-    document = decided(months(snapshots, JANUARY, FEBRUARY, bundle), written, least=1_000)
-    assert (document["decision"], document["share"], written) == ("UNKNOWN", None, [])
-    assert "700 subjects are too few to compare; 1,000 are the least" in document["reason"]
+    """There is neither a share nor a report, and the reason gives both numbers."""
+    result = compared(months(snapshots, JANUARY, FEBRUARY, bundle), min_subjects=1_000)
+    assert (result.decision, result.share, result.reports) == ("UNKNOWN", None, Reports())
+    assert "700 subjects are too few to compare; 1,000 are the least" in result.reason
 
 
 def test_what_was_served_is_compared_with_the_bundle(world: World) -> None:
     """The last window against the reference, decided at once, and the worker's runs are left alone."""
     world.serve(shifted_rows(RATE))
-    in_force = load_active_bundle(world.bundle.folder, world.engine)
+    active = load_active_bundle(world.bundle.folder, world.engine)
     end = NOON + timedelta(seconds=WINDOW_S)
-    document = decided(live(in_force, end, WINDOW_S, max_subjects=50_000, max_labels=2_000))
-    assert (document["decision"], document["recommendation"]) == ("RETRAIN", "RETRAIN")
-    assert (document["current"]["rows"], document["reference"]["rows"]) == (RATE, 400)
+    result = compared(read_window(active, NOON, end, max_subjects=50_000, max_labels=2_000))
+    assert (result.decision, result.recommendation) == ("RETRAIN", "RETRAIN")
+    assert (result.current.rows, result.reference.rows) == (RATE, 400)
     assert world.runs() == []
 
 
 def test_what_could_not_begin_has_a_whole_document(tmp_path: Path) -> None:
     """UNKNOWN with its reason, and every member of schema 1: the page can read it."""
-    document = unknown_result(f"{tmp_path} holds no bundle", Policy())
-    assert read_summary(document).recommendation == "UNKNOWN"
-    assert document["reason"] == f"{tmp_path} holds no bundle"
+    result = unknown_result(f"{tmp_path} holds no bundle", Policy())
+    assert read_result(result.to_json()) == read_result(result.to_file()) == result
+    assert (result.recommendation, result.reason) == ("UNKNOWN", f"{tmp_path} holds no bundle")

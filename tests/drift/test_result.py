@@ -1,115 +1,117 @@
 from __future__ import annotations
 
 import json
-import math
-from dataclasses import replace
-from datetime import UTC, date, datetime
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from drift.comparison.findings import DriftReport, FeatureDrift, PerformanceWindow, ScoreDrift
-from drift.report.page.summary import read_summary
-from drift.result import Document, Run, Side, Target, evidently_line, leeway_line, result_document
-from drift.verdicts.confirmation import Policy
-from drift.verdicts.verdicts import Observation, judge
-from leeway.model.performance import Estimate
+from drift.report.page import render_index, render_run
+from drift.result import (
+    Measure,
+    Performance,
+    Reports,
+    ResultError,
+    RunResult,
+    Target,
+    Verdict,
+    evidently_line,
+    leeway_line,
+    read_result,
+)
+from tests.drift.documents import result, unknown
 
-NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
-RUN = Run(
+COMPARED = RunResult(
+    schema=1,
     run_id="0195f3a0-0000-7000-8000-000000000001",
-    reference=Side(date(2024, 3, 31), date(2024, 3, 31), 7_043, 7_043),
-    current=Side(NOON, NOON, 1_431, 1_204),
-    model_name="churn",
-    model_version="2024-03-31-0a1b2c3d",
-    html="reports/drift_2024-03-31_vs_2024-04-30.html",
-    json="reports/drift_2024-03-31_vs_2024-04-30.json",
-    trace_id="0" * 31 + "1",
+    share=0.1429,
+    threshold=0.3,
+    decision="NO_ACTION",
+    recommendation="RETRAIN",
+    reason="It fell.",
+    verdicts={
+        "quality": Verdict("ok", ""),
+        "covariate": Verdict("watch", ""),
+        "prediction": Verdict("watch", ""),
+        "performance": Verdict("act", ""),
+    },
+    target=Target(0.03124, 5_120),
+    performance=Performance(Measure(0.81, 0.63, 0.61, 0.65), Measure(0.14, 0.2, 0.19, 0.21), 5_120),
+    reports=Reports("reports/drift_2024-03-31_vs_2024-04-30.html", "reports/drift_2024-03-31_vs_2024-04-30.json"),
 )
-REPORT = DriftReport(
-    (
-        FeatureDrift("fee", "wasserstein", 0.2, 0.1, detected=True, outside_reference=0.002),
-        FeatureDrift(
-            "gone", "wasserstein", None, 0.1, detected=False, constant=True, missing_reference=1.0, missing_current=1.0
-        ),
-        *(FeatureDrift(f"f{place}", "jensenshannon", 0.05, 0.1, detected=False) for place in range(5)),
-    ),
-    ScoreDrift("wasserstein", 0.12, 0.1, detected=True),
-    7_043,
-    1_204,
-    1_204,
-)
-LABELLED = PerformanceWindow(
-    5_120,
-    0.3,
-    Estimate(0.63, 0.61, 0.65),
-    Estimate(0.2, 0.19, 0.21),
-    Estimate(0.81, 0.79, 0.83),
-    Estimate(0.14, 0.13, 0.15),
+UNKNOWN = replace(
+    COMPARED,
+    share=None,
+    decision="UNKNOWN",
+    recommendation="UNKNOWN",
+    reason="50 subjects are too few; 200 are the least",
+    target=Target(),
+    performance=Performance(),
+    reports=Reports(),
 )
 
-
-def document(
-    report: DriftReport | None = REPORT,
-    performance: PerformanceWindow | None = LABELLED,
-    target: Target | None = None,
-    run: Run = RUN,
-) -> Document:
-    """The document of a single comparison."""
-    seen = Observation("v1", NOON, NOON, report, "50 subjects are too few; 200 are the least", None, performance)
-    policy = Policy().at_once()
-    judgement = judge(seen, policy)
-    return result_document(run, judgement, policy.threshold, report=report, performance=performance, target=target)
+# --- reading and writing ----------------------------------------------------------------------------------------------
 
 
-BLIND = document(None, None, run=replace(RUN, html=None, json=None))
+@pytest.mark.parametrize("given", [COMPARED, UNKNOWN])
+def test_a_result_survives_both_forms(given: RunResult) -> None:
+    """The file and the JSON column hold the same result."""
+    assert read_result(given.to_file()) == read_result(json.loads(json.dumps(given.to_json()))) == given
 
 
-def test_the_document_has_the_stable_shape() -> None:
-    """Schema 1: these members, and no others."""
-    found = document()
-    assert list(found) == [
-        "schema", "run_id", "reference", "current", "model", "share", "threshold", "decision", "recommendation",
-        "reason", "verdicts", "features", "prediction", "target", "performance", "reports", "trace_id",
-    ]  # fmt: skip
-    assert (found["schema"], found["share"], found["threshold"]) == (1, 0.1429, 0.3)
-    assert found["reference"] == {"from": "2024-03-31", "to": "2024-03-31", "rows": 7_043, "subjects": 7_043}
-    assert found["model"] == {"name": "churn", "version": "2024-03-31-0a1b2c3d"}
-    assert found["features"][0] == {
-        "feature": "fee", "method": "wasserstein", "score": 0.2, "threshold": 0.1, "detected": True, "constant": False,
-        "missing": {"reference": 0.0, "current": 0.0}, "outside_reference": 0.002, "new_categories": [],
-    }  # fmt: skip
-    assert found["performance"]["roc_auc"] == {"reference": 0.81, "current": 0.63, "low": 0.61, "high": 0.65}
+@pytest.mark.parametrize("document", [result(), unknown(1), result(current={"from": None, "to": None})])
+def test_every_result_can_be_shown(document: dict[str, Any]) -> None:
+    """Results with nulls in any place make both pages."""
+    run = read_result(document)
+    assert run.run_id in render_index([run], ()) + render_run(run, ())
 
 
-def test_a_blind_document_has_the_same_shape() -> None:
-    """What is not computable is null; no member goes away."""
-    assert list(BLIND) == list(document())
-    assert list(BLIND["performance"]["roc_auc"]) == list(document()["performance"]["roc_auc"])
-    assert (BLIND["share"], BLIND["decision"], BLIND["features"]) == (None, "UNKNOWN", [])
-    assert set(BLIND["prediction"].values()) == {None}
-    assert BLIND["performance"]["labels"] is None
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"schema": 2},
+        {"schema": None},
+        {"run_id": "../../etc/passwd"},
+        {"recommendation": "PANIC"},
+        {"share": float("nan")},
+        {"features": 7},
+        {"current": {"to": "0001-01-01T00:00:00+05:00"}},
+        {"verdicts": {"quality": {"state": "fine", "evidence": ""}}},
+        {"verdicts": {"quality": {"state": "ok", "evidence": ""}}},
+        {"features": [{"feature": "fee"}]},
+        {"performance": None},
+    ],
+)
+def test_other_documents_are_rejected(changes: dict[str, Any]) -> None:
+    """What is not of schema 1 is rejected, with the place in the message."""
+    with pytest.raises(ResultError, match=next(iter(changes))):
+        read_result(result() | changes)
 
 
-def test_the_document_is_plain_json() -> None:
-    """No NaN, no infinity: they become null."""
-    odd = replace(REPORT.features[0], score=math.inf)
-    report = replace(REPORT, features=(odd,), prediction=ScoreDrift("wasserstein", math.nan, 0.1, detected=False))
-    found = document(report, target=Target(math.nan, 0))
-    json.dumps(found, allow_nan=False)
-    assert (found["features"][0]["score"], found["prediction"]["score"]) == (None, None)
-    assert found["target"] == {"difference": None, "labels": 0}
+def test_a_run_without_times_stands_where_its_id_says() -> None:
+    """A UUIDv7 holds the time at which it was made."""
+    run = read_result(result(run_id="01a20725-becc-73b9-bf77-f99f508bba04", current={}))
+    assert run.time == datetime.fromtimestamp(0x01A20725BECC / 1_000, UTC)
 
 
-@pytest.mark.parametrize("given", [document(), BLIND])
-def test_the_page_reads_what_is_written(given: Document) -> None:
-    """The report page takes a document of ours, through JSON and back."""
-    summary = read_summary(json.loads(json.dumps(given)))
-    assert summary.recommendation == given["recommendation"]
+def test_the_documented_example_can_be_shown() -> None:
+    """The example of docs/results.md is a result of schema 1 with every documented member."""
+    text = (Path(__file__).parents[2] / "docs" / "results.md").read_text()
+    example = json.loads(re.search(r"```json\n(.*?)```", text, re.DOTALL)[1])  # type: ignore[index]  # or it fails here
+    assert example.keys() == result().keys()
+    assert example["features"][0].keys() == result()["features"][0].keys()
+    assert example["run_id"] in render_run(read_result(example), ())
+
+
+# --- the two lines ---------------------------------------------------------------------------------------------------
 
 
 def test_the_plain_line() -> None:
     """Exactly as the design prints it."""
-    assert evidently_line(document(target=Target(0.03124, 5_120))) == (
+    assert evidently_line(COMPARED) == (
         "[Evidently] report_html=reports/drift_2024-03-31_vs_2024-04-30.html"
         " report_json=reports/drift_2024-03-31_vs_2024-04-30.json"
         " drift_share=0.14 -> NO_ACTION drift_share=0.14 < 0.30 (target_drift=0.0312)"
@@ -118,15 +120,14 @@ def test_the_plain_line() -> None:
 
 def test_the_plain_line_over_the_threshold() -> None:
     """RETRAIN names the share that reached the threshold; no labels, no target drift."""
-    drifted = replace(REPORT, features=tuple(replace(each, score=0.2, detected=True) for each in REPORT.features))
-    assert evidently_line(document(drifted)).endswith(
+    assert evidently_line(replace(COMPARED, share=1.0, decision="RETRAIN", target=Target())).endswith(
         " drift_share=1.00 -> RETRAIN drift_share=1.00 >= 0.30 (target_drift=n/a)"
     )
 
 
-def test_the_plain_line_of_a_blind_run() -> None:
+def test_the_plain_line_of_an_unknown_run() -> None:
     """Where nothing could be compared it says so, and why."""
-    assert evidently_line(BLIND) == (
+    assert evidently_line(UNKNOWN) == (
         "[Evidently] report_html=n/a report_json=n/a drift_share=n/a"
         " -> UNKNOWN 50 subjects are too few; 200 are the least (target_drift=n/a)"
     )
@@ -134,12 +135,12 @@ def test_the_plain_line_of_a_blind_run() -> None:
 
 def test_a_reason_of_several_lines_stays_on_one() -> None:
     """A driver's message may have line breaks; the printed line has none."""
-    assert "\n" not in evidently_line({**BLIND, "reason": "no\nconnection"})
+    assert "\n" not in evidently_line(replace(UNKNOWN, reason="no\nconnection"))
 
 
 def test_our_line() -> None:
     """Exactly as the design prints it."""
-    assert leeway_line(document()) == (
+    assert leeway_line(COMPARED) == (
         "[Leeway] quality ok, covariate watch, prediction watch, performance act"
         " (ROC AUC 0.81 -> 0.63, 0.61...0.65 on 5,120 labels) -> RETRAIN"
     )
@@ -147,12 +148,14 @@ def test_our_line() -> None:
 
 def test_our_line_without_labels() -> None:
     """Without a ROC AUC there are no figures."""
-    assert leeway_line(document(performance=None)) == (
-        "[Leeway] quality ok, covariate watch, prediction watch, performance unknown -> NO_ACTION"
+    assert leeway_line(replace(COMPARED, performance=Performance())) == (
+        "[Leeway] quality ok, covariate watch, prediction watch, performance act -> RETRAIN"
     )
 
 
 def test_our_line_without_a_card() -> None:
     """Where the reference has no ROC AUC, n/a stands in its place."""
-    line = leeway_line(document(performance=replace(LABELLED, card_roc_auc=None)))
-    assert "performance unknown (ROC AUC n/a -> 0.63, 0.61...0.65 on 5,120 labels)" in line
+    performance = Performance(Measure(None, 0.63, 0.61, 0.65), Measure(), 5_120)
+    assert "(ROC AUC n/a -> 0.63, 0.61...0.65 on 5,120 labels)" in leeway_line(
+        replace(COMPARED, performance=performance)
+    )

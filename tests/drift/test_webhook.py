@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from drift.webhook import Webhook
-from tests.drift.results import result_document
+from tests.drift.results import a_result
 
 
 @contextmanager
@@ -55,13 +55,13 @@ def test_a_change_is_posted_as_a_cloud_event() -> None:
     """The receiver gets one CloudEvents 1.0 document with the run's id, both recommendations and the reason."""
     with receiver([204]) as (url, came):
         hook = Webhook(url, source="http://reports")
-        hook.tell(result_document(), previous="NO_ACTION")
+        hook.notify(a_result(), previous="NO_ACTION")
         hook.close()
     (event,) = came
     assert event["type"] == "io.leeway.drift.recommendation.changed"
     assert (event["specversion"], event["id"], event["source"]) == (
         "1.0",
-        result_document()["run_id"],
+        a_result().run_id,
         "http://reports",
     )
     assert (event["data"]["previous"], event["data"]["recommendation"]) == ("NO_ACTION", "INVESTIGATE")
@@ -72,7 +72,7 @@ def test_a_failing_receiver_is_tried_three_times() -> None:
     pauses: list[float] = []
     with receiver([500, 503, 200]) as (url, came):
         hook = Webhook(url, source="s", pause=pauses.append)
-        hook.tell(result_document(), previous=None)
+        hook.notify(a_result(), previous=None)
         hook.close()
     assert len(came) == 3
     assert pauses == [1.0, 2.0]
@@ -82,7 +82,7 @@ def test_after_three_failures_the_event_is_given_up_and_said(caplog: pytest.LogC
     """A receiver that never takes it costs three tries and one line in the log."""
     with receiver([500]) as (url, came), caplog.at_level(logging.ERROR):
         hook = Webhook(url, source="s", pause=lambda _s: None)
-        hook.tell(result_document(), previous=None)
+        hook.notify(a_result(), previous=None)
         hook.close()
     assert len(came) == 3
     assert "was not delivered in 3 tries" in caplog.text
@@ -94,7 +94,7 @@ def test_a_redirect_delivers_nothing(status: int, caplog: pytest.LogCaptureFixtu
     caplog.set_level(logging.ERROR)
     with receiver([200]) as (inside, asked), receiver([status], location=inside) as (url, came):
         hook = Webhook(url, source="s", pause=lambda _s: None)
-        hook.tell(result_document(), previous=None)
+        hook.notify(a_result(), previous=None)
         hook.close(10)
     assert (len(came), asked) == (3, [])
     assert "was not delivered in 3 tries" in caplog.text
@@ -107,17 +107,17 @@ def test_the_environments_proxy_is_used(monkeypatch: pytest.MonkeyPatch) -> None
         for name in ("no_proxy", "NO_PROXY"):
             monkeypatch.delenv(name, raising=False)
         hook = Webhook("http://hooks.invalid/x", source="s")
-        hook.tell(result_document(), previous=None)
+        hook.notify(a_result(), previous=None)
         hook.close(10)
-    assert [event["id"] for event in came] == [result_document()["run_id"]]
+    assert [event["id"] for event in came] == [a_result().run_id]
 
 
 def test_one_run_is_told_once() -> None:
     """The same run told again is no new event."""
     with receiver([200]) as (url, came):
         hook = Webhook(url, source="s")
-        hook.tell(result_document(), previous=None)
-        hook.tell(result_document(), previous=None)
+        hook.notify(a_result(), previous=None)
+        hook.notify(a_result(), previous=None)
         hook.close()
     assert len(came) == 1
 
@@ -128,7 +128,7 @@ def test_who_tells_is_never_blocked(caplog: pytest.LogCaptureFixture) -> None:
     hook = Webhook("http://127.0.0.1:9", source="s", pause=lambda _s: release.wait(10))
     with caplog.at_level(logging.ERROR):
         for number in range(150):
-            hook.tell(result_document(run_id=str(number)), previous=None)
+            hook.notify(a_result(run_id=f"0195{number:04x}-0000-7000-8000-{number:012x}"), previous=None)
     assert "events wait already" in caplog.text
     release.set()
     while hook._waiting.full():

@@ -18,14 +18,14 @@ from markupsafe import Markup
 
 from drift.report.page import history, words
 from drift.report.page.axis import in_utc
-from drift.report.page.summary import QUESTIONS, RunSummary
 from drift.report.page.svg import shape
+from drift.result import QUESTIONS, RunResult
 
 TOP_FEATURES = 5
 
 
 def render_index(
-    runs: Sequence[RunSummary],
+    runs: Sequence[RunResult],
     files: Collection[str],
     *,
     trace_url: str | None = None,
@@ -54,7 +54,7 @@ def render_index(
     )
 
 
-def render_run(run: RunSummary, files: Collection[str], *, trace_url: str | None = None) -> str:
+def render_run(run: RunResult, files: Collection[str], *, trace_url: str | None = None) -> str:
     """The page of one run; `files` and `trace_url` as for `render_index`."""
     return _render("run.html.j2", run=run, files=files, trace_url=_http(trace_url))
 

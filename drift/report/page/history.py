@@ -12,8 +12,8 @@ from markupsafe import Markup
 from drift.report.page import words
 from drift.report.page.axis import TimeAxis
 from drift.report.page.chart import Band, Marker, Series, Stretch, line_chart, state_timeline
-from drift.report.page.summary import QUESTIONS, FeatureDistance, RunSummary
 from drift.report.page.svg import element, percent
+from drift.result import QUESTIONS, FeatureDrift, Question, RunResult
 
 _SMALLEST_TOP, _LARGEST_TOP = 2.0, 8.0
 _GAP_INTERVALS = 3
@@ -21,13 +21,13 @@ _LONG_GAP = timedelta(days=1)
 _LONG_GAP_SPANS = 3
 
 
-def recent(runs: Sequence[RunSummary]) -> list[RunSummary]:
+def recent(runs: Sequence[RunResult]) -> list[RunResult]:
     """The runs that one time axis can show, oldest first; `runs` are newest first.
 
     A run from long ago (the last RETRAIN is kept for ever) would squeeze all the others into a corner: what lies beyond
     a gap of more than a day that is also three times as long as all that came after it is left out.
     """
-    kept: list[RunSummary] = list(runs[:1])
+    kept: list[RunResult] = list(runs[:1])
     for newer, older in pairwise(runs):
         gap = newer.time - older.time
         if gap > _LONG_GAP and gap > _LONG_GAP_SPANS * (runs[0].time - newer.time):
@@ -36,20 +36,20 @@ def recent(runs: Sequence[RunSummary]) -> list[RunSummary]:
     return kept[::-1]
 
 
-def time_axis(runs: Sequence[RunSummary]) -> TimeAxis:
+def time_axis(runs: Sequence[RunResult]) -> TimeAxis:
     """From the beginning of the first window to the last run; `runs` are oldest first, at least one."""
     first, last = runs[0], runs[-1].time
     start = min(first.current.start or first.time, first.time)
     return TimeAxis(start if start < last else last - timedelta(minutes=1), last)
 
 
-def verdict_chart(runs: Sequence[RunSummary], axis: TimeAxis, stretches: Sequence[Stretch] = ()) -> Markup:
+def verdict_chart(runs: Sequence[RunResult], axis: TimeAxis, stretches: Sequence[Stretch] = ()) -> Markup:
     """One row a question; `runs` are oldest first."""
     rows = {question.capitalize(): _bands(runs, question, _longest_step(runs)) for question in QUESTIONS}
     return state_timeline("verdicts", "The four verdicts over time", axis, rows, stretches)
 
 
-def share_chart(runs: Sequence[RunSummary], axis: TimeAxis, stretches: Sequence[Stretch] = ()) -> Markup:
+def share_chart(runs: Sequence[RunResult], axis: TimeAxis, stretches: Sequence[Stretch] = ()) -> Markup:
     """The share of drifted features, its threshold, and each change of recommendation; `runs` are oldest first.
 
     The line breaks at a run that could not tell and where no run finished for three intervals.
@@ -60,7 +60,7 @@ def share_chart(runs: Sequence[RunSummary], axis: TimeAxis, stretches: Sequence[
         if before is not None and run.time - before.time > longest:
             points.append((before.time + longest, None))
         points.append((run.time, run.share))
-    limits = [(run.time, run.threshold) for run in runs if run.threshold is not None]
+    limits = [(run.time, run.threshold) for run in runs]
     if limits:
         limits = [(axis.start, limits[0][1]), *limits, (axis.end, limits[-1][1])]
     return line_chart(
@@ -74,13 +74,13 @@ def share_chart(runs: Sequence[RunSummary], axis: TimeAxis, stretches: Sequence[
     )
 
 
-def _longest_step(runs: Sequence[RunSummary]) -> timedelta:
+def _longest_step(runs: Sequence[RunResult]) -> timedelta:
     """Three usual intervals: a longer step from run to run is a gap, as in the worker's gauges."""
     steps = [(newer.time - older.time).total_seconds() for older, newer in pairwise(runs)]
     return timedelta(seconds=_GAP_INTERVALS * median(steps)) if steps else timedelta()
 
 
-def _bands(runs: Sequence[RunSummary], question: str, longest: timedelta) -> list[Band]:
+def _bands(runs: Sequence[RunResult], question: Question, longest: timedelta) -> list[Band]:
     """Each run's verdict holds from the run before, or where there is a gap, from its own window's beginning."""
     bands: list[Band] = []
     before: datetime | None = None
@@ -88,7 +88,7 @@ def _bands(runs: Sequence[RunSummary], question: str, longest: timedelta) -> lis
         start = min(run.current.start or run.time, run.time)
         if before is not None and (run.time - before <= longest or start < before):
             start = before
-        state = run.verdict(question).state
+        state = run.verdicts[question].state
         if bands and bands[-1].state == state and bands[-1].end == start:
             bands[-1] = Band(bands[-1].start, run.time, state)
         else:
@@ -97,7 +97,7 @@ def _bands(runs: Sequence[RunSummary], question: str, longest: timedelta) -> lis
     return bands
 
 
-def changes(runs: Sequence[RunSummary]) -> Iterator[Marker]:
+def changes(runs: Sequence[RunResult]) -> Iterator[Marker]:
     """A marker for each change of recommendation; `runs` are oldest first."""
     before = "NO_ACTION"
     for run in runs:
@@ -106,15 +106,15 @@ def changes(runs: Sequence[RunSummary]) -> Iterator[Marker]:
         before = run.recommendation
 
 
-def bar_top(run: RunSummary) -> float:
+def bar_top(run: RunResult) -> float:
     """Where the bars of one run end, in thresholds: at the longest of them, but not below 2 and not beyond 8."""
-    longest = max((feature.ratio or 0.0 for feature in run.features), default=0.0)
+    longest = max((feature.ratio for feature in run.features), default=0.0)
     return min(max(longest, _SMALLEST_TOP), _LARGEST_TOP)
 
 
-def bar(feature: FeatureDistance, top: float) -> Markup:
+def bar(feature: FeatureDrift, top: float) -> Markup:
     """Score ÷ threshold as a bar up to `top`, with an upright at the threshold; hollow where no value came at all."""
-    ratio = top if feature.entirely_missing else min(feature.ratio or 0.0, top)
+    ratio = top if feature.entirely_missing else min(feature.ratio, top)
     style = "absent" if feature.entirely_missing else "over" if feature.detected else "under"
     upright = percent(100 / top)
     said = f"{feature.feature}: score {words.number(feature.score, 3)}, threshold {words.number(feature.threshold, 3)}"

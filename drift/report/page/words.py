@@ -7,7 +7,7 @@ from typing import Final
 
 from markupsafe import Markup, escape
 
-from drift.report.page.summary import Distance, FeatureDistance, RunSummary, Window
+from drift.result import FeatureDrift, RunResult, ScoreDrift, Window
 
 HEADLINE: Final = {
     "NO_ACTION": "Nothing to do",
@@ -86,14 +86,14 @@ def ago(moment: datetime, now: datetime) -> str:
     return "just now"
 
 
-def drifted(run: RunSummary) -> str:
+def drifted(run: RunResult) -> str:
     """`5 of 14 features drifted`."""
     if run.share is None:
         return "no comparison"
     return f"{run.drifted} of {len(run.features)} features drifted"
 
 
-def missing(feature: FeatureDistance) -> str:
+def missing(feature: FeatureDrift) -> str:
     """`2.0 % → 31.5 %`: the missing share in the reference and now; `0` where there was never any."""
     before, now = feature.missing.reference, feature.missing.current
     return "0" if before == now == 0 else f"{share(before)} → {share(now)}"
@@ -104,7 +104,7 @@ def breakable(name: str) -> Markup:
     return escape(name).replace("_", Markup("_<wbr>"))
 
 
-def notes(feature: FeatureDistance) -> list[str]:
+def notes(feature: FeatureDrift) -> list[str]:
     """What a distance does not say of a feature, in a few words each."""
     said = []
     if feature.entirely_missing:
@@ -118,6 +118,6 @@ def notes(feature: FeatureDistance) -> list[str]:
     return said
 
 
-def against(distance: Distance) -> str:
+def against(distance: FeatureDrift | ScoreDrift) -> str:
     """`0.420 / 0.100`: the score and the threshold that holds at this number of subjects."""
     return f"{number(distance.score, 3)} / {number(distance.threshold, 3)}"

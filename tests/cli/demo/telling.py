@@ -12,7 +12,7 @@ from cli.demo.samples import NOT_USUAL, USUAL, Figures, Quantiles
 from cli.demo.spans import SERVER, Span, SpanLink
 from cli.demo.story import story
 from cli.demo.workshop import Pace
-from drift.report.page.summary import RunSummary, read_summary
+from drift.result import RunResult, read_result
 from leeway.telemetry import names
 from tests.drift.documents import NOON, TRACE, result, run_id, verdict
 
@@ -24,15 +24,15 @@ def at(seconds: float) -> datetime:
     return NOON + timedelta(seconds=seconds)
 
 
-def a_run(number: int, seconds: float, *, drifted: int = 0, area: float | None = 0.84, **changes: Any) -> RunSummary:  # noqa: ANN401 (members of the document)
+def a_run(number: int, seconds: float, *, drifted: int = 0, area: float | None = 0.84, **changes: Any) -> RunResult:  # noqa: ANN401 (members of the document)
     """A drift run whose window of 6 s ended then."""
     window = {"from": at(seconds - 6).isoformat(), "to": at(seconds).isoformat(), "rows": 700, "subjects": 600}
     measured = {"reference": 0.85, "current": area, "low": area and area - 0.05, "high": area and area + 0.05}
-    performance = {"roc_auc": measured, "brier": None, "labels": 800}
-    return read_summary(result(number, drifted=drifted, current=window, performance=performance, **changes))
+    performance = {"roc_auc": measured, "brier": {}, "labels": 800}
+    return read_result(result(number, drifted=drifted, current=window, performance=performance, **changes))
 
 
-def a_coin(number: int, seconds: float) -> RunSummary:
+def a_coin(number: int, seconds: float) -> RunResult:
     """A run that finds nothing wrong but that the model is a coin."""
     states = {question: verdict("ok", "As before.") for question in ("quality", "covariate", "prediction")}
     verdicts = {**states, "performance": verdict("act", "It fell for certain.")}
@@ -83,7 +83,7 @@ def figures(seconds: float, p95: float) -> Figures:
     return Figures(at(seconds), 50.0, 0, quantiles, {USUAL: quantiles, NOT_USUAL: Quantiles(1.5, p95 + 1, 9.0, 20)})
 
 
-def acts(runs: list[RunSummary]) -> Iterator[ActSeen]:
+def acts(runs: list[RunResult]) -> Iterator[ActSeen]:
     """Six acts of ten seconds; scoring is slow in the fourth."""
     for number, act in enumerate(story()):
         start, end = at(ACT_S * number), at(ACT_S * (number + 1))

@@ -17,7 +17,7 @@ from cli.traffic.probe import NullTrafficProbe
 from cli.traffic.rows import PopulationRows
 from cli.traffic.tally import Tally
 from cli.traffic.truth import Answered, PopulationTruth
-from drift.report.page.summary import RunSummary
+from drift.result import RunResult
 from tests.cli.demo.telling import a_run
 from tests.cli.stub_server import Request, Stub, http, stub_server
 
@@ -44,7 +44,7 @@ def usual(request: Request) -> bytes:
 
 
 def played_against(
-    reply: Callable[[Request], bytes], runs: Callable[[], list[RunSummary]], over: asyncio.Event = UNWATCHED
+    reply: Callable[[Request], bytes], runs: Callable[[], list[RunResult]], over: asyncio.Event = UNWATCHED
 ) -> tuple[Played, Stub]:
     """The story, played in a moment; `over` is what the director sets at its end."""
 

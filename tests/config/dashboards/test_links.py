@@ -15,7 +15,7 @@ from observability.grafana.generate import links
 from tests.config.boards import BOARDS, Document, panels, values_of
 from tests.config.dashboards.provisioned import EACH_BOARD, source
 from tests.config.known_metrics import RULES, rules_of
-from tests.drift.documents import NOON, result, run_id
+from tests.drift.documents import NOON, a_run
 
 
 def urls(board: Document) -> set[str]:
@@ -101,7 +101,7 @@ def test_searches_ask_for_what_spans_carry() -> None:
 def test_the_reports_page_understands_the_links(tmp_path: Path) -> None:
     """A link to the report of a moment is answered by the reports page with a run."""
     folder = ReportFolder(tmp_path)
-    folder.write(run_id(0), result(0), None, None)
+    folder.write(a_run(0))
     for link in (links.REPORT_AT_POINT, links.REPORT_AT_END):
         parts = urlsplit(re.sub(r"\$\{.*\}", str(int(NOON.timestamp() * 1000)), link))
         assert Site(folder).answer(parts.path, parts.query).status == HTTPStatus.FOUND

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
+from drift.result import RECOMMENDATIONS, read_result
 from drift.telemetry import probe
 from drift.telemetry.gauges import DriftGauges
-from drift.telemetry.otel import RECOMMENDATIONS
 from drift.verdicts.verdicts import FAR_BEYOND
 from leeway.telemetry import names
 from observability.grafana.generate import features, states
@@ -27,7 +27,7 @@ def test_verdicts_mean_what_the_worker_means() -> None:
     gauges = DriftGauges(0.3, None, 30, now_s=lambda: 0.0)
     for number, (text, _) in states.VERDICTS.items():
         verdicts = {question: {"state": text, "evidence": ""} for question in document["verdicts"]}
-        gauges.show(document | {"verdicts": verdicts}, 0.0)
+        gauges.show(read_result(document | {"verdicts": verdicts}), 0.0)
         read = {labels[names.DRIFT_QUESTION]: value for value, labels in gauges.readings()[names.DRIFT_VERDICT]()}
         assert read == ({} if number == states.UNKNOWN else dict.fromkeys(states.QUESTIONS, number))
 

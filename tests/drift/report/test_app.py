@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from drift.report.app import Address, ReportsPageError, serve_reports
-from drift.report.folder import ReportFolder, write_single
-from tests.drift.documents import NOON, result, run_id
+from drift.report.folder import ReportFolder, replace_file
+from tests.drift.documents import NOON, a_run, run_id
 
 HOST = "127.0.0.1"
 BIG = 4_500_000
@@ -22,9 +22,9 @@ BIG = 4_500_000
 def folder(tmp_path: Path) -> ReportFolder:
     """Two runs ten minutes apart, the first with a report as large as Evidently's, and a single comparison."""
     made = ReportFolder(tmp_path / "reports", trace_url="http://127.0.0.1:16686/trace")
-    made.write(run_id(0), result(0), lambda path: path.write_bytes(b"x" * BIG), lambda path: path.write_text("{}"))
-    made.write(run_id(10), result(10), None, None)
-    write_single(made.path, "a", "b", lambda path: path.write_text("<p>"), lambda path: path.write_text("{}"))
+    made.write(a_run(0), lambda path: path.write_bytes(b"x" * BIG), lambda path: path.write_text("{}"))
+    made.write(a_run(10))
+    replace_file(made.path / "drift_a_vs_b.html", lambda path: path.write_text("<p>"))
     (tmp_path / "secret.json").write_text("secret")
     return made
 
@@ -75,7 +75,7 @@ def test_every_page_has_its_type_and_its_length(site: Address, path: str, conten
 def test_index_is_fresh(site: Address, folder: ReportFolder) -> None:
     """A run that was just written is on the page, whatever the written file says."""
     folder.write_index()
-    folder.write(run_id(20), result(20), None, None)
+    folder.write(a_run(20))
     assert run_id(20).encode() in ask(site, "/")[1]
 
 

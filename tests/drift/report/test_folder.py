@@ -14,10 +14,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from drift.report.folder import ReportError, ReportFolder, write_single
-from tests.drift.documents import NOON, result, run_id, unknown
+from drift.report.folder import ReportError, ReportFolder, replace_file, single_reports
+from drift.result import read_result
+from tests.drift.documents import NOON, a_run, result, run_id, unknown
 
 
 def html(path: Path) -> None:
@@ -33,7 +35,7 @@ def text(path: Path) -> None:
 def filled(path: Path, documents: Sequence[dict[str, Any]], keep: int = 100) -> ReportFolder:
     """A folder with these runs, written by another one."""
     for document in documents:
-        ReportFolder(path).write(document["run_id"], document, html, text)
+        ReportFolder(path).write(read_result(document), html, text)
     return ReportFolder(path, keep)
 
 
@@ -49,7 +51,7 @@ def ids(folder: ReportFolder) -> list[str]:
 
 def test_a_run_has_its_three_files_and_a_page(tmp_path: Path) -> None:
     """The three members stand in the run's folder, with what the writers wrote and the result as it was given."""
-    place = ReportFolder(tmp_path).write(run_id(1), result(1), html, text)
+    place = ReportFolder(tmp_path).write(a_run(1), html, text)
     assert place == tmp_path / "runs" / run_id(1)
     assert names(place) == ["index.html", "report.html", "report.json", "result.json"]
     assert json.loads((place / "result.json").read_text()) == result(1)
@@ -57,7 +59,7 @@ def test_a_run_has_its_three_files_and_a_page(tmp_path: Path) -> None:
 
 def test_a_run_without_comparison_has_no_report(tmp_path: Path) -> None:
     """Where nothing could be compared the result stands alone, and only its link is shown."""
-    ReportFolder(tmp_path).write(run_id(1), unknown(1), None, None)
+    ReportFolder(tmp_path).write(read_result(unknown(1)))
     page = ReportFolder(tmp_path).page()
     assert f"{run_id(1)}/result.json" in page
     assert "report.html" not in page
@@ -71,30 +73,30 @@ def test_a_failing_writer_leaves_nothing(tmp_path: Path) -> None:
         raise RuntimeError("Evidently has a bad day")
 
     with pytest.raises(RuntimeError, match="bad day"):
-        ReportFolder(tmp_path).write(run_id(1), result(1), html, fails)
+        ReportFolder(tmp_path).write(a_run(1), html, fails)
     assert names(tmp_path / "runs") == []
 
 
 @pytest.mark.parametrize("bad", ["", "../x", "A" * 36, run_id(1) + "/..", f"{run_id(1)}\n", "é" * 36])
 def test_only_a_run_id_becomes_a_path(tmp_path: Path, bad: str) -> None:
     """Anything but a UUID is refused before anything is written."""
-    with pytest.raises(ReportError, match="is no run id"):
-        ReportFolder(tmp_path).write(bad, result(1), html, text)
+    with pytest.raises(ReportError, match="is not a run id"):
+        ReportFolder(tmp_path).write(msgspec.structs.replace(a_run(1), run_id=bad), html, text)
     assert names(tmp_path) == []
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])
-def test_numbers_that_json_lacks_are_refused(tmp_path: Path, number: float) -> None:
-    """What is not computable must be null; a result with NaN is not written."""
-    with pytest.raises(ReportError, match=run_id(1)):
-        ReportFolder(tmp_path).write(run_id(1), result(1, extra=number), html, text)
+def test_numbers_that_json_lacks_are_written_as_null(tmp_path: Path, number: float) -> None:
+    """A value that cannot be computed is null in the file, whatever it was in the program."""
+    place = ReportFolder(tmp_path).write(msgspec.structs.replace(a_run(1), share=number), html, text)
+    assert json.loads((place / "result.json").read_text())["share"] is None
 
 
 def test_a_run_is_written_once(tmp_path: Path) -> None:
     """A second report of the same run is refused, and the first stays as it was."""
     folder = filled(tmp_path, [result(1)])
     with pytest.raises(ReportError, match=run_id(1)):
-        folder.write(run_id(1), result(1, reason="another"), html, text)
+        folder.write(a_run(1, reason="another"), html, text)
     assert folder.runs()[0].reason == result(1)["reason"]
 
 
@@ -102,9 +104,9 @@ def test_a_killed_writer_leaves_no_half_report(tmp_path: Path) -> None:
     """After SIGKILL in the middle of a report no run is there; what was left is gone after the next sweep."""
     program = (
         "import sys, time\nfrom pathlib import Path\nfrom drift.report.folder import ReportFolder\n"
-        "from tests.drift.documents import result, run_id\n"
+        "from tests.drift.documents import a_run\n"
         "def slow(path):\n    path.write_text('half'); print('writing', flush=True); time.sleep(60)\n"
-        "ReportFolder(Path(sys.argv[1])).write(run_id(1), result(1), slow, slow)\n"
+        "ReportFolder(Path(sys.argv[1])).write(a_run(1), slow, slow)\n"
     )
     with subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -149,7 +151,7 @@ def test_prune_keeps_the_newest_retrain(tmp_path: Path) -> None:
 def test_prune_keeps_what_was_just_written(tmp_path: Path) -> None:
     """After the clock stepped back the newest report looks like the oldest, and stays all the same."""
     folder = filled(tmp_path, [result(number) for number in range(10, 14)], keep=2)
-    folder.write(run_id(0), result(0), html, text)
+    folder.write(a_run(0), html, text)
     folder.prune()
     assert ids(folder) == [run_id(13), run_id(0)]
 
@@ -202,16 +204,16 @@ def test_index_is_a_file_that_needs_no_server(tmp_path: Path) -> None:
 
 def test_single_comparison_lies_flat_and_is_listed(tmp_path: Path) -> None:
     """`drift run` writes two files named after its dates; the index lists them."""
-    paths = write_single(tmp_path / "new", "2024-03-31", "2024-04-30", html, text)
-    assert paths["html"] == str(tmp_path / "new" / "drift_2024-03-31_vs_2024-04-30.html")
-    assert Path(paths["json"]).read_text() == "{}"
+    paths = single_reports(tmp_path / "new", "2024-03-31", "2024-04-30")
+    assert paths.html == str(tmp_path / "new" / "drift_2024-03-31_vs_2024-04-30.html")
+    replace_file(Path(paths.html), html)
     assert "drift_2024-03-31_vs_2024-04-30.html" in ReportFolder(tmp_path / "new").page()
 
 
 def test_single_comparison_cannot_leave_its_folder(tmp_path: Path) -> None:
     """Slashes in a name become hyphens."""
-    paths = write_single(tmp_path, "../../etc", "a/b c", html, text)
-    assert paths["html"] == str(tmp_path / "drift_..-..-etc_vs_a-b-c.html")
+    paths = single_reports(tmp_path, "../../etc", "a/b c")
+    assert paths.html == str(tmp_path / "drift_..-..-etc_vs_a-b-c.html")
 
 
 def test_failed_single_comparison_leaves_the_old_one(tmp_path: Path) -> None:
@@ -221,11 +223,11 @@ def test_failed_single_comparison_leaves_the_old_one(tmp_path: Path) -> None:
         path.write_text("half")
         raise OSError(28, "No space left on device")
 
-    write_single(tmp_path, "a", "b", html, text)
+    replace_file(tmp_path / "drift_a_vs_b.html", html)
     with pytest.raises(ReportError, match="No space left"):
-        write_single(tmp_path, "a", "b", fails, text)
+        replace_file(tmp_path / "drift_a_vs_b.html", fails)
     assert (tmp_path / "drift_a_vs_b.html").read_text() == "<html>"
-    assert names(tmp_path) == ["drift_a_vs_b.html", "drift_a_vs_b.json"]
+    assert names(tmp_path) == ["drift_a_vs_b.html"]
 
 
 def test_only_old_temporary_files_are_swept(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from leeway.model.card import HeldOut
 from leeway.model.performance import Estimate
 from leeway.telemetry import names
 from leeway.telemetry.names import Metric
-from tests.drift.results import result_document
+from tests.drift.results import a_result
 from tests.leeway.model.bundles import golden_card
 
 CARD = golden_card(
@@ -41,7 +41,7 @@ def test_the_last_result_is_reported() -> None:
     """Share, scores, detections and sizes come from the last result, with their attributes."""
     clock = Clock()
     after = gauges(clock)
-    after.show(result_document(), clock.now_s)
+    after.show(a_result(), clock.now_s)
     assert read(after, names.DRIFT_SHARE) == [(0.5, {names.MODEL_VERSION: "v1"})]
     assert read(after, names.DRIFT_FEATURE_DETECTED) == [
         (1.0, {names.FEATURE_NAME: "watch_hours_30d"}),
@@ -57,7 +57,7 @@ def test_what_is_not_computable_is_absent_not_zero() -> None:
     """A score of null, an unknown verdict and a missing label rate have no reading at all."""
     clock = Clock()
     after = gauges(clock)
-    after.show(result_document(), clock.now_s)
+    after.show(a_result(), clock.now_s)
     assert [attributes[names.FEATURE_NAME] for _, attributes in read(after, names.DRIFT_FEATURE_SCORE)] == [
         "watch_hours_30d"
     ]
@@ -73,7 +73,7 @@ def test_a_result_older_than_three_intervals_is_reported_no_more() -> None:
     """Stale readings stop; the two timestamps go on, so that an alert can tell why."""
     clock = Clock()
     after = gauges(clock)
-    after.show(result_document(), clock.now_s)
+    after.show(a_result(), clock.now_s)
     clock.now_s += 181
     assert read(after, names.DRIFT_SHARE) == []
     assert read(after, names.DRIFT_LAST_SUCCESS) == [(1_000.0, {})]
@@ -84,7 +84,7 @@ def test_a_blind_cycle_moves_only_the_cycles_timestamp() -> None:
     """UNKNOWN is active at once, and the last success stands still."""
     clock = Clock()
     after = gauges(clock)
-    after.show(result_document(), clock.now_s)
+    after.show(a_result(), clock.now_s)
     after.unknown()
     after.cycle_finished(1_060.0)
     assert read(after, names.DRIFT_LAST_SUCCESS) == [(1_000.0, {})]
@@ -97,8 +97,9 @@ def test_live_performance_stands_beside_the_cards() -> None:
     """ROC AUC is reported twice, told apart by its basis."""
     clock = Clock()
     after = gauges(clock)
-    live = {"roc_auc": {"reference": 0.84, "current": 0.51, "low": 0.48, "high": 0.54}, "brier": None, "labels": 900}
-    after.show(result_document(performance=live), clock.now_s)
+    nothing = dict.fromkeys(("reference", "current", "low", "high"))
+    live = {"roc_auc": {"reference": 0.84, "current": 0.51, "low": 0.48, "high": 0.54}, "brier": nothing, "labels": 900}
+    after.show(a_result(performance=live), clock.now_s)
     assert read(after, names.MODEL_ROC_AUC) == [
         (0.84, {names.MODEL_BASIS: "card"}),
         (0.51, {names.MODEL_BASIS: "live"}),

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from drift.comparison.findings import Refusal, Rejections
+from drift.comparison.findings import RejectionCause, Rejections
+from drift.result import MissingShares
 from drift.verdicts.quality import judge_quality, surely
 from tests.drift.observations import feature, report
 
@@ -26,7 +27,7 @@ def test_quality_counts_what_was_refused(refused: int, state: str) -> None:
 
 def test_quality_says_what_was_refused_most() -> None:
     """The evidence names the feature and the reason behind most refusals."""
-    refusals = (Refusal("skips_7d", "out_of_range", 30), Refusal("monthly_fee", "wrong_type", 170))
+    refusals = (RejectionCause("skips_7d", "out_of_range", 30), RejectionCause("monthly_fee", "wrong_type", 170))
     evidence = judge_quality(report(), Rejections(800, 200, refusals)).evidence
     assert "200 of 1,000 items" in evidence
     assert "monthly_fee (wrong_type)" in evidence
@@ -44,14 +45,14 @@ def test_quality_sees_refusals_without_a_window() -> None:
 
 def test_quality_acts_on_a_feature_gone_missing() -> None:
     """Entirely missing now, and not before: act, by name."""
-    verdict = judge_quality(report(feature("fee", None, missing_current=1.0, detected=True)), None)
+    verdict = judge_quality(report(feature("fee", None, missing=MissingShares(0.0, 1.0), detected=True)), None)
     assert verdict.state == "act"
     assert "fee is entirely missing" in verdict.evidence
 
 
 def test_a_feature_that_was_never_there_is_not_missed() -> None:
     """Entirely missing before and now: ok."""
-    verdict = judge_quality(report(feature("fee", None, missing_reference=1.0, missing_current=1.0)), None)
+    verdict = judge_quality(report(feature("fee", None, missing=MissingShares(1.0, 1.0))), None)
     assert verdict.state == "ok"
 
 
@@ -70,7 +71,7 @@ def test_a_feature_that_was_never_there_is_not_missed() -> None:
 )
 def test_quality_sees_a_missing_share_that_moved(before: float, now: float, rows: int, state: str) -> None:
     """More than 0.1 acts, more than 0.05 is watched, in either direction; what chance may do never acts."""
-    moved = feature(missing_reference=before, missing_current=now)
+    moved = feature(missing=MissingShares(before, now))
     assert judge_quality(report(moved, rows=rows), None).state == state
 
 
@@ -88,7 +89,7 @@ def test_quality_sees_new_categories(share: float, rows: int, state: str) -> Non
 @pytest.mark.parametrize(("share", "state"), [(0.001, "watch"), (0.5, "act")])
 def test_quality_sees_a_constant_that_began_to_vary(share: float, state: str) -> None:
     """One odd value is watched, more act: what never varied meant nothing to the model."""
-    verdict = judge_quality(report(feature("still", began_to_vary=True, outside_reference=share)), None)
+    verdict = judge_quality(report(feature("still", outside_reference=share), began_to_vary=frozenset({"still"})), None)
     assert verdict.state == state
     assert "still was constant and now varies" in verdict.evidence
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from drift.comparison.findings import DriftReport, PerformanceWindow, Rejections, performance_window
+from drift.result import MissingShares
 from drift.verdicts.verdicts import judge, judge_covariate, judge_performance, judge_prediction
 from tests.drift.observations import CARD, POLICY, feature, labelled, report, seen
 from tests.leeway.model.bundles import golden_card
@@ -171,6 +172,8 @@ def test_a_single_comparison_decides_at_once() -> None:
 
 def test_retraining_on_broken_data_is_warned_of() -> None:
     """Where quality acts too, the reason says to mend the data first."""
-    judged = judge(seen(report(feature("fee", None, missing_current=1.0, detected=True), drifted=3)), POLICY.at_once())
+    judged = judge(
+        seen(report(feature("fee", None, missing=MissingShares(0.0, 1.0), detected=True), drifted=3)), POLICY.at_once()
+    )
     assert judged.recommendation == "RETRAIN"
     assert "Mend the data first: fee is entirely missing" in judged.reason

@@ -33,7 +33,7 @@ def test_the_cooldown_survives_a_restart(world: World, probe: RememberingProbe) 
     repeat(world, world.cycle(probe, policy=policy), 2, WINDOW_S)
     repeat(world, world.cycle(probe, policy=policy), 1, WINDOW_S)
     assert probe.ended == ["RETRAIN", "NO_ACTION", "INVESTIGATE"]
-    assert "no new one before 2026-03-01T13:15:00" in probe.results[-1]["reason"]
+    assert "no new one before 2026-03-01T13:15:00" in probe.results[-1].reason
 
 
 def test_a_new_model_starts_a_new_count(drifting: World, probe: RememberingProbe) -> None:
@@ -43,7 +43,7 @@ def test_a_new_model_starts_a_new_count(drifting: World, probe: RememberingProbe
     before = drifting.bundle.version
     after = drifting.train_again().version
     repeat(drifting, cycle, 2, WINDOW_S)
-    assert [result["model"]["version"] for result in probe.results] == [before, before, after, after]
+    assert [result.model.version for result in probe.results] == [before, before, after, after]
     assert probe.ended == ["INVESTIGATE"] * 4
 
 
@@ -55,7 +55,7 @@ def test_the_last_result_is_taken_up_after_a_restart(calm: World, probe: Remembe
     assert again.restorations == probe.results
 
 
-def test_a_state_that_cannot_be_read_begins_anew(
+def test_a_state_that_cannot_be_read_starts_again(
     drifting: World, probe: RememberingProbe, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A row of another version of this program costs the count, not the run."""
@@ -64,4 +64,4 @@ def test_a_state_that_cannot_be_read_begins_anew(
         connection.exec_driver_sql("UPDATE drift_runs SET state = '{}'")
     drifting.cycle(probe)()
     assert probe.ended == ["INVESTIGATE"] * 2
-    assert "confirmation begins anew" in caplog.text
+    assert "confirmation starts again" in caplog.text

@@ -5,6 +5,7 @@ from datetime import timedelta
 from msgspec.structs import replace
 
 from drift.report.folder import MEMBERS, ReportFolder
+from drift.result import read_result
 from tests.drift.cycles import RATE, WINDOW_S, World, repeat
 from tests.drift.standins import NOON, RememberingProbe, shifted_rows
 
@@ -14,9 +15,9 @@ def test_a_run_is_stored_with_its_result(drifting: World, probe: RememberingProb
     drifting.cycle(probe)()
     (row,) = drifting.runs()
     (result,) = probe.results
-    assert row["result"] == result
+    assert read_result(row["result"]) == result
     assert (row["window_from"], row["window_to"]) == (NOON, NOON + timedelta(seconds=WINDOW_S))
-    assert (row["rows"], row["subjects"], row["share"]) == (RATE, RATE, result["share"])
+    assert (row["rows"], row["subjects"], row["share"]) == (RATE, RATE, result.share)
     assert (row["decision"], row["recommendation"]) == ("RETRAIN", "INVESTIGATE")
 
 
@@ -45,8 +46,8 @@ def test_windows_above_the_cap_are_sampled_and_say_so(drifting: World, probe: Re
     """The result tells all subjects of the window, and the evidence how many were compared."""
     drifting.cycle(probe, max_subjects=250)()
     (result,) = probe.results
-    assert (result["current"]["rows"], result["current"]["subjects"]) == (RATE, RATE)
-    assert "on a sample of 250 of 300 subjects" in result["verdicts"]["covariate"]["evidence"]
+    assert (result.current.rows, result.current.subjects) == (RATE, RATE)
+    assert "on a sample of 250 of 300 subjects" in result.verdicts["covariate"].evidence
 
 
 def test_one_customer_is_one_subject(world: World, probe: RememberingProbe) -> None:

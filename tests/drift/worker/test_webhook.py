@@ -26,7 +26,7 @@ def test_only_a_change_is_posted(world: World, probe: RememberingProbe) -> None:
         ("NO_ACTION", "INVESTIGATE"),
         ("INVESTIGATE", "NO_ACTION"),
     ]
-    assert [event["id"] for event in came] == [probe.results[1]["run_id"], probe.results[4]["run_id"]]
+    assert [event["id"] for event in came] == [probe.results[1].run_id, probe.results[4].run_id]
 
 
 def test_what_was_told_before_a_restart_is_not_told_again(drifting: World, probe: RememberingProbe) -> None:

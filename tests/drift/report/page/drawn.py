@@ -10,16 +10,16 @@ from xml.etree import ElementTree as ET
 from markupsafe import Markup
 
 from drift.report.page.axis import TimeAxis
-from drift.report.page.summary import RunSummary, read_summary
+from drift.result import RunResult, read_result
 from tests.drift.documents import NOON
 
 HOSTILE = '"><script>alert(1)</script>'
 HOUR = TimeAxis(NOON, NOON + timedelta(hours=1))
 
 
-def summaries(*documents: dict[str, Any]) -> list[RunSummary]:
+def summaries(*documents: dict[str, Any]) -> list[RunResult]:
     """The runs of these documents, newest first, as `ReportFolder.runs` has them."""
-    return sorted(map(read_summary, documents), key=lambda run: run.time, reverse=True)
+    return sorted(map(read_result, documents), key=lambda run: run.time, reverse=True)
 
 
 def parse(svg: Markup) -> ET.Element:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from drift.report.page import history, render_index
-from drift.report.page.summary import read_summary
+from drift.result import read_result
 from tests.drift.documents import feature, result, run_id
 from tests.drift.documents import history as a_history
 from tests.drift.report.page.drawn import HOUR, of_class, parse, summaries, visible
@@ -46,7 +46,7 @@ def test_an_old_run_does_not_squeeze_the_axis() -> None:
 
 def test_bar_shows_score_against_its_own_threshold() -> None:
     """The upright stands at the threshold and the bar ends at the score, on the same scale."""
-    found = read_summary(result(features=[feature("skips_7d", 0.3, threshold=0.2)])).features[0]
+    found = read_result(result(features=[feature("skips_7d", 0.3, threshold=0.2)])).features[0]
     tree = parse(history.bar(found, 3.0))
     (bar,), upright = of_class(tree, "over"), tree.findall("line")[0]
     assert float(bar.attrib["width"][:-1]) / float(upright.attrib["x1"][:-1]) == pytest.approx(1.5, abs=1e-3)

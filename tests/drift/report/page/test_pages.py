@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from drift.report.page import page_environment, page_policy, render_document, render_index, render_run
 from drift.report.page.chart import Series, line_chart
-from drift.report.page.summary import read_summary
+from drift.result import read_result
 from tests.drift.documents import NOON, TRACE, feature, result, run_id, unknown, verdict
 from tests.drift.documents import history as a_history
 from tests.drift.report.page.drawn import HOSTILE, HOUR, minutes, summaries, visible
@@ -74,7 +74,7 @@ def test_run_page_has_every_feature() -> None:
     document = result(drifted=2)
     document["features"][3] = feature("plan_stream_tv", None, detected=True, missing={"reference": 0.2, "current": 1})
     document["features"][5] |= {"new_categories": ["satellite"], "constant": True}
-    page = render_run(read_summary(document), ())
+    page = render_run(read_result(document), ())
     rows = [visible(row) for row in re.findall(r"<tr>(.*?)</tr>", page, re.DOTALL) if "<td" in row]
     assert len([row for row in rows if "Wasserstein" in row or "Jensen–Shannon" in row]) == 14
     assert "n/a 0.1000 Jensen–Shannon 20.0 % → 100.0 % 0.2 % drifted entirely missing" in rows[0]
@@ -84,9 +84,9 @@ def test_run_page_has_every_feature() -> None:
 def test_nothing_from_a_result_becomes_markup() -> None:
     """Names and sentences with tags in them are shown as text, on both pages."""
     document = result(trace_id=HOSTILE)
-    document["features"][0] |= {"feature": HOSTILE, "method": HOSTILE, "new_categories": [HOSTILE]}
+    document["features"][0] |= {"feature": HOSTILE, "new_categories": [HOSTILE]}
     document["verdicts"]["quality"] = verdict("ok", HOSTILE)
-    run = read_summary(document | {"reason": HOSTILE, "model": {"name": HOSTILE, "version": HOSTILE}})
+    run = read_result(document | {"reason": HOSTILE, "model": {"name": HOSTILE, "version": HOSTILE}})
     for trace_url in (None, f"http://x/{HOSTILE}"):
         page = render_index([run], (), trace_url=trace_url, singles=[HOSTILE]) + render_run(
             run, (), trace_url=trace_url
@@ -97,7 +97,7 @@ def test_nothing_from_a_result_becomes_markup() -> None:
 
 def test_pages_load_nothing() -> None:
     """No script, no address to load from, and a policy that forbids both."""
-    pages = render_index(summaries(*a_history()), ()) + render_run(read_summary(result()), ())
+    pages = render_index(summaries(*a_history()), ()) + render_run(read_result(result()), ())
     assert not re.search(r"<(script|img|iframe|object|embed)|@import|url\(|\bsrc=|style=\"", pages)
     assert set(re.findall(r"<link[^>]+href=\"([^\",]+)", pages)) == {"data:image/svg+xml"}
     assert "default-src 'none'" in page_policy()
