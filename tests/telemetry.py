@@ -1,4 +1,4 @@
-"""Telemetry that stays in memory: the real providers over exporters and readers that tests can ask."""
+"""Telemetry in memory: the real providers with exporters and readers that tests can query."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ IDENTITY = ProcessIdentity("leeway-service", "1.2.3", "test-1")
 
 
 class Measured:
-    """One collection: what every instrument held at that moment."""
+    """One collection of all instruments."""
 
     def __init__(self, found: Sequence[Metric]) -> None:
         self.metrics = {metric.name: metric for metric in found}
         assert len(found) == len(self.metrics), sorted(metric.name for metric in found)
 
     def points(self, metric: names.Metric, attributes: dict[str, Any] | None = None) -> list[Any]:
-        """The series of `metric` whose attributes hold all of `attributes`."""
+        """The series of `metric` whose attributes include `attributes`."""
         if metric.name not in self.metrics:
             return []
         wanted, points = (attributes or {}).items(), self.metrics[metric.name].data.data_points
@@ -59,8 +59,51 @@ class Measured:
 
 
 @dataclass(frozen=True)
+class Change:
+    """What was added to one series of a histogram (`count`, `sum`) or a counter (both)."""
+
+    attributes: dict[str, Any]
+    count: float
+    sum: float
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What an action added to the instruments: two collections, before and after it."""
+
+    before: Measured
+    after: Measured
+
+    def points(self, metric: names.Metric, attributes: dict[str, Any] | None = None) -> list[Change]:
+        """The series of `metric` that changed and whose attributes include `attributes`."""
+        before = {_key(point): _amounts(point) for point in self.before.points(metric)}
+        changes = []
+        for point in self.after.points(metric, attributes):
+            old, new = before.get(_key(point), (0, 0)), _amounts(point)
+            if new != old:
+                changes.append(Change(dict(point.attributes), new[0] - old[0], new[1] - old[1]))
+        return changes
+
+    def total(self, metric: names.Metric, attributes: dict[str, Any] | None = None) -> float:
+        """How much was added over these series."""
+        return sum(point.count for point in self.points(metric, attributes))
+
+    def exemplars(self, metric: names.Metric) -> list[Exemplar]:
+        """The exemplars of all series of `metric` since the first collection."""
+        return self.after.exemplars(metric)
+
+
+def _key(point: Any) -> tuple[tuple[str, Any], ...]:  # noqa: ANN401 (the SDK has a type for each kind)
+    return tuple(sorted((point.attributes or {}).items()))
+
+
+def _amounts(point: Any) -> tuple[float, float]:  # noqa: ANN401 (as above)
+    return (point.count, point.sum) if hasattr(point, "bucket_counts") else (point.value, point.value)
+
+
+@dataclass(frozen=True)
 class Telemetry:
-    """The providers, and what they were told."""
+    """The providers, and what they exported."""
 
     providers: Providers
     exporter: InMemorySpanExporter
@@ -84,7 +127,7 @@ class Telemetry:
         return "\n".join(span.to_json(indent=None) for span in self.spans())
 
     def collect(self) -> Measured:
-        """Read every instrument. Exemplars are handed out once, so collect once what you compare."""
+        """Collect every instrument. An exemplar is in one collection only."""
         data = self.reader.get_metrics_data()
         return Measured(
             [
@@ -96,7 +139,7 @@ class Telemetry:
         )
 
     def forget_spans(self) -> None:
-        """Begin anew."""
+        """Forget all spans so far."""
         self.exporter.clear()
 
 

@@ -6,7 +6,7 @@ import io
 import json
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -28,7 +28,7 @@ from leeway.telemetry.providers import DISABLED, Providers
 from service.__main__ import assemble
 from service.process.server import server_config
 from service.process.workers import listen
-from tests.telemetry import Telemetry, telemetry_in_memory
+from tests.telemetry import Changes, Telemetry, telemetry_in_memory
 
 AS_OF = date(2026, 1, 31)
 CUSTOMER = "7590-VHVEG"
@@ -38,12 +38,12 @@ LOADED = 20
 
 UNUSUAL = {"watch_hours_30d": 700.0}
 STRANGE = {**UNUSUAL, "skips_7d": 5_000, "rebuffer_events_7d": 5_000}
-"""Changes to the docs' example that put one, or three, features outside what the reference held."""
+"""Changes to the documented example that move one or three features outside the reference's range."""
 
 
 @dataclass(frozen=True)
 class Observed:
-    """A service and what it tells."""
+    """A service and its telemetry."""
 
     client: TestClient
     telemetry: Telemetry
@@ -55,12 +55,18 @@ class Observed:
         """The SQLite file."""
         return self.settings.database_url.removeprefix("sqlite:///")
 
+    def changes(self, action: Callable[[], object]) -> Changes:
+        """Run `action`; return what it added to the metrics."""
+        before = self.telemetry.collect()
+        action()
+        return Changes(before, self.telemetry.collect())
+
     def predict(self, features: dict[str, Any] | None = None, **headers: str) -> Any:  # noqa: ANN401 (the client's response, of a library without stable types)
-        """Ask with the docs' example, changed by `features`."""
+        """Predict for the documented example with these changes."""
         return self.client.post("/predict", json={"features": self.example | (features or {})}, headers=headers)
 
     def predict_customer(self, user_id: str = CUSTOMER) -> Any:  # noqa: ANN401 (as above)
-        """Ask for a customer."""
+        """Predict for a customer."""
         return self.client.post("/predict", json={"user_id": user_id})
 
 
@@ -74,7 +80,7 @@ def observed_service(
     faults: bool = False,
     faults_hosts: str = "",
 ) -> Iterator[Observed]:
-    """Yield a service whose database, unless another one is named, holds twenty of these people."""
+    """Yield a service with twenty of these people in its database, or with another `database`."""
     own = f"sqlite:///{folder / 'leeway.db'}"
     engine, tables = open_engine(own), tables_for(bundle.schema)
     create_tables(engine, tables)
@@ -97,7 +103,7 @@ def observed_service(
 
 @contextmanager
 def silent_service(bundle: Bundle, folder: Path, providers: Providers = DISABLED) -> Iterator[TestClient]:
-    """Yield a client of a service whose telemetry is off."""
+    """Yield a client of a service with telemetry off."""
     settings = ServiceSettings.read(
         database_url=f"sqlite:///{folder / 'leeway.db'}", bundle=bundle.folder, spool=folder / "spool.db"
     )
@@ -108,7 +114,7 @@ def silent_service(bundle: Bundle, folder: Path, providers: Providers = DISABLED
 
 @contextmanager
 def served(app: Any) -> Iterator[str]:  # noqa: ANN401 (an ASGI application)
-    """Serve `app` by Uvicorn as the process does, in a thread; yield its address."""
+    """Serve `app` with Uvicorn in a thread, as the process does; yield its address."""
     listener = listen("127.0.0.1", 0)
     server = uvicorn.Server(server_config(app))
     thread = threading.Thread(target=server.run, args=([listener],))
@@ -122,13 +128,13 @@ def served(app: Any) -> Iterator[str]:  # noqa: ANN401 (an ASGI application)
 
 
 def broken(*_: object) -> Any:  # noqa: ANN401 (it never returns)
-    """Stands for a model that fails."""
+    """A model that fails."""
     raise RuntimeError("the model broke")
 
 
 @contextmanager
 def captured_log() -> Iterator[io.StringIO]:
-    """Send the process's log, formatted as in production, to the yielded text."""
+    """Yield the log, formatted as in production."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     root.handlers.clear()  # so that `configure_logging` closes none of them

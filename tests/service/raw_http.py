@@ -1,4 +1,4 @@
-"""Requests byte by byte over a socket: such as no client library would send."""
+"""Requests as bytes over a socket, including those that no client library would send."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ TIMEOUT_S = 10.0
 
 
 def address(url: str) -> tuple[str, int]:
-    """Host and port of an address without a path."""
+    """The host and port of a URL without a path."""
     host, _, port = url.removeprefix("http://").rpartition(":")
     return host, int(port)
 
 
 def post(path: str, document: object, headers: Mapping[bytes, bytes] | None = None) -> bytes:
-    """A request that posts `document` as JSON, with these headers changed or added."""
+    """A POST request with `document` as JSON, and with these headers added or replaced."""
     body = json.dumps(document).encode()
     usual = {b"host": b"test", b"content-type": b"application/json", b"content-length": str(len(body)).encode()}
     fields = {**usual, b"connection": b"close", **(headers or {})}
@@ -25,8 +25,8 @@ def post(path: str, document: object, headers: Mapping[bytes, bytes] | None = No
 
 
 def answer(url: str, request: bytes) -> tuple[int, str]:
-    """Send these bytes; return status and body."""
-    with socket.create_connection(address(url), TIMEOUT_S) as connection:
+    """Send these bytes; return the status and the body."""
+    with socket.create_connection(address(url), TIMEOUT_S) as connection, connection.makefile("rb") as stream:
         connection.sendall(request)
-        head, _, body = connection.makefile("rb").read().partition(b"\r\n\r\n")
+        head, _, body = stream.read().partition(b"\r\n\r\n")
     return int(head.split()[1]), body.decode()

@@ -1,4 +1,4 @@
-"""One service for all tests of a module, its earlier spans forgotten."""
+"""One service for all tests of a module, which only add spans and measurements to it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from tests.service.observed import Observed, observed_service
 
 @pytest.fixture(scope="module")
 def running(bundle: Bundle, people: Population, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Observed]:
-    """One service with twenty customers for all tests here."""
+    """A service with twenty customers."""
     with observed_service(bundle, tmp_path_factory.mktemp("service"), people) as observed:
         yield observed
 
 
 @pytest.fixture
 def service(running: Observed) -> Observed:
-    """That service, with the spans of earlier tests forgotten."""
+    """That service, without the spans of earlier tests."""
     running.telemetry.forget_spans()
     return running
