@@ -1,8 +1,8 @@
-"""The feature schema: which features a model takes, of what kind, and which values are *valid* and which were *seen*.
+"""The feature schema: the features of a model, their kinds, and which values are *valid* and which were *seen*.
 
-*Valid* is what makes sense at all (an amount is not negative): beyond it a request is refused. *Seen* is what the
-training data held: beyond it a request is answered and counted as unusual. A service that refuses everything new
-hides drift from its monitor.
+A *valid* value makes sense at all (an amount is not negative): a request with any other value is rejected. A *seen*
+value is within what the training data contain: a request with any other value is answered and counted as unusual. A
+service that rejects everything new hides drift from its monitor.
 
 Nothing here reads or writes files.
 """
@@ -27,7 +27,7 @@ Value: TypeAlias = float | int | bool | str | None
 """One feature's value; None is missing."""
 
 FeatureRow: TypeAlias = tuple[Value, ...]
-"""What is known of one subject: a value for each feature, in the schema's order."""
+"""The values of one subject, one for each feature, in the schema's order."""
 
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 MAX_CATEGORY_LENGTH: Final = 200
@@ -38,18 +38,18 @@ In Python use it with `re.fullmatch`: `$` also matches before a final line break
 """
 FEATURE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\- ]{0,62}")
 SCORE_COLUMN, LABEL_COLUMN = "_score", "_label"
-"""Columns that stand beside the features in a reference or a window; no feature may bear their names."""
+"""Columns of a reference or a window besides the features; no feature may have their names."""
 
 
 class SchemaError(ValueError):
-    """A schema, or a value held against one, is not as it must be; the message says what and where."""
+    """A schema is not valid, or a value is not valid for it; the message says what and where."""
 
 
 class Seen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the training data held of one feature.
+    """What the training data contain of one feature.
 
     `low` and `high` are the reference's 0.5 % and 99.5 % quantiles: outside them a value counts as unusual. All four
-    numbers are in the feature's unit and None for a category. `categories` is sorted, and empty but for a category.
+    numbers are in the feature's unit, and None for a category. `categories` is sorted, and empty for any other kind.
     """
 
     minimum: float | None = None
@@ -61,7 +61,7 @@ class Seen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One feature: its kind, its unit (UCUM, annotations in braces), its valid limits and what was seen of it."""
+    """One feature: its kind, its unit (UCUM, annotations in braces), its valid limits and its seen values."""
 
     name: str
     kind: Kind
@@ -75,8 +75,8 @@ class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         if not FEATURE_NAME.fullmatch(self.name):
             raise SchemaError(
-                f"feature name {self.name!r}: use a letter or _ first, then letters, digits, '_', '.', '-' or spaces,"
-                " at most 63 characters"
+                f"feature name {self.name!r}: start with a letter or '_', continue with letters, digits, '_', '.', '-'"
+                " or spaces, and use at most 63 characters"
             )
         if self.name in {SCORE_COLUMN, LABEL_COLUMN}:
             raise SchemaError(f"feature name {self.name!r} is reserved by Leeway: give the feature another name")
@@ -185,10 +185,10 @@ class FeatureSchema:
     features: tuple[Feature, ...]
 
     def __post_init__(self) -> None:
-        names = [feature.name for feature in self.features]
-        doubled = sorted({name for name in names if names.count(name) > 1})
-        if not names or doubled:
-            raise SchemaError(f"a schema needs features with names of their own; twice: {doubled}")
+        if not self.features:
+            raise SchemaError("a schema needs at least one feature")
+        if doubled := sorted({name for name in self.names if self.names.count(name) > 1}):
+            raise SchemaError(f"duplicate feature names: {doubled}")
 
     def __iter__(self) -> Iterator[Feature]:
         return iter(self.features)
@@ -213,40 +213,37 @@ class FeatureSchema:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Twelve hex digits that change with a feature's name, kind or place, and with nothing else.
+        """Twelve hex digits that depend on the features' names, kinds and order only.
 
-        A model trained again on newer data has the same fingerprint, and so the same tables.
+        A model trained on newer data has the same fingerprint, and so the same tables.
         """
         shape = msgspec.json.encode([(feature.name, feature.kind) for feature in self.features])
         return hashlib.sha256(shape).hexdigest()[:12]
 
     def row(self, values: Mapping[str, Value]) -> FeatureRow:
-        """The values of this schema's features, in its order; one that is absent is missing."""
+        """The values of this schema's features, in its order; an absent value is missing."""
         return tuple(map(values.get, self.names))
 
     def problems(self, values: Mapping[str, Value]) -> dict[str, str]:
-        """Hold one row against the valid limits: a reason for each feature that is missing, unknown or not valid."""
+        """Check one row: the reason for each feature that is missing, unknown or not valid."""
         found = {name: "is not a feature of this model" for name in values if name not in self}
-        for feature in self.features:
-            reason = feature.problem(values.get(feature.name))
-            if reason is not None:
-                found[feature.name] = reason
-        return found
+        reasons = {each.name: each.problem(values.get(each.name)) for each in self.features}
+        return found | {name: reason for name, reason in reasons.items() if reason is not None}
 
     def with_seen(self, seen: Mapping[str, Seen]) -> FeatureSchema:
-        """The same schema with what was seen of each feature."""
+        """The same schema with the seen values of each feature."""
         return FeatureSchema(
             tuple(msgspec.structs.replace(feature, seen=seen[feature.name]) for feature in self.features)
         )
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON object from which `from_json` makes the same schema."""
+        """The schema as a JSON object, for `from_json`."""
         document: dict[str, Any] = msgspec.to_builtins(self)
         return document
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> FeatureSchema:
-        """Read what `to_json` wrote.
+        """Read the JSON object of `to_json`; other members are ignored.
 
         Raises:
             SchemaError: the document has another shape.
@@ -270,7 +267,7 @@ CHURN_SCHEMA = FeatureSchema(
         Feature("unique_devices_30d", "integer", "{device}", 0, description="devices used in the last 30 days"),
         Feature("skips_7d", "integer", "{skip}", 0, description="titles skipped in the last 7 days"),
         Feature("rebuffer_events_7d", "integer", "{event}", 0, description="playback stalls in the last 7 days"),
-        Feature("failed_payments_90d", "integer", "{payment}", 0, description="payments refused in the last 90 days"),
+        Feature("failed_payments_90d", "integer", "{payment}", 0, description="payments declined in the last 90 days"),
         Feature("support_tickets_90d", "integer", "{ticket}", 0, description="tickets opened in the last 90 days"),
         Feature("ticket_avg_resolution_hrs_90d", "number", "h", 0, 2_160, description="mean time to close a ticket"),
     )

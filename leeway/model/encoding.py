@@ -1,8 +1,8 @@
-"""From rows of values to what a model takes, and which of a row's features are unusual.
+"""Encode rows of values as the input of a model, and find the unusual features of a row.
 
-One convention for every model, ONNX or scikit-learn: a column per feature, in the schema's order. Numbers, integers and
-flags are 32-bit floats (a flag is 0 or 1) with NaN for missing; categories are text with "" for missing. Trees compare
-with thresholds taken from their training data, so a model must see the same rounding wherever it runs.
+One convention for every model, ONNX or scikit-learn: one column per feature, in the schema's order. Numbers, integers
+and flags are 32-bit floats (a flag is 0 or 1), NaN if missing; categories are text, "" if missing. Trees compare values
+with thresholds from their training data, so both runtimes must round alike.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 @dataclass(frozen=True)
 class Encoded:
-    """n rows: `numbers` is (n, k) float64 over the k features that are no category, `texts` one list per category."""
+    """n rows: `numbers` is (n, k) float64, k features that are not categories; `texts` has one list per category."""
 
     numbers: NDArray[np.float64]
     texts: dict[str, list[str]]
@@ -31,7 +31,7 @@ class Encoded:
 
 
 class Encoder:
-    """Encodes rows of one schema and knows what its reference held."""
+    """Encodes rows of one schema, and knows its seen values."""
 
     def __init__(self, schema: FeatureSchema) -> None:
         self.schema = schema
@@ -50,14 +50,14 @@ class Encoder:
         }
 
     def encode(self, rows: Sequence[FeatureRow]) -> Encoded:
-        """Encode rows that the schema has found valid.
+        """Encode valid rows.
 
         Raises:
-            ValueError: a row has not as many values as the schema has features.
+            ValueError: a row has more or fewer values than the schema has features.
         """
         columns = list(zip(*rows, strict=True)) if rows else [()] * len(self.schema)
         if len(columns) != len(self.schema):
-            raise ValueError(f"a row holds {len(columns)} values, the schema has {len(self.schema)} features")
+            raise ValueError(f"a row has {len(columns)} values, but the schema has {len(self.schema)} features")
         numbers = np.array([columns[place] for place in self._number_places], dtype=np.float64)  # None becomes NaN
         texts = {name: [str(value or "") for value in columns[place]] for name, place in self._text_places.items()}
         return Encoded(numbers.reshape(len(self._number_places), len(rows)).T, texts)
@@ -65,8 +65,8 @@ class Encoder:
     def unusual(self, encoded: Encoded) -> list[tuple[str, ...]]:
         """Name each row's unusual features, in the order of `number_names`, then `text_names`.
 
-        Unusual is a number outside the reference's 0.5–99.5 % range, a category that was never seen, and a value that
-        is missing where none ever was.
+        A number is unusual outside the reference's 0.5–99.5 % range, a category if it was never seen, a missing value
+        if the feature was never missing.
         """
         numbers = encoded.numbers
         found: list[tuple[str, ...]] = [()] * len(numbers)
@@ -83,7 +83,7 @@ class Encoder:
         return found
 
     def onnx_feed(self, encoded: Encoded) -> dict[str, NDArray[Any]]:
-        """The inputs of the ONNX model: one (n, 1) column a feature, float32 or text."""
+        """The inputs of the ONNX model: one (n, 1) column per feature, float32 or text."""
         numbers = float32(encoded.numbers)
         feed: dict[str, NDArray[Any]] = {
             name: numbers[:, place : place + 1] for place, name in enumerate(self.number_names)
@@ -94,12 +94,12 @@ class Encoder:
 
 
 def usual_range(seen: Seen) -> tuple[float, float]:
-    """Low and high; everything where no range is known, nothing where no value was ever seen."""
+    """Low and high; every number is usual if no data were seen, and none if the feature was always missing."""
     if seen.low is None or seen.high is None:
         return (np.inf, -np.inf) if seen.missing_share == 1 else (-np.inf, np.inf)
     return seen.low, seen.high
 
 
 def float32(numbers: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Round to 32 bits; what is too large becomes the largest, not infinity."""
+    """Round to 32 bits; a number too large becomes the largest float, not infinity."""
     return numbers.clip(-FLOAT32_MAX, FLOAT32_MAX).astype(np.float32)

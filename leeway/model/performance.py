@@ -15,12 +15,12 @@ _Z: Final = 1.959964  # the 97.5 % quantile of the normal distribution
 
 
 class NotEnoughLabels(ValueError):
-    """There are no labels, or for the ROC AUC none of one class."""
+    """There are no labels, or only labels of one class for the ROC AUC."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure and its 95 % interval, all within 0 and 1."""
+    """A figure and its 95 % interval, all from 0 to 1."""
 
     value: float
     low: float
@@ -31,11 +31,11 @@ def roc_auc(labels: npt.ArrayLike, scores: npt.ArrayLike) -> Estimate:
     """Area under the ROC curve of labels (0 or 1) and scores; ties count half.
 
     The interval is that of DeLong, DeLong and Clarke-Pearson (Biometrics 44, 1988), by the fast algorithm of Sun and
-    Xu (IEEE Signal Processing Letters 21, 2014). Two limits of it: a perfect separation has an interval of no width,
-    and with a single label of one class nothing is known of that class's spread, so the interval is 0 to 1.
+    Xu (IEEE Signal Processing Letters 21, 2014). It has two limits: a perfect separation has an interval of no width,
+    and one label of a class says nothing about that class's spread, so the interval is 0 to 1.
 
     Raises:
-        NotEnoughLabels: a class is absent.
+        NotEnoughLabels: a class has no label.
         ValueError: lengths differ, a label is neither 0 nor 1, or a score is not finite.
     """
     positive, scored = _checked(labels, scores)
@@ -55,8 +55,8 @@ def brier(labels: npt.ArrayLike, scores: npt.ArrayLike) -> Estimate:
     The interval is the normal approximation of a mean's; of a single label it is 0 to 1.
 
     Raises:
-        NotEnoughLabels: there is none.
-        ValueError: lengths differ, a label is neither 0 nor 1, or a score is no probability.
+        NotEnoughLabels: there are no labels.
+        ValueError: lengths differ, a label is neither 0 nor 1, or a score is not a probability.
     """
     positive, scored = _checked(labels, scores)
     if not scored.size:
@@ -70,7 +70,7 @@ def brier(labels: npt.ArrayLike, scores: npt.ArrayLike) -> Estimate:
 def _checked(labels: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[npt.NDArray[np.bool_], Floats]:
     given, scored = np.asarray(labels, dtype=np.float64), np.asarray(scores, dtype=np.float64)
     if given.shape != scored.shape or given.ndim != 1:
-        raise ValueError(f"one score for each label: got {given.shape} labels and {scored.shape} scores")
+        raise ValueError(f"each label needs one score: got {given.shape} labels and {scored.shape} scores")
     if not np.isin(given, (0, 1)).all():
         raise ValueError("labels must be 0 or 1")
     if not np.isfinite(scored).all():

@@ -57,8 +57,8 @@ ROW: dict[str, Value] = {"amount": 1.5, "count": 2, "open": True, "colour": "red
         ("colour", "\ud800", "must be valid Unicode: it contains half of a surrogate pair"),
     ],
 )
-def test_refuses_what_is_not_valid(name: str, value: Value, reason: str) -> None:
-    """A value that makes no sense for its feature is named with its reason."""
+def test_rejects_invalid_values(name: str, value: Value, reason: str) -> None:
+    """A value that makes no sense for its feature is reported with the reason."""
     assert ALL_KINDS.problems({**ROW, name: value}) == {name: reason}
 
 
@@ -76,8 +76,8 @@ def test_refuses_what_is_not_valid(name: str, value: Value, reason: str) -> None
         *({"colour": f"a{odd}b"} for odd in ("\xa0", "\xad", "\u200b", "\ue000", "\u2028", "\ufffe")),
     ],
 )
-def test_takes_what_is_valid(changes: dict[str, Value]) -> None:
-    """A row within the valid limits has no problem, whether or not such a value was seen."""
+def test_takes_valid_values(changes: dict[str, Value]) -> None:
+    """A row within the valid limits has no problem, whether or not its values were seen."""
     assert ALL_KINDS.problems({**ROW, **changes}) == {}
 
 
@@ -91,14 +91,14 @@ def test_a_valid_value_has_one_form(name: str, value: Value, canonical: Value) -
     assert (found, type(found)) == (canonical, type(canonical))
 
 
-def test_a_row_goes_by_the_schemas_order() -> None:
-    """Whatever order the values come in; one that is absent is missing."""
+def test_a_row_has_the_schemas_order() -> None:
+    """A row is in the schema's order; an absent value is missing."""
     schema = FeatureSchema((Feature("b", "number"), Feature("a", "flag"), Feature("c", "category")))
     assert schema.row({"a": False, "b": 1.5, "no feature": 7}) == (1.5, False, None)
 
 
 def test_names_unknown_and_absent_features() -> None:
-    """A feature nobody knows and one that is not there are told apart."""
+    """An unknown feature and an absent one have different reasons."""
     row = {name: value for name, value in ROW.items() if name != "open"}
     assert ALL_KINDS.problems({**row, "colour2": "red"}) == {
         "colour2": "is not a feature of this model",
@@ -107,27 +107,23 @@ def test_names_unknown_and_absent_features() -> None:
 
 
 @pytest.mark.parametrize("name", ["", "1st", "a:b", "a/b", "x" * 64, "größe", " a", "a\n", SCORE_COLUMN, LABEL_COLUMN])
-def test_refuses_odd_feature_names(name: str) -> None:
-    """A name that could not be a column, or is one of ours, is refused."""
+def test_rejects_odd_feature_names(name: str) -> None:
+    """A name that cannot be a column, or is reserved, is rejected."""
     with pytest.raises(SchemaError, match="feature name"):
         Feature(name, "number")
 
 
 @pytest.mark.parametrize("name", ["a", "_x", "Monthly Fee", "a.b-c", "x" * 63, "score", "user_id"])
-def test_takes_the_names_people_give(name: str) -> None:
-    """Blanks, dots and dashes may be in a name, and it may be one that our tables use."""
+def test_takes_common_feature_names(name: str) -> None:
+    """A name may contain spaces, dots and dashes, and may be a column name of our tables."""
     assert Feature(name, "number").name == name
 
 
-def test_refuses_no_features() -> None:
-    """A schema without features is none."""
-    with pytest.raises(SchemaError):
+def test_rejects_no_features_and_duplicates() -> None:
+    """A schema has at least one feature, and no two features of one name."""
+    with pytest.raises(SchemaError, match="at least one feature"):
         FeatureSchema(())
-
-
-def test_refuses_a_feature_twice() -> None:
-    """Two features cannot have one name."""
-    with pytest.raises(SchemaError, match=r"twice.*'a'"):
+    with pytest.raises(SchemaError, match=r"duplicate.*'a'"):
         FeatureSchema((Feature("a", "number"), Feature("a", "flag")))
 
 
@@ -140,24 +136,24 @@ def test_refuses_a_feature_twice() -> None:
         FeatureSchema((msgspec.structs.replace(ALL_KINDS.features[0], kind="integer"), *ALL_KINDS.features[1:])),
     ],
 )
-def test_fingerprint_tells_shapes_apart(other: FeatureSchema) -> None:
-    """Another name, kind, order or number of features is another fingerprint."""
+def test_another_shape_has_another_fingerprint(other: FeatureSchema) -> None:
+    """Another name, kind, order or number of features changes the fingerprint."""
     assert other.fingerprint != ALL_KINDS.fingerprint
 
 
-def test_fingerprint_outlives_new_data() -> None:
-    """What was seen, and limits, leave the fingerprint as it is: the tables stay the same."""
+def test_new_data_keep_the_fingerprint() -> None:
+    """Seen values do not change the fingerprint, and so the tables stay the same."""
     seen = {name: Seen(minimum=1, maximum=2, low=1, high=2) for name in ALL_KINDS.names}
     assert ALL_KINDS.with_seen(seen).fingerprint == ALL_KINDS.fingerprint
 
 
 def test_fingerprint_is_fixed() -> None:
-    """The built-in schema's fingerprint never changes by accident: tables and bundles out there carry it."""
+    """The built-in schema's fingerprint never changes by accident: existing tables and bundles carry it."""
     assert CHURN_SCHEMA.fingerprint == "c82d348cbc60"
 
 
 def test_survives_json() -> None:
-    """A schema is the same after a journey through JSON, with all that was seen."""
+    """A schema with its seen values survives JSON."""
     seen = dict.fromkeys(ALL_KINDS.names, Seen(0.5, 9.5, 1.0, 9.0, missing_share=0.25))
     schema = ALL_KINDS.with_seen(seen | {"colour": Seen(categories=("blue", "red"))})
     assert FeatureSchema.from_json(json.loads(json.dumps(schema.to_json()))) == schema
@@ -192,7 +188,7 @@ def broken(**changes: Any) -> dict[str, Any]:  # noqa: ANN401 (the point is a wr
         broken(seen={"categories": [], "rows": 1}),
     ],
 )
-def test_refuses_json_of_another_shape(document: Any) -> None:  # noqa: ANN401 (the point is a wrong type)
+def test_rejects_json_of_another_shape(document: Any) -> None:  # noqa: ANN401 (the point is a wrong type)
     """Anything but a schema's JSON is a SchemaError, and nothing else."""
     with pytest.raises(SchemaError):
         FeatureSchema.from_json(document)

@@ -153,7 +153,7 @@ def test_no_snapshots_say_what_to_do(tmp_path: Path) -> None:
 def test_an_unknown_date_names_those_there_are(snapshots_url: str, tmp_path: Path) -> None:
     """A month that was not loaded is refused with those that were."""
     result = leeway("train", "--as-of", "2020-01-31", "--database-url", snapshots_url, "--bundle", tmp_path / "bundle")
-    assert "there are: 2026-01-31, 2026-02-28" in refused(result)
+    assert "loaded: 2026-01-31, 2026-02-28" in refused(result)
 
 
 def test_a_month_without_labels_is_refused(snapshots_url: str, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Small models for the tests of bundles: made-up rows, quick pipelines, hands that damage a folder, and its refusal."""
+"""Small models for the tests of bundles: synthetic rows, quick pipelines, and functions that damage a folder."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ FILES = [MANIFEST, SCHEMA, CARD, REFERENCE, PIPELINE, ONNX]
 
 
 def some_rows(count: int = 400, seed: int = 0) -> tuple[pd.DataFrame, NDArray[np.int64]]:
-    """Rows of two numbers and a category under names such as people give them, and labels that follow from them."""
+    """Rows of two numbers and a category under names as users give them, and labels that depend on them."""
     rng = np.random.default_rng(seed)
     frame = pd.DataFrame(
         {
@@ -52,7 +52,7 @@ def golden_card(**changes: Any) -> Card:  # noqa: ANN401 (a card's members)
 
 
 def as_model_takes_it(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows in the form in which a pipeline is handed them."""
+    """The rows in the form that a pipeline takes."""
     encoder = Encoder(infer_schema(frame))
     return model_frame(encoder, encode_frame(encoder, frame))
 
@@ -70,7 +70,7 @@ def fitted(model: Any = None, *, numbers: Any = None, texts: Any = None) -> Pipe
 
 
 def small_bundle(folder: Path, pipeline: Pipeline | None = None, **origin: Any) -> Bundle:  # noqa: ANN401 (as Origin has it)
-    """A bundle of three features, quickly made: the reference are rows that the pipeline was not fitted on."""
+    """A bundle of three features; its reference are rows that the pipeline was not fitted on."""
     frame, labels = some_rows(seed=1)
     made = fitted() if pipeline is None else pipeline
     return bundle_pipeline(
@@ -79,31 +79,31 @@ def small_bundle(folder: Path, pipeline: Pipeline | None = None, **origin: Any) 
 
 
 def truth(bundle: Bundle, frame: pd.DataFrame) -> Any:  # noqa: ANN401 (an array)
-    """What the pipeline in the bundle's folder says of these rows."""
+    """The probabilities of these rows by the pipeline in the bundle's folder."""
     rows = model_frame(bundle.encoder, encode_frame(bundle.encoder, frame))
     return predict(read_pipeline(bundle.folder / PIPELINE), rows)
 
 
 def copy_of(bundle: Bundle, folder: Path) -> Path:
-    """The bundle's folder again, to be damaged."""
+    """A copy of the bundle's folder, to damage."""
     return Path(shutil.copytree(bundle.folder, folder / "bundle"))
 
 
 def change_json(path: Path, change: Callable[[Any], Any]) -> None:
-    """Change what a JSON file says; `change` does so in place, or gives something else instead."""
+    """Change a JSON file; `change` modifies the document in place, or returns another one."""
     document = json.loads(path.read_text())
     changed = change(document)
     path.write_text(json.dumps(document if changed is None else changed))
 
 
 def change_manifest(folder: Path, change: Callable[[Any], Any]) -> None:
-    """Change what the manifest says, and give it a digest that fits."""
+    """Change the manifest, and its digest with it."""
     change_json(folder / MANIFEST, change)
     change_json(folder / MANIFEST, lambda document: document.update(digest=digest(document)))
 
 
 def reseal(folder: Path) -> None:
-    """Make the manifest vouch for the files as they are now."""
+    """Update the hashes in the manifest to the files as they are now."""
     change_manifest(
         folder,
         lambda document: document.update(files={name: sha256(folder / name) for name in document["files"]}),
@@ -111,12 +111,12 @@ def reseal(folder: Path) -> None:
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
-    """What is in a folder, byte for byte."""
+    """The files of a folder and their content."""
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
 def error_of(folder: Path) -> BundleError:
-    """The error with which the folder is refused: in one line, and with no words of Python's."""
+    """The error with which the folder is rejected; it names the folder and shows no traceback."""
     with pytest.raises(BundleError) as caught:
         bundles.load(folder)
     assert str(folder) in str(caught.value)
@@ -125,6 +125,6 @@ def error_of(folder: Path) -> BundleError:
 
 
 def apart(bundle: Bundle, frame: pd.DataFrame) -> float:
-    """How far the bundle's scores of these rows are from its pipeline's."""
+    """The largest difference between the bundle's scores of these rows and its pipeline's."""
     scores = bundle.scorer.score(encode_frame(bundle.encoder, frame))
     return float(np.abs(scores - truth(bundle, frame)).max())

@@ -45,21 +45,21 @@ def test_columns_go_by_kind(encoder: Encoder) -> None:
 
 @pytest.mark.parametrize("row", [{}, dict.fromkeys(USUAL)])
 def test_absent_is_missing(encoder: Encoder, row: dict[str, Value]) -> None:
-    """A feature that is None, or not there, is NaN or empty text."""
+    """A feature that is None or absent is NaN or empty text."""
     encoded = encoder.encode([SCHEMA.row(row)])
     assert np.isnan(encoded.numbers).all()
     assert encoded.texts == {"colour": [""], "shape": [""]}
 
 
 @pytest.mark.parametrize("row", [(), (1.0,), tuple(USUAL.values())[1:], (*USUAL.values(), 1.0)])
-def test_a_row_of_another_length_is_no_row(encoder: Encoder, row: FeatureRow) -> None:
-    """Values too few or too many would go by the wrong names."""
-    with pytest.raises(ValueError, match=f"holds {len(row)} values, the schema has 6 features"):
+def test_a_row_of_another_length_is_rejected(encoder: Encoder, row: FeatureRow) -> None:
+    """Too few or too many values would get the wrong names."""
+    with pytest.raises(ValueError, match=f"has {len(row)} values, but the schema has 6 features"):
         encoder.encode([row])
 
 
-def test_no_rows_are_no_rows(encoder: Encoder) -> None:
-    """Nothing in, nothing out, in the right shapes."""
+def test_no_rows_give_no_rows(encoder: Encoder) -> None:
+    """Without rows the arrays are empty, in the right shapes."""
     encoded = encoder.encode([])
     assert (len(encoded), encoded.numbers.shape, encoder.unusual(encoded)) == (0, (0, 4), [])
 
@@ -69,13 +69,13 @@ def test_no_rows_are_no_rows(encoder: Encoder) -> None:
     [(1e300, FLOAT32_MAX), (-1e300, -FLOAT32_MAX), (2**63 - 1, float(2**63)), (0.1, float(np.float32(0.1)))],
 )
 def test_huge_numbers_stay_finite(encoder: Encoder, value: float, expected: float) -> None:
-    """A number beyond 32 bits becomes the largest there is, not infinity; any other is rounded."""
+    """A number beyond 32 bits becomes the largest 32-bit float, not infinity; any other is rounded."""
     feed = encoder.onnx_feed(encoder.encode([SCHEMA.row(USUAL | {"amount": value})]))
     assert feed["amount"].tolist() == [[expected]]
 
 
-def test_feeds_a_column_a_feature(encoder: Encoder) -> None:
-    """ONNX is fed one (n, 1) column for each feature, of 32-bit floats or text."""
+def test_onnx_takes_one_column_per_feature(encoder: Encoder) -> None:
+    """ONNX takes one (n, 1) column per feature, of 32-bit floats or text."""
     feed = encoder.onnx_feed(encoder.encode([SCHEMA.row(USUAL)] * 3))
     assert set(feed) == set(SCHEMA.names)
     assert {column.shape for column in feed.values()} == {(3, 1)}
@@ -95,7 +95,7 @@ def test_feeds_a_column_a_feature(encoder: Encoder) -> None:
     ],
 )
 def test_usual_is_what_was_seen(encoder: Encoder, changes: dict[str, Value]) -> None:
-    """Values within the range, known categories, and gaps where there were gaps, are usual."""
+    """Values within the range, seen categories, and missing values where some were missing are usual."""
     assert unusual(encoder, **changes) == ()
 
 
@@ -117,8 +117,8 @@ def test_usual_is_what_was_seen(encoder: Encoder, changes: dict[str, Value]) -> 
         ("gone", 0.0),
     ],
 )
-def test_unusual_is_what_was_not(encoder: Encoder, name: str, value: Value) -> None:
-    """A value out of range, off a constant, of a new category, missing where none was, there where none was."""
+def test_unusual_is_what_was_not_seen(encoder: Encoder, name: str, value: Value) -> None:
+    """Out of range, not the constant, a new category, missing where none was, present where none was."""
     assert unusual(encoder, **{name: value}) == (name,)
 
 
@@ -130,21 +130,21 @@ def test_names_every_unusual_feature(encoder: Encoder) -> None:
 
 
 def test_without_a_range_nothing_is_unusual() -> None:
-    """Of a schema that has seen no data yet no number is unusual."""
+    """Before a schema has seen data, no number is unusual."""
     encoder = Encoder(FeatureSchema((Feature("a", "number"),)))
     assert encoder.unusual(encoder.encode([(-1e300,)])) == [()]
 
 
 @pytest.mark.parametrize("kind", ["number", "category"])
 def test_one_kind_alone_is_enough(kind: Any) -> None:  # noqa: ANN401 (a literal)
-    """A schema of numbers only, or of categories only, is encoded like any other."""
+    """A schema may have numbers only, or categories only."""
     encoder = Encoder(FeatureSchema((Feature("a", kind, nullable=True, seen=Seen(missing_share=0.5)),)))
     encoded = encoder.encode([(None,), (None,)])
     assert (len(encoded), encoder.unusual(encoded)) == (2, [(), ()])
 
 
 def test_few_of_the_references_own_rows_are_unusual(bundle: Bundle, people: Population) -> None:
-    """Of the rows it was made from, at most one value in fifty is unusual for the bundle's encoder."""
+    """Of the rows that a bundle was made from, at most one value in fifty is unusual."""
     rows = [bundle.schema.row(people.row(place)) for place in range(len(people))]
     names = bundle.encoder.unusual(bundle.encoder.encode(rows))
     assert 0 < sum(map(len, names)) < len(rows) * len(bundle.schema) / 50

@@ -22,19 +22,19 @@ def test_roc_auc_is_that_of_scikit_learn() -> None:
 
 
 def test_roc_auc_counts_ties_half() -> None:
-    """Scores in a few steps only give scikit-learn's area, and labels may be flags."""
+    """Tied scores give scikit-learn's area, and labels may be booleans."""
     labels, scores = labelled(np.random.default_rng(2), 700)
     steps = np.round(scores, 1)
     assert roc_auc(labels == 1, steps).value == pytest.approx(roc_auc_score(labels, steps), abs=1e-12)
 
 
 def test_roc_auc_of_equal_scores_is_a_half() -> None:
-    """A model that says the same of everybody is a coin, and surely so."""
+    """A model that gives all rows one score is no better than chance, with certainty."""
     assert roc_auc([0, 1, 0, 1], [0.4] * 4) == Estimate(0.5, 0.5, 0.5)
 
 
 def test_roc_auc_interval_is_delongs_by_definition() -> None:
-    """The fast algorithm gives the variance that the paper's double sum gives."""
+    """The fast algorithm gives the variance of the paper's double sum."""
     labels, scores = labelled(np.random.default_rng(3), 90)
     steps = np.round(scores, 1)
     ones, zeros = steps[labels == 1], steps[labels == 0]
@@ -57,7 +57,7 @@ def test_interval_is_about_the_bootstraps(measure: Callable[[Floats, Floats], Es
 
 
 def test_roc_auc_interval_covers_the_truth() -> None:
-    """Of 1,000 intervals from 400 labels, 93 to 97 in a hundred hold the population's area."""
+    """Of 1,000 intervals from 400 labels, 93 to 97 in a hundred contain the population's area."""
     rng = np.random.default_rng(5)
     truth = roc_auc(*labelled(rng, 1_000_000)).value
     found = [roc_auc(*labelled(rng, 400)) for _ in range(1_000)]
@@ -65,7 +65,7 @@ def test_roc_auc_interval_covers_the_truth() -> None:
 
 
 def test_brier_interval_covers_the_truth() -> None:
-    """Of 1,000 intervals from 400 labels, 93 to 97 in a hundred hold the population's score."""
+    """Of 1,000 intervals from 400 labels, 93 to 97 in a hundred contain the population's score."""
     rng = np.random.default_rng(6)
     truth = brier(*labelled(rng, 1_000_000)).value
     found = [brier(*labelled(rng, 400)) for _ in range(1_000)]
@@ -78,28 +78,28 @@ def test_brier_is_that_of_scikit_learn() -> None:
     assert brier(labels, scores).value == pytest.approx(brier_score_loss(labels, scores), abs=1e-12)
 
 
-def test_perfect_separation() -> None:
+def test_a_perfect_separation_has_no_width() -> None:
     """A perfect separation has area 1, the reverse 0, each with an interval of no width."""
     assert roc_auc([0, 0, 1, 1], [0.1, 0.2, 0.8, 0.9]) == Estimate(1, 1, 1)
     assert roc_auc([1, 1, 0, 0], [0.1, 0.2, 0.8, 0.9]) == Estimate(0, 0, 0)
 
 
 def test_interval_stays_within_0_and_1() -> None:
-    """An interval that would pass a bound is cut there."""
+    """An interval is clipped at 0 and 1."""
     nearly = [0.1, 0.2, 0.85, 0.8, 0.9]
     assert roc_auc([0, 0, 0, 1, 1], nearly).high == 1
     assert brier([0, 1, 0], [0.0, 0.9, 0.0]).low == 0
 
 
-def test_a_single_label_of_a_class_tells_nothing_of_its_spread() -> None:
-    """With one positive the interval is everything, and so it is with one label for the Brier score."""
+def test_one_label_of_a_class_says_nothing_about_its_spread() -> None:
+    """With one positive label the interval is 0 to 1, as it is with one label for the Brier score."""
     assert roc_auc([0, 0, 1], [0.1, 0.6, 0.5]) == Estimate(0.5, 0, 1)
     assert brier([1], [0.5]) == Estimate(0.25, 0, 1)
 
 
 @pytest.mark.parametrize("labels", [[], [1, 1], [0, 0]])
 def test_roc_auc_needs_both_classes(labels: list[int]) -> None:
-    """Without labels of both classes there is no area, and never a number in its place."""
+    """Without labels of both classes there is no area."""
     with pytest.raises(NotEnoughLabels, match="both classes"):
         roc_auc(labels, [0.5] * len(labels))
 
@@ -113,21 +113,21 @@ def test_brier_needs_a_label() -> None:
 @pytest.mark.parametrize(
     ("labels", "scores", "reason"),
     [
-        ([0, 1], [0.5], "one score for each label"),
+        ([0, 1], [0.5], "each label needs one score"),
         ([0, 2], [0.5, 0.5], "0 or 1"),
         ([0, float("nan")], [0.5, 0.5], "0 or 1"),
         ([0, 1], [0.5, float("nan")], "finite"),
     ],
 )
-def test_bad_input_is_refused(labels: list[float], scores: list[float], reason: str) -> None:
-    """What is no label or no score is refused with the reason, by both measures."""
+def test_bad_input_is_rejected(labels: list[float], scores: list[float], reason: str) -> None:
+    """Both measures reject invalid labels and scores with the reason."""
     for measure in (roc_auc, brier):
         with pytest.raises(ValueError, match=reason):
             measure(labels, scores)
 
 
-def test_brier_refuses_what_is_no_probability() -> None:
-    """A score beyond 0 to 1 ranks well enough for the area, but is no probability."""
+def test_brier_needs_probabilities() -> None:
+    """Scores beyond 0 and 1 have a ROC AUC, but no Brier score."""
     assert roc_auc([0, 1, 0, 1], [-3, 2, 1, 4]).value == 1
     with pytest.raises(ValueError, match="probabilities"):
         brier([0, 1], [-3, 2])

@@ -1,4 +1,4 @@
-"""A bundle to be damaged, as it is and scored by scikit-learn."""
+"""A small bundle to read, and a copy of the churn bundle to damage, scored by ONNX or by scikit-learn."""
 
 from __future__ import annotations
 
@@ -8,12 +8,18 @@ import pytest
 
 from leeway.model.bundle import Bundle
 from leeway.model.manifest import CARD, ONNX
-from tests.leeway.model.bundles import change_json, change_manifest, copy_of, reseal
+from tests.leeway.model.bundles import change_json, change_manifest, copy_of, reseal, small_bundle
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A logistic regression on two numbers and a category."""
+    return small_bundle(tmp_path_factory.mktemp("small") / "bundle")
 
 
 @pytest.fixture
 def folder(bundle: Bundle, tmp_path: Path) -> Path:
-    """A copy of a whole bundle, to be damaged."""
+    """A copy of a valid bundle, to damage."""
     return copy_of(bundle, tmp_path)
 
 
