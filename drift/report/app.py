@@ -1,146 +1,157 @@
-"""Serves the drift reports over HTTP, read-only. The standard library's server is enough: one thread a connection."""
+"""Serves the drift reports over HTTP, read-only, from a thread of the worker.
+
+Only known names are answered: no part of a request ever becomes a path.
+"""
 
 from __future__ import annotations
 
-import logging
-import os
-import shutil
+import re
 import socket
-import socketserver
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Final
 
-from drift.report.folder import ReportFolder
-from drift.report.site import Answer, Site, in_words
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Route
 
-TIMEOUT_S: Final = 15.0
-"""How long one read from a client, or one write of a piece to it, may take."""
+from drift.report.folder import ReportFolder
+from drift.report.page import page_policy, render_run
 
 MOST_CONNECTIONS: Final = 64
-_MOST_BODY = 65_536
+SHUTDOWN_GRACE_S: Final = 1
 
-_log = logging.getLogger(__name__)
+_LATEST_MS = 200_000_000_000_000  # the year 8307; later times are not those of runs
+_NO_CACHE = {"Cache-Control": "no-cache"}
+_TYPES = {".html": "text/html", ".json": "application/json"}
+_EVIDENTLY_POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; font-src data:;"
+    " connect-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+)
+"""Evidently's report is one file with its scripts inside: they may run, and may not connect anywhere."""
 
 
 class ReportsPageError(Exception):
     """The page cannot be served at that address; the message says why and what to do."""
 
 
-class _Handler(BaseHTTPRequestHandler):
-    """One request a connection: HTTP/1.0, so that nothing unread can be taken for a second request."""
+class _Endpoints:
+    """Answers GET and HEAD; Starlette calls the methods in threads."""
 
-    server: _Server
-    timeout = TIMEOUT_S
+    def __init__(self, folder: ReportFolder, metrics_text: Callable[[], bytes | str] | None) -> None:
+        self._folder = folder
+        self._metrics_text = metrics_text
 
-    def do_GET(self) -> None:
-        """Answer with a body."""
-        self._send(self._answer(), with_body=True)
+    def index(self, _request: Request) -> Response:
+        return _page(self._folder.page(now=datetime.now(UTC)))
 
-    def do_HEAD(self) -> None:
-        """Answer with the headers that GET would have."""
-        self._send(self._answer(), with_body=False)
+    def health(self, _request: Request) -> Response:
+        return PlainTextResponse("ok\n")
 
-    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002 (theirs)
-        """The base class finds a request unreadable, or of a method that is not ours: say so in our own form."""
-        if code == HTTPStatus.NOT_IMPLEMENTED:
-            self._drain()
-            refusal = in_words(HTTPStatus.METHOD_NOT_ALLOWED, "These pages are for reading: GET and HEAD only.")
-            refusal.headers["Allow"] = "GET, HEAD"
-            self._send(refusal, with_body=True)
-        else:
-            self._send(in_words(HTTPStatus(code), HTTPStatus(code).phrase), with_body=True)
+    def metrics(self, _request: Request) -> Response:
+        if self._metrics_text is None:
+            return _not_found()
+        return Response(self._metrics_text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    def version_string(self) -> str:
-        """Who answers, without Python's version."""
-        return "leeway"
+    def nearest(self, request: Request) -> Response:
+        moment = _moment(request.query_params.getlist("time"))
+        if moment is None:
+            return _text(HTTPStatus.BAD_REQUEST, "Give a Unix time in milliseconds: /at?time=1767225600000")
+        run = self._folder.nearest(moment)
+        if run is None:
+            return _text(HTTPStatus.NOT_FOUND, "No run yet.")
+        return RedirectResponse(f"/runs/{run.run_id}/", HTTPStatus.FOUND)
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the base class's name)
-        """Requests are worth a line only to who looks for them."""
-        _log.debug("%s: %s", self.address_string(), format % args)
+    def run_without_slash(self, request: Request) -> Response:
+        run = self._folder.find(request.path_params["run_id"])
+        return RedirectResponse(f"/runs/{run.run_id}/", HTTPStatus.MOVED_PERMANENTLY) if run else _no_run()
 
-    def _answer(self) -> Answer:
-        path, _, query = self.path.partition("?")
-        try:
-            return self.server.site.answer(path, query)
-        except Exception:  # noqa: BLE001 (a request's boundary: it is told, logged, and the next one is served)
-            _log.exception("the reports page failed at %r", path)
-            return in_words(HTTPStatus.INTERNAL_SERVER_ERROR, "The page could not be made; the worker's log says why.")
+    def run(self, request: Request) -> Response:
+        run = self._folder.find(request.path_params["run_id"])
+        if run is None:
+            return _no_run()
+        name = request.path_params.get("name", "index.html")
+        if name == "index.html":
+            return _page(render_run(run, self._folder.files([run]), trace_url=self._folder.trace_url))
+        return _file(self._folder.member(run.run_id, name))
 
-    def _send(self, answer: Answer, *, with_body: bool) -> None:
-        if answer.file is None:
-            self._send_head(answer, len(answer.body))
-            if with_body:
-                self.wfile.write(answer.body)
-            return
-        try:
-            file = answer.file.open("rb")
-        except OSError:  # pruned since it was found
-            self._send(in_words(HTTPStatus.NOT_FOUND, "There is nothing here any more."), with_body=with_body)
-            return
-        with file:
-            self._send_head(answer, os.fstat(file.fileno()).st_size)
-            if with_body:
-                shutil.copyfileobj(file, self.wfile)
-
-    def _send_head(self, answer: Answer, length: int) -> None:
-        self.close_connection = True
-        self.send_response(answer.status)
-        self.send_header("Content-Type", answer.content_type)
-        self.send_header("Content-Length", str(length))
-        self.send_header("X-Content-Type-Options", "nosniff")
-        self.send_header("Referrer-Policy", "no-referrer")
-        for name, value in answer.headers.items():
-            self.send_header(name, value)
-        self.end_headers()
-
-    def _drain(self) -> None:
-        """Read a small body that nobody wants: closing on unread bytes would reset the client's connection."""
-        length = self.headers.get("Content-Length", "")
-        if length.isdecimal():
-            self.rfile.read(min(int(length), _MOST_BODY))
+    def single(self, request: Request) -> Response:
+        return _file(self._folder.single(request.path_params["name"]))
 
 
-class _Server(ThreadingHTTPServer):
-    """A thread a connection, up to a limit; slow readers hold up nobody else and never the exit."""
+def reports_app(folder: ReportFolder, metrics_text: Callable[[], bytes | str] | None = None) -> Starlette:
+    """The application. `metrics_text` returns Prometheus text for `/metrics`, which is not found without it."""
+    answer = _Endpoints(folder, metrics_text)
+    app = Starlette(
+        routes=[
+            Route("/", answer.index),
+            Route("/index.html", answer.index),
+            Route("/healthz", answer.health),
+            Route("/metrics", answer.metrics),
+            Route("/at", answer.nearest),
+            Route("/runs/{run_id}", answer.run_without_slash),
+            Route("/runs/{run_id}/", answer.run),
+            Route("/runs/{run_id}/{name}", answer.run),
+            Route("/{name}", answer.single),
+        ],
+        exception_handlers={
+            HTTPStatus.NOT_FOUND: lambda _request, _error: _not_found(),
+            HTTPStatus.METHOD_NOT_ALLOWED: lambda _request, _error: _read_only(),
+            Exception: lambda _request, _error: _text(
+                HTTPStatus.INTERNAL_SERVER_ERROR, "The page cannot be rendered; see the worker's log."
+            ),
+        },
+    )
+    app.router.redirect_slashes = False
+    return app
 
-    daemon_threads = True
-    block_on_close = False
 
-    def __init__(self, host: str, port: int, site: Site) -> None:
-        self.site = site
-        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._places = threading.BoundedSemaphore(MOST_CONNECTIONS)
-        super().__init__((host, port), _Handler)
+def _moment(given: list[str]) -> datetime | None:
+    """The time of `/at?time=<unix ms>`; None for anything else."""
+    if len(given) != 1 or not re.fullmatch(r"[0-9]{1,15}(\.[0-9]{1,9})?", given[0]) or float(given[0]) > _LATEST_MS:
+        return None
+    return datetime.fromtimestamp(float(given[0]) / 1_000, UTC)
 
-    def server_bind(self) -> None:
-        """Bind without asking a name server for the host's name, as the base class would."""
-        socketserver.TCPServer.server_bind(self)
-        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
 
-    def process_request(self, request: socket.socket | tuple[bytes, socket.socket], client_address: object) -> None:
-        """Serve in a thread, or close at once where too many are served already."""
-        if not self._places.acquire(blocking=False):
-            self.shutdown_request(request)
-            return
-        super().process_request(request, client_address)
+def _page(text: str) -> Response:
+    policy = {"Content-Security-Policy": f"{page_policy()}; frame-ancestors 'self'"}
+    return HTMLResponse(text, headers=policy | _NO_CACHE)
 
-    def process_request_thread(
-        self, request: socket.socket | tuple[bytes, socket.socket], client_address: object
-    ) -> None:
-        """Serve one connection and give its place back."""
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._places.release()
 
-    def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002 (the base class's)
-        """A client that went away or fell asleep is no error of ours."""
-        _log.debug("a connection to the reports page broke", exc_info=True)
+def _file(path: Path | None) -> Response:
+    try:
+        content = path.read_bytes() if path else None
+    except OSError:  # pruned since it was found
+        content = None
+    if path is None or content is None:
+        return _not_found()
+    policy = {"Content-Security-Policy": _EVIDENTLY_POLICY} if path.suffix == ".html" else {}
+    return Response(content, media_type=_TYPES[path.suffix], headers=policy | _NO_CACHE)
+
+
+def _no_run() -> Response:
+    return _text(HTTPStatus.NOT_FOUND, "This run does not exist. Old reports are removed after a while.")
+
+
+def _not_found() -> Response:
+    return _text(HTTPStatus.NOT_FOUND, "Not found.")
+
+
+def _read_only() -> Response:
+    response = _text(HTTPStatus.METHOD_NOT_ALLOWED, "These pages are read-only: use GET or HEAD.")
+    response.headers["Allow"] = "GET, HEAD"
+    return response
+
+
+def _text(status: HTTPStatus, text: str) -> Response:
+    return PlainTextResponse(f"{text}\n", status)
 
 
 @dataclass(frozen=True)
@@ -152,7 +163,7 @@ class Address:
 
     @property
     def url(self) -> str:
-        """The address for a browser, without a last slash."""
+        """The address for a browser, without a trailing slash."""
         return f"http://[{self.host}]:{self.port}" if ":" in self.host else f"http://{self.host}:{self.port}"
 
 
@@ -166,17 +177,35 @@ def serve_reports(
         ReportsPageError: the address cannot be used.
     """
     try:
-        server = _Server(host, port, Site(folder, metrics_text))
+        listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:
         raise ReportsPageError(
             f"cannot serve the reports page on {host}:{port}: {error.strerror or error};"
             " set LEEWAY_REPORTS_HOST or LEEWAY_REPORTS_PORT"
         ) from error
-    thread = threading.Thread(target=server.serve_forever, args=(0.1,), name="reports page", daemon=True)
+    server = uvicorn.Server(_config(reports_app(folder, metrics_text)))
+    thread = threading.Thread(target=server.run, args=([listener],), name="reports page", daemon=True)
     thread.start()
     try:
-        yield Address(host, server.server_port)
+        yield Address(host, listener.getsockname()[1])
     finally:
-        server.shutdown()
-        server.server_close()
+        server.should_exit = True
         thread.join()
+
+
+def _config(app: Starlette) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http="h11",  # unlike httptools it hands over the target as it was sent
+        loop="asyncio",
+        lifespan="off",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        headers=[("Server", "leeway"), ("X-Content-Type-Options", "nosniff"), ("Referrer-Policy", "no-referrer")],
+        limit_concurrency=MOST_CONNECTIONS,
+        timeout_graceful_shutdown=SHUTDOWN_GRACE_S,
+        log_level="error",  # starting, stopping and unreadable requests are not worth a line
+    )

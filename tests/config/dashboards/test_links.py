@@ -6,10 +6,11 @@ from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+import httpx2
 import pytest
 
+from drift.report.app import serve_reports
 from drift.report.folder import ReportFolder
-from drift.report.site import Site
 from leeway.telemetry import names
 from observability.grafana.generate import links
 from tests.config.boards import BOARDS, Document, panels, values_of
@@ -102,9 +103,10 @@ def test_the_reports_page_understands_the_links(tmp_path: Path) -> None:
     """A link to the report of a moment is answered by the reports page with a run."""
     folder = ReportFolder(tmp_path)
     folder.write(a_run(0))
-    for link in (links.REPORT_AT_POINT, links.REPORT_AT_END):
-        parts = urlsplit(re.sub(r"\$\{.*\}", str(int(NOON.timestamp() * 1000)), link))
-        assert Site(folder).answer(parts.path, parts.query).status == HTTPStatus.FOUND
+    with serve_reports(folder, "127.0.0.1", 0) as address:
+        for link in (links.REPORT_AT_POINT, links.REPORT_AT_END):
+            parts = urlsplit(re.sub(r"\$\{.*\}", str(int(NOON.timestamp() * 1000)), link))
+            assert httpx2.get(f"{address.url}{parts.path}?{parts.query}").status_code == HTTPStatus.FOUND
 
 
 def test_alerts_lead_to_boards_that_exist() -> None:
