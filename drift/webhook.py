@@ -1,18 +1,18 @@
-"""Posts a changed recommendation as CloudEvents JSON (CloudEvents 1.0, structured mode), from a thread of its own."""
+"""Posts a changed recommendation as CloudEvents JSON (CloudEvents 1.0, structured mode), from its own thread."""
 
 from __future__ import annotations
 
-import json
 import logging
 import queue
 import threading
 import time
-import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
-from http.client import HTTPException
 from typing import Any
 from urllib.parse import urlsplit
+
+import httpx2
+import msgspec
 
 from drift.result import RunResult
 from leeway.urls import redact_url
@@ -21,52 +21,41 @@ TIMEOUT_S = 5.0
 TRIES = 3
 FIRST_PAUSE_S = 1.0
 WAITING = 100
+_MEMBERS = ("recommendation", "decision", "reason", "share", "threshold", "model", "current", "verdicts", "trace_id")
 _log = logging.getLogger(__name__)
 
 
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """Makes a redirect a failed try: urllib would send a GET without the event, to whatever a receiver names.
-
-    Proxies of the environment (`https_proxy`, `no_proxy`) are kept, other than in `leeway doctor`, which asks its own
-    neighbours: a receiver is often outside, and where a network has a proxy there may be no other way to it. Both the
-    proxy and the receiver are named by who runs the worker, and neither by who is asked.
-    """
-
-    def redirect_request(self, *_: object, **__: object) -> None:
-        """See `urllib.request.HTTPRedirectHandler`: None refuses."""
-
-
 class Webhook:
-    """Delivers events in order; never blocks who tells it, and never tells one run twice.
+    """Delivers events in order; `notify` never blocks, and one run is posted once.
 
-    An event is tried three times with growing pauses, then given up with an error in the log. While the receiver is
-    away up to 100 events wait; of more, the newest are given up.
+    An event is tried three times with growing pauses, then dropped with an error in the log. While the receiver is
+    unreachable up to 100 events wait; further ones are dropped. Redirects are failures. Proxies from the environment
+    (`https_proxy`, `no_proxy`) are used: a receiver is often outside the network.
     """
 
     def __init__(self, url: str, *, source: str, pause: Callable[[float], object] = time.sleep) -> None:
         if not _is_address(url):
             raise ValueError(
-                f"LEEWAY_WEBHOOK_URL={redact_url(url)}: give an address like https://host/path (what may be secret"
-                " is not redact_url here)"
+                f"LEEWAY_WEBHOOK_URL={redact_url(url)}: give an address like https://host/path"
+                " (user, path and query are not shown here)"
             )
         self._url = url
         self._source = source
         self._pause = pause
-        self._waiting: queue.Queue[Mapping[str, Any] | None] = queue.Queue(WAITING)
+        self._waiting: queue.Queue[dict[str, Any] | None] = queue.Queue(WAITING)
         self._sent: set[str] = set()
-        self._opener = urllib.request.build_opener(_NoRedirects)
         self._thread = threading.Thread(target=self._work, name="webhook", daemon=True)
         self._thread.start()
 
     def notify(self, result: RunResult, previous: str | None) -> None:
-        """Queue the event of a run whose recommendation is not the `previous` one."""
+        """Queue the event of a run whose recommendation differs from the `previous` one."""
         if result.run_id in self._sent:
             return
         self._sent.add(result.run_id)
         try:
             self._waiting.put_nowait(event(result, previous, self._source))
         except queue.Full:
-            _log.error("webhook: %d events wait already; the one of run %s is given up", WAITING, result.run_id)
+            _log.error("webhook: %d events are waiting; the event of run %s is dropped", WAITING, result.run_id)
 
     def close(self, timeout_s: float = 1.0) -> None:
         """Stop after the events that wait, or after `timeout_s`."""
@@ -77,45 +66,43 @@ class Webhook:
         self._thread.join(timeout_s)
 
     def _work(self) -> None:
-        while (waiting := self._waiting.get()) is not None:
-            self._deliver(waiting)
+        with httpx2.Client(timeout=TIMEOUT_S, follow_redirects=False) as client:
+            while (waiting := self._waiting.get()) is not None:
+                self._deliver(client, waiting)
 
-    def _deliver(self, document: Mapping[str, Any]) -> None:
+    def _deliver(self, client: httpx2.Client, document: dict[str, Any]) -> None:
         problem = ""
         for attempt in range(TRIES):
             if attempt:
                 self._pause(FIRST_PAUSE_S * 2 ** (attempt - 1))
             try:
-                return self._post(document)
-            except (OSError, HTTPException, ValueError) as error:  # of OSError are all that urllib raises itself
+                if (status := self._post(client, document)) < 300:  # noqa: PLR2004 (success)
+                    return
+                problem = f"the receiver answered with status {status}"
+            except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError) as error:
                 problem = str(error) or type(error).__name__
         _log.error("webhook: event %s was not delivered in %d tries: %s", document["id"], TRIES, problem)
-        return None
 
-    def _post(self, document: Mapping[str, Any]) -> None:
-        request = urllib.request.Request(  # noqa: S310 (the scheme was checked)
-            self._url,
-            data=json.dumps(document, ensure_ascii=False).encode(),
-            headers={"Content-Type": "application/cloudevents+json; charset=UTF-8"},
-            method="POST",
-        )
-        with self._opener.open(request, timeout=TIMEOUT_S) as answer:
-            answer.read(1)
+    def _post(self, client: httpx2.Client, document: dict[str, Any]) -> int:
+        """Post the event and return the status; the body of the answer is not read."""
+        body = msgspec.json.encode(document)
+        headers = {"Content-Type": "application/cloudevents+json; charset=UTF-8"}
+        with client.stream("POST", self._url, content=body, headers=headers) as answer:
+            return answer.status_code
 
 
 def _is_address(url: str) -> bool:
     try:
         parts = urlsplit(url)
-        _ = parts.port  # raises where it is none
+        _ = parts.port  # raises if it is not a number
         return parts.scheme in {"http", "https"} and bool(parts.hostname) and url.isprintable() and " " not in url
-    except ValueError:  # a port that is none, half an IPv6 address
+    except ValueError:  # also for half an IPv6 address
         return False
 
 
 def event(result: RunResult, previous: str | None, source: str) -> dict[str, Any]:
-    """The CloudEvents document: its `id` is the run's, so that a receiver can tell a repetition."""
+    """The CloudEvents document. Its `id` is the run's, so that a receiver can detect a repetition."""
     document = result.to_json()
-    members = ("recommendation", "decision", "reason", "share", "threshold", "model", "current", "verdicts", "trace_id")
     return {
         "specversion": "1.0",
         "id": result.run_id,
@@ -124,5 +111,5 @@ def event(result: RunResult, previous: str | None, source: str) -> dict[str, Any
         "time": datetime.now(UTC).isoformat(),
         "datacontenttype": "application/json",
         "subject": str(result.model.name),
-        "data": {"previous": previous, **{name: document[name] for name in members}},
+        "data": {"previous": previous, **{name: document[name] for name in _MEMBERS}},
     }

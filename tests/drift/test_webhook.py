@@ -129,7 +129,7 @@ def test_who_tells_is_never_blocked(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.ERROR):
         for number in range(150):
             hook.notify(a_result(run_id=f"0195{number:04x}-0000-7000-8000-{number:012x}"), previous=None)
-    assert "events wait already" in caplog.text
+    assert "events are waiting" in caplog.text
     release.set()
     while hook._waiting.full():
         time.sleep(0.01)
