@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from drift.comparison.columns import ReferenceColumn
 from drift.comparison.compare import Pair, Reference, compare, has_drifted, plain_measure
-from leeway.data.frames import typed_frame
 from leeway.data.population import CUSTOMERS, population
+from leeway.data.tabular import typed_frame
 from leeway.model.drift_plan import ColumnPlan, DriftPlan, Values, values_of
 from leeway.schema import CHURN_SCHEMA
 

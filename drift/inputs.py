@@ -15,7 +15,7 @@ from drift.comparison.compare import SCORE_COLUMN
 from drift.comparison.findings import PerformanceWindow, RejectionCause, Rejections, performance_window
 from drift.result import Target, Window
 from drift.telemetry.probe import PredictionTrace
-from leeway.data.frames import typed_frame
+from leeway.data.tabular import typed_frame
 from leeway.model import bundle as bundles
 from leeway.model.bundle import Bundle, BundleError
 from leeway.model.drift_plan import DriftPlan

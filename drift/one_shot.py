@@ -11,7 +11,7 @@ from drift.comparison.compare import SCORE_COLUMN
 from drift.comparison.findings import performance_window
 from drift.inputs import ComparisonInputs
 from drift.result import Target, Window
-from leeway.data.frames import typed_frame
+from leeway.data.tabular import typed_frame
 from leeway.model.bundle import Bundle
 from leeway.model.drift_plan import DriftPlan
 from leeway.model.sklearn import encode_frame

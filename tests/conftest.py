@@ -16,8 +16,8 @@ from sklearn.impute import MissingIndicator
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
-from leeway.data.frames import typed_frame
 from leeway.data.population import Population, population
+from leeway.data.tabular import typed_frame
 from leeway.model.bundle import Bundle
 from leeway.model.encoding import Encoder
 from leeway.model.sklearn import encode_frame, model_frame

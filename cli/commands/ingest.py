@@ -7,7 +7,8 @@ from datetime import date
 from pathlib import Path
 
 from cli.options import plain_errors
-from leeway.data.extract import ExtractError, read_extract
+from leeway.data.csv_table import TableError
+from leeway.data.extract import read_extract
 from leeway.schema import CHURN_SCHEMA
 from leeway.settings import Settings
 from leeway.store.engine import DatabaseError, create_tables, open_engine
@@ -17,7 +18,7 @@ from leeway.store.tables import tables_for
 
 def run_ingest(folder: Path, as_of: date, settings: Settings) -> None:
     """Read the extract, load it in one transaction, and say what was loaded and what was passed over."""
-    with plain_errors(ExtractError, DatabaseError):
+    with plain_errors(TableError, DatabaseError):
         load_extract(folder, as_of, lambda: open_snapshots(settings.database_url))
 
 
@@ -25,13 +26,13 @@ def load_extract(folder: Path, as_of: date, opened: Callable[[], Snapshots]) -> 
     """Read one month's extract, then load it into the `opened` snapshots, and print what was loaded.
 
     Raises:
-        ExtractError: something is wrong with a file; nothing was loaded, and no database asked.
+        TableError: something is wrong with a file; nothing was loaded, and no database asked.
         DatabaseError: the database cannot be used.
     """
     extract = read_extract(folder)
     count = opened().ingest(as_of, extract.user_ids, extract.columns, extract.labels)
-    if extract.passed_over:
-        print(f"Passed over, as no features: {', '.join(extract.passed_over)}")
+    if extract.skipped:
+        print(f"Skipped, not features: {', '.join(extract.skipped)}")
     labels = "without labels" if extract.labels is None else f"with {len(extract.labels):,} labels"
     print(f"Loaded {count:,} customers as of {as_of}, {labels}.")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from cli.commands.ingest import load_extract, open_snapshots
 from cli.commands.train import card_table, churn_origin, month_data
 from cli.options import console, plain_errors
-from leeway.data.extract import ExtractError
+from leeway.data.csv_table import TableError
 from leeway.data.population import AS_OF, population
 from leeway.model import bundle as bundles
 from leeway.model.bundle import Bundle, BundleError
@@ -21,7 +21,7 @@ from leeway.store.snapshots import Snapshots
 
 def run_setup(settings: SetupSettings) -> None:
     """Make what is missing and keep what is there, so that it can be run at every start."""
-    with plain_errors(ExtractError, DatabaseError, TrainingError, BundleError), interrupt_on_stop_signal():
+    with plain_errors(TableError, DatabaseError, TrainingError, BundleError), interrupt_on_stop_signal():
         snapshots = open_snapshots(settings.database_url)
         if settings.extract:
             for as_of, folder in months(settings.extract).items():
@@ -39,16 +39,16 @@ def months(folder: Path) -> dict[date, Path]:
     """The extracts in `folder`, one sub-folder a month, named by its date; oldest first.
 
     Raises:
-        ExtractError: there is none, or a sub-folder's name is no date.
+        TableError: there is none, or a sub-folder's name is no date.
     """
     found: dict[date, Path] = {}
     for each in sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else ():
         try:
             found[date.fromisoformat(each.name)] = each
         except ValueError as error:
-            raise ExtractError(str(each), "name each month's folder by its date, like 2024-01-31") from error
+            raise TableError("name each month's folder by its date, like 2024-01-31", file=str(each)) from error
     if not found:
-        raise ExtractError(str(folder), "no month in it; LEEWAY_EXTRACT names a folder with folders like 2024-01-31")
+        raise TableError("no month found; LEEWAY_EXTRACT names a folder with folders like 2024-01-31", file=str(folder))
     return found
 
 

@@ -11,8 +11,8 @@ from rich.table import Table
 
 from cli.commands.ingest import open_snapshots
 from cli.options import console, plain_errors, stop
-from leeway.data.frames import typed_frame
-from leeway.data.tabular import TableError, read_table
+from leeway.data.csv_table import TableError
+from leeway.data.tabular import read_table, typed_frame
 from leeway.model.bundle import Bundle, BundleError
 from leeway.model.performance import Estimate
 from leeway.model.training import TrainingData, TrainingError, train

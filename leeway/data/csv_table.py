@@ -1,185 +1,201 @@
-"""Reads one CSV file of customers: every cell through a reader of its column, every fault by file, line and column.
+"""Reads CSV files, for ingest and for train, and locates every fault by file, line, column and value.
 
-Lean and quick: a file of a million rows is read in a stream, and a value that comes again is stored once.
+It uses the csv module. pyarrow is faster, but turns a blank line into a row of empty values, accepts NUL bytes, lone
+carriage returns and text after a closing quote, and counts rows where an editor counts lines. pandas fills short rows.
 """
 
 from __future__ import annotations
 
+import bz2
 import csv
+import gzip
+import lzma
 import re
+import zlib
 from array import array
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final, TypeAlias
+from typing import IO, Any, Final, TypeAlias
 
 from leeway.schema import Feature, Kind, Value
 
 CellReader: TypeAlias = Callable[[str], Value]
-"""Makes a value of a cell's text; raises ValueError with the reason where it cannot."""
+"""Converts a cell's text to a value; raises ValueError with the reason if it cannot."""
 
-ID_COLUMN: Final = "user_id"
-MAX_ID_LENGTH: Final = 200
+CHUNK_ROWS: Final = 256
 SHARED_VALUES: Final = 10_000
-_SHOWN_CHARACTERS = 80
+"""Distinct texts per column whose values are converted and stored only once."""
+_MAX_QUOTED = 80
+_OPEN: Final[Mapping[str, Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 
 
-class ExtractError(ValueError):
-    """An extract cannot be read. `file`, `line` (1-based), `column` and `value` say where; None where there is none."""
+class TableError(ValueError):
+    """A table cannot be read. `file`, `line` (1-based), `column` and `value` locate the fault as far as they apply."""
 
     def __init__(
         self,
-        file: str,
         reason: str,
         *,
+        file: str | None = None,
         line: int | None = None,
         column: str | None = None,
         value: str | None = None,
     ) -> None:
-        where = file
-        where += "" if line is None else f", line {line}"
-        where += "" if column is None else f", column {column}"
-        super().__init__(f"{where}: {'' if value is None else f'{_shown(value)} '}{reason}")
+        places = (file, line and f"line {line}", column and f"column {column}")
+        where = ", ".join(place for place in places if place)
+        super().__init__((f"{where}: " if where else "") + ("" if value is None else f"{_quoted(value)} ") + reason)
         self.file, self.reason, self.line, self.column, self.value = file, reason, line, column, value
 
 
-def _shown(value: str) -> str:
-    return repr(value if len(value) <= _SHOWN_CHARACTERS else f"{value[:_SHOWN_CHARACTERS]}…")
+def _quoted(value: str) -> str:
+    return repr(value if len(value) <= _MAX_QUOTED else f"{value[:_MAX_QUOTED]}…")
 
 
 @dataclass(frozen=True)
-class CustomerTable:
-    """One file's columns in its own order; `lines` holds the line on which each row begins."""
+class Chunk:
+    """Consecutive rows: the line on which each begins, and each column's texts."""
+
+    lines: list[int]
+    columns: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class CsvTable:
+    """A file's values by column, and the line on which each row begins."""
 
     file: str
-    ids: list[str]
+    header: list[str]
     lines: array[int]
-    columns: dict[str, list[Value]]
-    passed_over: list[str]
-
-    def refuse_doubles(self) -> None:
-        """Refuse a customer who is there twice."""
-        self._places()
-
-    def columns_in_order_of(self, first: CustomerTable) -> dict[str, list[Value]]:
-        """The columns, in the order of `first`'s customers, where both hold the same ones."""
-        if self.ids == first.ids:
-            return self.columns
-        places = self._places()
-        first.refuse_customers_beyond(places, self.file)
-        if len(places) > len(first.ids):
-            self.refuse_customers_beyond(first._places(), first.file)
-        order = [places[user_id] for user_id in first.ids]
-        return {name: [values[place] for place in order] for name, values in self.columns.items()}
-
-    def refuse_customers_beyond(self, known: Mapping[str, int], file: str) -> None:
-        """Refuse a customer of this table who is not in `known`, the customers of `file`."""
-        for user_id, line in zip(self.ids, self.lines, strict=True):
-            if user_id not in known:
-                raise ExtractError(self.file, f"is not in {file}", line=line, column=ID_COLUMN, value=user_id)
-
-    def _places(self) -> dict[str, int]:
-        places: dict[str, int] = {}
-        for place, user_id in enumerate(self.ids):
-            if places.setdefault(user_id, place) != place:
-                reason = f"is there twice, on line {self.lines[places[user_id]]} already"
-                raise ExtractError(self.file, reason, line=self.lines[place], column=ID_COLUMN, value=user_id)
-        return places
+    columns: dict[str, list[Any]]
 
 
-def read_table(path: Path, readers: Mapping[str, CellReader], others: Collection[str] = ()) -> CustomerTable:
-    """Read one file's customers and the columns that have a reader; columns in `others` may be there, unread.
+def read_csv(
+    path: Path, readers: Mapping[str, CellReader], *, others: Collection[str] | None = None, lenient: bool = False
+) -> CsvTable:
+    """Read the columns that have a reader. The file may also have the columns in `others`; None allows any.
 
     Raises:
-        ExtractError: the file cannot be read, is no whole CSV file, lacks a column, has an unheard-of one or none but a
-            header, or a cell's text is refused.
+        TableError: see `read_chunks`; or a reader rejects a text.
+    """
+    table = CsvTable(path.name, [], array("L"), {name: [] for name in readers})
+    cells = {name: _Cells(read) for name, read in readers.items()}
+    for chunk in read_chunks(path, readers, others=others, lenient=lenient):
+        table.header[:] = chunk.columns
+        table.lines.extend(chunk.lines)
+        for name, values in table.columns.items():
+            texts, first = chunk.columns[name], len(values)
+            try:
+                for value in map(cells[name].__getitem__, texts):
+                    values.append(value)
+            except ValueError as error:
+                row = len(values) - first
+                raise TableError(
+                    str(error), file=path.name, line=chunk.lines[row], column=name, value=texts[row]
+                ) from None
+    return table
+
+
+def read_chunks(
+    path: Path, required: Collection[str], *, others: Collection[str] | None = None, lenient: bool = False
+) -> Iterator[Chunk]:
+    """Yield the rows of a UTF-8 file, plain or packed (gz, bz2, xz), with the columns of `check_header`.
+
+    A lenient read skips blank lines and accepts a last line without a line end, which may have been cut off.
+
+    Raises:
+        TableError: the file cannot be opened, is not UTF-8, not CSV or cut off, or has no rows; or a column is
+            missing, unknown or a duplicate.
     """
     file = path.name
+    lines: list[int] = []
+    rows: list[list[str]] = []
     try:
-        with path.open("rb") as source:
-            records = _records(file, source)
-            header = _checked_header(file, next(records, (1, []))[1], readers, others)
-            table = _read_rows(file, header, records, readers)
-    except OSError as error:
-        raise ExtractError(file, f"cannot be read ({error.strerror})") from error
-    if not table.ids:
-        raise ExtractError(file, "has a header and no rows", line=1)
-    return table
+        with _OPEN.get(path.suffix.lower(), open)(path, "rb") as source:
+            records = _records(file, source, lenient=lenient)
+            line, header = next(records, (1, []))
+            check_header(header, required, others=others, file=file)
+            for line, row in records:
+                if len(row) != len(header):
+                    reason = f"has {len(row)} of {len(header)} fields; was the file cut off?"
+                    raise TableError(reason, file=file, line=line)
+                lines.append(line)
+                rows.append(row)
+                if len(rows) == CHUNK_ROWS:
+                    yield Chunk(lines, dict(zip(header, zip(*rows, strict=True), strict=True)))
+                    lines, rows = [], []
+            if rows:
+                yield Chunk(lines, dict(zip(header, zip(*rows, strict=True), strict=True)))
+            elif line == 1:
+                raise TableError("has a header but no rows", file=file, line=1)
+    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+        raise TableError(f"cannot be read: {getattr(error, 'strerror', None) or error}", file=file) from error
 
 
-def _read_rows(
-    file: str, header: list[str], records: Iterator[tuple[int, list[str]]], readers: Mapping[str, CellReader]
-) -> CustomerTable:
-    passed_over = [name for name in header if name != ID_COLUMN and name not in readers]
-    table = CustomerTable(file, [], array("L"), {name: [] for name in readers}, passed_over)
-    plan = [(name, header.index(name), _Cells(read), table.columns[name]) for name, read in readers.items()]
-    id_at, width = header.index(ID_COLUMN), len(header)
-    for line, row in records:
-        if len(row) != width:
-            raise ExtractError(file, f"has {len(row)} of {width} fields; was the file cut off?", line=line)
-        if not 0 < len(row[id_at]) <= MAX_ID_LENGTH:
-            reason = f"must be 1 to {MAX_ID_LENGTH} characters long"
-            raise ExtractError(file, reason, line=line, column=ID_COLUMN, value=row[id_at])
-        table.ids.append(row[id_at])
-        table.lines.append(line)
-        for name, place, cells, values in plan:
-            try:
-                values.append(cells[row[place]])
-            except ValueError as error:
-                raise ExtractError(file, str(error), line=line, column=name, value=row[place]) from None
-    return table
+def check_header(
+    header: Sequence[str],
+    required: Iterable[str] = (),
+    *,
+    others: Collection[str] | None = None,
+    file: str | None = None,
+) -> None:
+    """Require a name for every column, each name once, all required names, and no name but these and `others`.
+
+    Raises:
+        TableError: a column has no name or is a duplicate, missing or unknown. `others` None allows any name.
+    """
+    problem = next(_header_problems(header, list(required), others), None)
+    if problem is not None:
+        raise TableError(problem, file=file, line=1)
 
 
-def _checked_header(
-    file: str, header: list[str], readers: Mapping[str, CellReader], others: Collection[str]
-) -> list[str]:
-    """The header, where it names every needed column once and no unheard-of one."""
+def _header_problems(header: Sequence[str], required: list[str], others: Collection[str] | None) -> Iterator[str]:
     if not header:
-        raise ExtractError(file, "has no header: the file, or its first line, is empty", line=1)
-    needed = (ID_COLUMN, *readers)
-    known = {*needed, *others}
-    for name in header:
-        if name not in known:
-            raise ExtractError(file, f"is unheard of; known are {', '.join(sorted(known))}", line=1, column=name)
+        yield "has no header: the file or its first line is empty"
+    known = sorted({*required, *(header if others is None else others)})
+    for place, name in enumerate(header, 1):
+        if not name:
+            yield f"column {place} has no name; name it or drop it"
         if header.count(name) > 1:
-            raise ExtractError(file, "is there twice", line=1, column=name)
-    for name in needed:
+            yield f"duplicate column {name!r}; drop or rename one"
+        if name not in known:
+            yield f"unknown column {name!r}; expected one of {', '.join(known)}"
+    for name in required:
         if name not in header:
-            raise ExtractError(file, "is missing", line=1, column=name)
-    return header
+            yield f"missing column {name!r}; the file has {', '.join(header)}"
 
 
-def _records(file: str, source: BinaryIO) -> Iterator[tuple[int, list[str]]]:
-    """Each record's cells with the line on which it begins; a quoted cell may hold line ends."""
-    line, rows = 1, csv.reader(_lines(file, source), strict=True)
+def _records(file: str, source: IO[bytes], *, lenient: bool) -> Iterator[tuple[int, list[str]]]:
+    """Yield each record's texts with the line on which it begins; a quoted text may contain line ends."""
+    line, rows = 1, csv.reader(_lines(file, source, lenient=lenient), strict=True)
     try:
         for row in rows:
-            yield line, row
+            if row or not lenient:
+                yield line, row
             line = rows.line_num + 1
     except csv.Error as error:
-        raise ExtractError(file, f"is not CSV ({error})", line=line) from error
+        raise TableError(f"is not valid CSV ({error})", file=file, line=line) from error
 
 
-def _lines(file: str, source: BinaryIO) -> Iterator[str]:
-    """The file's lines as text. A last line without its end may be cut in the middle of a number: refused."""
+def _lines(file: str, source: IO[bytes], *, lenient: bool) -> Iterator[str]:
     encoding = "utf-8-sig"
     for line, raw in enumerate(source, 1):
         if b"\0" in raw:
-            raise ExtractError(file, "holds a NUL byte; is this a CSV file?", line=line)
-        if not raw.endswith(b"\n"):
-            reason = "has no line end, so the file may be cut off here; append a line end if the file is whole"
-            raise ExtractError(file, reason, line=line, value=raw.decode(encoding, errors="replace"))
+            raise TableError("has a NUL byte; is this a CSV file?", file=file, line=line)
+        if not lenient and not raw.endswith(b"\n"):
+            reason = "has no line end, so the file may be cut off here; add a line end if the file is complete"
+            raise TableError(reason, file=file, line=line, value=raw.decode(encoding, errors="replace"))
         try:
             text = raw.decode(encoding)
         except UnicodeDecodeError as error:
-            bad = raw[error.start : error.end].hex(" ")
-            raise ExtractError(file, f"is not UTF-8 (byte {bad}); save the file as UTF-8", line=line) from error
+            invalid = raw[error.start : error.end].hex(" ")
+            raise TableError(f"is not UTF-8 (byte {invalid}); save the file as UTF-8", file=file, line=line) from error
         yield text
         encoding = "utf-8"
 
 
 class _Cells(dict[str, Value]):
-    """One column's texts with the values they stand for: what comes again is neither read nor stored twice."""
+    """One column's values by text, so that a repeated text is converted and stored only once."""
 
     def __init__(self, read: CellReader) -> None:
         self._read = read
@@ -191,48 +207,47 @@ class _Cells(dict[str, Value]):
         return value
 
 
-def feature_reader(feature: Feature) -> CellReader:
-    """Make a function from a cell's text to the feature's value; it raises ValueError with the reason."""
+def feature_reader(feature: Feature, missing: Collection[str] = ("",)) -> CellReader:
+    """Make a reader of the feature's values; the texts in `missing` stand for a missing value."""
     parse = _PARSE[feature.kind]
 
     def read(text: str) -> Value:
-        value = parse(text) if text else None
-        reason = feature.problem(value)
-        if reason is not None:
-            raise ValueError(reason)
-        return value
+        return feature.validate(None if text in missing else parse(text))
 
     return read
 
 
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-_INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
-_LONGEST_INTEGER = 20
+NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+INTEGER: Final = re.compile(r"[+-]?\d+", re.ASCII)
+FLAGS: Final = {"true": True, "false": False}
+_MAX_INTEGER_LENGTH = 20
 
 
 def _read_number(text: str) -> float:
-    if not _NUMBER.fullmatch(text):  # float() would take nan, inf and 1_000 too
+    if not NUMBER.fullmatch(text):  # float() would accept nan, inf and 1_000 too
         raise ValueError("must be a number")
     return float(text)
 
 
-def _read_integer(text: str) -> int:
-    if not _INTEGER.fullmatch(text):
+def _read_integer(text: str) -> float:
+    """Read an integer; one in the form of a float, such as 40.0, is left to the feature's rule."""
+    if INTEGER.fullmatch(text):
+        if len(text) > _MAX_INTEGER_LENGTH:
+            raise ValueError("must fit in 64 bits")
+        return int(text)
+    if not NUMBER.fullmatch(text):
         raise ValueError("must be a whole number")
-    if len(text) > _LONGEST_INTEGER:
-        raise ValueError("must fit in 64 bits")
-    return int(text)
+    return float(text)
 
 
 def read_flag(text: str) -> bool:
     """Read `True` or `False`, in any letter case."""
-    flag = _FLAGS.get(text.lower())
+    flag = FLAGS.get(text.lower())
     if flag is None:
         raise ValueError("must be True or False")
     return flag
 
 
-_FLAGS: Final = {"true": True, "false": False}
 _PARSE: Final[Mapping[Kind, CellReader]] = {
     "number": _read_number,
     "integer": _read_integer,

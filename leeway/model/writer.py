@@ -21,8 +21,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
-from leeway.data.frames import typed_frame
-from leeway.data.tabular import infer_schema
+from leeway.data.tabular import infer_schema, typed_frame
 from leeway.model import bundle as bundles
 from leeway.model import manifest as layout
 from leeway.model.bundle import Bundle, BundleError
@@ -100,7 +99,7 @@ def bundle_pipeline(
     array([False,  True])
 
     Raises:
-        leeway.data.tabular.TableError: no schema is given and none can be inferred.
+        leeway.data.csv_table.TableError: no schema is given and none can be inferred.
         leeway.model.bundle.BundleError: the pipeline is no such classifier, cannot be stored without pickle, or does
             not fit its reference; or the folder contains anything else or cannot be written.
     """

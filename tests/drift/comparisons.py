@@ -9,7 +9,7 @@ import pandas as pd
 
 from drift.comparison.compare import Reference, compare, plain_measure
 from drift.comparison.findings import DriftReport
-from leeway.data.frames import typed_frame
+from leeway.data.tabular import typed_frame
 from leeway.model.drift_plan import DriftPlan
 from leeway.schema import Feature, FeatureSchema
 

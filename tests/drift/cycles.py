@@ -23,7 +23,7 @@ from drift.telemetry.probe import DriftProbe
 from drift.verdicts.confirmation import Policy
 from drift.webhook import Webhook
 from drift.worker import Cycle, Extent
-from leeway.data.frames import typed_frame
+from leeway.data.tabular import typed_frame
 from leeway.model import bundle as bundles
 from leeway.model.bundle import Bundle
 from leeway.model.sklearn import encode_frame

@@ -31,7 +31,7 @@ from tests.conftest import Serve
 from tests.drift.cycles import IDENTITY, a_probe
 from tests.drift.standins import Clock, RememberingProbe, plain_compare
 from tests.fakes import Service
-from tests.leeway.data.population.measured import MOVED
+from tests.leeway.data.measured import MOVED
 from tests.service.observed import observed_service
 from tests.telemetry import Measured, attributes_of, span_id, telemetry_in_memory, trace_id
 

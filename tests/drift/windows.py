@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from drift.comparison.compare import SCORE_COLUMN
-from leeway.data.frames import typed_frame
 from leeway.data.population import Population
+from leeway.data.tabular import typed_frame
 from leeway.model.bundle import Bundle
 from leeway.model.sklearn import encode_frame
 from leeway.schema import CHURN_SCHEMA

@@ -87,7 +87,7 @@ def test_a_folder_without_months_is_an_error(place: Place, tmp_path: Path, name:
     (tmp_path / "empty").mkdir()
     result = place.setup(tmp_path / name)
     assert result.exit_code == 2
-    assert "no month in it" in result.stderr
+    assert "no month found" in result.stderr
 
 
 def test_months_without_labels_cannot_train(place: Place, tmp_path: Path) -> None:

@@ -169,9 +169,9 @@ def test_a_month_without_labels_is_refused(snapshots_url: str, tmp_path: Path) -
         (["--target", "repaid"], "--target and --id go with --data"),
         (["--id", "who"], "--target and --id go with --data"),
         (["--data", "TABLE", "--target", "repaid", "--as-of", "2026-01-31"], "--as-of names a month of snapshots"),
-        (["--data", "TABLE", "--target", "nothing"], "no column 'nothing'; there are: who, age"),
-        (["--data", "TABLE", "--target", "repaid"], "'who' is text with 400 different values"),
-        (["--data", "nowhere.csv", "--target", "repaid"], "nowhere.csv cannot be read"),
+        (["--data", "TABLE", "--target", "nothing"], "missing column 'nothing'; the file has who, age"),
+        (["--data", "TABLE", "--target", "repaid"], "column who: is text with more than 100 different values"),
+        (["--data", "nowhere.csv", "--target", "repaid"], "nowhere.csv: cannot be read"),
     ],
 )
 def test_bad_options_are_said_plainly(options: list[str], reason: str, table: Path, tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ import pytest
 
 from drift.comparison.columns import NAMED_CATEGORIES, OTHER_NEW
 from drift.comparison.compare import Pair, Reference, compare, plain_measure
-from leeway.data.frames import typed_frame
 from leeway.data.population import Population
+from leeway.data.tabular import typed_frame
 from leeway.model.bundle import Bundle
 from leeway.model.distances import effective_threshold
 from leeway.model.drift_plan import ColumnPlan, DriftPlan

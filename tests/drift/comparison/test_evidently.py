@@ -11,7 +11,7 @@ import pytest
 
 from drift.comparison.evidently import Comparison, compute_drift
 from drift.comparison.findings import TooFewRows
-from leeway.data.frames import typed_frame
+from leeway.data.tabular import typed_frame
 from tests.drift.comparisons import PLAN, REFERENCE, SCHEMA, columns, frame, report_of
 
 

@@ -11,8 +11,8 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
-from leeway.data.frames import typed_frame
 from leeway.data.population import Population
+from leeway.data.tabular import typed_frame
 from leeway.model.bundle import Bundle
 from leeway.model.card import Card
 from leeway.model.drift_plan import DriftPlan

@@ -7,9 +7,8 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from leeway.data.frames import typed_frame
 from leeway.data.population import Population
-from leeway.data.tabular import infer_schema
+from leeway.data.tabular import infer_schema, typed_frame
 from leeway.model.bundle import Bundle
 from leeway.model.card import TrainedOn
 from leeway.model.training import TrainingData, TrainingError, train
