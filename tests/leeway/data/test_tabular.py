@@ -173,7 +173,7 @@ def test_blank_lines_and_an_open_end_are_accepted(tmp_path: Path) -> None:
         ("a,y\n1,0\n2\n", "line 3: has 1 of 2 fields"),
         ("_score,y\n1,0\n2,1\n", "'_score' is reserved"),
         ("_label,y\n1,0\n2,1\n", "'_label' is reserved"),
-        ("a:b,y\n1,0\n2,1\n", "feature name 'a:b': use a letter"),
+        ("a:b,y\n1,0\n2,1\n", "column a:b: feature name 'a:b'"),
         ("2nd,y\n1,0\n2,1\n", "feature name '2nd'"),
         ("d,y\n2024-01-01,0\n2024-01-02,1\n", "column d: has dates"),
         ("d,y\n2024-01-01T10:00:00,0\n,1\n", "column d: has dates"),
