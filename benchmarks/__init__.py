@@ -1,1 +1,1 @@
-"""Speed and memory, each a command that prints ratios."""
+"""Commands that measure speed, memory and the power of drift detection; see README.md."""

@@ -1,4 +1,4 @@
-"""What one would write by hand: a FastAPI route round the same ONNX model, and nothing else. Run by `serve.py`."""
+"""A hand-written FastAPI route around the same ONNX model, and nothing else: the baseline of `serve.py`."""
 
 import sys
 from typing import Any
@@ -20,14 +20,14 @@ Features: Any = create_model("Features", **_FIELDS)
 
 
 class Answer(BaseModel):
-    """What a hand-written route would answer."""
+    """The answer of the hand-written route."""
 
     prediction: int
     probability: float
 
 
 def bare_app(model: str) -> FastAPI:
-    """One route, one model."""
+    """An app with one route and one model."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])

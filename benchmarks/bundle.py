@@ -1,4 +1,4 @@
-"""The bundle and the requests that the benchmarks share."""
+"""The model that the benchmarks share, and requests for it."""
 
 import json
 from datetime import date
@@ -12,7 +12,7 @@ AS_OF = date(2024, 1, 31)
 
 
 def make_bundle(folder: Path) -> None:
-    """Load the built-in population into SQLite and train on it."""
+    """Load the built-in population into SQLite and train a model on it."""
     people = population()
     snapshots = open_snapshots(f"sqlite:///{folder / 'leeway.db'}")
     snapshots.ingest(AS_OF, people.user_ids, people.columns, people.labels)
@@ -20,6 +20,6 @@ def make_bundle(folder: Path) -> None:
 
 
 def requests(count: int) -> list[bytes]:
-    """Bodies of single requests with features, as people of the population would have them."""
+    """Bodies of single requests, with the features of customers of the population."""
     people = population()
     return [json.dumps({"features": people.row(place % len(people))}).encode() for place in range(count)]

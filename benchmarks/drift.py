@@ -1,11 +1,11 @@
-"""What a drift comparison costs, ours and plain Evidently's: `python -m benchmarks.drift`.
+"""Time and memory of a drift comparison, ours and plain Evidently's: `python -m benchmarks.drift`.
 
-Fills a database with 300,000 predictions of as many customers, and measures, each in a process of its own,
+Fills a database with 300,000 predictions for as many customers, and measures, each in a process of its own,
 
-- a cycle of the worker: read the window, compare, write the reports (at most 50,000 subjects, of more a sample);
-- plain Evidently over the whole frames, which it is handed in memory: compare, write the reports.
+- a cycle of the worker: read the window, compare, write the reports (for at most 50,000 subjects, a sample of more);
+- plain Evidently on whole frames in memory: compare, write the reports.
 
-Exits 1 where a window of 300,000 rows costs more than 1.5 times the time or the memory of one of 50,000.
+Exits 1 if a window of 300,000 rows takes over 1.5 times the time or the memory of one of 50,000.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from leeway.store.tables import tables_for
 ROWS = (10_000, 50_000, 100_000, 300_000)
 CAP = DriftSettings.model_fields["drift_max_rows"].default
 LABELS = DriftSettings.model_fields["drift_labels"].default
-MOST_TIMES = 1.5
+MAX_RATIO = 1.5
 ROUNDS = 3
 BATCH = 10_000
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -51,9 +51,9 @@ STEP = timedelta(milliseconds=3)
 
 @dataclass(frozen=True)
 class Cost:
-    """The quickest of three rounds in seconds, of which `reading_s` from the database; memory in bytes.
+    """The fastest of three rounds in seconds, of which `reading_s` for the database; memory in bytes.
 
-    `imported_bytes` is what the process held before its first round, Evidently imported.
+    `imported_bytes` is the memory before the first round, with Evidently imported.
     """
 
     total_s: float
@@ -64,7 +64,7 @@ class Cost:
 
 
 def fill(folder: Path, rows: int) -> None:
-    """Train a model, and record a prediction for each of so many customers, one every three milliseconds."""
+    """Train a model, and store a prediction for each of `rows` customers, one every three milliseconds."""
     make_bundle(folder)
     bundle = bundles.load(folder / "bundle")
     engine, tables = open_engine(_url(folder)), tables_for(bundle.schema)
@@ -96,18 +96,18 @@ def fill(folder: Path, rows: int) -> None:
 
 
 def cycle(folder: Path, rows: int) -> Cost:
-    """What the worker does over a window of so many rows."""
-    in_force = load_active_bundle(folder / "bundle", open_engine(_url(folder)))
+    """Measure a cycle of the worker on a window of `rows` predictions."""
+    active = load_active_bundle(folder / "bundle", open_engine(_url(folder)))
 
     def once() -> float:
         started = time.perf_counter()
-        served = read_window(in_force, NOON, NOON + rows * STEP, max_subjects=CAP, max_labels=LABELS)
+        served = read_window(active, NOON, NOON + rows * STEP, max_subjects=CAP, max_labels=LABELS)
         reading_s = time.perf_counter() - started
         if (served.current_window.rows, len(served.current)) != (rows, min(rows, CAP)):
             raise RuntimeError(f"the window holds {served.current_window.rows} rows")
         subjects = served.current_window.subjects
         found = compute_drift(
-            in_force.reference, served.current, in_force.bundle.schema, in_force.plan, current_subjects=subjects
+            active.reference, served.current, active.bundle.schema, active.plan, current_subjects=subjects
         )
         found.write_html(folder / "report.html")
         found.write_json(folder / "report.json")
@@ -117,12 +117,12 @@ def cycle(folder: Path, rows: int) -> Cost:
 
 
 def plain(folder: Path, rows: int) -> Cost:
-    """Evidently by itself, over all of the rows, by the methods that it would choose."""
-    in_force = load_active_bundle(folder / "bundle", open_engine(_url(folder)))
-    served = read_window(in_force, NOON, NOON + rows * STEP, max_subjects=rows, max_labels=LABELS)
-    names = in_force.bundle.schema.names
-    numbers = [each.name for each in in_force.bundle.schema if each.kind in {"number", "integer"}]
-    frames = [_plain_types(frame[list(names)], numbers) for frame in (served.current, in_force.reference)]
+    """Measure Evidently alone on all rows, with its default methods."""
+    active = load_active_bundle(folder / "bundle", open_engine(_url(folder)))
+    served = read_window(active, NOON, NOON + rows * STEP, max_subjects=rows, max_labels=LABELS)
+    names = active.bundle.schema.names
+    numbers = [each.name for each in active.bundle.schema if each.kind in {"number", "integer"}]
+    frames = [_plain_types(frame[list(names)], numbers) for frame in (served.current, active.reference)]
     del served
     api = _import_evidently()
     definition = api.DataDefinition(
@@ -140,7 +140,7 @@ def plain(folder: Path, rows: int) -> Cost:
 
 
 def _plain_types(frame: pd.DataFrame, numbers: list[str]) -> pd.DataFrame:
-    """Types that Evidently takes: numbers, and text with None for missing."""
+    """Convert to the types that Evidently accepts: numbers, and text with None for missing."""
     texts = {name: [None if pd.isna(value) else str(value) for value in frame[name]] for name in frame}
     return pd.DataFrame({name: frame[name].astype("float64") if name in numbers else texts[name] for name in frame})
 
@@ -148,7 +148,7 @@ def _plain_types(frame: pd.DataFrame, numbers: list[str]) -> pd.DataFrame:
 def _import_evidently() -> SimpleNamespace:
     os.environ["DO_NOT_TRACK"] = "1"
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of its own making
+        warnings.simplefilter("ignore")  # Evidently warns about itself
         from evidently import DataDefinition, Dataset, Report  # noqa: PLC0415 (its cost is measured)
         from evidently.presets import DataDriftPreset  # noqa: PLC0415 (the same)
     return SimpleNamespace(
@@ -176,14 +176,14 @@ def _url(folder: Path) -> str:
     return f"sqlite:///{folder / 'predictions.db'}"
 
 
-def _alone(task: Callable[..., Any], *arguments: object) -> Any:  # noqa: ANN401 (whatever the task returns)
-    """Run in a process of its own, so that nobody else's memory counts."""
+def _alone(task: Callable[..., Any], *arguments: object) -> Any:  # noqa: ANN401 (the task's result)
+    """Run in a process of its own, so that its memory is measured alone."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(task, *arguments).result()
 
 
 def main() -> int:
-    """Measure, print, and judge."""
+    """Measure and print; return 1 if a bound does not hold."""
     ours: dict[int, Cost] = {}
     with tempfile.TemporaryDirectory(prefix="leeway-drift-") as scratch:
         folder = Path(scratch)
@@ -197,11 +197,11 @@ def main() -> int:
             ratio = f"{mine.total_s / other.total_s:>6.2f}"
             print(f"{rows:>9,} {times[0]} {times[1]} {peaks[0]}   {times[2]} {peaks[1]}   {ratio}", flush=True)
     least, most = ours[CAP], ours[max(ROWS)]
-    print(f"Evidently's import, once: {least.import_s:.1f} s; then {least.imported_bytes / 2**20:,.0f} MiB are held")
+    print(f"importing Evidently: {least.import_s:.1f} s, {least.imported_bytes / 2**20:,.0f} MiB")
     longer, larger = most.total_s / least.total_s, most.peak_bytes / least.peak_bytes
     print(f"{max(ROWS):,} rows against {CAP:,}: {longer:.2f} times the time, {larger:.2f} times the memory", end="")
-    print(f" (at most {MOST_TIMES} each)")
-    return int(max(longer, larger) > MOST_TIMES)
+    print(f" (at most {MAX_RATIO} each)")
+    return int(max(longer, larger) > MAX_RATIO)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What drift detection can see: the smallest shift that is found in 9 of 10 windows, by feature and size of window.
+"""The power of drift detection: the smallest shift that it finds in 9 of 10 windows, by feature and window size.
 
 `python -m benchmarks.drift_power docs/drift-power.md` writes the table; the same seed gives the same table.
 """
@@ -24,32 +24,35 @@ from leeway.schema import CHURN_SCHEMA
 
 SIZES: Final = (200, 500, 1_000, 5_000)
 REFERENCE_ROWS: Final = 2_113
-"""As many as a bundle of the built-in population holds out."""
+"""As many as the bundle of the built-in population holds out."""
 WINDOWS: Final = 100
-_QUIET = 3  # times as many windows are looked at for false alarms, which are rare
+_FALSE_ALARM_FACTOR = 3  # false alarms are rare, so they are counted over more windows
 FOUND: Final = 0.9
 SEED: Final = 7
 _STEP: Final = 0.01  # shifts are multiples of it
 _MOST: Final = 1.0
 
 Windows: TypeAlias = NDArray[np.int64]
-"""Places of customers, one row a window."""
+"""Indices of customers, one row per window."""
 Shift: TypeAlias = Callable[[Values, float], Values]
 
 
 @dataclass(frozen=True)
 class Power:
-    """The table: `rows` by feature, one shift for each of `SIZES` (None: not found even at the largest)."""
+    """The table. `rows` has, by feature, the unit and the smallest detected shift for each size (None: none detected).
 
-    quiet: tuple[float, ...]
+    `false_alarms` is the share of windows without a shift in which drift was detected, for each size.
+    """
+
+    false_alarms: tuple[float, ...]
     rows: dict[str, tuple[str, tuple[float | None, ...]]]
 
 
 def measure_power(sizes: Sequence[int] = SIZES, *, windows: int = WINDOWS, seed: int = SEED) -> Power:
-    """Shift windows drawn from the built-in population by more and more, until 9 of 10 are found.
+    """Find the smallest shift of windows of the built-in population that is detected in 9 of 10 of them.
 
-    The reference is a sample of that population; windows are drawn from all of it, with replacement, so that the
-    reference's own chance is part of the picture.
+    The reference is a sample of that population. Windows are drawn from all of it with replacement, so that the result
+    includes the reference's sampling error.
     """
     rng = np.random.default_rng(seed)
     everyone = typed_frame(CHURN_SCHEMA, population().columns)
@@ -64,47 +67,49 @@ def measure_power(sizes: Sequence[int] = SIZES, *, windows: int = WINDOWS, seed:
         unit, shift = _shift_of(column, plan.features[name])
         found = tuple(_smallest(column, plan.features[name], values, drawn[size], shift) for size in sizes)
         rows[name] = (unit, found)
-    return Power(tuple(_quiet_share(reference, everyone, size, _QUIET * windows, rng) for size in sizes), rows)
+    return Power(
+        tuple(_false_alarm_share(reference, everyone, size, _FALSE_ALARM_FACTOR * windows, rng) for size in sizes), rows
+    )
 
 
 def _shift_of(column: ReferenceColumn, plan: ColumnPlan) -> tuple[str, Shift]:
-    """What the feature is shifted by: its reference's standard deviation, or a share of the subjects."""
+    """The unit of the shift, the reference's standard deviation or a share of the subjects, and the shift."""
     if plan.method == "wasserstein":
         spread = float(np.nanstd(column.entries.astype(np.float64)))
         return "standard deviations", lambda values, by: values + by * spread
     codes, found = pd.factorize(column.entries)
     ranked = np.argsort(-np.bincount(codes[codes >= 0]), kind="stable")
     common, second = found[ranked[0]], found[ranked[1]]
-    return f"share moved from {_word(common)} to {_word(second)}", _mover(common, second)
+    return f"share moved from {_label(common)} to {_label(second)}", _move_share(common, second)
 
 
-def _mover(common: object, second: object) -> Shift:
-    def moved(values: Values, share: float) -> Values:
-        """Take the first rows of the most frequent value: rows are in random order, so they are as good as any."""
+def _move_share(common: object, second: object) -> Shift:
+    def shift(values: Values, share: float) -> Values:
+        """Change the first rows with the most frequent value; rows are in random order."""
         places = np.flatnonzero(values == common)[: round(share * values.size)]
         return np.where(np.isin(np.arange(values.size), places), np.array(second, dtype=values.dtype), values)
 
-    return moved
+    return shift
 
 
 def _smallest(
     column: ReferenceColumn, plan: ColumnPlan, values: Values, windows: Windows, shift: Shift
 ) -> float | None:
-    """Halve the shifts: the more a window is shifted, the more often it is found."""
+    """Search by bisection: larger shifts are detected more often."""
 
-    def is_found(steps: int) -> bool:
-        return _found_share(column, plan, values[windows], shift, steps * _STEP) >= FOUND
+    def is_detected(steps: int) -> bool:
+        return _detected_share(column, plan, values[windows], shift, steps * _STEP) >= FOUND
 
     low, high = 0, round(_MOST / _STEP)
-    if not is_found(high):
+    if not is_detected(high):
         return None
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if is_found(middle) else (middle, high)
+        low, high = (low, middle) if is_detected(middle) else (middle, high)
     return high * _STEP
 
 
-def _found_share(column: ReferenceColumn, plan: ColumnPlan, drawn: Values, shift: Shift, by: float) -> float:
+def _detected_share(column: ReferenceColumn, plan: ColumnPlan, drawn: Values, shift: Shift, by: float) -> float:
     threshold = plan.threshold_at(drawn.shape[1], column.entries.size)
     pairs = [
         Pair(str(place), plan.method, threshold, column.entries, shift(window, by))
@@ -114,41 +119,41 @@ def _found_share(column: ReferenceColumn, plan: ColumnPlan, drawn: Values, shift
     return float(np.mean([has_drifted(score, threshold, 0.0) for score in scores]))
 
 
-def _quiet_share(
+def _false_alarm_share(
     reference: Reference, everyone: pd.DataFrame, size: int, windows: int, rng: np.random.Generator
 ) -> float:
-    """How many windows without any shift show a detection."""
+    """The share of windows without a shift in which drift is detected."""
     drawn = (everyone.iloc[rng.integers(0, len(everyone), size)] for _ in range(windows))
     return float(np.mean([bool(compare(reference, window, plain_measure).detected) for window in drawn]))
 
 
-def _word(value: object) -> str:
+def _label(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 _PAGE: Final = """\
-# What drift detection can see
+# Drift power
 
-The smallest shift of one feature that is found in at least 9 of 10 windows, by the subjects in a window.
+The smallest shift of one feature that is detected in at least 9 of 10 windows, by the number of subjects in a window.
 
 - The reference holds {reference:,} of the {customers:,} customers of the built-in population, as many as its bundle
-  holds out; windows are drawn from all of them. Distances, thresholds and the rule are the worker's.
-- Numbers are shifted as a whole, in standard deviations of the reference. Of a feature that is compared as categories,
-  a share of all subjects goes from its most frequent value to the second.
-- Shifts are multiples of {step:g}, and each is tried on {windows} windows.
+  holds out; windows are drawn from all of them. Distances, thresholds and the rule are those of the drift worker.
+- All values of a numeric feature are shifted, in standard deviations of the reference. For a feature compared as
+  categories, a share of all subjects is moved from the most frequent value to the second.
+- Shifts are multiples of {step:g}, and each is tested on {windows} windows.
 
 {shifts}
 
-The price: of {quiet} windows that nobody shifted, so many show a detection, all features together.
+False alarms: the share of {quiet} windows without a shift in which drift is detected in any feature.
 
 {alarms}
 
-Made by `python -m benchmarks.drift_power docs/drift-power.md` in about a minute.
+Generated by `python -m benchmarks.drift_power docs/drift-power.md` in about a minute.
 """
 
 
 def power_page(power: Power, sizes: Sequence[int] = SIZES) -> str:
-    """The table in Markdown."""
+    """The page in Markdown."""
     shifts = [
         [f"`{name}`", unit, *("> 1" if each is None else f"{each:.2f}" for each in found)]
         for name, (unit, found) in power.rows.items()
@@ -159,10 +164,10 @@ def power_page(power: Power, sizes: Sequence[int] = SIZES) -> str:
         customers=CUSTOMERS,
         step=_STEP,
         windows=WINDOWS,
-        quiet=_QUIET * WINDOWS,
+        quiet=_FALSE_ALARM_FACTOR * WINDOWS,
         shifts=_markdown([["feature", "shift in", *columns], *shifts], texts=2),
         alarms=_markdown(
-            [["subjects", *columns], ["false alarms", *(f"{share:.1%}" for share in power.quiet)]], texts=1
+            [["subjects", *columns], ["false alarms", *(f"{share:.1%}" for share in power.false_alarms)]], texts=1
         ),
     )
 
@@ -173,7 +178,7 @@ def _markdown(rows: Sequence[Sequence[str]], texts: int) -> str:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Write the page to the file that is named."""
+    """Write the page to the file in `arguments`."""
     (path,) = arguments
     Path(path).write_text(power_page(measure_power()), encoding="utf-8")
 

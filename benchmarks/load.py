@@ -1,4 +1,4 @@
-"""Load over plain sockets: bodies and headers are made beforehand, so that the sender is cheaper than the server."""
+"""A load generator over plain sockets. Requests are built in advance, so that sending is cheaper than serving."""
 
 import asyncio
 import random
@@ -12,7 +12,7 @@ MAX_REQUESTS = 200_000
 
 @dataclass(frozen=True)
 class Load:
-    """What came of it: latencies in seconds, in the order of sending; how long it took."""
+    """The result: latencies in seconds, in the order of sending, and the seconds that it took."""
 
     latencies_s: list[float]
     elapsed_s: float
@@ -30,7 +30,7 @@ class Load:
 
 
 def wire(body: bytes, path: str = "/predict") -> bytes:
-    """One HTTP/1.1 request."""
+    """An HTTP/1.1 request as bytes."""
     lines = (
         f"POST {path} HTTP/1.1",
         "Host: localhost",
@@ -41,7 +41,7 @@ def wire(body: bytes, path: str = "/predict") -> bytes:
 
 
 class Connection:
-    """One keep-alive connection."""
+    """A keep-alive connection."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
@@ -60,7 +60,7 @@ class Connection:
         return int(head[9:12])
 
     def close(self) -> None:
-        """Close it."""
+        """Close the connection."""
         self._writer.close()
 
 
@@ -70,7 +70,7 @@ async def _saturate(port: int, requests: Sequence[bytes], connections: int, seco
     failed = 0
     started = time.perf_counter()
 
-    async def keep_asking(connection: Connection, first: int) -> None:
+    async def keep_sending(connection: Connection, first: int) -> None:
         nonlocal failed
         place = first
         while time.perf_counter() - started < seconds and len(latencies) < MAX_REQUESTS:
@@ -79,7 +79,7 @@ async def _saturate(port: int, requests: Sequence[bytes], connections: int, seco
             latencies.append(time.perf_counter() - sent)
             place += connections
 
-    await asyncio.gather(*(keep_asking(each, number) for number, each in enumerate(opened)))
+    await asyncio.gather(*(keep_sending(each, number) for number, each in enumerate(opened)))
     elapsed = time.perf_counter() - started
     for each in opened:
         each.close()
@@ -87,8 +87,8 @@ async def _saturate(port: int, requests: Sequence[bytes], connections: int, seco
 
 
 async def _open_loop(port: int, requests: Sequence[bytes], rate: float, seconds: float, seed: int) -> Load:
-    """Poisson arrivals; latency counts from the intended start, so that a stall shows."""
-    rng = random.Random(seed)  # noqa: S311 (arrival times, no secret)
+    """Poisson arrivals; latency counts from the intended start, so that a stall is visible."""
+    rng = random.Random(seed)  # noqa: S311 (arrival times, not a secret)
     idle = deque([await Connection.open(port) for _ in range(32)])
     latencies: list[float] = []
     failed = 0
@@ -119,10 +119,10 @@ async def _open_loop(port: int, requests: Sequence[bytes], rate: float, seconds:
 
 
 def saturate(port: int, requests: Sequence[bytes], connections: int, seconds: float) -> Load:
-    """Each connection asks again as soon as it has its answer."""
+    """Send on each connection as soon as the previous answer has arrived."""
     return asyncio.run(_saturate(port, requests, connections, seconds))
 
 
 def open_loop(port: int, requests: Sequence[bytes], rate: float, seconds: float, seed: int = 7) -> Load:
-    """Requests start at random moments, `rate` a second on average, whether or not earlier ones are answered."""
+    """Send at random times, `rate` a second on average, without waiting for earlier answers."""
     return asyncio.run(_open_loop(port, requests, rate, seconds, seed))

@@ -1,4 +1,4 @@
-"""A local OTLP receiver over HTTP that counts the spans it gets and answers at once. Run by `serve.py`."""
+"""A local OTLP receiver over HTTP that answers at once and counts spans; `serve.py` runs it."""
 
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -8,21 +8,21 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 
 class Sink(BaseHTTPRequestHandler):
-    """POST takes a batch; GET counts the spans: only then, so that counting costs the measured nothing."""
+    """POST keeps a batch; GET decodes and counts the spans, after the measurement."""
 
     protocol_version = "HTTP/1.1"
     batches: ClassVar[list[bytes]] = []
     spans = 0
 
     def do_POST(self) -> None:
-        """Take a batch of spans or metrics."""
+        """Keep a batch of spans; ignore metrics."""
         body = self.rfile.read(int(self.headers["Content-Length"]))
         if self.path == "/v1/traces":
             Sink.batches.append(body)
         self._answer(b"")
 
     def do_GET(self) -> None:
-        """Tell the count."""
+        """Answer with the number of spans so far."""
         while Sink.batches:
             batch = ExportTraceServiceRequest.FromString(Sink.batches.pop())
             Sink.spans += sum(len(scope.spans) for each in batch.resource_spans for scope in each.scope_spans)
@@ -35,7 +35,7 @@ class Sink(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the base class's name)
-        """Say nothing."""
+        """Log nothing."""
 
 
 if __name__ == "__main__":

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.drift_power import SIZES, Power, measure_power, power_page
+from benchmarks.drift_power import SIZES
 from drift.comparison.compare import Reference, compare, plain_measure
 from drift.comparison.evidently import compute_drift
 from drift.comparison.findings import DriftReport
@@ -86,37 +85,6 @@ def test_other_customers_of_the_same_kind_have_not_drifted(full_bundle: Bundle) 
     rng = np.random.default_rng(0)
     reports = [compare(reference, drawn(later, size, rng), plain_measure) for size in SIZES for _ in range(5)]
     assert sum(bool(report.detected) for report in reports) <= 1
-
-
-@pytest.fixture(scope="module")
-def small_power() -> Power:
-    """A power table of two sizes and few windows."""
-    return measure_power((200, 1_000), windows=10)
-
-
-def test_more_subjects_find_smaller_shifts(small_power: Power) -> None:
-    """A larger window finds smaller shifts, and for no feature is it blind."""
-    for name, (_, (small, large)) in small_power.rows.items():
-        assert small is not None, name
-        assert large is not None, name
-        assert 0 < large < small + 0.03 < 0.5, name  # with ten windows a step, a step or two is chance
-    assert sum(large for _, (_, large) in small_power.rows.values() if large) < sum(
-        small for _, (small, _) in small_power.rows.values() if small
-    )
-
-
-def test_the_power_table_is_deterministic(small_power: Power) -> None:
-    """The same seed gives the same table."""
-    assert measure_power((200, 1_000), windows=10) == small_power
-
-
-def test_the_power_page_has_a_row_for_each_feature(small_power: Power) -> None:
-    """The page names every feature, and so does the one in docs/."""
-    page = power_page(small_power, (200, 1_000))
-    kept = (Path(__file__).parents[3] / "docs" / "drift-power.md").read_text(encoding="utf-8")
-    for name in CHURN_SCHEMA.names:
-        assert f"| `{name}` |" in page
-        assert f"| `{name}` |" in kept
 
 
 def test_a_row_more_or_less_changes_no_kind(full_bundle: Bundle) -> None:
