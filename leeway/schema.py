@@ -66,8 +66,8 @@ class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str
     kind: Kind
     unit: str | None = None
-    minimum: float | None = None
-    maximum: float | None = None
+    minimum: int | float | None = None  # an int stays one, in JSON too
+    maximum: int | float | None = None
     nullable: bool = False
     description: str = ""
     seen: Seen = Seen()
@@ -180,7 +180,14 @@ _CANONICAL: Final[dict[Kind, Callable[[object], float | int | bool | str]]] = {
 
 @dataclass(frozen=True)
 class FeatureSchema:
-    """The features of one model, in the order in which the model takes them."""
+    """The features of one model, in the order in which the model takes them.
+
+    >>> schema = FeatureSchema((Feature("age", "integer", minimum=0), Feature("region", "category")))
+    >>> schema.row({"region": "north", "age": 52})
+    (52, 'north')
+    >>> schema.problems({"age": -1, "income": 5})
+    {'income': 'is not a feature of this model', 'age': 'must be at least 0', 'region': 'must not be missing'}
+    """
 
     features: tuple[Feature, ...]
 

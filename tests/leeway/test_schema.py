@@ -156,7 +156,9 @@ def test_survives_json() -> None:
     """A schema with its seen values survives JSON."""
     seen = dict.fromkeys(ALL_KINDS.names, Seen(0.5, 9.5, 1.0, 9.0, missing_share=0.25))
     schema = ALL_KINDS.with_seen(seen | {"colour": Seen(categories=("blue", "red"))})
-    assert FeatureSchema.from_json(json.loads(json.dumps(schema.to_json()))) == schema
+    text = json.dumps(schema.to_json())
+    assert FeatureSchema.from_json(json.loads(text)) == schema
+    assert json.dumps(FeatureSchema.from_json(json.loads(text)).to_json()) == text
 
 
 def broken(**changes: Any) -> dict[str, Any]:  # noqa: ANN401 (the point is a wrong type)
