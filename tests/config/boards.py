@@ -1,4 +1,4 @@
-"""The committed dashboards as documents, for whoever checks them."""
+"""The committed dashboards and data sources as documents."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
+import pytest
+import yaml
+
 from observability.grafana.generate.files import FOLDER
 
 Document = dict[str, Any]
@@ -15,12 +18,12 @@ BOARDS: Final[dict[str, Document]] = {path.stem: json.loads(path.read_text()) fo
 
 
 def panels(board: Document) -> list[Document]:
-    """The panels of a board, headings left out."""
+    """The panels of a dashboard, without headings."""
     return [each for each in board["panels"] if each["type"] != "row"]
 
 
 def values_of(document: object, key: str) -> Iterator[Any]:
-    """Every value that stands under this key, however deep."""
+    """All values of this key at any depth."""
     if isinstance(document, dict):
         for name, value in document.items():
             if name == key:
@@ -32,7 +35,7 @@ def values_of(document: object, key: str) -> Iterator[Any]:
 
 
 def queries(board: Document) -> list[str]:
-    """What a board asks Prometheus: by its panels, its annotations and its variables."""
+    """The queries of a dashboard: of its panels, annotations and variables."""
     labels = (each["query"] for each in board["templating"]["list"] if each["type"] == "query")
     asked = [re.fullmatch(r"label_values\((\w+), (\w+)\)", query) for query in labels]
     return [*values_of(board, "expr"), *(f"sum by ({match[2]}) ({match[1]})" for match in asked if match)]
@@ -40,7 +43,7 @@ def queries(board: Document) -> list[str]:
 
 @dataclass(frozen=True)
 class Asked:
-    """One question of a panel to Prometheus, with Grafana's variables still in it; `instant` asks for one moment."""
+    """A query of a panel, with Grafana's variables in it; `instant` is for the current value only."""
 
     board: str
     panel: str
@@ -50,10 +53,28 @@ class Asked:
 
 
 def asked() -> list[Asked]:
-    """What all panels of all boards ask."""
+    """The queries of all panels of all dashboards."""
     return [
         Asked(name, panel["title"], target["legendFormat"], target["expr"], target["instant"])
         for name, board in BOARDS.items()
         for panel in panels(board)
         for target in panel["targets"]
     ]
+
+
+PROVISIONING: Final = FOLDER.parent / "provisioning"
+
+EACH_BOARD = pytest.mark.parametrize("board", BOARDS.values(), ids=BOARDS.keys())
+
+EACH_PANEL = pytest.mark.parametrize(
+    "panel",
+    [panel for board in BOARDS.values() for panel in panels(board)],
+    ids=[f"{name}: {panel['title']}" for name, board in BOARDS.items() for panel in panels(board)],
+)
+
+
+def source(uid: str) -> Document:
+    """A provisioned data source, as Grafana reads it: with single dollar signs."""
+    document = yaml.safe_load((PROVISIONING / "datasources" / "leeway.yaml").read_text().replace("$$", "$"))
+    (found,) = [each for each in document["datasources"] if each["uid"] == uid]
+    return dict(found)

@@ -3,14 +3,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import promql_parser as promql
 import pytest
 import yaml
 
-from tests.config.known_metrics import ROOT
-from tests.config.prometheus_tools import run_tool
-from tests.config.promql import read_query
-from tests.config.receivers import with_webhook
-from tests.config.rule_tests import ALERTS
+from tests.config.promtool import ALERTS, run_tool, with_webhook
+from tests.config.series import ROOT
 
 FOLDER = ROOT / "observability" / "alertmanager"
 FILE = FOLDER / "alertmanager.yaml"
@@ -20,34 +18,40 @@ CONSEQUENCES = ("DriftMonitorAbsent", "DriftMonitorStale", "ServiceTelemetryMiss
 
 
 def matches(matchers: list[str], alert: str) -> bool:
-    """Whether an alert's labels meet all of Alertmanager's matchers, which are written as PromQL's are."""
+    """Whether an alert's labels meet all of Alertmanager's matchers, which have PromQL's syntax."""
     labels = {"alertname": alert, **ALERTS[alert]["labels"]}
-    (selector,) = read_query(f"{{{', '.join(matchers)}}}").selectors
-    return bool(selector.matchers) and all(
-        labels.get(each.label, "") in each.value.split("|") for each in selector.matchers
-    )
+    selector = promql.VectorSelector.parse(f"{{{', '.join(matchers)}}}")
+    found = selector.matchers.matchers
+    return bool(found) and all(labels.get(each.name, "") in each.value.split("|") for each in found)
 
 
-def test_alertmanager_takes_the_configuration() -> None:
-    """`amtool` finds nothing wrong with it."""
+def test_alertmanager_accepts_its_configuration() -> None:
+    """`amtool check-config` finds no problem."""
     result = run_tool("amtool", FOLDER, "check-config", str(FILE))
     assert result.returncode == 0, result.stdout + result.stderr
 
 
 @pytest.mark.parametrize("name", sorted(ALERTS))
-def test_an_alert_reaches_whom_it_is_for(name: str) -> None:
-    """Each alert is routed to the receiver that its severity names."""
+def test_alerts_are_routed_by_severity(name: str) -> None:
+    """Each alert is routed to the receiver of its severity."""
     labels = {"alertname": name, **ALERTS[name]["labels"]}
-    told = [f"{label}={value}" for label, value in labels.items()]
+    arguments = [f"{label}={value}" for label, value in labels.items()]
     severity = labels["severity"]
     result = run_tool(
-        "amtool", FOLDER, "config", "routes", "test", f"--config.file={FILE}", f"--verify.receivers={severity}", *told
+        "amtool",
+        FOLDER,
+        "config",
+        "routes",
+        "test",
+        f"--config.file={FILE}",
+        f"--verify.receivers={severity}",
+        *arguments,
     )
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-def test_an_alert_without_severity_is_not_lost() -> None:
-    """Somebody else's alert, with labels that we do not know, is a ticket."""
+def test_other_alerts_are_tickets() -> None:
+    """An alert without severity is a ticket."""
     result = run_tool(
         "amtool", FOLDER, "config", "routes", "test", f"--config.file={FILE}", "--verify.receivers=ticket", "a=b"
     )
@@ -55,18 +59,18 @@ def test_an_alert_without_severity_is_not_lost() -> None:
 
 
 def test_severities_have_receivers() -> None:
-    """There is a receiver for each severity, and no other."""
+    """There is exactly one receiver per severity."""
     severities = {rule["labels"]["severity"] for rule in ALERTS.values()}
     assert {receiver["name"] for receiver in CONFIG["receivers"]} == severities == {"page", "ticket"}
 
 
-def test_nothing_leaves_the_machine_unasked() -> None:
-    """As shipped, no receiver sends anything anywhere."""
+def test_nothing_is_sent_by_default() -> None:
+    """By default no receiver sends anything."""
     assert all(set(receiver) == {"name"} for receiver in CONFIG["receivers"])
 
 
 def test_pages_are_sent_sooner_and_more_often() -> None:
-    """Someone who is called is called within seconds, and again within hours; a ticket waits for its cause."""
+    """A page is sent within seconds and repeated hourly; a ticket waits for its cause."""
     (page,) = CONFIG["route"]["routes"]
     assert page["matchers"] == ['severity="page"']
     assert (page["group_wait"], page["repeat_interval"]) == ("10s", "1h")
@@ -74,20 +78,20 @@ def test_pages_are_sent_sooner_and_more_often() -> None:
 
 
 def test_one_alert_is_one_message() -> None:
-    """Both windows of an objective that burns, or two targets that are down, come as one."""
+    """Both windows of an objective, or two targets that are down, are one message."""
     assert CONFIG["route"]["group_by"] == ["alertname"]
 
 
-def test_the_collectors_absence_is_said_once() -> None:
-    """Where the Collector is down, what follows from that is silent, and nothing else is."""
+def test_a_collector_outage_is_one_message() -> None:
+    """While the Collector is down, only the alerts that follow from it are inhibited."""
     rule = CONFIG["inhibit_rules"][0]
     assert [name for name in sorted(ALERTS) if matches(rule["source_matchers"], name)] == ["CollectorDown"]
     assert tuple(name for name in sorted(ALERTS) if matches(rule["target_matchers"], name)) == CONSEQUENCES
-    assert "equal" not in rule  # they share no label but would have to, were one named
+    assert "equal" not in rule  # they have no common label
 
 
-def test_who_was_woken_for_a_budget_gets_no_ticket_for_it() -> None:
-    """A page for an objective silences the ticket for the same objective only."""
+def test_a_page_inhibits_the_ticket_of_its_budget() -> None:
+    """A page for an objective inhibits only the ticket for the same objective."""
     rule = CONFIG["inhibit_rules"][1]
     pages = {name for name, alert in ALERTS.items() if alert["labels"]["severity"] == "page"}
     assert {name for name in ALERTS if matches(rule["source_matchers"], name)} == pages
@@ -95,8 +99,8 @@ def test_who_was_woken_for_a_budget_gets_no_ticket_for_it() -> None:
     assert rule["equal"] == ["objective"]
 
 
-def test_a_cause_is_known_before_its_consequences_are_sent() -> None:
-    """The Collector's absence fires before what it silences, and lasts until that is back."""
+def test_the_cause_fires_before_its_consequences() -> None:
+    """CollectorDown fires before the alerts that it inhibits, and ends after them."""
     cause = ALERTS["CollectorDown"]
     assert cause["for"] == "30s"
     assert cause["keep_firing_for"] == "1m"
@@ -107,8 +111,8 @@ def test_a_cause_is_known_before_its_consequences_are_sent() -> None:
     }
 
 
-def test_a_webhook_can_be_put_in(tmp_path: Path) -> None:
-    """With a webhook in both receivers the configuration is still one that Alertmanager takes."""
+def test_a_webhook_can_be_added(tmp_path: Path) -> None:
+    """With a webhook in both receivers, the configuration is valid."""
     file = tmp_path / "alertmanager.yaml"
     file.write_text(with_webhook(TEXT, "http://sink:9095/"), encoding="utf-8")
     result = run_tool("amtool", tmp_path, "check-config", str(file))

@@ -1,4 +1,4 @@
-"""The Collector reads its own configuration, with either way of sampling."""
+"""The Collector's configuration is valid, with and without sampling."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+import yaml
 
 CONFIGURATION: Final = Path(__file__).parents[2] / "otel-collector"
 IMAGE: Final = "otel/opentelemetry-collector-contrib:0.161.0"
@@ -15,11 +16,11 @@ SEEN_AT: Final = "/etc/otelcol-contrib"
 
 
 def validate(folder: Path, sampling: str) -> subprocess.CompletedProcess[str]:
-    """Let the Collector check the configuration in `folder`; skip the test where its image is not here."""
+    """Let the Collector validate the configuration in `folder`; skip the test if its image is not present."""
     docker = shutil.which("docker")
     inspect = [docker or "docker", "image", "inspect", IMAGE]
     if docker is None or subprocess.run(inspect, capture_output=True, check=False, timeout=30).returncode:
-        pytest.skip(f"the image {IMAGE} is not here")
+        pytest.skip(f"the image {IMAGE} is not present")
     run = [
         docker,
         "run",
@@ -34,14 +35,14 @@ def validate(folder: Path, sampling: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("sampling", ["keep-all", "tail-sampling"])
-def test_the_collector_takes_its_configuration(sampling: str) -> None:
-    """Every component exists in this version, takes its settings, and stands in a pipeline that knows it."""
+def test_the_collector_accepts_its_configuration(sampling: str) -> None:
+    """`validate` finds no problem."""
     done = validate(CONFIGURATION, sampling)
     assert done.returncode == 0, done.stderr
 
 
-def test_a_broken_configuration_is_refused(tmp_path: Path) -> None:
-    """The check can fail: a pipeline with a processor that nobody defined is refused by name."""
+def test_a_broken_configuration_is_rejected(tmp_path: Path) -> None:
+    """`validate` names an undefined processor in a pipeline."""
     tmp_path.chmod(0o755)
     for path in CONFIGURATION.glob("*.yaml"):
         text = path.read_text(encoding="utf-8").replace("processors: [memory_limiter", "processors: [no_such_limiter")
@@ -49,3 +50,14 @@ def test_a_broken_configuration_is_refused(tmp_path: Path) -> None:
     done = validate(tmp_path, "keep-all")
     assert done.returncode != 0
     assert "no_such_limiter" in done.stderr
+
+
+@pytest.mark.parametrize("choice", ["keep-all", "tail-sampling"])
+def test_sampling_comes_last(choice: str) -> None:
+    """Span metrics are computed before sampling, and the memory limiter comes first."""
+    config = yaml.safe_load((CONFIGURATION / "config.yaml").read_text(encoding="utf-8"))
+    sampling = yaml.safe_load((CONFIGURATION / f"{choice}.yaml").read_text(encoding="utf-8"))
+    pipelines = config["service"]["pipelines"]
+    assert sampling["service"]["pipelines"].keys() == {"traces/store"}
+    assert pipelines["traces"]["exporters"] == ["span_metrics", "forward/store"]
+    assert all(pipelines[each]["processors"][0] == "memory_limiter" for each in ("traces", "metrics"))

@@ -1,13 +1,14 @@
-"""What compose.yaml promises, read from the file itself: no engine is needed."""
-
 from __future__ import annotations
 
 import re
+import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from tests.stack.ports import USUAL, free_port, published_at
 
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))
@@ -15,8 +16,8 @@ SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 EVERY = pytest.mark.parametrize("name", SERVICES)
 
 
-def test_the_services_are_those_of_the_design() -> None:
-    """One-shot, two processes of ours, a database, and the four that show."""
+def test_services() -> None:
+    """compose.yaml has set-up, our processes, the database, and the observability stack."""
     assert SERVICES.keys() == {
         "postgres", "setup", "service", "drift", "otel-collector", "prometheus", "jaeger", "grafana",
         "alertmanager", "traffic",
@@ -25,7 +26,7 @@ def test_the_services_are_those_of_the_design() -> None:
 
 @EVERY
 def test_a_container_is_hardened(name: str) -> None:
-    """Read-only root, no capabilities, no new privileges, bounded processes, memory and logs."""
+    """Containers have a read-only root, no capabilities or new privileges, and limited processes, memory and logs."""
     service = SERVICES[name]
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
@@ -36,22 +37,22 @@ def test_a_container_is_hardened(name: str) -> None:
 
 
 @EVERY
-def test_what_is_published_is_on_this_machine_only(name: str) -> None:
-    """Every port is on 127.0.0.1, and none of them takes OTLP."""
+def test_ports_are_local(name: str) -> None:
+    """All ports are on 127.0.0.1, and OTLP is not published."""
     for port in SERVICES[name].get("ports", []):
         assert port.startswith("127.0.0.1:")
         assert port.rpartition(":")[2] not in {"4317", "4318"}
 
 
 @EVERY
-def test_nothing_needs_the_engines_socket(name: str) -> None:
-    """No container can reach the engine that runs it."""
+def test_the_docker_socket_is_not_mounted(name: str) -> None:
+    """No container mounts the Docker socket."""
     assert not [volume for volume in SERVICES[name].get("volumes", []) if "docker.sock" in volume]
 
 
 @EVERY
-def test_a_public_image_is_pinned(name: str) -> None:
-    """A tag with a version, in compose.yaml or in the Dockerfile that stands on it."""
+def test_images_are_pinned(name: str) -> None:
+    """Public images have a version tag, in compose.yaml or in a Dockerfile."""
     service = SERVICES[name]
     images = [service["image"]]
     if service["image"].startswith("leeway-"):
@@ -64,8 +65,8 @@ def _bases(dockerfile: Path) -> list[str]:
     return re.findall(r"^FROM (\S+)", dockerfile.read_text(encoding="utf-8"), re.MULTILINE)
 
 
-def test_a_folder_that_is_mounted_is_there() -> None:
-    """A missing folder would be made by the engine, as root, and empty."""
+def test_mounted_folders_exist() -> None:
+    """Mounted folders exist; Docker would create missing ones, empty and owned by root."""
     mounted = {
         volume.split(":")[0]
         for service in SERVICES.values()
@@ -76,20 +77,20 @@ def test_a_folder_that_is_mounted_is_there() -> None:
     assert [each for each in mounted if not (ROOT / each).is_dir()] == []
 
 
-def test_every_named_volume_is_used() -> None:
-    """No volume is declared for nobody."""
+def test_volumes_are_used() -> None:
+    """Each declared volume is used."""
     used = {volume.split(":")[0] for service in SERVICES.values() for volume in service.get("volumes", [])}
     assert COMPOSE["volumes"].keys() == {each for each in used if each[0] not in "./$"}
 
 
 @pytest.mark.parametrize("name", ["service", "drift"])
-def test_a_process_of_ours_keeps_its_instance(name: str) -> None:
-    """After a restart its series go on, instead of standing twice."""
+def test_our_processes_keep_their_instance_id(name: str) -> None:
+    """Each process has a fixed instance id, so that its series continue after a restart."""
     assert SERVICES[name]["environment"]["OTEL_RESOURCE_ATTRIBUTES"] == f"service.instance.id={name}"
 
 
-def test_the_doctor_in_the_service_knows_where_all_of_it_is() -> None:
-    """`docker compose exec service leeway doctor` looks at each, by the name that it has in this network."""
+def test_the_doctor_knows_all_addresses() -> None:
+    """`docker compose exec service leeway doctor` has the address of each component inside the network."""
     environment = SERVICES["service"]["environment"]
     named = {name: value for name, value in environment.items() if name.startswith("LEEWAY_") and "http://" in value}
     hosts = {name: re.findall(r"http://([a-z-]+):\d+", value) for name, value in named.items()}
@@ -102,30 +103,52 @@ def test_the_doctor_in_the_service_knows_where_all_of_it_is() -> None:
     }
 
 
-def test_the_doctor_knows_how_often_the_worker_runs() -> None:
-    """Both have the interval of the same variable."""
+def test_the_doctor_knows_the_drift_interval() -> None:
+    """The service and the worker have the same drift interval."""
     every = {SERVICES[name]["environment"]["LEEWAY_DRIFT_INTERVAL"] for name in ("service", "drift")}
     assert every == {"${LEEWAY_DRIFT_INTERVAL:-30}"}
 
 
-def test_export_and_scrape_keep_time() -> None:
-    """Metrics are exported as often as Prometheus scrapes."""
+def test_the_export_interval_is_the_scrape_interval() -> None:
+    """Metrics are exported as often as Prometheus scrapes them."""
     prometheus = yaml.safe_load((ROOT / "observability/prometheus/prometheus.yaml").read_text(encoding="utf-8"))
     every_ms = SERVICES["service"]["environment"]["OTEL_METRIC_EXPORT_INTERVAL"]
     assert prometheus["global"]["scrape_interval"] == f"{int(every_ms) // 1_000}s"
 
 
-def test_the_rules_window_is_the_workers() -> None:
-    """Prometheus computes prediction drift over five minutes, and so does the worker here."""
+def test_the_drift_window_is_the_rules_window() -> None:
+    """The worker's window is five minutes, as in the rules of prediction drift."""
     assert SERVICES["drift"]["environment"]["LEEWAY_DRIFT_WINDOW"] == "${LEEWAY_DRIFT_WINDOW:-300}"
 
 
-@pytest.mark.parametrize("choice", ["keep-all", "tail-sampling"])
-def test_both_ways_of_sampling_measure_first(choice: str) -> None:
-    """Span metrics are computed before anything is sampled, and memory is guarded before anything else."""
-    config = yaml.safe_load((ROOT / "otel-collector/config.yaml").read_text(encoding="utf-8"))
-    sampling = yaml.safe_load((ROOT / f"otel-collector/{choice}.yaml").read_text(encoding="utf-8"))
-    pipelines = config["service"]["pipelines"]
-    assert sampling["service"]["pipelines"].keys() == {"traces/store"}
-    assert pipelines["traces"]["exporters"] == ["span_metrics", "forward/store"]
-    assert all(pipelines[each]["processors"][0] == "memory_limiter" for each in ("traces", "metrics"))
+def test_the_stacks_tests_know_all_ports() -> None:
+    """The live stack's tests can move each published port."""
+    published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
+    assert published.keys() == USUAL.keys()
+    for name, (port,) in published.items():
+        assert port.endswith(f":{USUAL[name]}")
+
+
+def test_a_taken_port_is_replaced() -> None:
+    """If a port is taken, the live stack's tests use a free one."""
+    with socket.create_server(("127.0.0.1", 0)) as somebody:
+        taken = somebody.getsockname()[1]
+        given = free_port(taken)
+        assert given != taken
+        socket.create_server(("127.0.0.1", given)).close()
+
+
+def test_a_free_port_is_kept() -> None:
+    """If the default port is free, the live stack's tests use it."""
+    with socket.create_server(("127.0.0.1", 0)) as somebody:
+        once_taken = somebody.getsockname()[1]
+    assert free_port(once_taken) == once_taken
+
+
+def test_the_override_moves_ports_and_links(tmp_path: Path) -> None:
+    """The override publishes only the new port, and the drift worker's links use it."""
+    written = published_at(USUAL | {"drift": 18001}, tmp_path / "ports.yaml").read_text(encoding="utf-8")
+    drift = yaml.safe_load(written.replace("!override", ""))["services"]["drift"]
+    assert written.count("!override") == len(USUAL)
+    assert drift["ports"] == ["127.0.0.1:18001:8001"]
+    assert drift["environment"] == {"LEEWAY_REPORTS_URL": "http://127.0.0.1:18001"}

@@ -8,39 +8,39 @@ import pytest
 
 from leeway.model.distances import cumulative_shares, wasserstein_normed
 from leeway.telemetry import names
-from tests.config.promtool_cases import Case, rule_text, run_cases
+from tests.config.promtool import Case, rule_text, run_cases
 
 Scores = npt.NDArray[np.float64]
 
 RULES = {"prediction_drift.yaml": rule_text("prediction_drift.yaml")}
-AS_CLOSE = 0.02
-AS_CLOSE_IF_NARROW = 0.06  # of the distance
+TOLERANCE = 0.02
+TOLERANCE_IF_NARROW = 0.06  # of the distance
 REFERENCE_ROWS, WINDOW_ROWS = 2_000, 1_500
 _VERSION = 'leeway_model_version="v1"'
 
 
 def churn_like(rng: np.random.Generator, rows: int) -> Scores:
-    """Many low scores and a tail, as churn models give."""
+    """Many low scores and a tail, like a churn model's."""
     return rng.beta(1.1, 3.2, rows)
 
 
 def sure(rng: np.random.Generator, rows: int) -> Scores:
-    """Two heaps near 0 and 1, as of a model that is sure."""
+    """Two clusters near 0 and 1, like a confident model's."""
     return np.where(rng.random(rows) < 0.7, rng.beta(2, 20, rows), rng.beta(20, 2, rows))
 
 
 def narrow(rng: np.random.Generator, rows: int) -> Scores:
-    """All scores within a tenth or so: the standard deviation is as wide as a bucket."""
+    """Scores within about a tenth: the standard deviation is one bucket."""
     return rng.normal(0.4, 0.05, rows).clip(0, 1)
 
 
 SHAPES = {"churn": churn_like, "sure": sure}
 DRIFTS = {"none": 0.0, "mild": 0.05, "strong": 0.4}
-"""By which share of its way to 1 each score moves."""
+"""The share of its distance to 1 by which each score moves."""
 
 
 def drifted(scores: Scores, share: float) -> Scores:
-    """Every score moved by this share of its way to 1."""
+    """Each score moved by a share of its distance to 1."""
     return np.asarray(scores + share * (1 - scores))
 
 
@@ -54,7 +54,7 @@ def reference_series(reference: Scores) -> dict[str, str]:
 
 
 def served_series(scores: Scores) -> dict[str, str]:
-    """The score histogram while `scores` are served again every minute, by outcome."""
+    """The score histogram by outcome, while `scores` are served every minute."""
     series = {}
     for outcome, part in (("0", scores[scores < 0.5]), ("1", scores[scores >= 0.5])):
         labels = f'{_VERSION}, leeway_prediction_outcome="{outcome}"'
@@ -66,9 +66,9 @@ def served_series(scores: Scores) -> dict[str, str]:
 
 
 def same_distance(name: str, reference: Scores, current: Scores, within: float = 0.0) -> Case:
-    """The recorded distance is within 0.02 of the worker's, or within this share of it."""
+    """The recorded distance is within 0.02, or this share, of the worker's."""
     expected = wasserstein_normed(reference, current)
-    allowed = max(AS_CLOSE, within * expected)
+    allowed = max(TOLERANCE, within * expected)
     return Case(
         name,
         reference_series(reference) | served_series(current),
@@ -80,8 +80,8 @@ def same_distance(name: str, reference: Scores, current: Scores, within: float =
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_prediction_drift_is_the_workers(shape: str, tmp_path: Path) -> None:
-    """From buckets Prometheus computes the worker's distance within 0.02, at no drift, mild and strong drift."""
+def test_prediction_drift_matches_the_worker(shape: str, tmp_path: Path) -> None:
+    """Prometheus' distance from buckets is within 0.02 of the worker's, without drift, with mild and strong drift."""
     rng = np.random.default_rng(7)
     reference = SHAPES[shape](rng, REFERENCE_ROWS)
     cases = [
@@ -92,20 +92,20 @@ def test_prediction_drift_is_the_workers(shape: str, tmp_path: Path) -> None:
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-def test_narrow_scores_cost_little(tmp_path: Path) -> None:
-    """Where the scores hardly spread over more than one bucket, the distance is still the worker's within 6 %."""
+def test_narrow_scores_are_close(tmp_path: Path) -> None:
+    """If scores spread over hardly more than one bucket, the distance is within 6 % of the worker's."""
     rng = np.random.default_rng(7)
     reference = narrow(rng, REFERENCE_ROWS)
     cases = [
-        same_distance(name, reference, drifted(narrow(rng, WINDOW_ROWS), share), AS_CLOSE_IF_NARROW)
+        same_distance(name, reference, drifted(narrow(rng, WINDOW_ROWS), share), TOLERANCE_IF_NARROW)
         for name, share in DRIFTS.items()
     ]
     result = run_cases(tmp_path, cases, RULES, ["prediction-drift"])
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-def test_the_drifts_are_told_apart() -> None:
-    """The cases above span what matters: none is under Evidently's 0.1, mild about there, strong far beyond."""
+def test_the_drifts_differ() -> None:
+    """The cases above cover the range: none is below the threshold 0.1, mild around it, strong far beyond."""
     rng = np.random.default_rng(7)
     reference, current = churn_like(rng, REFERENCE_ROWS), churn_like(rng, WINDOW_ROWS)
     none, mild, strong = (wasserstein_normed(reference, drifted(current, share)) for share in DRIFTS.values())

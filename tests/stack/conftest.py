@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.config.receivers import with_webhook
+from tests.config.promtool import with_webhook
 from tests.stack.composed import ROOT, Stack, docker_is_here, eventually
 from tests.stack.load import Load, steady_load
 from tests.stack.ports import PORTS, published_at
