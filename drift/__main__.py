@@ -1,4 +1,4 @@
-"""The drift worker's composition root: the only place where its objects are built, from top to bottom of one page."""
+"""The drift worker's composition root: the one place where its objects are built."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _log = logging.getLogger("drift")
 
 
 def main(settings: DriftSettings) -> int:
-    """Compare until SIGTERM or SIGINT; return the exit code: 0, or 2 where the worker cannot start and says why."""
+    """Compare until SIGTERM or SIGINT; return the exit code: 0, or 2 if the worker cannot start."""
     configure_logging()
     defer_stop_signals()
     stop = threading.Event()
@@ -67,14 +67,14 @@ def _work(cycle: Callable[[], None], stop: threading.Event, interval_s: float) -
     try:
         run(cycle, stop, interval_s)
     finally:
-        stop.set()  # without its thread the process would look alive and see nothing
+        stop.set()  # without this thread the process would look alive and do nothing
 
 
 def compose(settings: DriftSettings, stack: ExitStack) -> Callable[[], None]:
-    """Build the whole object graph, serve the reports page, and return the cycle; `stack` takes it all down again.
+    """Build the object graph, serve the reports page, and return the cycle; `stack` closes everything again.
 
     Raises:
-        one of STARTUP_ERRORS: what the worker needs is not there; the message says what.
+        one of STARTUP_ERRORS: something that the worker needs is missing; the message says what.
     """
     providers = stack.enter_context(
         providers_from_environment(
@@ -119,7 +119,7 @@ def compose(settings: DriftSettings, stack: ExitStack) -> Callable[[], None]:
 
 
 def _prepare(reports: ReportFolder) -> None:
-    """Remove what a killed process left half done, and give a reader something to look at."""
+    """Remove temporary files of a killed process, and write a first page."""
     reports.sweep()
     try:
         reports.write_index()
@@ -128,7 +128,7 @@ def _prepare(reports: ReportFolder) -> None:
 
 
 def _reports_url(settings: DriftSettings, address: Address) -> str:
-    """The base of links to reports: as set, or by default on this machine at the port that was taken."""
+    """The base of links to reports: the setting, or by default this machine and the bound port."""
     return settings.reports_url if "reports_url" in settings.model_fields_set else f"http://127.0.0.1:{address.port}"
 
 

@@ -16,8 +16,7 @@ from cli.demo.samples import NOT_USUAL, USUAL, Quantiles
 from cli.demo.spans import Span
 from cli.latency import ms
 from drift.report.page.axis import TimeAxis
-from drift.report.page.chart import Stretch
-from drift.report.page.svg import element, percent
+from drift.report.page.chart import Stretch, element, percent
 
 _ROW, _NAME, _BAR = 36, 18, 12
 _PAIR, _THIN = 52, 11

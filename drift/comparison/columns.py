@@ -1,4 +1,4 @@
-"""One column of the reference and of a window: its values, what is missing, what was never seen."""
+"""One column of the reference and of a window: its values, missing values and new values."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from leeway.model.drift_plan import Values, values_of
 from leeway.schema import Kind
 
-LOW, HIGH = 0.005, 0.995  # the quantiles that bound the usual, as in the bundle's schema
+LOW, HIGH = 0.005, 0.995  # the quantiles that bound usual values, as in the bundle's schema
 NAMED_CATEGORIES: Final = 20
 OTHER_NEW: Final = "(other new values)"
 _HARMLESS: Final = str.maketrans("<>", "‹›")
@@ -22,10 +22,9 @@ _HARMLESS: Final = str.maketrans("<>", "‹›")
 
 @dataclass(frozen=True)
 class ReferenceColumn:
-    """What the reference held of one feature; `low` and `high` are None for a category.
+    """One feature in the reference; `low` and `high` are None for a category.
 
-    `known` are the distinct values, and the categories that the schema has seen elsewhere: the model was trained on
-    them.
+    `known` are the distinct values and the schema's categories: the model was trained on them.
     """
 
     name: str
@@ -39,7 +38,7 @@ class ReferenceColumn:
 
     @classmethod
     def of(cls, name: str, kind: Kind, column: pd.Series[Any], seen: Iterable[str] = ()) -> ReferenceColumn:
-        """Look at a column of the reference; `seen` are the schema's categories."""
+        """From a column of the reference; `seen` are the schema's categories."""
         values = values_of(column, kind)
         present = _present(values)
         distinct = frozenset(pd.unique(present).tolist())
@@ -58,7 +57,7 @@ class ReferenceColumn:
 
 @dataclass(frozen=True)
 class CurrentColumn:
-    """What a window holds of one feature, beside the reference (see `drift.comparison.findings.FeatureDrift`)."""
+    """One feature in a window, against the reference (see `drift.result.FeatureDrift`)."""
 
     entries: Values
     missing_share: float
@@ -69,7 +68,7 @@ class CurrentColumn:
 
     @classmethod
     def of(cls, column: pd.Series[Any], reference: ReferenceColumn) -> CurrentColumn:
-        """Look at a column of a window."""
+        """From a column of a window."""
         values = values_of(column, reference.kind)
         present = _present(values)
         counts = _counts(present)
@@ -91,19 +90,19 @@ class CurrentColumn:
 def labels(values: Values, reference: ReferenceColumn, named: tuple[Any, ...]) -> NDArray[np.object_]:
     """The values as categories, in text; None is missing.
 
-    Of the values that the reference does not hold only the `named` keep their own; the others share one, and the
-    Jensen–Shannon distance is the same, because each adds its share times ln 2 to the divergence. (Evidently's time
-    grows with the square of the number of categories.) Angle brackets become ‹ and ›: Evidently writes a category into
-    its page as it is, and a category may come from a request.
+    Of the values that are not in the reference only the `named` keep their text; the others share one. The
+    Jensen–Shannon distance is the same, because each adds its share times ln 2 to the divergence, and Evidently's time
+    grows with the square of the number of categories. Angle brackets become ‹ and ›: Evidently does not escape
+    categories in its page, and a category may come from a request.
     """
     codes, found = pd.factorize(values)
     kept = reference.distinct | set(named)
     texts = [_text(value, reference.kind) if value in kept else OTHER_NEW for value in found.tolist()]
-    return np.array([*texts, None], dtype=object)[codes]  # the code of what is missing is -1: the last
+    return np.array([*texts, None], dtype=object)[codes]  # a missing value has the code -1: the last
 
 
 def most_frequent_new(values: Values, reference: ReferenceColumn) -> tuple[Any, ...]:
-    """Up to 20 values that the reference does not hold, the most frequent first."""
+    """Up to 20 values that are not in the reference, most frequent first."""
     counts = _counts(_present(values))
     new = Counter({value: count for value, count in counts.items() if value not in reference.distinct})
     return tuple(value for value, _ in _ordered(new)[:NAMED_CATEGORIES])
@@ -127,7 +126,7 @@ def _counts(present: Values) -> Counter[Any]:
 
 
 def _ordered(counts: Counter[Any]) -> list[tuple[Any, int]]:
-    """By count, and by value among equals, so that the order does not hang on the rows'."""
+    """By count, then by value, so that the order does not depend on that of the rows."""
     return sorted(counts.items(), key=lambda each: (-each[1], each[0]))
 
 

@@ -1,7 +1,7 @@
-"""The rules by which a window is compared with its reference, whoever measures the distances.
+"""The rules of comparing a window with its reference. The caller provides the function that measures distances.
 
-`drift.comparison.evidently` has Evidently measure; the null test and the power table measure with
-`leeway.model.distances`, which a test holds equal. Both go through `compare`.
+`drift.comparison.evidently` measures with Evidently; the null test and the power table measure with
+`leeway.model.distances`, and a test holds the two equal.
 """
 
 from __future__ import annotations
@@ -35,24 +35,24 @@ class Pair:
 
 
 Measure: TypeAlias = Callable[[Sequence[Pair]], Mapping[str, float]]
-"""Takes pairs, returns the distance of each by name."""
+"""Takes pairs and returns the distance of each by name."""
 
 
 def plain_measure(pairs: Sequence[Pair]) -> dict[str, float]:
-    """Measure with `leeway.model.distances`: quick, and without a report."""
+    """Measure with `leeway.model.distances`: fast, and without a report."""
     return {each.name: _distance(each) for each in pairs}
 
 
 def _distance(pair: Pair) -> float:
     if pair.method == "wasserstein":
         return wasserstein_normed(pair.reference, pair.current)
-    codes, _ = pd.factorize(np.concatenate([pair.reference, pair.current]))  # numbers are counted sooner than text
+    codes, _ = pd.factorize(np.concatenate([pair.reference, pair.current]))  # numbers are counted faster than text
     known = np.where(codes < 0, np.nan, codes)
     return jensenshannon(known[: pair.reference.size], known[pair.reference.size :])
 
 
 class Reference:
-    """A reference, looked at once and compared with any number of windows.
+    """A reference, prepared once and compared with any number of windows.
 
     `frame` holds m rows of the schema's features, and `_score` where the model's scores are known.
 
@@ -62,7 +62,7 @@ class Reference:
 
     def __init__(self, frame: pd.DataFrame, schema: FeatureSchema, plan: DriftPlan) -> None:
         if frame.empty:
-            raise TooFewRows("the reference holds no rows")
+            raise TooFewRows("the reference has no rows")
         self.rows = len(frame)
         self.plan = plan
         self.columns = [
@@ -86,7 +86,7 @@ def compare(
     """
     rows = len(current)
     if rows < max(1, min_subjects):
-        raise TooFewRows(f"{rows:,} subjects are too few to compare; {max(1, min_subjects):,} are the least")
+        raise TooFewRows(f"{rows:,} subjects are too few to compare; at least {max(1, min_subjects):,} are needed")
     judged = [
         _Column(each, CurrentColumn.of(current[each.name], each), reference.plan.features[each.name])
         for each in reference.columns
@@ -110,7 +110,7 @@ def compare(
 
 @dataclass(frozen=True)
 class _Column:
-    """One column on its way from both sides to a finding."""
+    """One column of both windows."""
 
     reference: ReferenceColumn
     current: CurrentColumn
@@ -122,7 +122,7 @@ class _Column:
 
     @property
     def measurable(self) -> bool:
-        """Whether a value is present on both sides: without one there is no distance, and Evidently raises."""
+        """Whether both sides have a value: if not there is no distance, and Evidently raises."""
         return max(self.reference.missing_share, self.current.missing_share) < 1
 
     def pair(self, rows: int, reference_rows: int) -> Pair:
@@ -153,8 +153,7 @@ class _Column:
 def has_drifted(score: float | None, threshold: float, missing_moved: float) -> bool:
     """The rule of detection: a score at or over its effective threshold.
 
-    Where one side has no value at all there is no score; then the feature has drifted if its missing share moved by
-    more than 0.1, as it does when a feature goes missing entirely.
+    If one side has no values there is no score; the feature has drifted if its missing share moved by more than 0.1.
     """
     return missing_moved > MISSING_MOVED if score is None else score >= threshold
 

@@ -1,6 +1,6 @@
-"""The only importer of Evidently: frames in, a frozen report out, and Evidently's own page and figures of the same run.
+"""The only module that imports Evidently: two frames in, a report out, with Evidently's own page and JSON.
 
-Evidently takes five seconds and 280 MB to import, so it is imported when the first comparison is made.
+The import takes five seconds and 280 MB, so it happens with the first comparison.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from leeway.schema import FeatureSchema
 
 
 class Comparison:
-    """One comparison: our `report`, and Evidently's page and figures, all of one run. Holds none of the rows."""
+    """Our `report` and Evidently's page and JSON, all from one run. Keeps no rows."""
 
     def __init__(self, report: DriftReport, snapshot: Any) -> None:  # noqa: ANN401 (Evidently's type stays in here)
         self.report = report
         self._snapshot = snapshot
 
     def write_html(self, path: Path) -> None:
-        """Write Evidently's page: about 4 MB, and nothing in it comes from the network."""
+        """Write Evidently's page: about 4 MB, which loads nothing from the network."""
         self._snapshot.save_html(str(path))
 
     def write_json(self, path: Path) -> None:
-        """Write Evidently's figures."""
+        """Write Evidently's JSON."""
         self._snapshot.save_json(str(path))
 
 
@@ -48,11 +48,10 @@ def compute_drift(
 ) -> Comparison:
     """Compare a window with its reference: the schema's features, and `_score` where both frames have it.
 
-    `current` has one row a subject, n of them; `reference` has m rows. Other columns are not looked at. Where the rows
-    of `current` are a sample, `current_subjects` says of how many. Evidently measures each column by the plan's method,
-    against max(0.1, c·√(1/n + 1/m)), see `leeway.model.distances`. A feature without any value on one side is not
-    handed to it (score None, detected), and one with the same single value on both sides is `constant` and has not
-    drifted.
+    `current` has n rows, one a subject; `reference` has m rows. Other columns are ignored. If the rows of `current` are
+    a sample, `current_subjects` is the number of all subjects. Evidently measures each column by the plan's method,
+    against max(0.1, c·√(1/n + 1/m)), see `leeway.model.distances`. A feature without values on one side is not measured
+    (score None, detected); one with the same single value on both sides is `constant` and has not drifted.
 
     Raises:
         TooFewRows: n is below `min_subjects` or 0, or the reference is empty.
@@ -69,7 +68,7 @@ def compute_drift(
 
 
 class _Evidently:
-    """Measures pairs of columns, and keeps the run."""
+    """Measures pairs of columns, and keeps Evidently's run."""
 
     snapshot: Any = None
 
@@ -89,7 +88,7 @@ class _Evidently:
         report = api.Report(
             [api.ValueDrift(column=each.name, method=each.method, threshold=each.threshold) for each in pairs]
         )
-        # Its picture of a column that hardly varies divides by zero.
+        # Plotting a column that hardly varies divides by zero.
         with np.errstate(divide="ignore", invalid="ignore"):
             self.snapshot = report.run(current, reference)
         found = {metric["config"]["column"]: float(metric["value"]) for metric in self.snapshot.dict()["metrics"]}
@@ -97,10 +96,10 @@ class _Evidently:
 
 
 def _import_evidently() -> SimpleNamespace:
-    """The four names that we use."""
-    os.environ["DO_NOT_TRACK"] = "1"  # it is read on import, and Evidently would call home
+    """The four names that we use, without telemetry."""
+    os.environ["DO_NOT_TRACK"] = "1"  # read on import; without it Evidently sends telemetry
     with warnings.catch_warnings():
-        # The import calls what NumPy and litestar call deprecated; that is Evidently's to mend.
+        # The import uses deprecated names of NumPy and litestar.
         warnings.simplefilter("ignore")
         from evidently import DataDefinition, Dataset, Report  # noqa: PLC0415 (see the head of this module)
         from evidently.metrics import ValueDrift  # noqa: PLC0415 (the same)

@@ -1,7 +1,7 @@
-"""The folder of drift reports: one folder a run, and an index page that needs no server.
+"""The folder of drift reports: one folder for each run, and an index page that needs no server.
 
-One process writes, others may read at the same time. Whatever appears, appears whole: it is written beside its place
-and renamed, so that a killed process leaves at most a temporary behind, which is swept later.
+One process writes, others may read at the same time. Files appear whole: they are written under a temporary name and
+renamed. A killed process leaves at most temporary files behind, which are removed later.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from drift.report.page import render_index, render_run
 from drift.result import RUN_ID, Reports, ResultError, RunResult, read_result
 
 Writer: TypeAlias = Callable[[Path], object]
-"""Writes one file at the path it is given."""
+"""Writes one file at the given path."""
 
 MEMBERS: Final = ("report.html", "report.json", "result.json")
 SINGLE: Final = re.compile(r"drift_[A-Za-z0-9.-]+_vs_[A-Za-z0-9.-]+\.(html|json)")
 _TEMPORARY = ".tmp-"
-_FORGOTTEN_S = 3_600
+_ABANDONED_S = 3_600
 _log = logging.getLogger(__name__)
 
 
@@ -35,11 +35,11 @@ class ReportError(Exception):
 
 
 class ReportFolder:
-    """Reports of runs below `path`, of which about `keep` stay; `trace_url` is the base of links to traces."""
+    """Reports of runs below `path`, of which about `keep` are kept; `trace_url` is the base of links to traces."""
 
     def __init__(self, path: Path, keep: int = 100, *, trace_url: str | None = None) -> None:
         if keep < 1:
-            raise ValueError(f"keep={keep}: at least one report has to stay")
+            raise ValueError(f"keep={keep}: at least one report must be kept")
         self.path = path
         self.trace_url = trace_url
         self._keep = keep
@@ -82,21 +82,21 @@ class ReportFolder:
         return place
 
     def runs(self) -> list[RunResult]:
-        """What is there, newest first by the times inside the results; a folder that cannot be read is passed over."""
+        """All runs, newest first by the times in their results; folders that cannot be read are ignored."""
         found = [result for entry in self._folders() if (result := self._read(entry)) is not None]
         return sorted(found, key=lambda run: (run.time, run.run_id), reverse=True)
 
     def find(self, run_id: str) -> RunResult | None:
-        """One run; None where it is not there or cannot be read."""
+        """One run; None if it does not exist or cannot be read."""
         folder = self._runs / run_id
         return self._read(folder) if RUN_ID.fullmatch(run_id) and folder.is_dir() else None
 
     def nearest(self, moment: datetime) -> RunResult | None:
-        """The run whose time is nearest to `moment` (aware); of two equally near, the newer."""
+        """The run whose time is nearest to `moment` (aware); the newer of two equally near."""
         return min(self.runs(), key=lambda run: abs(run.time - moment), default=None)
 
     def member(self, run_id: str, name: str) -> Path | None:
-        """The file of a run by its name, one of `MEMBERS`; None where it is absent or lies outside this folder."""
+        """The file of a run by its name, one of `MEMBERS`; None if it is missing or a link out of this folder."""
         if name not in MEMBERS or not RUN_ID.fullmatch(run_id):
             return None
         return self._inside(self._runs / run_id / name)
@@ -106,60 +106,60 @@ class ReportFolder:
         return self._inside(self.path / name) if SINGLE.fullmatch(name) else None
 
     def page(self, *, now: datetime | None = None) -> str:
-        """The index page. A page for one reader gives `now` (aware), and says how old its newest run is."""
+        """The index page; with `now` (aware) it shows the age of its newest run."""
         runs = self.runs()
         singles = sorted(name for name in _names(self.path) if name.endswith(".html") and self.single(name))
         return render_index(runs, self.files(runs), trace_url=self.trace_url, singles=singles, now=now)
 
     def files(self, runs: list[RunResult]) -> set[str]:
-        """Which files of these runs exist, as `<run_id>/report.html`."""
+        """The existing files of these runs, as `<run_id>/report.html`."""
         ids = [run.run_id for run in runs]
         return {f"{run_id}/{name}" for run_id in ids for name in MEMBERS if self.member(run_id, name)}
 
     def write_index(self) -> Path:
-        """Write `index.html`; it appears whole or stays as it was.
+        """Write `index.html`; it is replaced whole or stays as it was.
 
         Raises:
-            ReportError: the disk refuses.
+            ReportError: the disk fails.
         """
         return replace_file(self.path / "index.html", lambda path: _write_text(path, self.page()))
 
     def prune(self) -> list[str]:
-        """Remove the oldest runs until `keep` are left, and leftover temporaries; return the removed ids.
+        """Remove the oldest runs until `keep` are left, and temporary files; return the removed ids.
 
-        The newest RETRAIN and the run written last stay. Folders that cannot be read are left to people.
+        The newest RETRAIN and the run written last are kept, and so are folders that cannot be read.
         """
         self.sweep()
         runs = self.runs()
         retrain = next((run.run_id for run in runs if run.recommendation == "RETRAIN"), None)
-        going = [run.run_id for run in reversed(runs) if run.run_id not in {retrain, self._written}]
+        removable = [run.run_id for run in reversed(runs) if run.run_id not in {retrain, self._written}]
         removed = []
-        for run_id in going[: max(0, len(runs) - self._keep)]:
-            beside = self._runs / f"{_TEMPORARY}{run_id}"
+        for run_id in removable[: max(0, len(runs) - self._keep)]:
+            temporary = self._runs / f"{_TEMPORARY}{run_id}"
             try:
-                (self._runs / run_id).rename(beside)
+                (self._runs / run_id).rename(temporary)
             except OSError as error:
                 self._warn_once(run_id, f"cannot be removed: {error}")
                 continue
-            shutil.rmtree(beside, ignore_errors=True)
+            shutil.rmtree(temporary, ignore_errors=True)
             self._known.pop(run_id, None)
             removed.append(run_id)
         return removed
 
     def sweep(self) -> None:
-        """Remove what a killed process left half done. For the process that writes: at its start, and at each prune."""
+        """Remove temporary files of a killed process. For the process that writes: at its start, and at each prune."""
         for name in _names(self._runs):
             if name.startswith(_TEMPORARY):
                 shutil.rmtree(self._runs / name, ignore_errors=True)
         for name in _names(self.path):
             if name.startswith(_TEMPORARY):
-                _remove_forgotten(self.path / name)
+                _remove_abandoned(self.path / name)
 
     def _folders(self) -> list[Path]:
         return [self._runs / name for name in _names(self._runs) if not name.startswith(_TEMPORARY)]
 
     def _inside(self, path: Path) -> Path | None:
-        """`path` itself where it is a file of this folder: a link may not lead out of it."""
+        """`path` itself if it is a file in this folder: a link may not lead out of it."""
         try:
             real = path.resolve(strict=True)
         except OSError:
@@ -223,15 +223,15 @@ def _write_text(path: Path, text: str) -> None:
 
 def _names(folder: Path) -> list[str]:
     try:
-        return os.listdir(folder)  # noqa: PTH208 (names are all we need, and a missing folder is no error)
+        return os.listdir(folder)  # noqa: PTH208 (only names are needed, and a missing folder is not an error)
     except OSError:
         return []
 
 
-def _remove_forgotten(path: Path) -> None:
-    """Remove a temporary file that is older than an hour: a younger one may be somebody's work."""
+def _remove_abandoned(path: Path) -> None:
+    """Remove a temporary file older than an hour: a newer one may still be in use."""
     try:
-        if time.time() - path.stat().st_mtime > _FORGOTTEN_S:
+        if time.time() - path.stat().st_mtime > _ABANDONED_S:
             path.unlink()
     except OSError as error:
         _log.debug("%s: %s", path, error)

@@ -1,4 +1,4 @@
-"""How often the share must be over its threshold before a model is trained again, and how long until the next time."""
+"""When drift is confirmed: the operator's policy, and the state that runs pass on."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Policy(Struct, frozen=True):
     min_labels: int = 200
 
     def at_once(self) -> Policy:
-        """The same for a single comparison: one window decides, and there is no cooldown."""
+        """The policy of a single comparison: one window decides, and there is no cooldown."""
         return replace(self, breaches=1, cooldown_s=0)
 
 
@@ -54,10 +54,10 @@ class State(Struct, frozen=True):
         return msgspec.convert(document, cls)
 
     def at(self, model_version: str, end: datetime) -> State:
-        """This state as a window that ends at `end` may use it.
+        """The state that applies to a window that ends at `end`.
 
-        A new model version starts a new count; the cooldown goes on, so that a model just trained is left alone. After
-        the clock stepped back, what lies in the future is taken for now: nothing counts twice, and no count or cooldown
+        A new model version starts a new count; the cooldown continues, so that a new model is not retrained at once.
+        After the clock was set back, times in the future count as now: nothing counts twice, and no count or cooldown
         waits for a time that the wrong clock showed.
         """
         state = self if model_version == self.model_version else State(model_version, retrain_at=self.retrain_at)
@@ -65,7 +65,7 @@ class State(Struct, frozen=True):
         return replace(state, counted=tuple(min(each, end) for each in state.counted), retrain_at=retrain_at)
 
     def after_share(self, *, breached: bool, start: datetime, end: datetime, breaches: int) -> State:
-        """Count the window [start, end): a breach counts where it overlaps none that counts; any other ends the row."""
+        """Count the window [start, end). A breach counts if it overlaps no counted one; a window without one resets."""
         if not breached:
             return replace(self, counted=())
         if self.counted and start < self.counted[-1]:
@@ -73,7 +73,7 @@ class State(Struct, frozen=True):
         return replace(self, counted=(*self.counted, end)[-breaches:])
 
     def cools_until(self, end: datetime, cooldown_s: float) -> datetime | None:
-        """Until when a new RETRAIN has to wait; None where it need not. One that stands is not new."""
+        """When a new RETRAIN is possible; None for now. A standing one is not new."""
         if self.standing or self.retrain_at is None:
             return None
         until = self.retrain_at + timedelta(seconds=cooldown_s)

@@ -1,10 +1,10 @@
-"""The first of the four questions: are these the data that the model knows? Pure.
+"""The quality verdict: is the input data valid? Pure functions.
 
-A distance may miss all of this, or bury it: a fee multiplied by 100 is one drifted feature of fourteen, and a request
-that was refused is in no window at all.
+A distance may miss all of this: a fee multiplied by 100 is one drifted feature of fourteen, and a rejected request is
+in no window at all.
 
-Chance must not raise an alarm. So a share of n values counts as over a limit only where it *surely* is: where the lower
-end of Wilson's interval (Journal of the American Statistical Association 22, 1927) at 99.9 %, one-sided, is over it.
+Chance must not raise an alarm. A share of n values counts as above a limit only if it *surely* is: if the lower end of
+Wilson's interval (Journal of the American Statistical Association 22, 1927) at 99.9 %, one-sided, is above it.
 """
 
 from __future__ import annotations
@@ -20,50 +20,50 @@ from drift.result import FeatureDrift, Verdict
 REJECTED_ACT: Final = 0.10
 REJECTED_WATCH: Final = 0.01
 REJECTED_LEAST: Final = 10
-"""Fewer refused items are never more than something to watch."""
+"""Fewer rejected items are watched at most."""
 NEW_ACT: Final = 0.01
 OUTSIDE_ACT: Final = 0.10
 OUTSIDE_WATCH: Final = 0.03
-"""By the definition of the range 1 % of the values lie outside it without any drift."""
+"""By definition of the range, 1 % of the values lie outside it without any drift."""
 MISSING_WATCH: Final = MISSING_MOVED / 2
 
 _SURE: Final = 3.0902  # the 99.9 % quantile of the normal distribution
-_FOUR_ERRORS: Final = 4.0  # missing shares of features that go missing together move together, and are many
-_MOST_FINDINGS: Final = 3  # findings in a sentence
+_FOUR_ERRORS: Final = 4.0  # standard errors: features go missing together, and there are many
+_MOST_FINDINGS: Final = 3  # in one sentence
 
 
 @dataclass(frozen=True)
 class _Finding:
     state: Literal["watch", "act"]
-    weight: float  # which of several is told first
+    weight: float  # the heaviest comes first
     words: str
 
 
 def judge_quality(report: DriftReport | None, rejections: Rejections | None, unknown_reason: str = "") -> Verdict:
-    """Judge what comes in; `unknown_reason` says why there is no report.
+    """Judge the input data; `unknown_reason` says why there is no report.
 
-    `act` where
-    - 10 % of the items or more were refused (and at least 10 items);
+    `act` if
+    - at least 10 % of the items were rejected (and at least 10 items);
     - a feature is entirely missing that was not so in the reference, or its missing share moved by more than 0.1 and
       by more than four standard errors of the difference;
-    - surely more than 1 % of a feature's values are new, where new is a category never seen, or any other value of a
-      feature that was constant in the reference;
+    - surely more than 1 % of a feature's values are new: a category never seen, or any other value of a feature that
+      was constant in the reference;
     - surely more than 10 % of a feature's values lie outside the reference's 0.5–99.5 % range.
 
-    `watch` where 1 % of the items were refused, a missing share moved by more than 0.1 (or by more than 0.05 and four
-    standard errors), a single value is new, or surely more than 3 % lie outside the range. Else `ok`; `unknown` where
-    there is neither a report nor anything refused to speak of.
+    `watch` if 1 % of the items were rejected, a missing share moved by more than 0.1 (or by more than 0.05 and four
+    standard errors), a single value is new, or surely more than 3 % lie outside the range. Otherwise `ok`, or `unknown`
+    without a report.
     """
     found = [*_rejected(rejections), *(_features(report) if report else ())]
     if found:
         found.sort(key=lambda each: (each.state != "act", -each.weight))
         more = len(found) - _MOST_FINDINGS
-        told = "; ".join(each.words for each in found[:_MOST_FINDINGS]) + (f"; and {more} more" if more > 0 else "")
-        return Verdict(found[0].state, told + ".")
+        evidence = "; ".join(each.words for each in found[:_MOST_FINDINGS]) + (f"; and {more} more" if more > 0 else "")
+        return Verdict(found[0].state, evidence + ".")
     if report is None:
         return Verdict("unknown", unknown_reason)
     refused = (
-        "" if rejections is None else f" {rejections.rejected:,} of {_requested(rejections):,} items were refused."
+        "" if rejections is None else f" {rejections.rejected:,} of {_requested(rejections):,} items were rejected."
     )
     return Verdict("ok", "Missing shares, ranges and categories are as in the reference." + refused)
 
@@ -74,7 +74,7 @@ def _rejected(rejections: Rejections | None) -> Iterator[_Finding]:
     acts = rejections.share >= REJECTED_ACT and rejections.rejected >= REJECTED_LEAST
     causes = sorted(rejections.causes, key=lambda each: (-each.items, each.feature or "", each.reason))
     cause = f", most for {causes[0].feature or 'no feature'} ({causes[0].reason})" if causes else ""
-    words = f"{rejections.rejected:,} of {_requested(rejections):,} items were refused{cause}"
+    words = f"{rejections.rejected:,} of {_requested(rejections):,} items were rejected{cause}"
     yield _Finding("act" if acts else "watch", rejections.share, words)
 
 
@@ -102,17 +102,16 @@ def _missing(each: FeatureDrift, report: DriftReport) -> Iterator[_Finding]:
     chance = _FOUR_ERRORS * math.sqrt(pooled * (1 - pooled) * (1 / n + 1 / m))
     if moved > MISSING_MOVED or moved > max(MISSING_WATCH, chance):
         state: Literal["watch", "act"] = "act" if moved > max(MISSING_MOVED, chance) else "watch"
-        words = (
-            f"{each.feature} is missing in {each.missing.current:.1%} of the rows ({each.missing.reference:.1%} before)"
-        )
+        before, now = each.missing.reference, each.missing.current
+        words = f"{each.feature} is missing in {now:.1%} of the rows ({before:.1%} in the reference)"
         yield _Finding(state, moved, words)
 
 
 def _new(each: FeatureDrift, present: int) -> _Finding:
     state: Literal["watch", "act"] = "act" if surely(each.outside_reference, present) > NEW_ACT else "watch"
     if each.new_categories:
-        names = ", ".join(each.new_categories[:2]) + (", …" if len(each.new_categories) > 2 else "")  # noqa: PLR2004 (the two told)
-        words = f"{each.feature} has new values in {each.outside_reference:.1%} of the rows that have one: {names}"
+        names = ", ".join(each.new_categories[:2]) + (", …" if len(each.new_categories) > 2 else "")  # noqa: PLR2004 (the two shown)
+        words = f"{each.outside_reference:.1%} of the values of {each.feature} are new: {names}"
     else:
         words = f"{each.feature} was constant and now varies"
     return _Finding(state, each.outside_reference, words)
@@ -121,7 +120,8 @@ def _new(each: FeatureDrift, present: int) -> _Finding:
 def _outside(each: FeatureDrift, present: int) -> Iterator[_Finding]:
     share = surely(each.outside_reference, present)
     if share > OUTSIDE_WATCH:
-        words = f"{each.outside_reference:.1%} of {each.feature} lie outside the reference's range (1% would)"
+        outside = f"{each.outside_reference:.1%} of the values of {each.feature}"
+        words = f"{outside} are outside the reference range (1% expected)"
         yield _Finding("act" if share > OUTSIDE_ACT else "watch", each.outside_reference, words)
 
 

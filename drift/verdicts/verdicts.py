@@ -1,4 +1,4 @@
-"""The four verdicts on a window, and what to do about it: pure rules, each stated where it is kept."""
+"""The four verdicts on a window, the decision and the recommendation. Pure functions."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from drift.verdicts.quality import judge_quality
 from leeway.model.performance import Estimate
 
 FAR_BEYOND: Final = 3.0
-"""A score of so many times its effective threshold calls for a look, however few features drifted."""
+"""A score this many times its effective threshold asks for investigation, however few features drifted."""
 ROC_AUC_MARGIN: Final = 0.02
 BRIER_MARGIN: Final = 0.01
-"""A loss that is certain but smaller than these is no reason to train again."""
+"""A smaller loss is not a reason to retrain, even if it is significant."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Observation:
 
 @dataclass(frozen=True)
 class Judgement:
-    """The verdicts; the decision, which is the plain rule on the share; the recommendation, why, and the new state."""
+    """The verdicts, the decision (by the share alone), the recommendation with its reason, and the new state."""
 
     verdicts: Mapping[Question, Verdict]
     decision: Decision
@@ -52,16 +52,17 @@ class Judgement:
 
 
 def judge(seen: Observation, policy: Policy, state: State | None = None) -> Judgement:
-    """Judge one window, with the state that the run before left.
+    """Judge one window, with the state of the previous run.
 
-    The decision is RETRAIN where the share is at or over its threshold, else NO_ACTION; UNKNOWN without a report.
+    The decision is RETRAIN if the share is at or above its threshold, NO_ACTION if not, UNKNOWN without a report.
 
-    The recommendation is the first of these that holds:
-    1. UNKNOWN: nothing could be compared. It neither counts nor breaks a row, and a RETRAIN that stood may go on.
-    2. RETRAIN: performance acts, or the share was at or over its threshold in `policy.breaches` windows in a row that
-       do not overlap. It stands while that holds. A new one within the cooldown of the last is an INVESTIGATE.
-    3. INVESTIGATE: the share is over and not yet confirmed; quality acts; a feature's score, or that of the
-       predictions, is at least three times its threshold.
+    The recommendation is the first of these that applies:
+    1. UNKNOWN: nothing was compared. The count of consecutive windows and a standing RETRAIN stay as they are.
+    2. RETRAIN: the performance verdict is act, or the share was at or above its threshold in `policy.breaches`
+       consecutive windows that do not overlap. It stands while that holds. A new one within the cooldown of the last is
+       an INVESTIGATE.
+    3. INVESTIGATE: the share is at or above its threshold and not yet confirmed; the quality verdict is act; the score
+       of a feature or of the predictions is at least three times its threshold.
     4. NO_ACTION.
     """
     state = (state or State(seen.model_version)).at(seen.model_version, seen.end)
@@ -84,14 +85,14 @@ def judge(seen: Observation, policy: Policy, state: State | None = None) -> Judg
         reason = f"{why} The last RETRAIN is recent: no new one before {until.isoformat(timespec='seconds')}."
         return Judgement(verdicts, decision, "INVESTIGATE", reason, state)
     if verdicts["quality"].state == "act":
-        why += f" Mend the data first: {verdicts['quality'].evidence}"
+        why += f" Fix the data first: {verdicts['quality'].evidence}"
     began = state.retrain_at if state.standing else seen.end
     return Judgement(verdicts, decision, "RETRAIN", why, replace(state, retrain_at=began, standing=True))
 
 
 def _why_unknown(unknown_reason: str, verdicts: Mapping[Question, Verdict]) -> str:
-    """What is wrong all the same is not kept back."""
-    wrong = [f"{question} acts: {each.evidence}" for question, each in verdicts.items() if each.state == "act"]
+    """The reason, and what is known to be wrong all the same."""
+    wrong = [f"{question} needs action: {each.evidence}" for question, each in verdicts.items() if each.state == "act"]
     return "; ".join([unknown_reason, *wrong])
 
 
@@ -100,27 +101,30 @@ def _why_retrain(verdicts: Mapping[Question, Verdict], report: DriftReport, poli
         return verdicts["performance"].evidence
     if len(state.counted) < policy.breaches:
         return None
-    windows = "" if policy.breaches == 1 else f" in {policy.breaches} windows in a row that do not overlap"
-    return f"The drift share {report.share:.2f} is at or over {policy.threshold:.2f}{windows}."
+    windows = "" if policy.breaches == 1 else f" in {policy.breaches} consecutive windows without overlap"
+    return f"The drift share {report.share:.2f} is at or above {policy.threshold:.2f}{windows}."
 
 
 def _without_retraining(
     verdicts: Mapping[Question, Verdict], report: DriftReport, policy: Policy, state: State
 ) -> tuple[Recommendation, str]:
     if state.counted:
-        confirmed = f"so far in {len(state.counted)} of {policy.breaches} windows in a row that do not overlap"
-        return "INVESTIGATE", f"The drift share {report.share:.2f} is at or over {policy.threshold:.2f}, {confirmed}."
+        confirmed = f"so far in {len(state.counted)} of {policy.breaches} consecutive windows without overlap"
+        return "INVESTIGATE", f"The drift share {report.share:.2f} is at or above {policy.threshold:.2f}, {confirmed}."
     if verdicts["quality"].state == "act":
         return "INVESTIGATE", verdicts["quality"].evidence
     if report.detected and report.detected[0].factor >= FAR_BEYOND:
         return "INVESTIGATE", verdicts["covariate"].evidence
     if verdicts["prediction"].state == "act":
         return "INVESTIGATE", verdicts["prediction"].evidence
-    return "NO_ACTION", f"The drift share {report.share:.2f} is under {policy.threshold:.2f}, and no verdict acts."
+    return (
+        "NO_ACTION",
+        f"The drift share {report.share:.2f} is below {policy.threshold:.2f}, and no verdict needs action.",
+    )
 
 
 def judge_covariate(report: DriftReport | None, threshold: float, unknown_reason: str = "") -> Verdict:
-    """Judge the features: `act` where the drifted share is at or over `threshold`, `watch` where any did, or `ok`."""
+    """Judge the features: `act` if the drifted share is at or above `threshold`, `watch` if any drifted, else `ok`."""
     if report is None:
         return Verdict("unknown", unknown_reason)
     found, of = len(report.detected), len(report.features)
@@ -130,8 +134,8 @@ def judge_covariate(report: DriftReport | None, threshold: float, unknown_reason
     if not found:
         return Verdict("ok", f"None of {of} features drifted{sample}.")
     first = report.detected[0]
-    far = "it has no values to compare" if first.score is None else f"{first.factor:.1f} times its threshold"
-    words = f"{found} of {of} features drifted{sample}, the furthest {first.feature}: {far}."
+    far = "without values to compare" if first.score is None else f"at {first.factor:.1f} times its threshold"
+    words = f"{found} of {of} features drifted{sample}. The furthest is {first.feature}, {far}."
     return Verdict("act" if report.share >= threshold else "watch", words)
 
 
@@ -139,37 +143,37 @@ def judge_prediction(report: DriftReport | None, unknown_reason: str = "") -> Ve
     """Judge the model's scores: `act` at three times the effective threshold, `watch` at it, else `ok`."""
     found = None if report is None else report.prediction
     if found is None or found.score is None or found.threshold is None:
-        return Verdict("unknown", unknown_reason if report is None else "There are no scores on both sides to compare.")
-    words = f"The scores moved by {found.score:.3f}; {found.threshold:.3f} stands out from chance."
+        return Verdict("unknown", unknown_reason if report is None else "One of the windows has no scores to compare.")
+    words = f"The distance of the scores is {found.score:.3f}; the effective threshold is {found.threshold:.3f}."
     if not found.detected:
         return Verdict("ok", words)
     return Verdict("act" if found.score >= FAR_BEYOND * found.threshold else "watch", words)
 
 
 def judge_performance(seen: PerformanceWindow | None, min_labels: int) -> Verdict:
-    """Judge the model by its labels, against its card.
+    """Judge the model on labelled predictions, against its card.
 
-    The loss of ROC AUC has a 95 % interval of its own, made of the two (Newcombe, Statistics in Medicine 17, 1998; for
-    any two estimates Zou and Donner, Statistics in Medicine 27, 2008): its lower end is loss − √(a² + b²), with a from
-    the card's value down to its lower end, and b from the live value up to its upper end.
+    The 95 % interval of the loss of ROC AUC is made of the two intervals (Newcombe, Statistics in Medicine 17, 1998;
+    for any two estimates Zou and Donner, Statistics in Medicine 27, 2008): its lower end is loss − √(a² + b²), with a
+    from the card's value down to its lower end, and b from the live value up to its upper end.
 
-    `act` where that lower end is over 0.02, or where the Brier score's interval lies more than 0.01 above p(1 − p), the
-    score of always answering the share p of positives: then a constant would do better. `watch` where the lower end is
-    over 0, or the Brier score rose for certain by more than 0.01 (it also rises where customers are harder to tell
-    apart, which no training mends). Else `ok`.
+    `act` if that lower end is above 0.02, or if the Brier score's interval lies more than 0.01 above p(1 − p), the
+    score of always predicting the share p of positives: then a constant prediction is better. `watch` if the lower end
+    is above 0, or the Brier score rose significantly by more than 0.01 (it also rises if customers are harder to
+    distinguish, which retraining does not change). Otherwise `ok`.
 
-    `unknown` below `min_labels`, with one class only, or where the card has no ROC AUC. Both rules compare with chance,
-    so a weak model needs more labels to be told from a coin; a good one needs few.
+    `unknown` below `min_labels`, with one class only, or if the card has no ROC AUC. Both rules allow for chance: a
+    weak model needs more labels than a good one before a loss shows.
     """
     if seen is None:
-        return Verdict("unknown", "There are no labels to judge by.")
+        return Verdict("unknown", "There are no labels.")
     if seen.labels < min_labels:
         return Verdict("unknown", f"{seen.labels:,} labels so far; {min_labels:,} are needed.")
     live, card = seen.roc_auc, seen.card_roc_auc
     if live is None:
         return Verdict("unknown", f"All {seen.labels:,} labels are of one class.")
     if card is None:
-        return Verdict("unknown", f"ROC AUC {live.value:.2f} on {seen.labels:,} labels, and no card to compare with.")
+        return Verdict("unknown", f"ROC AUC {live.value:.2f} on {seen.labels:,} labels; the card has none.")
     state, words = _against_card(seen, live, card)
     interval = f"{live.low:.2f}...{live.high:.2f} on {seen.labels:,} labels"
     return Verdict(state, f"ROC AUC {card.value:.2f} -> {live.value:.2f}, {interval}: {words}.")
@@ -178,11 +182,11 @@ def judge_performance(seen: PerformanceWindow | None, min_labels: int) -> Verdic
 def _against_card(seen: PerformanceWindow, live: Estimate, card: Estimate) -> tuple[VerdictState, str]:
     lost = _surely_above(card, live)
     if lost > ROC_AUC_MARGIN:
-        return "act", f"it fell for certain by more than {ROC_AUC_MARGIN:.2f}"
+        return "act", f"a significant loss of more than {ROC_AUC_MARGIN:.2f}"
     if _worse_than_constant(seen):
-        return "act", "by the Brier score a constant answer would do better"
+        return "act", "by the Brier score a constant prediction is better"
     if lost > 0:
-        return "watch", "it fell for certain, by little"
+        return "watch", "a small but significant loss"
     if seen.brier and seen.card_brier and _surely_above(seen.brier, seen.card_brier) > BRIER_MARGIN:
         return "watch", f"it holds, but the Brier score rose from {seen.card_brier.value:.3f} to {seen.brier.value:.3f}"
     return "ok", "as on the card"

@@ -41,13 +41,16 @@ def result(
         "recommendation": recommendation,
         "reason": REASONS[recommendation].format(share=share),
         "verdicts": {
-            "quality": verdict("ok", "3 of 1,434 requests were refused; missing shares and categories are as before."),
+            "quality": verdict(
+                "ok", "Missing shares, ranges and categories are as in the reference. 3 of 1,434 items were rejected."
+            ),
             "covariate": verdict(
                 "act" if over else "watch" if drifted > 2 else "ok",
-                f"{drifted} of 14 features drifted (share {share:.2f}); farthest: months_active, 4.6 thresholds away.",
+                f"{drifted} of 14 features drifted. The furthest is months_active, at 4.6 times its threshold.",
             ),
             "prediction": verdict(
-                "watch" if drifted > 1 else "ok", "The scores moved by 0.117; 0.100 stands out at 1,204 subjects."
+                "watch" if drifted > 1 else "ok",
+                "The distance of the scores is 0.117; the effective threshold is 0.100.",
             ),
             "performance": verdict("unknown", "87 labels so far; 200 are needed."),
         },
@@ -84,7 +87,9 @@ def feature(name: str, score: float | None, **changes: object) -> dict[str, Any]
     } | changes
 
 
-def unknown(number: int, reason: str = "The window held 112 subjects; 200 are needed.") -> dict[str, Any]:
+def unknown(
+    number: int, reason: str = "112 subjects are too few to compare; at least 200 are needed."
+) -> dict[str, Any]:
     """A run that could not tell: nulls, no features, no report of Evidently's."""
     nothing = verdict("unknown", reason)
     given = result(number, recommendation="UNKNOWN", decision="UNKNOWN", reason=reason, share=None, features=[])
@@ -103,9 +108,10 @@ def verdict(state: str, evidence: str) -> dict[str, str]:
 
 
 REASONS = {
-    "NO_ACTION": "Share {share:.2f} is under its threshold 0.30, and no verdict acts.",
-    "INVESTIGATE": "Share {share:.2f} is over its threshold 0.30 in 1 of the 3 separate windows that confirm it.",
-    "RETRAIN": "Share {share:.2f} was over its threshold 0.30 in 3 separate windows in a row.",
+    "NO_ACTION": "The drift share {share:.2f} is below 0.30, and no verdict needs action.",
+    "INVESTIGATE": "The drift share {share:.2f} is at or above 0.30, so far in 1 of 3 consecutive windows"
+    " without overlap.",
+    "RETRAIN": "The drift share {share:.2f} is at or above 0.30 in 3 consecutive windows without overlap.",
     "UNKNOWN": "{share}",
 }
 

@@ -112,7 +112,7 @@ def test_too_few_customers_are_unknown(snapshots: Snapshots, bundle: Bundle) -> 
     """There is neither a share nor a report, and the reason gives both numbers."""
     result = compared(months(snapshots, JANUARY, FEBRUARY, bundle), min_subjects=1_000)
     assert (result.decision, result.share, result.reports) == ("UNKNOWN", None, Reports())
-    assert "700 subjects are too few to compare; 1,000 are the least" in result.reason
+    assert "700 subjects are too few to compare; at least 1,000 are needed" in result.reason
 
 
 def test_what_was_served_is_compared_with_the_bundle(world: World) -> None:

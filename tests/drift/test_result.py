@@ -47,7 +47,7 @@ UNKNOWN = replace(
     share=None,
     decision="UNKNOWN",
     recommendation="UNKNOWN",
-    reason="50 subjects are too few; 200 are the least",
+    reason="50 subjects are too few; at least 200 are needed",
     target=Target(),
     performance=Performance(),
     reports=Reports(),
@@ -129,7 +129,7 @@ def test_the_plain_line_of_an_unknown_run() -> None:
     """Where nothing could be compared it says so, and why."""
     assert evidently_line(UNKNOWN) == (
         "[Evidently] report_html=n/a report_json=n/a drift_share=n/a"
-        " -> UNKNOWN 50 subjects are too few; 200 are the least (target_drift=n/a)"
+        " -> UNKNOWN 50 subjects are too few; at least 200 are needed (target_drift=n/a)"
     )
 
 

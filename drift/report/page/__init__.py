@@ -1,6 +1,6 @@
-"""The pages: Jinja2 templates with everything inline, so that a file opened from a disk looks as a served one does.
+"""The pages: Jinja2 templates with everything inline, so that a file on disk looks like a served page.
 
-Nothing is loaded from anywhere: the page's own Content-Security-Policy forbids it. No script runs.
+The pages load nothing and run no scripts: their Content-Security-Policy forbids it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from drift.report.page import history, words
 from drift.report.page.axis import in_utc
-from drift.report.page.svg import shape
+from drift.report.page.chart import shape
 from drift.result import QUESTIONS, RunResult
 
 TOP_FEATURES = 5
@@ -34,9 +34,8 @@ def render_index(
 ) -> str:
     """The page of all runs, newest first.
 
-    `files` are the members that exist, as `<run_id>/report.html`. `trace_url` is the base of links to traces, None
-    where there is nowhere to go. `singles` are comparisons of two dates beside the runs. A page that is made for one
-    reader gives `now`, and says how old its newest run is.
+    `files` are the members that exist, as `<run_id>/report.html`. `trace_url` is the base of links to traces, None for
+    no links. `singles` are the files of single comparisons. With `now` the page shows the age of its newest run.
     """
     shown = history.recent(runs)
     axis = history.time_axis(shown) if shown else None
@@ -60,12 +59,12 @@ def render_run(run: RunResult, files: Collection[str], *, trace_url: str | None 
 
 
 def render_document(title: str, main: Markup) -> str:
-    """A page of the same look around `main`, which is taken as it is."""
+    """A page in the same style around `main`, which is not escaped."""
     return _render("document.html.j2", title=title, main=main)
 
 
 def _http(base: str | None) -> str | None:
-    """A base of links without its last slash; anything but http(s) is no link."""
+    """A base of links without a trailing slash; None for anything but http(s)."""
     return base.rstrip("/") if base and base.startswith(("http://", "https://")) else None
 
 
@@ -79,9 +78,9 @@ def _environment() -> Environment:
 
 
 def page_environment(package: str | None = None, more_style: str = "") -> Environment:
-    """The pages' own templates, filters and words, for a page of the same look.
+    """The templates, filters and words of these pages, for another page in the same style.
 
-    `package` is one whose `templates` may extend and import ours; `more_style` is CSS that goes behind ours.
+    The `templates` of `package` may extend and import ours; `more_style` is CSS that follows ours.
     """
     packages = ["drift.report.page", *([package] if package else [])]
     environment = Environment(
@@ -112,6 +111,6 @@ def _style() -> str:
 
 @cache
 def page_policy(more_style: str = "") -> str:
-    """A Content-Security-Policy that allows the pages' own style sheet and icon, and nothing else."""
+    """A Content-Security-Policy that allows the inline style sheet and icon, and nothing else."""
     digest = base64.b64encode(hashlib.sha256((_style() + more_style).encode()).digest()).decode()
     return f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'"

@@ -1,4 +1,4 @@
-"""Where values and times stand on a chart's axes, and the round numbers and times that label them."""
+"""Positions of values and times on a chart's axes, and round tick labels."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SHORT_S = 600
 
 @dataclass(frozen=True)
 class Tick:
-    """A label and its place along the axis, in per cent."""
+    """A label and its position along the axis, in per cent."""
 
     place: float
     label: str
@@ -39,11 +39,11 @@ class TimeAxis:
         return max((self.end - self.start).total_seconds(), 1e-3)
 
     def place(self, moment: datetime) -> float:
-        """Per cent from the left; what lies outside stands on the edge."""
+        """Per cent from the left, clamped to the axis."""
         return 100 * min(1.0, max(0.0, (moment - self.start).total_seconds() / self.span_s))
 
     def say(self, moment: datetime) -> str:
-        """A time for people: to the minute, and on a short axis to the second."""
+        """The time as text: to the minute, on a short axis to the second."""
         return f"{moment.astimezone(UTC):%H:%M:%S} UTC" if self.span_s < _SHORT_S else in_utc(moment)
 
     def ticks(self) -> list[Tick]:
@@ -63,14 +63,14 @@ def _time_label(moment: datetime, step_s: float) -> str:
 
 @dataclass(frozen=True)
 class ValueAxis:
-    """From 0 up to `top`, bottom to top; `show` makes a value's label."""
+    """From 0 up to `top`, bottom to top; `show` formats a value."""
 
     top: float
     step: float
     show: Callable[[float], str]
 
     def place(self, value: float) -> float:
-        """Per cent from the top, as SVG counts; what lies outside stands on the edge."""
+        """Per cent from the top, as SVG counts, clamped to the axis."""
         return 100 * (1 - min(1.0, max(0.0, value / self.top)))
 
     def ticks(self) -> list[Tick]:
@@ -88,6 +88,6 @@ def value_axis(values: Sequence[float], show: Callable[[float], str]) -> ValueAx
 
 
 def in_utc(moment: datetime) -> str:
-    """A time for people, to the minute: `1 Mar 2024, 11:45 UTC`."""
+    """A time to the minute: `1 Mar 2024, 11:45 UTC`."""
     at = moment.astimezone(UTC)
     return f"{at.day} {at:%b %Y, %H:%M} UTC"

@@ -1,7 +1,7 @@
 """Charts on one time axis, as inline SVG: lines with a threshold and markers, and bands of states.
 
-They stretch with the page while text and strokes keep their size: places are per cent of the plot, and only the lines
-themselves live in a stretched box. Nothing is drawn where nothing is known. Times are aware and shown in UTC.
+They stretch with the page, while text and strokes keep their size: positions are per cent of the plot, and only the
+lines are in a stretched box. Unknown values leave a gap. Times are aware and shown in UTC.
 """
 
 from __future__ import annotations
@@ -10,15 +10,24 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
+from typing import Final
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from drift.report.page.axis import TimeAxis, ValueAxis, value_axis
-from drift.report.page.svg import element, percent, shape
 
 BAND_HEIGHT = {"ok": 6, "watch": 14, "act": 22, "unknown": 6}
-"""In pixels: the taller, the worse."""
+"""In pixels; taller is worse."""
 
+SHAPES: Final = {"ok": "circle", "watch": "triangle", "act": "square", "unknown": "ring"}
+"""Each state has its own shape, so that no information depends on colour alone."""
+
+_PATHS = {
+    "circle": "M6 2a4 4 0 1 0 .01 0z",
+    "triangle": "M6 1 11.2 10.4H.8z",
+    "square": "M1.5 1.5h9v9h-9z",
+    "ring": "M6 2a4 4 0 1 0 .01 0z",
+}
 _ROW_PITCH = 46
 _ROW_MIDDLE = 30
 _MOST_DOTS = 24
@@ -27,7 +36,7 @@ _MOST_TOOLTIPS = 600
 
 @dataclass(frozen=True)
 class Series:
-    """One line. A point's value is None where nothing is known: the line has a gap there. `tone` is 1, 2, 3 or 4."""
+    """One line. It has a gap at a point whose value is None. `tone` is 1, 2, 3 or 4."""
 
     name: str
     points: Sequence[tuple[datetime, float | None]]
@@ -36,7 +45,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Marker:
-    """Something that happened at `time`; `state` (ok, watch, act, unknown) gives its shape and colour."""
+    """An event at `time`; `state` (ok, watch, act, unknown) determines its shape and colour."""
 
     time: datetime
     label: str
@@ -45,7 +54,7 @@ class Marker:
 
 @dataclass(frozen=True)
 class Stretch:
-    """A part of the time axis that has a name; every second one has a ground of its own."""
+    """A named part of the time axis; every second one is shaded."""
 
     start: datetime
     end: datetime
@@ -54,7 +63,7 @@ class Stretch:
 
 @dataclass(frozen=True)
 class Band:
-    """From `start` to `end` this was the state: ok, watch, act or unknown."""
+    """The state from `start` to `end`: ok, watch, act or unknown."""
 
     start: datetime
     end: datetime
@@ -73,10 +82,10 @@ def line_chart(
     show: Callable[[float], str] = "{:.2f}".format,
     height: int = 200,
 ) -> Markup:
-    """Draw lines over time, from 0 up; a threshold is dashed, a marker a dotted upright with its shape on top.
+    """Draw lines over time, from 0 up. A threshold is dashed, a marker is a dotted vertical line with a shape on top.
 
-    Each point's place carries `data-series`, `data-time` and `data-value`, so that a chart can be held to its data.
-    `key` is the chart's id in the page and must be its own there; `show` makes a value's label; `height` is in pixels.
+    Each point carries `data-series`, `data-time` and `data-value`, so that tests can compare a chart with its data.
+    `key` is the chart's id and must be unique in the page; `show` formats a value; `height` is in pixels.
     """
     lines = [*series, *([threshold] if threshold else [])]
     values = value_axis([value for line in lines for _, value in line.points if value is not None], show)
@@ -98,7 +107,7 @@ def line_chart(
 def state_timeline(
     key: str, title: str, axis: TimeAxis, rows: Mapping[str, Sequence[Band]], stretches: Sequence[Stretch] = ()
 ) -> Markup:
-    """Draw one row of bands for each name; the taller a band, the worse, and a hollow one is unknown."""
+    """Draw one row of bands for each name. A taller band is worse, a hollow one is unknown."""
     said = "; ".join(f"{name}: last {bands[-1].state if bands else 'unknown'}" for name, bands in rows.items())
     drawn = [
         part for place, (name, bands) in enumerate(rows.items()) for part in _row(axis, name, bands, place * _ROW_PITCH)
@@ -140,12 +149,12 @@ def _chart(key: str, title: str, said: str, height: int, *parts: Markup) -> Mark
 def _in_words(line: Series, show: Callable[[float], str]) -> str:
     known = [value for _, value in line.points if value is not None]
     if not known:
-        return f"{line.name}: nothing known"
+        return f"{line.name}: no values"
     return f"{line.name}: last {show(known[-1])}, from {show(min(known))} to {show(max(known))}"
 
 
 def _time_grid(axis: TimeAxis) -> Markup:
-    """Uprights and their labels; a narrow page hides every second label."""
+    """Vertical lines and their labels; a narrow page hides every second label."""
     ticks = axis.ticks()
     drawn = [
         part
@@ -179,7 +188,7 @@ def _grid(axis: TimeAxis, values: ValueAxis) -> Markup:
 
 
 def _line(axis: TimeAxis, values: ValueAxis, line: Series, style: str) -> Markup:
-    """The known stretches of a line, in a box of 1,000 × 100 units that stretches with the page."""
+    """The line without its gaps, in a box of 1,000 × 100 units that stretches with the page."""
     pieces = []
     for known, points in groupby(line.points, key=lambda point: point[1] is not None):
         if known:
@@ -192,13 +201,13 @@ def _line(axis: TimeAxis, values: ValueAxis, line: Series, style: str) -> Markup
 
 
 def _dots(axis: TimeAxis, values: ValueAxis, line: Series) -> Markup:
-    """A dot on each point of a short line, and on points that stand alone; each names its value when pointed at."""
+    """A dot on each point of a short line and on isolated points, and a tooltip on each point."""
     if len(line.points) > _MOST_TOOLTIPS:
         return Markup("")
     drawn = []
     for number, (at, value) in enumerate(line.points):
         if value is not None:
-            seen = len(line.points) <= _MOST_DOTS or _stands_alone(line.points, number)
+            seen = len(line.points) <= _MOST_DOTS or _is_isolated(line.points, number)
             said = f"{line.name} {values.show(value)} at {axis.say(at)}"
             place = {"cx": percent(axis.place(at)), "cy": percent(values.place(value))}
             dot = element("circle", **place, r="3", class_="dot") if seen else Markup("")
@@ -208,7 +217,7 @@ def _dots(axis: TimeAxis, values: ValueAxis, line: Series) -> Markup:
     return element("g", *drawn, class_=f"dots tone-{line.tone}")
 
 
-def _stands_alone(points: Sequence[tuple[datetime, float | None]], number: int) -> bool:
+def _is_isolated(points: Sequence[tuple[datetime, float | None]], number: int) -> bool:
     before = points[number - 1][1] if number else None
     after = points[number + 1][1] if number + 1 < len(points) else None
     return before is None and after is None
@@ -243,3 +252,31 @@ def _row(axis: TimeAxis, name: str, bands: Sequence[Band], top: int) -> Iterable
             data_row=name,
             data_state=band.state,
         )
+
+
+def element(name: str, *children: Markup | str, **attributes: str | float | None) -> Markup:
+    """One element; text and attributes are escaped, None leaves an attribute out.
+
+    `class_` stands for `class`, and an underscore for a hyphen: `stroke_width`. A float has at most three decimals.
+    """
+    given = [(key.rstrip("_").replace("_", "-"), value) for key, value in attributes.items() if value is not None]
+    shown = "".join(f' {key}="{escape(_text(value))}"' for key, value in given)
+    inner = Markup("").join(children)
+    return Markup(f"<{name}{shown}>{inner}</{name}>")  # noqa: S704 (every part of it is escaped above)
+
+
+def _text(value: str | float) -> str:
+    return value if isinstance(value, str) else f"{value:.3f}".rstrip("0").rstrip(".")
+
+
+def percent(place: float) -> str:
+    """A position in per cent, as an SVG length."""
+    return f"{_text(float(place))}%"
+
+
+def shape(state: str, *, size: int = 12) -> Markup:
+    """A state's shape, 12 units wide: circle ok, triangle watch, square act, ring unknown. Screen readers skip it."""
+    path = element("path", d=_PATHS[SHAPES[state]])
+    return element(
+        "svg", path, class_=f"shape {state}", viewBox="0 0 12 12", width=str(size), height=str(size), aria_hidden="true"
+    )

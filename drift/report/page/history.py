@@ -1,4 +1,4 @@
-"""Runs over time as charts: the four verdicts as bands, the share against its threshold, and each feature's bar."""
+"""Charts of runs over time: the four verdicts as bands, the drift share with its threshold, a bar for each feature."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from markupsafe import Markup
 
 from drift.report.page import words
 from drift.report.page.axis import TimeAxis
-from drift.report.page.chart import Band, Marker, Series, Stretch, line_chart, state_timeline
-from drift.report.page.svg import element, percent
+from drift.report.page.chart import Band, Marker, Series, Stretch, element, line_chart, percent, state_timeline
 from drift.result import QUESTIONS, FeatureDrift, Question, RunResult
 
 _SMALLEST_TOP, _LARGEST_TOP = 2.0, 8.0
@@ -22,10 +21,10 @@ _LONG_GAP_SPANS = 3
 
 
 def recent(runs: Sequence[RunResult]) -> list[RunResult]:
-    """The runs that one time axis can show, oldest first; `runs` are newest first.
+    """The runs that fit one time axis, oldest first; `runs` are newest first.
 
-    A run from long ago (the last RETRAIN is kept for ever) would squeeze all the others into a corner: what lies beyond
-    a gap of more than a day that is also three times as long as all that came after it is left out.
+    An old run (the last RETRAIN is never removed) would squeeze all others into a corner. Runs before a gap of more
+    than a day are left out if the gap is also three times as long as the time since.
     """
     kept: list[RunResult] = list(runs[:1])
     for newer, older in pairwise(runs):
@@ -37,14 +36,14 @@ def recent(runs: Sequence[RunResult]) -> list[RunResult]:
 
 
 def time_axis(runs: Sequence[RunResult]) -> TimeAxis:
-    """From the beginning of the first window to the last run; `runs` are oldest first, at least one."""
+    """From the start of the first window to the last run; `runs` are oldest first, at least one."""
     first, last = runs[0], runs[-1].time
     start = min(first.current.start or first.time, first.time)
     return TimeAxis(start if start < last else last - timedelta(minutes=1), last)
 
 
 def verdict_chart(runs: Sequence[RunResult], axis: TimeAxis, stretches: Sequence[Stretch] = ()) -> Markup:
-    """One row a question; `runs` are oldest first."""
+    """One row for each question; `runs` are oldest first."""
     rows = {question.capitalize(): _bands(runs, question, _longest_step(runs)) for question in QUESTIONS}
     return state_timeline("verdicts", "The four verdicts over time", axis, rows, stretches)
 
@@ -52,7 +51,7 @@ def verdict_chart(runs: Sequence[RunResult], axis: TimeAxis, stretches: Sequence
 def share_chart(runs: Sequence[RunResult], axis: TimeAxis, stretches: Sequence[Stretch] = ()) -> Markup:
     """The share of drifted features, its threshold, and each change of recommendation; `runs` are oldest first.
 
-    The line breaks at a run that could not tell and where no run finished for three intervals.
+    The line has a gap at an UNKNOWN run, and if no run finished for three intervals.
     """
     longest = _longest_step(runs)
     points: list[tuple[datetime, float | None]] = []
@@ -75,13 +74,13 @@ def share_chart(runs: Sequence[RunResult], axis: TimeAxis, stretches: Sequence[S
 
 
 def _longest_step(runs: Sequence[RunResult]) -> timedelta:
-    """Three usual intervals: a longer step from run to run is a gap, as in the worker's gauges."""
+    """Three median intervals: a longer step between runs is a gap, as in the worker's gauges."""
     steps = [(newer.time - older.time).total_seconds() for older, newer in pairwise(runs)]
     return timedelta(seconds=_GAP_INTERVALS * median(steps)) if steps else timedelta()
 
 
 def _bands(runs: Sequence[RunResult], question: Question, longest: timedelta) -> list[Band]:
-    """Each run's verdict holds from the run before, or where there is a gap, from its own window's beginning."""
+    """Each run's verdict applies from the previous run, or after a gap, from the start of its window."""
     bands: list[Band] = []
     before: datetime | None = None
     for run in runs:
@@ -107,23 +106,23 @@ def changes(runs: Sequence[RunResult]) -> Iterator[Marker]:
 
 
 def bar_top(run: RunResult) -> float:
-    """Where the bars of one run end, in thresholds: at the longest of them, but not below 2 and not beyond 8."""
+    """The length of the bar axis of one run, in thresholds: that of the longest bar, between 2 and 8."""
     longest = max((feature.ratio for feature in run.features), default=0.0)
     return min(max(longest, _SMALLEST_TOP), _LARGEST_TOP)
 
 
 def bar(feature: FeatureDrift, top: float) -> Markup:
-    """Score ÷ threshold as a bar up to `top`, with an upright at the threshold; hollow where no value came at all."""
+    """Score ÷ threshold as a bar up to `top`, with a vertical line at the threshold; hollow if entirely missing."""
     ratio = top if feature.entirely_missing else min(feature.ratio, top)
     style = "absent" if feature.entirely_missing else "over" if feature.detected else "under"
-    upright = percent(100 / top)
-    said = f"{feature.feature}: score {words.number(feature.score, 3)}, threshold {words.number(feature.threshold, 3)}"
+    limit = percent(100 / top)
+    title = f"{feature.feature}: score {words.number(feature.score, 3)}, threshold {words.number(feature.threshold, 3)}"
     return element(
         "svg",
-        element("title", said),
+        element("title", title),
         element("rect", width="100%", height="8", y="3", rx="1.5", class_="track"),
         element("rect", width=percent(100 * ratio / top), height="8", y="3", rx="1.5", class_=style),
-        element("line", x1=upright, x2=upright, y1="0", y2="14"),
+        element("line", x1=limit, x2=limit, y1="0", y2="14"),
         class_="bar",
         role="img",
         width="100%",

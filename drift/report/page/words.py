@@ -1,4 +1,4 @@
-"""Runs in plain words and round numbers. Times are UTC; what is None is `n/a`."""
+"""Runs as text and rounded numbers. Times are UTC; None is `n/a`."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ from markupsafe import Markup, escape
 from drift.result import FeatureDrift, RunResult, ScoreDrift, Window
 
 HEADLINE: Final = {
-    "NO_ACTION": "Nothing to do",
-    "INVESTIGATE": "Have a look",
+    "NO_ACTION": "No action needed",
+    "INVESTIGATE": "Investigate",
     "RETRAIN": "Retrain the model",
-    "UNKNOWN": "Cannot tell",
+    "UNKNOWN": "Drift unknown",
 }
 STATE: Final = {"NO_ACTION": "ok", "INVESTIGATE": "watch", "RETRAIN": "act", "UNKNOWN": "unknown"}
 ASKS: Final = {
-    "quality": "Are the inputs sound?",
-    "covariate": "Do the inputs still look as in training?",
-    "prediction": "Do the scores still look as they did?",
-    "performance": "Is the model still right?",
+    "quality": "Is the input data valid?",
+    "covariate": "Do the inputs still match the reference?",
+    "prediction": "Do the scores still match the reference?",
+    "performance": "Does the model still perform as on its card?",
 }
 _METHODS = {"wasserstein": "Wasserstein", "jensenshannon": "Jensen–Shannon"}
 _MISSING = "n/a"
 
 
 def number(value: float | None, decimals: int = 2) -> str:
-    """A number with a fixed count of decimals."""
+    """A number with a fixed number of decimals."""
     return _MISSING if value is None else f"{value:.{decimals}f}"
 
 
 def count(value: int | None) -> str:
-    """A whole number, its thousands apart."""
+    """A whole number with thousands separators."""
     return _MISSING if value is None else f"{value:,}"
 
 
 def share(value: float | None) -> str:
-    """A share in per cent; one that is small but not nothing says so."""
+    """A share in per cent; a tiny one is not shown as zero."""
     if value is None:
         return _MISSING
     return "< 0.1 %" if 0 < value < 0.0005 else f"{100 * value:.1f} %"  # noqa: PLR2004 (what rounds to 0.0)
@@ -60,7 +60,7 @@ def day(moment: datetime) -> str:
 
 
 def window(given: Window) -> str:
-    """`1 Mar 2024, 11:45–12:00`; whole days have no time; UTC."""
+    """`1 Mar 2024, 11:45–12:00`, in UTC; whole days have no time."""
     if given.start is None or given.end is None:
         return _MISSING
     start, end = given.start.astimezone(UTC), given.end.astimezone(UTC)
@@ -70,14 +70,14 @@ def window(given: Window) -> str:
 
 
 def stretch(start: datetime, end: datetime) -> str:
-    """`1 Mar 2024, 11:45–12:00`; the second day only where it is another; UTC."""
+    """`1 Mar 2024, 11:45–12:00`, in UTC; with a second date if it differs."""
     if start.astimezone(UTC).date() == end.astimezone(UTC).date():
         return f"{day(start)}, {clock(start)}–{clock(end)}"
     return f"{day(start)}, {clock(start)} – {day(end)}, {clock(end)}"
 
 
 def ago(moment: datetime, now: datetime) -> str:
-    """How long before `now`, in the largest unit that fits."""
+    """The time since `moment`, in the largest unit that fits."""
     seconds = (now - moment).total_seconds()
     for size, unit in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
         if seconds >= size:
@@ -94,7 +94,7 @@ def drifted(run: RunResult) -> str:
 
 
 def missing(feature: FeatureDrift) -> str:
-    """`2.0 % → 31.5 %`: the missing share in the reference and now; `0` where there was never any."""
+    """`2.0 % → 31.5 %`: the missing share in the reference and now; `0` if both are zero."""
     before, now = feature.missing.reference, feature.missing.current
     return "0" if before == now == 0 else f"{share(before)} → {share(now)}"
 
@@ -105,19 +105,19 @@ def breakable(name: str) -> Markup:
 
 
 def notes(feature: FeatureDrift) -> list[str]:
-    """What a distance does not say of a feature, in a few words each."""
-    said = []
+    """What the distance of a feature does not show, in a few words each."""
+    found = []
     if feature.entirely_missing:
-        said.append("entirely missing")
+        found.append("entirely missing")
     elif feature.missing.reference != feature.missing.current:
-        said.append(f"missing {missing(feature)}")
+        found.append(f"missing {missing(feature)}")
     if feature.constant:
-        said.append("constant")
+        found.append("constant")
     if feature.new_categories:
-        said.append(f"new: {', '.join(feature.new_categories)}")
-    return said
+        found.append(f"new: {', '.join(feature.new_categories)}")
+    return found
 
 
 def against(distance: FeatureDrift | ScoreDrift) -> str:
-    """`0.420 / 0.100`: the score and the threshold that holds at this number of subjects."""
+    """`0.420 / 0.100`: the score and its effective threshold."""
     return f"{number(distance.score, 3)} / {number(distance.threshold, 3)}"

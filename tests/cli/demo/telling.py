@@ -35,7 +35,7 @@ def a_run(number: int, seconds: float, *, drifted: int = 0, area: float | None =
 def a_coin(number: int, seconds: float) -> RunResult:
     """A run that finds nothing wrong but that the model is a coin."""
     states = {question: verdict("ok", "As before.") for question in ("quality", "covariate", "prediction")}
-    verdicts = {**states, "performance": verdict("act", "It fell for certain.")}
+    verdicts = {**states, "performance": verdict("act", "A significant loss.")}
     return a_run(number, seconds, area=0.49, recommendation="RETRAIN", verdicts=verdicts)
 
 

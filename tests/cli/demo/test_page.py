@@ -221,7 +221,7 @@ def test_a_worker_that_never_told_is_said() -> None:
     told = evidence()
     lone = [type(each)(each.number, each.act, each.start, each.end, each.figures, None) for each in told.acts]
     text = visible(render(evidence(runs=[], acts=lone, shifts=[]), (), []))
-    assert "Cannot tell" in text
+    assert "Drift unknown" in text
     assert "The drift worker made no comparison that could tell." in text
 
 
@@ -235,8 +235,8 @@ def test_closing_words_say_each_act() -> None:
     """The terminal's last lines tell each act by its figures, drift from slowness, and the end."""
     lines = list(words.closing(evidence()))
     assert lines[0] == "2,600 requests were sent, and none of them failed; 5,000 labels came."
-    assert "  2. Inputs drift: p95 8.0 ms, drift share 0.43, ROC AUC 0.84: have a look." in lines
-    assert "  4. Scoring slows: p95 95.0 ms, drift share 0.00, ROC AUC 0.84: nothing to do." in lines
+    assert "  2. Inputs drift: p95 8.0 ms, drift share 0.43, ROC AUC 0.84: investigate." in lines
+    assert "  4. Scoring slows: p95 95.0 ms, drift share 0.00, ROC AUC 0.84: no action needed." in lines
     assert "While scoring was slow p95 was 95.0 ms, and the share 0.00." in lines
     assert lines[-1].startswith("In the end: Retrain the model. Answers take 8.0 ms (p95)")
 

@@ -47,7 +47,7 @@ def test_a_pipe_has_plain_lines() -> None:
     """Elsewhere than in a terminal the act and its figures are one line each, without any control sign."""
     act, figures = shown(played(), terminal=False).splitlines()
     assert act.startswith("Act 2 of 6: Inputs drift. The network grows worse")
-    for part in ("50/s", "p95", "share 0.43 >= 0.30", "covariate act", "Have a look"):
+    for part in ("50/s", "p95", "share 0.43 >= 0.30", "covariate act", "Investigate"):
         assert part in figures
     assert "\x1b" not in act + figures
 
@@ -61,7 +61,7 @@ def test_a_terminal_has_a_live_view() -> None:
         "p95",
         "share 0.43 >= 0.30",
         "covariate act",
-        "Have a look: ",
+        "Investigate: ",
     ):
         assert part in text
 

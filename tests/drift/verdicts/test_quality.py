@@ -107,7 +107,7 @@ def test_quality_tells_the_worst_first_and_stays_short() -> None:
     """Of many findings three are told, those that act first, and the rest counted."""
     many = [feature(f"f{place}", outside_reference=0.06) for place in range(4)]
     evidence = judge_quality(report(*many, feature("fee", outside_reference=1.0)), None).evidence
-    assert evidence.startswith("100.0% of fee")
+    assert evidence.startswith("100.0% of the values of fee")
     assert evidence.endswith("and 2 more.")
 
 

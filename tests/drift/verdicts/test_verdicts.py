@@ -133,7 +133,7 @@ def test_unknown_does_not_keep_back_what_is_wrong() -> None:
     blind = replace(seen(None), rejections=Rejections(0, 500))
     judged = judge(blind, POLICY)
     assert judged.recommendation == "UNKNOWN"
-    assert "quality acts: 500 of 500 items were refused" in judged.reason
+    assert "quality needs action: 500 of 500 items were rejected" in judged.reason
 
 
 @pytest.mark.parametrize(
@@ -176,4 +176,4 @@ def test_retraining_on_broken_data_is_warned_of() -> None:
         seen(report(feature("fee", None, missing=MissingShares(0.0, 1.0), detected=True), drifted=3)), POLICY.at_once()
     )
     assert judged.recommendation == "RETRAIN"
-    assert "Mend the data first: fee is entirely missing" in judged.reason
+    assert "Fix the data first: fee is entirely missing" in judged.reason

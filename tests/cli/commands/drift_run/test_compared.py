@@ -105,7 +105,7 @@ def test_a_window_with_too_little_is_unknown(place: Place) -> None:
     result = place.run("bundle", "live", "--window", "0.001s")
     assert result.stdout.splitlines()[0] == (
         "[Evidently] report_html=n/a report_json=n/a drift_share=n/a -> UNKNOWN"
-        " 0 subjects are too few to compare; 200 are the least (target_drift=n/a)"
+        " 0 subjects are too few to compare; at least 200 are needed (target_drift=n/a)"
     )
     assert result.exit_code == 1
 

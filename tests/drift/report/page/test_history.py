@@ -31,7 +31,12 @@ def test_recommendations_are_marked_where_they_change() -> None:
     """One marker for each new recommendation, in order."""
     runs = summaries(*a_history())[::-1]
     said = [each.findtext("title") or "" for each in of_class(parse(history.share_chart(runs, HOUR)), "marker")]
-    assert [each.split(",")[0] for each in said] == ["Cannot tell", "Nothing to do", "Have a look", "Retrain the model"]
+    assert [each.split(",")[0] for each in said] == [
+        "Drift unknown",
+        "No action needed",
+        "Investigate",
+        "Retrain the model",
+    ]
 
 
 def test_an_old_run_does_not_squeeze_the_axis() -> None:
@@ -40,7 +45,7 @@ def test_an_old_run_does_not_squeeze_the_axis() -> None:
     runs = summaries(old, *(result(number) for number in range(10)))
     assert [run.run_id for run in history.recent(runs)] == [run_id(number) for number in range(10)]
     page = render_index(runs, ())
-    assert "1 older run lies beyond a long gap" in visible(page)
+    assert "1 older run is not in these charts, because of a long gap" in visible(page)
     assert run_id(1_000) in page
 
 

@@ -20,7 +20,7 @@ from tests.drift.report.page.drawn import HOSTILE, HOUR, minutes, summaries, vis
 def test_headline_is_the_newest_recommendation() -> None:
     """The first words are what to do and why, of the newest run."""
     page = render_index(summaries(*a_history()), ())
-    assert re.search(r"<h1>.*Retrain the model</h1>\s*<p class=\"reason\">Share 0.43 was over its threshold", page)
+    assert re.search(r"<h1>.*Retrain the model</h1>\s*<p class=\"reason\">The drift share 0.43 is at or above", page)
 
 
 def test_index_gives_each_run_its_facts() -> None:
@@ -50,9 +50,9 @@ def test_links_lead_only_to_what_exists() -> None:
 def test_unknown_says_why_and_what_was_known() -> None:
     """A run that could not tell says so, shows n/a and never 0, and recalls the last one that could."""
     text = visible(render_index(summaries(result(1, drifted=2), unknown(2)), ()))
-    assert "Cannot tell The window held 112 subjects; 200 are needed." in text
-    assert "share n/a" in text
-    assert "Last known: Nothing to do, share 0.14, 1 Mar 2026, 12:01 UTC" in text
+    assert "Drift unknown 112 subjects are too few to compare; at least 200 are needed." in text
+    assert "drift share n/a" in text
+    assert "Last known: No action needed, drift share 0.14, 1 Mar 2026, 12:01 UTC" in text
 
 
 def test_empty_index_says_what_will_come() -> None:
