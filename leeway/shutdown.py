@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -17,7 +18,6 @@ from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
 if TYPE_CHECKING:
-    import socket
     from multiprocessing.process import BaseProcess
 
     Child: TypeAlias = "subprocess.Popen[bytes] | subprocess.Popen[str] | BaseProcess"
@@ -66,8 +66,6 @@ def stop_signal_socket() -> Iterator[socket.socket]:
 
     The interpreter writes to it in the signal handler itself, so none is missed between a check and a wait.
     """
-    import socket  # noqa: PLC0415 (only the supervisor needs it)
-
     receiver, sender = socket.socketpair()
     sender.settimeout(0.0)
 

@@ -11,16 +11,16 @@ import json
 import logging
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from threading import Lock
 from typing import Self
 
 from leeway.schema import FeatureSchema
 from leeway.store.record import PredictionRecord
-from service.spool.appender import Appender
 from service.spool.file import (
     DiskReserve,
     FileLock,
@@ -35,6 +35,9 @@ from service.spool.file import (
 )
 
 __all__ = ["Batch", "Spool", "SpoolError", "UnknownSchema"]
+JOURNAL_CHECK_ROWS = 256
+STATEMENT_ROWS = 1_000
+"""Rows per INSERT. SQLite releases the interpreter lock once a statement, and taking it back can be slow."""
 _log = logging.getLogger("service")
 
 
@@ -90,22 +93,19 @@ class Spool:
         self.limit_bytes = limit_bytes
         self._journal_limit_bytes = min(max(limit_bytes // 32, 2**20), 2**25)
         self._reserve = DiskReserve(sidecar_path(path, ".reserve"), self._journal_limit_bytes)
-        self._draining_lock, self._observing_lock = Lock(), Lock()
+        self._fingerprint = schema.fingerprint
+        self._appending_lock, self._draining_lock, self._observing_lock = Lock(), Lock(), Lock()
+        self._rows_since_check = 0
         with ExitStack() as resources:
-            self.set_aside = prepare(path, resources.enter_context(FileLock(sidecar_path(path, ".lock"))))
+            lock = FileLock(sidecar_path(path, ".lock"))
+            resources.callback(lock.release)
+            self.set_aside = prepare(path, lock)
             """Where a damaged file was set aside when this spool was opened; None if it was sound."""
+            self._appending = resources.enter_context(closing(connect(path, fsync_always=fsync_always)))
             self._draining = resources.enter_context(closing(connect(path)))
             self._observing = resources.enter_context(closing(connect(path)))
-            appending = resources.enter_context(closing(connect(path, fsync_always=fsync_always)))
-            self._appender = Appender(
-                appending,
-                path,
-                schema.fingerprint,
-                limit_bytes=limit_bytes,
-                journal_limit_bytes=self._journal_limit_bytes,
-            )
-            resources.callback(self._appender.close)
             self._page_bytes = int(self._draining.execute("PRAGMA page_size").fetchone()[0])
+            self._appending.execute(f"PRAGMA max_page_count={limit_bytes // self._page_bytes}").fetchone()
             self._draining.execute(
                 "INSERT OR IGNORE INTO schemas VALUES (?, ?)", (schema.fingerprint, json.dumps(schema.to_json()))
             )
@@ -129,7 +129,7 @@ class Spool:
 
     def close(self) -> None:
         """Close the file; waiting records stay in it."""
-        with self._draining_lock, self._observing_lock:
+        with self._appending_lock, self._draining_lock, self._observing_lock:
             self._resources.close()
 
     def __enter__(self) -> Self:
@@ -138,21 +138,53 @@ class Spool:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    # --- appending: in every process, on a connection that a checkpoint never slows ----------------------------------
+
     def append(self, records: Sequence[PredictionRecord]) -> None:
         """Append `records`, all or none; once this returns they survive a killed process. Callable from any thread.
 
         Raises:
             SpoolError: nothing was written: disk full, limit reached, no permission, a damaged file, …
         """
-        self._appender.append(records)
+        try:
+            payloads = [record.to_json() for record in records]
+        except (ValueError, TypeError) as error:
+            raise SpoolError(f"a prediction cannot be written as JSON: {error}") from error
+        with self._appending_lock, spool_errors(self.path):
+            self._rows_since_check += len(payloads)
+            if self._rows_since_check >= JOURNAL_CHECK_ROWS:
+                self._bound_journal()
+            with transaction(self._appending) if len(payloads) > STATEMENT_ROWS else nullcontext():
+                for start in range(0, len(payloads), STATEMENT_ROWS):
+                    part = payloads[start : start + STATEMENT_ROWS]
+                    self._appending.execute(_insert_statement(len(part)), (self._fingerprint, *part))
 
     def check_writable(self) -> None:
-        """Write to the file as an append does.
+        """Write as much as a few predictions take, and delete it again.
 
         Raises:
             SpoolError: an append would fail; the message says why.
         """
-        self._appender.check()
+        with self._appending_lock, spool_errors(self.path):
+            self._bound_journal()
+            with transaction(self._appending):  # insert before delete, so that it needs as much space as an append
+                self._appending.execute("INSERT INTO heartbeat (ballast) VALUES (zeroblob(8192))")
+                self._appending.execute("DELETE FROM heartbeat WHERE id <> last_insert_rowid()")
+
+    def _bound_journal(self) -> None:
+        """Truncate a long journal, as the drainer should have done; raise if a reader prevents that for too long."""
+        if self._journal_bytes() > self._journal_limit_bytes:
+            run_checkpoint(self._appending, "TRUNCATE")
+            if (size_bytes := self._journal_bytes()) > 2 * self._journal_limit_bytes:
+                raise SpoolError(
+                    f"spool {self.path}: a reader keeps the journal from being truncated ({size_bytes:,} bytes);"
+                    " close the reader"
+                )
+        self._rows_since_check = 0
+
+    def _journal_bytes(self) -> int:
+        journal = sidecar_path(self.path, "-wal")
+        return journal.stat().st_size if journal.exists() else 0
 
     # --- draining: for the one process that holds the lease ---------------------------------------------------------
 
@@ -252,6 +284,13 @@ class Spool:
         with self._observing_lock, spool_errors(self.path):
             (number,) = self._observing.execute(query).fetchone()
         return int(number or 0)
+
+
+@lru_cache(maxsize=8)
+def _insert_statement(rows: int) -> str:
+    """An INSERT of `rows` rows; parameter 1 is the schema's fingerprint, the others are the payloads."""
+    values = ", ".join(f"(?1, ?{parameter})" for parameter in range(2, rows + 2))
+    return f"INSERT INTO records (schema, payload) VALUES {values}"  # noqa: S608 (numbers)
 
 
 def _decode(rows: Iterable[tuple[int, str]]) -> tuple[tuple[tuple[int, PredictionRecord], ...], tuple[int, ...]]:

@@ -170,15 +170,12 @@ def _mark_synthetic() -> None:
 def observe_spool(meter: Meter, spool: Spool) -> None:
     """Report the backlog, size and limit of `spool`; a closed spool leaves a gap, as in the last flush of a process."""
 
-    def read(number: Callable[[], int]) -> Callable[[], Iterable[tuple[float, Mapping[str, str]]]]:
-        def values() -> Iterable[tuple[float, Mapping[str, str]]]:
-            with suppress(SpoolError):
-                yield number(), {}
+    def value(read: Callable[[], int]) -> Iterable[tuple[float, Mapping[str, str]]]:
+        with suppress(SpoolError):
+            yield read(), {}
 
-        return values
-
-    observe(meter, names.LOG_BACKLOG, read(spool.backlog))
-    observe(meter, names.SPOOL_SIZE, read(spool.size_bytes))
+    observe(meter, names.LOG_BACKLOG, lambda: value(spool.backlog))
+    observe(meter, names.SPOOL_SIZE, lambda: value(spool.size_bytes))
     observe(meter, names.SPOOL_LIMIT, lambda: [(spool.limit_bytes, {})])
 
 
@@ -216,7 +213,7 @@ class OTelDrainerProbe(DrainerProbe):
     def dead_lettered(self, count: int, reason: str) -> None:
         """Count and log the dead letters."""
         self._unrecorded.add(count)
-        _log.error("moved %d predictions that can never be stored to the spool's dead_letters: %s", count, reason)
+        _log.error("moved %d predictions that can never be stored to the spool's dead letters: %s", count, reason)
 
     def failed(self, error: Exception) -> None:
         """Log the error with its traceback."""

@@ -11,8 +11,7 @@ from msgspec.structs import replace
 from leeway.schema import CHURN_SCHEMA
 from leeway.store.record import PredictionRecord
 from service.spool import spool as spool_module
-from service.spool.appender import STATEMENT_ROWS
-from service.spool.spool import Spool, SpoolError, UnknownSchema
+from service.spool.spool import STATEMENT_ROWS, Spool, SpoolError, UnknownSchema
 from tests.leeway.store.records import OTHER_SCHEMA, a_record, some_records
 from tests.service.spool.spools import execute, killed_while_appending, open_spool, start_appending, taken, waiting
 

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from service.spool.appender import STATEMENT_ROWS
 from service.spool.file import connect
-from service.spool.spool import Spool, SpoolError
+from service.spool.spool import STATEMENT_ROWS, Spool, SpoolError
 from tests.leeway.store.records import a_record, some_records
 from tests.service.spool.spools import fill, open_spool, taken
 
@@ -79,7 +78,7 @@ def test_a_request_never_pays_for_a_checkpoint(path: Path) -> None:
         assert path.stat().st_size == before
 
 
-def test_without_a_drainer_the_appender_truncates_the_journal(path: Path) -> None:
+def test_without_a_drainer_appends_truncate_the_journal(path: Path) -> None:
     """A drainer that hangs does not let the journal fill the disk."""
     with open_spool(path, limit_bytes=2**24) as spool:
         for number in range(1_200):
@@ -132,5 +131,5 @@ def test_fsync_always_asks_for_full_synchronisation(path: Path) -> None:
     modes = []
     for fsync_always in (False, True):
         with open_spool(path, fsync_always=fsync_always) as spool:
-            modes += spool._appender._connection.execute("PRAGMA synchronous").fetchone()
+            modes += spool._appending.execute("PRAGMA synchronous").fetchone()
     assert modes == [1, 2]
