@@ -1,57 +1,53 @@
-"""The only reader of `LEEWAY_*` environment variables; `OTEL_*` belongs to the OpenTelemetry SDK.
+"""The settings of all processes. Only this module reads `LEEWAY_*`; the OpenTelemetry SDK reads `OTEL_*`.
 
-Each process reads its own settings once, in its composition root, and hands plain values on.
+Each process reads its settings once, in its composition root, and passes plain values on.
 """
 
 from __future__ import annotations
 
 import re
-from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, ByteSize, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class SettingsError(ValueError):
-    """A setting cannot be used; the message names the variable, the value and what would do."""
+    """A setting is invalid; the message names the variable, its value and what is expected."""
 
 
-_SIZE_UNITS = {"": 1, "b": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30, "kb": 10**3, "mb": 10**6, "gb": 10**9}
+def _one_size(value: object) -> object:
+    """Reject text after a size, which `ByteSize` ignores: 1,5GiB would be one byte."""
+    if isinstance(value, str) and not re.fullmatch(r"\s*[\d.]+\s*[a-z]*\s*", value, re.IGNORECASE):
+        raise ValueError("not a number of bytes, with or without a unit")
+    return value
 
 
-def _bytes(value: object) -> object:
-    """Read `1 GiB`, `500MB` or a plain number of bytes."""
-    if not isinstance(value, str):
-        return value
-    match = re.fullmatch(r"\s*(\d{1,18}(?:\.\d{1,18})?)\s*([A-Za-z]*)\s*", value)
-    if match is None or match[2].lower() not in _SIZE_UNITS:
-        raise ValueError("give a number of bytes, or one with KiB, MiB, GiB, KB, MB or GB: 500MB, 1.5GiB")
-    return int(Decimal(match[1]) * _SIZE_UNITS[match[2].lower()])
-
-
-Bytes = Annotated[int, BeforeValidator(_bytes), Field(gt=0)]
+Bytes = Annotated[ByteSize, BeforeValidator(_one_size), Field(gt=0)]
 Port = Annotated[int, Field(ge=0, le=65_535)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
+_METRICS_ENDPOINT = "by default only if no OTLP endpoint is set"
+_SPANS_FILE = "File to write spans to, as JSON lines; for use without a Collector"
+
 
 class Settings(BaseSettings):
-    """What every process needs: where the data and the bundle are."""
+    """The settings of every process."""
 
     model_config = SettingsConfigDict(env_prefix="LEEWAY_", frozen=True, extra="ignore", env_ignore_empty=True)
 
     database_url: str = Field(
-        "sqlite:///var/leeway.db", description="Where data is kept: sqlite:///FILE or postgresql+psycopg://…"
+        "sqlite:///var/leeway.db", description="Database URL: sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME"
     )
-    bundle: Path = Field(Path("var/bundle"), description="The model bundle's folder")
+    bundle: Path = Field(Path("var/bundle"), description="Folder of the model bundle")
 
     @classmethod
     def read(cls, **overrides: Any) -> Self:  # noqa: ANN401 (a flag may be of any type; pydantic checks it)
-        """Read the environment; a keyword that is not None goes before it.
+        """Read the environment. A keyword that is not None takes precedence.
 
         Raises:
-            SettingsError: a value cannot be used.
+            SettingsError: a value is invalid.
         """
         try:
             return cls(**{name: value for name, value in overrides.items() if value is not None})
@@ -60,77 +56,86 @@ class Settings(BaseSettings):
             name = str(first["loc"][0])
             flag = "" if overrides.get(name) is None else " (given as a flag)"
             reason = first["msg"].removeprefix("Value error, ")
-            meaning = cls.model_fields[name].description
-            shown = f"LEEWAY_{name.upper()}={str(first['input'])!r}{flag}"
-            raise SettingsError(f"{shown}: {reason}. Its meaning: {meaning}") from error
+            given = f"LEEWAY_{name.upper()}={str(first['input'])!r}{flag}"
+            raise SettingsError(f"{given}: {reason}. Meaning: {cls.model_fields[name].description}") from error
 
 
 class ServiceSettings(Settings):
-    """What the API needs besides."""
+    """The settings of the API."""
 
     host: str = Field("127.0.0.1", description="Address to listen on")
-    port: Port = Field(8000, description="Port to listen on; 0 takes a free one")
-    spool: Path = Field(Path("var/spool.db"), description="File where answered predictions wait for the database")
-    spool_limit: Bytes = Field(2**30, description="Largest size of that file, in bytes or as 1GiB, 500MB, …")
+    port: Port = Field(8000, description="Port to listen on; 0 picks a free one")
+    spool: Path = Field(Path("var/spool.db"), description="Spool file: predictions wait here for the database")
+    spool_limit: Bytes = Field(
+        ByteSize(2**30), description="Maximum size of the spool file, in bytes or with a unit, such as 500MB or 1.5GiB"
+    )
     spool_fsync: Literal["normal", "always"] = Field(
-        "normal", description="normal survives a killed process; always survives a power cut too, and is slower"
+        "normal", description="normal survives a killed process; always also survives a power cut, but is slower"
     )
     recording: Literal["available", "required"] = Field(
-        "available", description="Where a prediction cannot be recorded: answer all the same, or answer 503"
+        "available", description="If a prediction cannot be recorded: available answers anyway, required answers 503"
     )
-    metrics_endpoint: bool | None = Field(None, description="Serve /metrics; by default where no OTLP endpoint is set")
-    spans_file: Path | None = Field(None, description="Write spans to this file as JSON lines (without a Collector)")
-    faults: bool = Field(default=False, description="Allow `leeway faults`: on or off")
+    metrics_endpoint: bool | None = Field(None, description=f"Serve /metrics; {_METRICS_ENDPOINT}")
+    spans_file: Path | None = Field(None, description=_SPANS_FILE)
+    faults: bool = Field(default=False, description="Allow fault injection with `leeway faults`")
     faults_hosts: str = Field(
-        "", description="More names, with commas, by which /faults may be asked for; names without a dot always may"
+        "",
+        description="More host names that may request /faults, separated by commas; names without a dot always may",
     )
 
 
 class SetupSettings(Settings):
-    """What setting a new place up needs besides."""
+    """The additional settings of `leeway setup`."""
 
     extract: Path | None = Field(
-        None, description="Folder of month-end extracts, one sub-folder a date; without it customers are made up"
+        None,
+        description="Folder with one sub-folder per month-end extract, named by date; without it, setup generates data",
     )
 
 
 class ClientSettings(Settings):
-    """What commands need besides that talk to a running service."""
+    """The additional settings of commands that call a running service."""
 
-    url: str = Field("http://127.0.0.1:8000", description="Where the service answers")
+    url: str = Field("http://127.0.0.1:8000", description="URL of the service")
 
 
 class DriftSettings(Settings):
-    """What the drift worker needs besides."""
+    """The settings of the drift worker."""
 
     reports: Path = Field(Path("reports"), description="Folder of the drift reports")
     reports_host: str = Field("127.0.0.1", description="Address of the reports page")
     reports_port: Port = Field(8001, description="Port of the reports page")
-    reports_keep: int = Field(100, ge=1, description="How many runs' reports are kept")
-    reports_url: str = Field("http://127.0.0.1:8001", description="Base of links to the reports page")
-    trace_url: str = Field("http://127.0.0.1:16686/trace", description="Base of links to a trace")
+    reports_keep: int = Field(100, ge=1, description="Number of runs whose reports are kept")
+    reports_url: str = Field("http://127.0.0.1:8001", description="Base URL of links to the reports page")
+    trace_url: str = Field("http://127.0.0.1:16686/trace", description="Base URL of links to a trace")
     metrics_endpoint: bool | None = Field(
-        None, description="Serve /metrics on the reports page; by default where no OTLP endpoint is set"
+        None, description=f"Serve /metrics on the port of the reports page; {_METRICS_ENDPOINT}"
     )
-    spans_file: Path | None = Field(None, description="Write spans to this file as JSON lines (without a Collector)")
-    drift_interval: Seconds = Field(60, description="Seconds from one comparison to the next")
-    drift_window: Seconds = Field(900, description="Seconds of served predictions in one comparison")
-    drift_min_rows: int = Field(200, ge=1, description="Fewest subjects of a comparison")
-    drift_max_rows: int = Field(50_000, ge=1, description="Most subjects of a comparison; of more, a sample")
-    drift_threshold: float = Field(0.30, gt=0, le=1, description="Share of drifted features that asks for retraining")
-    drift_breaches: int = Field(3, ge=1, description="Windows in a row, without overlap, that confirm it")
-    drift_cooldown: float = Field(3_600, ge=0, description="Seconds without a new RETRAIN after one")
-    drift_labels: int = Field(2_000, ge=2, description="Performance looks at this many last labelled predictions")
-    drift_min_labels: int = Field(200, ge=2, description="Fewest labels that performance is judged on")
-    webhook_url: str | None = Field(None, description="Where a change of recommendation is posted")
+    spans_file: Path | None = Field(None, description=_SPANS_FILE)
+    drift_interval: Seconds = Field(60, description="Seconds between two comparisons")
+    drift_window: Seconds = Field(900, description="Length of the current window in seconds")
+    drift_min_rows: int = Field(200, ge=1, description="Minimum number of subjects for a comparison")
+    drift_max_rows: int = Field(50_000, ge=1, description="Maximum number of subjects; a larger window is sampled")
+    drift_threshold: float = Field(
+        0.30, gt=0, le=1, description="Share of drifted features at which retraining is recommended"
+    )
+    drift_breaches: int = Field(
+        3, ge=1, description="Number of consecutive windows, without overlap, that confirm the drift"
+    )
+    drift_cooldown: float = Field(3_600, ge=0, description="Seconds after a RETRAIN during which no other one is given")
+    drift_labels: int = Field(
+        2_000, ge=2, description="Number of most recent labelled predictions that performance is computed from"
+    )
+    drift_min_labels: int = Field(200, ge=2, description="Minimum number of labels for a performance verdict")
+    webhook_url: str | None = Field(None, description="URL that each change of the recommendation is posted to")
 
 
 class DoctorSettings(ClientSettings, ServiceSettings, DriftSettings):
-    """What `leeway doctor` needs besides: where the rest of the stack answers. What is not named is not looked at."""
+    """The additional settings of `leeway doctor`: the rest of the stack. A service without a URL is not checked."""
 
-    prometheus_url: str | None = Field(None, description="Where Prometheus answers; without it /metrics is asked")
+    prometheus_url: str | None = Field(None, description="URL of Prometheus; without it, doctor reads /metrics")
     jaeger_url: str | None = Field(
-        None, description="Where Jaeger's page and API answer; without it the spans file is read"
+        None, description="URL of Jaeger's page and API; without it, doctor reads the spans file"
     )
-    collector_url: str | None = Field(None, description="Where the Collector's health_check extension answers")
-    grafana_url: str | None = Field(None, description="Where Grafana answers")
+    collector_url: str | None = Field(None, description="URL of the Collector's health_check extension")
+    grafana_url: str | None = Field(None, description="URL of Grafana")

@@ -99,7 +99,11 @@ def test_help_shows_variable_and_default(command: str, variable: str, default: s
     ("arguments", "environment", "message"),
     [
         (["serve"], {"LEEWAY_PORT": "http"}, "LEEWAY_PORT='http': "),
-        (["serve"], {"LEEWAY_SPOOL_LIMIT": "much"}, "LEEWAY_SPOOL_LIMIT='much': give a number of bytes"),
+        (
+            ["serve"],
+            {"LEEWAY_SPOOL_LIMIT": "much"},
+            "LEEWAY_SPOOL_LIMIT='much': not a number of bytes",
+        ),
         (["serve", "--recording", "never"], {}, "LEEWAY_RECORDING='never' (given as a flag): "),
         (["serve", "--port", "99999"], {}, "LEEWAY_PORT='99999' (given as a flag): "),
         (["serve"], {"LEEWAY_BUNDLE": "nowhere/at/all"}, ""),
@@ -135,7 +139,7 @@ def test_settings_error_is_one_line() -> None:
 def test_a_setting_that_cannot_be_used_is_explained() -> None:
     """The message says what the setting is for: nobody need look it up."""
     result = RUNNER.invoke(app, ["drift", "worker"], env={"LEEWAY_DRIFT_WINDOW": "5m"})
-    assert "Its meaning: Seconds of served predictions in one comparison" in result.stderr
+    assert "Meaning: Length of the current window in seconds" in result.stderr
 
 
 def test_a_date_that_is_none_is_answered_with_one() -> None:

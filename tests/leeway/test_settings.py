@@ -16,8 +16,8 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
 
 
-def test_defaults_are_those_of_the_design() -> None:
-    """Without variables the documented defaults hold."""
+def test_defaults_of_the_service() -> None:
+    """Without variables the documented defaults apply."""
     settings = ServiceSettings.read()
     assert (settings.database_url, settings.bundle) == ("sqlite:///var/leeway.db", Path("var/bundle"))
     assert (settings.host, settings.port, settings.recording, settings.faults) == (
@@ -29,8 +29,8 @@ def test_defaults_are_those_of_the_design() -> None:
     assert (settings.spool, settings.spool_limit, settings.spool_fsync) == (Path("var/spool.db"), 2**30, "normal")
 
 
-def test_drift_defaults_are_those_of_the_design() -> None:
-    """Without variables the worker's documented defaults hold."""
+def test_defaults_of_the_drift_worker() -> None:
+    """Without variables the documented defaults apply."""
     settings = DriftSettings.read()
     assert (settings.drift_interval, settings.drift_window, settings.drift_min_rows) == (60, 900, 200)
     assert (settings.drift_max_rows, settings.drift_threshold, settings.drift_breaches) == (50_000, 0.3, 3)
@@ -50,6 +50,8 @@ def test_drift_defaults_are_those_of_the_design() -> None:
         (ServiceSettings, "SPOOL_LIMIT", " 500 MB ", 500_000_000),
         (ServiceSettings, "SPOOL_LIMIT", "1.5KiB", 1_536),
         (ServiceSettings, "SPOOL_LIMIT", "4096", 4_096),
+        (ServiceSettings, "SPOOL_LIMIT", "1 gib", 2**30),
+        (ServiceSettings, "SPOOL_LIMIT", "7b", 7),
         (ServiceSettings, "SPOOL_FSYNC", "always", "always"),
         (ServiceSettings, "RECORDING", "required", "required"),
         (ServiceSettings, "METRICS_ENDPOINT", "off", False),
@@ -90,35 +92,35 @@ def test_reads_each_variable(
     value: Any,  # noqa: ANN401 (each setting has its own type)
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Each LEEWAY_ variable arrives as the setting of its name, typed."""
+    """Each LEEWAY_ variable sets the typed setting of its name."""
     monkeypatch.setenv(f"LEEWAY_{variable}", text)
     assert getattr(kind.read(), variable.lower()) == value
 
 
 @pytest.mark.parametrize(
-    ("variable", "text", "would_do"),
+    ("variable", "text", "expected"),
     [
         ("RECORDING", "sometimes", "'available' or 'required'"),
         ("SPOOL_FSYNC", "never", "'normal' or 'always'"),
-        ("SPOOL_LIMIT", "5 parsecs", "500MB, 1.5GiB"),
-        ("SPOOL_LIMIT", "9" * 400 + "GiB", "500MB, 1.5GiB"),
-        ("SPOOL_LIMIT", "-1", "500MB, 1.5GiB"),
+        ("SPOOL_LIMIT", "5 parsecs", "500MB or 1.5GiB"),
+        ("SPOOL_LIMIT", "9" * 400 + "GiB", "500MB or 1.5GiB"),
+        ("SPOOL_LIMIT", "-1", "500MB or 1.5GiB"),
+        ("SPOOL_LIMIT", "1GiB 2", "500MB or 1.5GiB"),
+        ("SPOOL_LIMIT", "1,5GiB", "500MB or 1.5GiB"),
         ("SPOOL_LIMIT", "0", "greater than 0"),
         ("PORT", "70000", "less than or equal to 65535"),
         ("PORT", "http", "valid integer"),
         ("FAULTS", "maybe", "valid boolean"),
     ],
 )
-def test_says_which_variable_cannot_be_used(
-    variable: str, text: str, would_do: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A value that cannot be used is an error with the variable, the value and what would do, in one line."""
+def test_an_invalid_value_is_rejected(variable: str, text: str, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error has the variable, its value and what is expected, in one line."""
     monkeypatch.setenv(f"LEEWAY_{variable}", text)
     with pytest.raises(SettingsError) as caught:
         ServiceSettings.read()
     message = str(caught.value)
     assert message.startswith(f"LEEWAY_{variable}='{text}'")
-    assert would_do in message
+    assert expected in message
     assert "\n" not in message
 
 
@@ -126,28 +128,28 @@ def test_says_which_variable_cannot_be_used(
     ("variable", "text"),
     [("DRIFT_THRESHOLD", "0"), ("DRIFT_INTERVAL", "inf"), ("DRIFT_WINDOW", "0"), ("DRIFT_BREACHES", "0")],
 )
-def test_refuses_figures_that_make_no_sense(variable: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A window of no length, an endless interval and the like are refused at the start, not met at night."""
+def test_a_number_out_of_range_is_rejected(variable: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A window of length 0, an infinite interval and the like fail at the start."""
     monkeypatch.setenv(f"LEEWAY_{variable}", text)
     with pytest.raises(SettingsError, match=f"LEEWAY_{variable}="):
         DriftSettings.read()
 
 
-def test_flag_goes_before_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A flag that was given wins; one that was not leaves the environment its say."""
+def test_a_flag_takes_precedence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flag overrides the environment; a flag that is None does not."""
     monkeypatch.setenv("LEEWAY_PORT", "1111")
     monkeypatch.setenv("LEEWAY_HOST", "::1")
     settings = ServiceSettings.read(port=2222, host=None)
     assert (settings.port, settings.host) == (2222, "::1")
 
 
-def test_says_that_a_flag_was_wrong() -> None:
-    """Where the flag cannot be used, the message says that it was the flag."""
+def test_an_invalid_flag_is_named_as_such() -> None:
+    """The message says that the value comes from a flag."""
     with pytest.raises(SettingsError, match=r"LEEWAY_RECORDING='x' \(given as a flag\)"):
         ServiceSettings.read(recording="x")
 
 
 def test_settings_are_frozen() -> None:
-    """Nobody changes a setting behind another's back."""
+    """A setting cannot be changed after it was read."""
     with pytest.raises(ValueError, match="frozen"):
         Settings.read().database_url = "sqlite://"
