@@ -272,7 +272,7 @@ def test_windows_of_alerts_are_recorded(budget: Budget) -> None:
 
 def test_a_latency_without_a_bucket_is_rejected() -> None:
     """A latency objective must be a bucket bound."""
-    with pytest.raises(ValueError, match="60 s is no bucket bound"):
+    with pytest.raises(ValueError, match="60 s is not a bucket bound"):
         latency_objective("latency", 0.99, "/predict", 60, "leeway:predictions", "X", "x")
 
 

@@ -1,1 +1,1 @@
-"""Writes `rules/objectives.yaml`: the service level objectives, over a budget of a day or of 30 days."""
+"""Generates `rules/objectives.yaml`: the service level objectives with a budget of one day or 30 days."""

@@ -1,4 +1,4 @@
-"""The service level objectives: what counts, what counts as bad, and who is told. Text of PromQL, by window."""
+"""The service level objectives: events, bad events and alerts, as PromQL by window."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _ROUTE: Final = names.prometheus_label(names.HTTP_ROUTE)
 _STATUS: Final = names.prometheus_label(names.HTTP_STATUS)
 
 PREDICTIONS_COUNT: Final = "leeway:predictions:count"
-"""Recorded in recording.yaml: requests so far by instance, route and status; a 5xx begins at 0 there."""
+"""Recorded in recording.yaml: requests by instance, route and status; the series of a 5xx starts at 0."""
 
 
 @dataclass(frozen=True)
 class Objective:
-    """At most `1 - target` of `events` may be bad. Both are PromQL for a window; the rest are names.
+    """At most `1 - target` of `events` may be bad. `events` and `bad` give PromQL for a window.
 
-    `events_name`, `bad_name` and `ratio_name` are those of the recorded series, without their window.
+    `events_name`, `bad_name` and `ratio_name` are names of recorded series, without the window.
     """
 
     name: str
@@ -37,13 +37,13 @@ class Objective:
 def latency_objective(
     name: str, target: float, route: str, bound_s: float, series: str, alert: str, bad_means: str
 ) -> Objective:
-    """Of the answers of one route, `target` take at most `bound_s` seconds. Refusals and failures are no answers.
+    """The objective that `target` of a route's 2xx responses take at most `bound_s` seconds.
 
     Raises:
-        ValueError: the histogram has no such bucket bound; the objective would be a guess between two bounds.
+        ValueError: `bound_s` is not a bucket bound, so the ratio could only be interpolated.
     """
     if bound_s not in names.HTTP_REQUEST_DURATION.buckets:
-        raise ValueError(f"{name}: {bound_s} s is no bucket bound of {names.HTTP_REQUEST_DURATION.name}")
+        raise ValueError(f"{name}: {bound_s} s is not a bucket bound of {names.HTTP_REQUEST_DURATION.name}")
     answered = f'{_ROUTE}="{route}", {_STATUS}=~"2.."'
     bucket = str(float(bound_s))  # as Prometheus writes bounds: 0.05, 1.0
 
@@ -91,4 +91,4 @@ REQUEST_OBJECTIVES: Final = (AVAILABILITY, LATENCY, BATCH_LATENCY)
 DRIFT_RUNS: Final = "drift_runs"
 DRIFT_RUNS_TARGET: Final = 0.99
 DRIFT_HOUR_MISSED: Final = "leeway:drift:hour_missed"
-"""1 at a moment that looks back on an hour without a successful drift run, else 0."""
+"""1 if the last hour had no successful drift run, else 0."""

@@ -1,4 +1,4 @@
-"""The rules of `objectives.yaml` as plain values, for one budget."""
+"""The rules of `objectives.yaml` for one budget, as plain values."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RUNBOOK: Final = "docs/runbook.md"
 
 
 def rule_file(budget: Budget) -> dict[str, Any]:
-    """The whole file: ratios every 30 s, the budget every minute, and the alerts on both."""
+    """The whole file: ratios every 30 s, budgets every minute, and alerts on both."""
     return {
         "groups": [
             {"name": "objective-ratios", "interval": "30s", "rules": list(_ratios())},
@@ -38,7 +38,7 @@ def _ratios() -> Iterator[Rule]:
             events, bad = f"{objective.events_name}{window}", f"{objective.bad_name}{window}"
             yield _record(events, objective.events(window))
             yield _record(bad, objective.bad(window))
-            # Without events there is no ratio, and so no alarm: silence at night is neither good nor bad.
+            # Without events there is no ratio and no alert: no traffic is neither good nor bad.
             yield _record(f"{objective.ratio_name}{window}", f"{bad} / ({events} > 0)")
 
 
@@ -64,8 +64,8 @@ def _counts(name: str, target: float, events: str, bad: str) -> Iterator[Rule]:
     yield _record("leeway:objective:bad_events", bad, labels)
 
 
-# A run that found too few rows has looked, and saw a quiet night: it counts as successful. An hour begins to count when
-# applications were scraped an hour ago, so that a stack that was just started has missed nothing.
+# A run with too few rows counts as successful. An hour counts only if applications were scraped an hour ago, so that a
+# stack that has just started has missed nothing.
 _HOUR_MISSED: Final = f"""\
 (
   (
@@ -88,9 +88,9 @@ def _alerts(budget: Budget) -> Iterator[Rule]:
         "labels": {"severity": "ticket"},
         "annotations": _annotations(
             "ObjectiveBudgetSpent",
-            f"The budget of {budget.window} is spent: {{{{ $labels.objective }}}}",
-            "More went wrong over the budget's window than the objective {{ $labels.objective }} allows: "
-            "{{ $value | humanizePercentage }} of the budget is left. It may have burned too slowly to page anyone.",
+            f"The {budget.window} error budget is spent: {{{{ $labels.objective }}}}",
+            "More failed in the budget window than the objective {{ $labels.objective }} allows: "
+            "{{ $value | humanizePercentage }} of the budget is left. It may have burned too slowly to page.",
         ),
     }
 
@@ -109,10 +109,10 @@ def _burn(objective: Objective, budget: Budget, alarm: Alarm) -> Rule:
         "labels": {"severity": "page", "burn": alarm.name, "objective": objective.name},
         "annotations": _annotations(
             objective.alert,
-            f"The {objective.name.replace('_', ' ')} budget burns {rate:.3g} times too fast",
+            f"The {objective.name.replace('_', ' ')} budget burns at {rate:.3g} times the sustainable rate",
             f"{{{{ $value | humanizePercentage }}}} {objective.bad_means} in the last {alarm.long}, "
-            f"and it goes on. {objective.target * 100:g} % must not: at this rate a budget of {budget.window} loses "
-            f"{alarm.spends * 100:g} % in {alarm.long}.",
+            f"and it continues. The objective is {objective.target * 100:g} %: at this rate, {alarm.spends * 100:g} % "
+            f"of the {budget.window} budget is spent in {alarm.long}.",
         ),
     }
 
