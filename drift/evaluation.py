@@ -49,6 +49,23 @@ def evaluate(
 
     `reports` is where Evidently's reports will be written; the result names them if there is a comparison. `run_id` is
     a new UUIDv7 by default. Errors of `compare` other than `TooFewRows` pass through.
+
+    Customers 30 years older than the reference, measured without Evidently:
+
+    >>> import pandas as pd
+    >>> from drift.comparison import compare as rules
+    >>> from drift.result import Window
+    >>> from leeway.schema import Feature, FeatureSchema
+    >>> schema = FeatureSchema((Feature("age", "integer"),))
+    >>> before = pd.DataFrame({"age": range(20, 70)})
+    >>> plan = rules.DriftPlan.from_reference(schema, before)
+    >>> def compare(reference, current, schema, plan, **sizes):
+    ...     prepared = rules.Reference(reference, schema, plan)
+    ...     return Comparison(rules.compare(prepared, current, rules.plain_measure, **sizes), snapshot=None)
+    >>> inputs = ComparisonInputs(before, before + 30, Window(), Window(subjects=50), schema, plan)
+    >>> result = evaluate(inputs, Policy().at_once(), min_subjects=20, compare=compare).result
+    >>> result.recommendation, result.verdicts["covariate"].evidence
+    ('RETRAIN', '1 of 1 features drifted. The furthest is age, at 5.0 times its threshold.')
     """
     probe = probe or RunProbe()
     with probe.stage("compare"):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import doctest
 import json
 import math
 from typing import Any, NoReturn
@@ -8,6 +9,7 @@ import pandas as pd
 import pytest
 from msgspec.structs import replace as with_fields
 
+from drift import evaluation as module
 from drift.comparison.findings import DriftReport, TooFewRows
 from drift.evaluation import Evaluation, evaluate
 from drift.inputs import ComparisonInputs
@@ -93,3 +95,8 @@ def test_other_errors_pass_through() -> None:
     inputs = ComparisonInputs(pd.DataFrame(), pd.DataFrame(), Window(), Window(), SCHEMA, PLAN)
     with pytest.raises(ZeroDivisionError):
         evaluate(inputs, Policy(), min_subjects=1, compare=broken)
+
+
+def test_the_example_of_the_docstring_is_true() -> None:
+    """The lines of use in `evaluate` give what they say."""
+    assert doctest.testmod(module) == (0, 11)
