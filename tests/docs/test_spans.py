@@ -18,8 +18,7 @@ from leeway.data.population import Population
 from leeway.model.bundle import Bundle
 from leeway.store.record import SYNTHETIC_HEADER
 from leeway.telemetry import names
-from tests.drift.cycles import IDENTITY, RATE, WINDOW_S, a_probe, a_world
-from tests.drift.standins import calm_rows
+from tests.drift.worlds import IDENTITY, RATE, WINDOW_S, a_probe, a_world, calm_rows
 from tests.leeway.model.bundles import fitted, small_bundle
 from tests.service.observed import STRANGE, STRANGER, observed_service
 from tests.telemetry import Telemetry, attributes_of, telemetry_in_memory

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from leeway.model.bundle import Bundle
-from tests.drift.cycles import World, a_world
+from tests.drift.worlds import World, a_world
 from tests.leeway.model.bundles import small_bundle
 
 

@@ -15,8 +15,7 @@ from drift.evaluation import Evaluation, evaluate
 from drift.inputs import ComparisonInputs
 from drift.result import MissingShares, Reports, ScoreDrift, Target, Window
 from drift.verdicts.confirmation import Policy
-from tests.drift.comparisons import PLAN, SCHEMA
-from tests.drift.observations import feature, labelled, report
+from tests.drift.comparisons import PLAN, SCHEMA, feature, labelled, report
 
 REPORTS = Reports("report.html", "report.json")
 

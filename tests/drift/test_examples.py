@@ -17,7 +17,7 @@ from leeway.data.population import Population, population
 from leeway.model.bundle import Bundle
 from leeway.model.drift_plan import DriftPlan
 from leeway.schema import SCORE_COLUMN
-from tests.drift.windows import features_of, scored, with_column
+from tests.drift.comparisons import features_of, scored, with_column
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 

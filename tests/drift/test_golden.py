@@ -21,8 +21,7 @@ from leeway.store.engine import create_tables, open_engine
 from leeway.store.predictions import PredictionLabel
 from leeway.store.snapshots import Snapshots
 from leeway.store.tables import tables_for
-from tests.drift.cycles import RATE, WINDOW_S, World
-from tests.drift.standins import NOON, RememberingProbe, calm_rows, plain_compare, shifted_rows
+from tests.drift.worlds import NOON, RATE, WINDOW_S, RememberingProbe, World, calm_rows, plain_compare, shifted_rows
 
 GOLDEN = Path(__file__).with_name("golden")
 JANUARY, FEBRUARY = date(2026, 1, 31), date(2026, 2, 28)

@@ -28,8 +28,7 @@ from leeway.store.snapshots import Snapshots
 from leeway.store.tables import tables_for
 from leeway.telemetry import names
 from tests.conftest import Serve
-from tests.drift.cycles import IDENTITY, a_probe
-from tests.drift.standins import Clock, RememberingProbe, plain_compare
+from tests.drift.worlds import IDENTITY, Clock, RememberingProbe, a_probe, plain_compare
 from tests.fakes import Service
 from tests.leeway.data.measured import MOVED
 from tests.service.observed import observed_service

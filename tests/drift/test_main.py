@@ -18,8 +18,7 @@ import pytest
 
 from drift.__main__ import compose, main
 from leeway.settings import DriftSettings
-from tests.drift.cycles import RATE, World
-from tests.drift.standins import calm_rows
+from tests.drift.worlds import RATE, World, calm_rows
 
 ROOT = Path(__file__).parents[2]
 

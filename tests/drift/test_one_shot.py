@@ -17,8 +17,7 @@ from leeway.schema import CHURN_SCHEMA
 from leeway.store.engine import create_tables, open_engine
 from leeway.store.snapshots import Snapshots, UnknownMonth
 from leeway.store.tables import tables_for
-from tests.drift.cycles import RATE, WINDOW_S, World
-from tests.drift.standins import NOON, plain_compare, shifted_rows
+from tests.drift.worlds import NOON, RATE, WINDOW_S, World, plain_compare, shifted_rows
 
 JANUARY, FEBRUARY, TURNED, WORSE = date(2026, 1, 31), date(2026, 2, 28), date(2026, 3, 31), date(2026, 4, 30)
 CUSTOMERS = 700

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from drift.webhook import Webhook
-from tests.drift.results import a_result
+from tests.drift.documents import a_result
 
 
 @contextmanager

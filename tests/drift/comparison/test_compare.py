@@ -8,14 +8,28 @@ import pytest
 
 from drift.comparison.columns import NAMED_CATEGORIES, OTHER_NEW
 from drift.comparison.compare import Pair, Reference, compare, plain_measure
+from drift.comparison.findings import performance_window
 from leeway.data.population import Population
 from leeway.data.tabular import typed_frame
 from leeway.model.bundle import Bundle
 from leeway.model.distances import effective_threshold
 from leeway.model.drift_plan import ColumnPlan, DriftPlan
+from leeway.model.performance import Estimate
 from leeway.schema import Seen
-from tests.drift.comparisons import PLAN, REFERENCE, ROWS, SCHEMA, columns, frame, report_of
-from tests.drift.windows import drawn, features_of, scored, with_column
+from tests.drift.comparisons import (
+    CARD,
+    PLAN,
+    REFERENCE,
+    ROWS,
+    SCHEMA,
+    columns,
+    drawn,
+    features_of,
+    frame,
+    report_of,
+    scored,
+    with_column,
+)
 
 
 def test_features_keep_the_schemas_order_and_methods() -> None:
@@ -147,3 +161,20 @@ def test_a_sample_says_of_how_many() -> None:
     """Rows compared and subjects of the window are told apart."""
     report = compare(Reference(REFERENCE, SCHEMA, PLAN), frame(), plain_measure, current_subjects=9_000)
     assert (report.reference_rows, report.current_rows, report.current_subjects) == (500, ROWS, 9_000)
+
+
+# --- performance ----------------------------------------------------------------------------------------------------
+
+
+def test_no_labels_at_all_make_an_empty_window() -> None:
+    """Nothing labelled yet: no figures, and the card's beside them."""
+    window = performance_window([], [], CARD)
+    assert (window.labels, window.roc_auc, window.brier) == (0, None, None)
+    assert window.card_roc_auc == Estimate(0.84, 0.82, 0.86)
+
+
+def test_labels_of_one_class_have_a_brier_score_only() -> None:
+    """Without both classes there is no ROC AUC."""
+    window = performance_window([0, 0, 0], [0.1, 0.2, 0.3], CARD)
+    assert window.roc_auc is None
+    assert window.brier is not None

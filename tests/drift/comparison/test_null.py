@@ -21,7 +21,7 @@ from leeway.model.bundle import Bundle
 from leeway.model.training import TrainingData, train
 from leeway.model.writer import Origin
 from leeway.schema import CHURN_SCHEMA
-from tests.drift.windows import drawn, features_of
+from tests.drift.comparisons import drawn, features_of
 
 WINDOWS = 300
 NOW = datetime(2026, 3, 1, tzinfo=UTC)

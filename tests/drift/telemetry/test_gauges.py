@@ -5,7 +5,7 @@ from leeway.model.card import HeldOut
 from leeway.model.performance import Estimate
 from leeway.telemetry import names
 from leeway.telemetry.names import Metric
-from tests.drift.results import a_result
+from tests.drift.documents import a_result
 from tests.leeway.model.bundles import golden_card
 
 CARD = golden_card(

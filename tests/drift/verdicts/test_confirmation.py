@@ -9,7 +9,7 @@ import pytest
 from drift.comparison.findings import DriftReport
 from drift.verdicts.confirmation import Policy, State
 from drift.verdicts.verdicts import Judgement, judge
-from tests.drift.observations import NOON, POLICY, report, seen
+from tests.drift.comparisons import NOON, POLICY, report, seen
 
 
 def worked(

@@ -5,7 +5,7 @@ import pytest
 from drift.comparison.findings import RejectionCause, Rejections
 from drift.result import MissingShares
 from drift.verdicts.quality import judge_quality, surely
-from tests.drift.observations import feature, report
+from tests.drift.comparisons import feature, report
 
 
 def test_quality_is_ok_where_nothing_changed() -> None:

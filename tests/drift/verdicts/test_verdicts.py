@@ -8,7 +8,7 @@ import pytest
 from drift.comparison.findings import DriftReport, PerformanceWindow, Rejections, performance_window
 from drift.result import MissingShares
 from drift.verdicts.verdicts import judge, judge_covariate, judge_performance, judge_prediction
-from tests.drift.observations import CARD, POLICY, feature, labelled, report, seen
+from tests.drift.comparisons import CARD, POLICY, feature, labelled, report, seen
 from tests.leeway.model.bundles import golden_card
 
 # --- covariate and prediction ----------------------------------------------------------------------------------------

@@ -1,12 +1,13 @@
-"""A drift worker over a real database, a small model and a clock of its own; Evidently only where it is asked for."""
+"""A drift worker over a real database, a small model and its own clock, without Evidently unless asked for."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -14,20 +15,24 @@ import sqlalchemy as sa
 import uuid_utils
 from sklearn.linear_model import LogisticRegression
 
+from drift.comparison.compare import Reference, compare, plain_measure
+from drift.comparison.evidently import Comparison
 from drift.evaluation import Compare
 from drift.inputs import BundleReloader
 from drift.report.folder import ReportFolder
+from drift.result import RunResult
 from drift.telemetry.gauges import DriftGauges
 from drift.telemetry.otel import OTelDriftProbe
-from drift.telemetry.probe import DriftProbe
+from drift.telemetry.probe import DriftProbe, RunProbe
 from drift.verdicts.confirmation import Policy
 from drift.webhook import Webhook
 from drift.worker import Cycle, Extent
 from leeway.data.tabular import typed_frame
 from leeway.model import bundle as bundles
 from leeway.model.bundle import Bundle
+from leeway.model.drift_plan import DriftPlan
 from leeway.model.sklearn import encode_frame
-from leeway.schema import CHURN_SCHEMA
+from leeway.schema import CHURN_SCHEMA, FeatureSchema
 from leeway.store.drift_runs import DriftLog
 from leeway.store.engine import create_tables, open_engine
 from leeway.store.predictions import PredictionLog
@@ -35,9 +40,94 @@ from leeway.store.record import PredictionRecord
 from leeway.store.tables import tables_for
 from leeway.telemetry.instruments import observe
 from leeway.telemetry.providers import ProcessIdentity
-from tests.drift.standins import NOON, Clock, plain_compare
-from tests.leeway.model.bundles import fitted, small_bundle
+from tests.leeway.model.bundles import fitted, small_bundle, some_rows
 from tests.telemetry import Telemetry
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+class Clock:
+    """A clock that tests set."""
+
+    def __init__(self, now: datetime = NOON) -> None:
+        self.now = now
+
+    def __call__(self) -> datetime:
+        """The time."""
+        return self.now
+
+    def seconds(self) -> float:
+        """The same as Unix time."""
+        return self.now.timestamp()
+
+    def forward(self, seconds: float) -> None:
+        """Let so many seconds pass; fewer than none set it back."""
+        self.now += timedelta(seconds=seconds)
+
+
+class RememberingProbe(DriftProbe, RunProbe):
+    """Observes the worker and each of its runs, and remembers what it observed."""
+
+    def __init__(self) -> None:
+        self.results: list[RunResult] = []
+        self.unknowns: list[tuple[str, str]] = []
+        self.restorations: list[RunResult] = []
+        self.ended: list[str] = []
+
+    @contextmanager
+    def run(self, run_id: str, start: datetime, end: datetime) -> Iterator[RememberingProbe]:  # noqa: ARG002 (the base class's)
+        """The run's recommendation, or its kind of UNKNOWN, is appended to `ended`."""
+        before = len(self.results)
+        yield self
+        self.ended.append(self.results[-1].recommendation if len(self.results) > before else self.unknowns[-1][0])
+
+    def restored(self, result: RunResult, finished_at: datetime) -> None:  # noqa: ARG002 (as above)
+        """Remember it."""
+        self.restorations.append(result)
+
+    def finished(self, result: RunResult) -> None:
+        """Remember it."""
+        self.results.append(result)
+
+    def unknown(self, kind: str, reason: str) -> None:
+        """Remember both."""
+        self.unknowns.append((kind, reason))
+
+
+def plain_compare(
+    reference: pd.DataFrame,
+    current: pd.DataFrame,
+    schema: FeatureSchema,
+    plan: DriftPlan,
+    *,
+    min_subjects: int = 0,
+    current_subjects: int | None = None,
+) -> Comparison:
+    """As `drift.comparison.evidently.compute_drift`, by the same rules, without Evidently: it costs a second a time."""
+    report = compare(
+        Reference(reference, schema, plan),
+        current,
+        plain_measure,
+        min_subjects=min_subjects,
+        current_subjects=current_subjects,
+    )
+    page = SimpleNamespace(
+        save_html=lambda path: Path(path).write_text("<p>a page</p>"),
+        save_json=lambda path: Path(path).write_text("{}"),
+    )
+    return Comparison(report, page)
+
+
+def calm_rows(count: int, seed: int = 2) -> pd.DataFrame:
+    """Rows as the small model's reference has them."""
+    return some_rows(count, seed)[0]
+
+
+def shifted_rows(count: int, seed: int = 2) -> pd.DataFrame:
+    """The same ten years older: one feature of three drifted."""
+    frame = calm_rows(count, seed)
+    return frame.assign(age=frame["age"] + 10)
+
 
 WINDOW_S, INTERVAL_S = 900, 60
 IDENTITY = ProcessIdentity("leeway-drift", "1.2.3", "drift")

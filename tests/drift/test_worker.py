@@ -1,0 +1,384 @@
+from __future__ import annotations
+
+import logging
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, NoReturn
+
+import pytest
+from msgspec.structs import replace
+
+from drift.comparison.evidently import Comparison
+from drift.report.folder import MEMBERS, ReportFolder
+from drift.result import read_result
+from drift.verdicts.confirmation import Policy
+from drift.webhook import Webhook
+from drift.worker import run
+from leeway.model.manifest import MANIFEST
+from tests.drift.test_webhook import receiver
+from tests.drift.worlds import (
+    NOON,
+    RATE,
+    WINDOW_S,
+    RememberingProbe,
+    World,
+    calm_rows,
+    plain_compare,
+    repeat,
+    shifted_rows,
+)
+
+
+@pytest.fixture
+def probe() -> RememberingProbe:
+    """What the cycle tells."""
+    return RememberingProbe()
+
+
+@pytest.fixture
+def drifting(world: World) -> World:
+    """Two hours of shifted predictions, and the clock at the end of the first window."""
+    world.serve(shifted_rows(8 * RATE), seconds=8 * WINDOW_S)
+    world.clock.forward(WINDOW_S)
+    return world
+
+
+@pytest.fixture
+def calm(world: World) -> World:
+    """Two hours of predictions as they always were, and the clock at the end of the first window."""
+    world.serve(calm_rows(8 * RATE), seconds=8 * WINDOW_S)
+    world.clock.forward(WINDOW_S)
+    return world
+
+
+# --- one cycle ------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_is_stored_with_its_result(drifting: World, probe: RememberingProbe) -> None:
+    """One row in `drift_runs`: the window, what was found, and the same document that the probe was told."""
+    drifting.cycle(probe)()
+    (row,) = drifting.runs()
+    (result,) = probe.results
+    assert read_result(row["result"]) == result
+    assert (row["window_from"], row["window_to"]) == (NOON, NOON + timedelta(seconds=WINDOW_S))
+    assert (row["rows"], row["subjects"], row["share"]) == (RATE, RATE, result.share)
+    assert (row["decision"], row["recommendation"]) == ("RETRAIN", "INVESTIGATE")
+
+
+def test_a_run_leaves_its_report(drifting: World, probe: RememberingProbe) -> None:
+    """A folder with both of the detector's files and the result, and an index that leads to it."""
+    drifting.cycle(probe)()
+    (folder,) = drifting.run_folders()
+    assert {file.name for file in folder.iterdir()} == {*MEMBERS, "index.html"}
+    assert f"runs/{folder.name}/" in (drifting.reports.path / "index.html").read_text()
+
+
+def test_calm_is_no_action(calm: World, probe: RememberingProbe) -> None:
+    """Predictions like the reference ask for nothing."""
+    repeat(calm, calm.cycle(probe), 3)
+    assert probe.ended == ["NO_ACTION"] * 3
+
+
+def test_old_reports_are_removed(calm: World, probe: RememberingProbe) -> None:
+    """No more runs stay than are kept."""
+    calm.reports = ReportFolder(calm.folder / "reports", keep=3)
+    repeat(calm, calm.cycle(probe), 6)
+    assert len(calm.run_folders()) == 3
+
+
+def test_windows_above_the_cap_are_sampled_and_say_so(drifting: World, probe: RememberingProbe) -> None:
+    """The result tells all subjects of the window, and the evidence how many were compared."""
+    drifting.cycle(probe, max_subjects=250)()
+    (result,) = probe.results
+    assert (result.current.rows, result.current.subjects) == (RATE, RATE)
+    assert "on a sample of 250 of 300 subjects" in result.verdicts["covariate"].evidence
+
+
+def test_one_customer_is_one_subject(world: World, probe: RememberingProbe) -> None:
+    """Two thousand calls from fifty customers are fifty subjects: too few, and no drift."""
+    records = world.serve(shifted_rows(2_000), -WINDOW_S)
+    world.log.write_batch(
+        [
+            replace(record, prediction_id=f"{record.prediction_id[:-1]}_", user_id=f"c-{place % 50}")
+            for place, record in enumerate(records)
+        ]
+    )
+    with world.engine.begin() as connection:
+        connection.exec_driver_sql(f"DELETE FROM {world.tables.predictions.name} WHERE user_id IS NULL")
+    world.cycle(probe)()
+    (row,) = world.runs()
+    assert (row["rows"], row["subjects"]) == (2_000, 50)
+    assert probe.ended == ["too_few_rows"]
+
+
+# --- failures -------------------------------------------------------------------------------------------------------
+
+
+def lose_database(world: World) -> None:
+    world.database.parent.rename(world.folder / "away")
+
+
+def find_database(world: World) -> None:
+    (world.folder / "away").rename(world.database.parent)
+
+
+def lose_bundle(world: World) -> None:
+    world.bundle.folder.rename(world.folder / "bundle-away")
+
+
+def find_bundle(world: World) -> None:
+    (world.folder / "bundle-away").rename(world.bundle.folder)
+
+
+def damage_bundle(world: World) -> None:
+    manifest = world.bundle.folder / MANIFEST
+    manifest.rename(world.folder / MANIFEST)
+    manifest.write_text("{")
+
+
+def mend_bundle(world: World) -> None:
+    (world.folder / MANIFEST).replace(world.bundle.folder / MANIFEST)
+
+
+def block_reports(world: World) -> None:
+    shutil.rmtree(world.reports.path)
+    world.reports.path.write_text("a file where the folder should be")
+
+
+def unblock_reports(world: World) -> None:
+    world.reports.path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("kind", "spoil", "mend"),
+    [
+        ("database", lose_database, find_database),
+        ("bundle", lose_bundle, find_bundle),
+        ("bundle", damage_bundle, mend_bundle),
+        ("reports", block_reports, unblock_reports),
+    ],
+    ids=["database away", "bundle gone", "bundle damaged", "reports not writable"],
+)
+def test_a_failure_is_unknown_and_passes(
+    calm: World, probe: RememberingProbe, kind: str, spoil: Callable[[World], None], mend: Callable[[World], None]
+) -> None:
+    """While it lasts each run is UNKNOWN for that reason; the first one after it sees as before."""
+    cycle = calm.cycle(probe)
+    repeat(calm, cycle, 1)
+    spoil(calm)
+    repeat(calm, cycle, 2)
+    mend(calm)
+    repeat(calm, cycle, 1)
+    assert probe.ended == ["NO_ACTION", kind, kind, "NO_ACTION"]
+    assert all(reason for _, reason in probe.unknowns)
+
+
+def test_a_database_that_comes_back_empty_is_used(calm: World, probe: RememberingProbe) -> None:
+    """The file and its tables are gone for good: the tables are made anew, and new predictions are seen."""
+    cycle = calm.cycle(probe)
+    repeat(calm, cycle, 1)
+    shutil.rmtree(calm.database.parent)
+    repeat(calm, cycle, 1)
+    calm.database.parent.mkdir()
+    repeat(calm, cycle, 1)
+    calm.engine.dispose()
+    calm.serve(calm_rows(RATE), start_s=2 * WINDOW_S)
+    calm.clock.now = NOON + timedelta(seconds=3 * WINDOW_S)
+    repeat(calm, cycle, 1)
+    assert probe.ended == ["NO_ACTION", "database", "too_few_rows", "NO_ACTION"]
+
+
+def test_a_detector_that_raises_is_unknown(
+    calm: World, probe: RememberingProbe, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever Evidently raises is counted, its traceback is logged once, and the next cycle has its turn."""
+
+    def broken(*_arguments: object, **_options: object) -> NoReturn:
+        raise ZeroDivisionError("in the middle of it")
+
+    repeat(calm, calm.cycle(probe, compare=broken), 3)
+    assert probe.unknowns == [("other", "in the middle of it")] * 3
+    assert caplog.text.count("Traceback") == 1
+
+
+def test_a_failed_run_leaves_nothing_half_done(calm: World, probe: RememberingProbe) -> None:
+    """Where the page cannot be written there is neither a folder nor a row: nobody counts what nobody can read."""
+
+    def unwritable(*arguments: Any, **options: Any) -> Comparison:  # noqa: ANN401 (handed on)
+        made = plain_compare(*arguments, **options)
+        made._snapshot.save_html = lambda _path: 1 / 0
+        return made
+
+    calm.cycle(probe, compare=unwritable)()
+    assert probe.ended == ["other"]
+    assert (calm.run_folders(), calm.runs()) == ([], [])
+
+
+def test_too_few_rows_are_stored_as_unknown(world: World, probe: RememberingProbe) -> None:
+    """The row says UNKNOWN and why, with a share of null."""
+    world.serve(calm_rows(150))
+    world.clock.forward(WINDOW_S)
+    world.cycle(probe)()
+    (row,) = world.runs()
+    assert (row["share"], row["decision"], row["recommendation"], row["subjects"]) == (None, "UNKNOWN", "UNKNOWN", 150)
+    assert "150 subjects are too few" in row["reason"]
+
+
+def test_a_quiet_night_leaves_one_report_and_one_line(
+    world: World, probe: RememberingProbe, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Thirty cycles without a prediction: thirty UNKNOWN runs, one page, one line in the log."""
+    with caplog.at_level(logging.INFO):
+        repeat(world, world.cycle(probe), 30)
+    assert probe.ended == ["too_few_rows"] * 30
+    assert len(world.run_folders()) == 1
+    assert [record.levelname for record in caplog.records if record.name.startswith("drift")] == ["WARNING"]
+
+
+def test_unknown_neither_counts_nor_breaks_the_row(drifting: World, probe: RememberingProbe) -> None:
+    """Two drifted windows, an outage, one more: the third one confirms."""
+    cycle = drifting.cycle(probe)
+    repeat(drifting, cycle, 2, WINDOW_S)
+    lose_database(drifting)
+    repeat(drifting, cycle, 1, WINDOW_S)
+    find_database(drifting)
+    repeat(drifting, cycle, 1, WINDOW_S)
+    assert probe.ended == ["INVESTIGATE", "INVESTIGATE", "database", "RETRAIN"]
+
+
+def test_a_clock_that_steps_back_counts_nothing_twice(drifting: World, probe: RememberingProbe) -> None:
+    """Set back, the same two windows are seen again and confirm nothing."""
+    cycle = drifting.cycle(probe)
+    repeat(drifting, cycle, 2, WINDOW_S)
+    drifting.clock.forward(-WINDOW_S)
+    repeat(drifting, cycle, 2, -WINDOW_S)
+    assert probe.ended == ["INVESTIGATE"] * 4
+
+
+# --- confirmation ---------------------------------------------------------------------------------------------------
+
+
+def test_windows_that_overlap_confirm_nothing(drifting: World, probe: RememberingProbe) -> None:
+    """An interval of 60 s and a window of 900 s: RETRAIN comes with the third window that overlaps none before it."""
+    repeat(drifting, drifting.cycle(probe), 31)
+    assert probe.ended == ["INVESTIGATE"] * 30 + ["RETRAIN"]
+
+
+def test_the_count_survives_a_restart(drifting: World) -> None:
+    """With a new process for each window the third one confirms all the same."""
+    ended = []
+    for _ in range(3):
+        probe = RememberingProbe()
+        repeat(drifting, drifting.cycle(probe), 1, WINDOW_S)
+        ended += probe.ended
+    assert ended == ["INVESTIGATE", "INVESTIGATE", "RETRAIN"]
+
+
+def test_the_cooldown_survives_a_restart(world: World, probe: RememberingProbe) -> None:
+    """Drift, calm, drift: a RETRAIN within an hour of the last one is held back, also by a new process."""
+    world.serve(shifted_rows(RATE), 0)
+    world.serve(calm_rows(RATE), WINDOW_S)
+    world.serve(shifted_rows(RATE), 2 * WINDOW_S)
+    world.clock.forward(WINDOW_S)
+    policy = Policy(breaches=1)
+    repeat(world, world.cycle(probe, policy=policy), 2, WINDOW_S)
+    repeat(world, world.cycle(probe, policy=policy), 1, WINDOW_S)
+    assert probe.ended == ["RETRAIN", "NO_ACTION", "INVESTIGATE"]
+    assert "no new one before 2026-03-01T13:15:00" in probe.results[-1].reason
+
+
+def test_a_new_model_starts_a_new_count(drifting: World, probe: RememberingProbe) -> None:
+    """A bundle written over the old one is picked up, and what was confirmed of the old model is forgotten."""
+    cycle = drifting.cycle(probe)
+    repeat(drifting, cycle, 2, WINDOW_S)
+    before = drifting.bundle.version
+    after = drifting.train_again().version
+    repeat(drifting, cycle, 2, WINDOW_S)
+    assert [result.model.version for result in probe.results] == [before, before, after, after]
+    assert probe.ended == ["INVESTIGATE"] * 4
+
+
+def test_the_last_result_is_taken_up_after_a_restart(calm: World, probe: RememberingProbe) -> None:
+    """A new process reports what the old one saw, before its own first look is done."""
+    calm.cycle(probe)()
+    again = RememberingProbe()
+    calm.cycle(again)()
+    assert again.restorations == probe.results
+
+
+def test_a_state_that_cannot_be_read_starts_again(
+    drifting: World, probe: RememberingProbe, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A row of another version of this program costs the count, not the run."""
+    drifting.cycle(probe)()
+    with drifting.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE drift_runs SET state = '{}'")
+    drifting.cycle(probe)()
+    assert probe.ended == ["INVESTIGATE"] * 2
+    assert "confirmation starts again" in caplog.text
+
+
+# --- the webhook ----------------------------------------------------------------------------------------------------
+
+
+def test_only_a_change_is_posted(world: World, probe: RememberingProbe) -> None:
+    """Calm, drift twice, a quiet window, drift, calm: two events, one for each change, none for UNKNOWN."""
+    world.serve(calm_rows(RATE), 0)
+    world.serve(shifted_rows(2 * RATE), WINDOW_S, seconds=2 * WINDOW_S)
+    world.serve(shifted_rows(RATE), 4 * WINDOW_S)
+    world.serve(calm_rows(RATE), 5 * WINDOW_S)
+    world.clock.forward(WINDOW_S)
+    with receiver([200]) as (url, came):
+        hook = Webhook(url, source="http://reports")
+        repeat(world, world.cycle(probe, webhook=hook, policy=Policy(breaches=9)), 6, WINDOW_S)
+        hook.close(timeout_s=5)
+    assert probe.ended == ["NO_ACTION", "INVESTIGATE", "INVESTIGATE", "too_few_rows", "INVESTIGATE", "NO_ACTION"]
+    assert [(event["data"]["previous"], event["data"]["recommendation"]) for event in came] == [
+        ("NO_ACTION", "INVESTIGATE"),
+        ("INVESTIGATE", "NO_ACTION"),
+    ]
+    assert [event["id"] for event in came] == [probe.results[1].run_id, probe.results[4].run_id]
+
+
+def test_what_was_told_before_a_restart_is_not_told_again(drifting: World, probe: RememberingProbe) -> None:
+    """A new process that recommends the same has nothing to post."""
+    with receiver([200]) as (url, came):
+        for _ in range(2):
+            hook = Webhook(url, source="http://reports")
+            drifting.cycle(probe, webhook=hook)()
+            hook.close(timeout_s=5)
+    assert len(came) == 1
+
+
+def test_a_receiver_that_hangs_holds_up_no_cycle(drifting: World, probe: RememberingProbe) -> None:
+    """A receiver that takes the connection and never answers costs the cycle nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as hanging:
+        hook = Webhook(f"http://127.0.0.1:{hanging.getsockname()[1]}/hook", source="s", pause=lambda _s: None)
+        started = time.monotonic()
+        drifting.cycle(probe, webhook=hook)()
+        elapsed_s = time.monotonic() - started
+        assert hook._thread.is_alive()
+    hook.close(timeout_s=10)  # the connection is reset when the receiver closes
+    assert probe.ended == ["INVESTIGATE"]
+    assert elapsed_s < 3
+
+
+# --- the loop -------------------------------------------------------------------------------------------------------
+
+
+def test_the_loop_goes_on_until_it_is_told_to_stop() -> None:
+    """The first cycle comes at once, the next after the interval, and none after the stop."""
+    stop, calls = threading.Event(), []
+
+    def cycle() -> None:
+        calls.append(time.monotonic())
+        if len(calls) == 3:
+            stop.set()
+
+    run(cycle, stop, interval_s=0.05)
+    assert len(calls) == 3
+    assert calls[2] - calls[0] >= 0.1
