@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-stack check rules dashboards docs screenshots lock clean help
+.PHONY: demo test test-contract test-stack check rules dashboards docs screenshots lock clean help
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -13,6 +13,9 @@ demo: .venv/ready  ## run the one-minute demo without Docker: train, serve, drif
 WORKERS ?= 4
 test: .venv/ready  ## run the tests, in four processes
 	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
+
+test-contract: .venv/ready  ## test a running service against its OpenAPI document with schemathesis; a minute or two
+	@$(BIN)/python -m pytest -m contract tests/service/http/test_contract.py
 
 test-stack: .venv/ready  ## test the live stack in Docker with injected outages; about ten minutes
 	@$(BIN)/python -m pytest -m stack tests/stack --timeout 900

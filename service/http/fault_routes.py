@@ -13,10 +13,10 @@ from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Body, Depends, Request
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
-from service.core.faults import MAX_SECONDS, Faults, FaultSwitch
+from service.core.faults import FAULTS, MAX_SECONDS, Faults, FaultSwitch
 from service.http.problems import responses
 
 Later = Callable[[float, Callable[[], object]], object]
@@ -30,8 +30,16 @@ _MAX_SHOWN = 100
 _EXAMPLE = {"slow_scoring": {"milliseconds": 80, "probability": 0.5}, "seconds": 60}
 
 
+def _requires(fault: str) -> dict[str, Any]:
+    """The JSON schema of a request that sets `fault`."""
+    is_set = {"const": True} if fault == "no_snapshots" else {"type": "object"}
+    return {"required": [fault], "properties": {fault: is_set}}
+
+
 class FaultsRequest(Faults):
-    """Faults, and for how long."""
+    """At least one fault, and for how long."""
+
+    model_config = ConfigDict(json_schema_extra={"anyOf": [_requires(name) for name in FAULTS]})
 
     seconds: float = Field(ge=1, le=MAX_SECONDS, description="The faults end by themselves after this time")
 

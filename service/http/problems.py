@@ -11,6 +11,7 @@ import msgspec
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
+from fastapi.routing import iter_route_contexts
 from pydantic import TypeAdapter, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -83,7 +84,7 @@ def of_status(status: int, detail: str = "") -> Problem:
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The OpenAPI description of these errors."""
-    schema = {"$ref": "#/components/schemas/Problem"}
+    schema = {"$ref": "#/components/schemas/ProblemDocument"}
     return {status: {"description": TITLES[status], "content": {MEDIA_TYPE: {"schema": schema}}} for status in statuses}
 
 
@@ -136,6 +137,8 @@ class Problems:
                 self._reject_request(request, [(None, "malformed")])
             response = self.response(of_status(error.status_code, str(error.detail)))
             response.headers.update(error.headers or {})
+            if error.status_code == 405:  # noqa: PLR2004 (Starlette's `Allow` names the methods of one route only)
+                response.headers["allow"] = _allowed_methods(request)
             return response
 
         async def on_unexpected(_request: Request, _error: Exception) -> Response:
@@ -172,6 +175,12 @@ class Problems:
 def _of_input(errors: Sequence[Mapping[str, Any]], *, prefix: int, whole: str) -> Problem:
     fields = messages.invalid_fields(errors, prefix=prefix, whole=whole)
     return Problem(422, "invalid-input", messages.summary(fields, len(errors)), fields)
+
+
+def _allowed_methods(request: Request) -> str:
+    """The methods of all routes with the request's path."""
+    routes = [each for each in iter_route_contexts(request.app.routes) if each.path == request.scope["path"]]
+    return ", ".join(sorted({method for route in routes for method in route.methods or ()}))
 
 
 def _is_synthetic(request: Request) -> bool:

@@ -144,8 +144,6 @@ class InvalidField(BaseModel):
 class ProblemDocument(BaseModel):
     """A problem document (RFC 9457)."""
 
-    model_config = ConfigDict(title="Problem")
-
     type: str = Field(description="The kind of problem, for programs", json_schema_extra={"format": "uri"})
     title: str
     status: int

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from leeway.telemetry import names
+from service.core.faults import FAULTS
 from tests.service.http.fault_routes.asking import FAILING, NO_STORE, SLOW, SLOW_STORE, put
 from tests.service.observed import Observed
 
@@ -66,3 +67,16 @@ def test_a_refused_fault_is_no_refused_prediction(service: Observed) -> None:
     """What is refused here does not count as bad input to the model."""
     service.client.put("/faults", json={"fire": True})
     assert service.telemetry.collect().total(names.REQUEST_REJECTED) == 0
+
+
+@pytest.mark.parametrize("method", ["OPTIONS", "POST", "TRACE"])
+def test_other_methods_are_405(service: Observed, method: str) -> None:
+    """The answer names the methods of all routes of the path, not of the first one only."""
+    response = service.client.request(method, "/faults")
+    assert (response.status_code, response.headers["allow"]) == (405, "DELETE, GET, PUT")
+
+
+def test_the_schema_requires_a_fault(service: Observed) -> None:
+    """OpenAPI says what the validation does: at least one fault is set."""
+    schema = service.client.get("/openapi.json").json()["components"]["schemas"]["FaultsRequest"]
+    assert [each["required"] for each in schema["anyOf"]] == [[name] for name in FAULTS]
