@@ -134,6 +134,18 @@ class Service:
             writer.write(self.spool.schema(batch.fingerprint), batch.records)
             self.spool.ack(batch)
 
+    def reset(self) -> None:
+        """Forget what was recorded, rejected and predicted; snapshots stay."""
+        self.probe.__init__()  # type: ignore[misc]
+        self.tally._counts.clear()
+        if not self.database.exists():
+            self.find_database()
+        while batch := self.spool.take(10_000):
+            self.spool.ack(batch)
+        with self.engine.begin() as connection:
+            for table in (self.tables.predictions, self.tables.prediction_labels):
+                connection.execute(sa.delete(table))
+
     def rows(self, table: sa.Table) -> list[dict[str, Any]]:
         """All rows of a table, by column name."""
         with self.engine.connect() as connection:

@@ -1,6 +1,8 @@
+"""`POST /predict`: answers, customers, records, and models with other schemas."""
+
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, datetime
 from itertools import pairwise
 from time import time_ns
 from uuid import UUID
@@ -8,9 +10,13 @@ from uuid import UUID
 import pytest
 
 from leeway.data.population import Population, population
-from leeway.schema import INT64_MAX, Value
-from tests.conftest import AS_OF
+from leeway.model.bundle import Bundle
+from leeway.schema import CHURN_SCHEMA, INT64_MAX, Value
+from tests.conftest import AS_OF, AWKWARD_SCHEMA, Serve, awkward_row
 from tests.fakes import TRACE, Service
+
+# --- answers ----------------------------------------------------------------------------------------------------------
+
 
 Example = dict[str, Value]
 
@@ -18,9 +24,9 @@ Example = dict[str, Value]
 # --- answers ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_customer_is_answered_from_the_newest_snapshot(service: Service, people: Population) -> None:
+def test_a_customer_is_answered_from_the_newest_snapshot(serve: Serve, bundle: Bundle, people: Population) -> None:
     """A `user_id` is answered from that customer's newest snapshot, whichever was loaded last."""
-    later = population(1, customers=20)
+    service, later = serve(bundle), population(1, customers=20)
     service.ingest(later, date(2026, 2, 28))
     service.ingest(people, date(2025, 12, 31))
 
@@ -154,3 +160,176 @@ def test_prediction_ids_rise(service: Service, example: Example) -> None:
     ids = [*single, *(each["prediction_id"] for each in batch)]
 
     assert all(one < other for one, other in pairwise(ids))
+
+
+# --- customers --------------------------------------------------------------------------------------------------------
+
+
+def test_an_unknown_customer_is_404(service: Service) -> None:
+    """A customer without a snapshot is unknown, and the detail says what to do."""
+    response = service.post("/predict", {"user_id": "nobody"})
+
+    assert (response.status_code, response.json()["type"]) == (404, "urn:leeway:problem:unknown-customer")
+    assert "check the user_id, or send features" in response.json()["detail"]
+
+
+def test_an_unknown_customers_id_is_not_repeated(service: Service) -> None:
+    """A problem document may end in a log; it does not hold the id."""
+    assert "4711-SECRET" not in service.post("/predict", {"user_id": "4711-SECRET"}).text
+
+
+def test_a_schema_without_snapshots_says_so(serve: Serve, bundle: Bundle) -> None:
+    """Where nothing was ever ingested the answer is another 404, which says what to run."""
+    response = serve(bundle).post("/predict", {"user_id": "7590-VHVEG"})
+
+    assert (response.status_code, response.json()["type"]) == (404, "urn:leeway:problem:no-snapshots")
+    assert "leeway ingest" in response.json()["detail"]
+
+
+def test_without_the_snapshot_store_customers_get_503(service: Service) -> None:
+    """A customer cannot be looked up while the database is away; the detail says that features work."""
+    service.lose_database()
+
+    response = service.post("/predict", {"user_id": "7590-VHVEG"})
+
+    assert (response.status_code, response.json()["type"]) == (503, "urn:leeway:problem:snapshot-store-down")
+    assert "send features" in response.json()["detail"]
+
+
+def test_without_the_snapshot_store_features_are_answered(service: Service, example: Example) -> None:
+    """Features need no database: the answer is recorded, and reaches the database when it is back."""
+    service.lose_database()
+    answer = service.post("/predict", {"features": example}).json()
+    service.find_database()
+    service.move()
+
+    assert answer["recorded"] is True
+    assert [row["prediction_id"] for row in service.rows(service.tables.predictions)] == [answer["prediction_id"]]
+
+
+def test_customers_are_answered_again_once_the_store_is_back(service: Service) -> None:
+    """An outage of the database ends without a restart."""
+    service.lose_database()
+    service.post("/predict", {"user_id": "7590-VHVEG"})
+    service.find_database()
+
+    assert service.post("/predict", {"user_id": "7590-VHVEG"}).status_code == 200
+
+
+# --- records ----------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_answered_is_recorded(service: Service) -> None:
+    """The spool holds the answer with all its values before the answer is sent."""
+    before = datetime.now(UTC)
+
+    answer = service.post("/predict", {"user_id": "7590-VHVEG"}).json()
+
+    (record,) = service.spooled()
+    assert before <= record.predicted_at <= datetime.now(UTC)
+    assert record.lookup_duration_s is not None
+    assert 0 < record.inference_duration_s < 1
+    assert (record.trace_id, record.span_id) == (TRACE.trace_id, TRACE.span_id)
+    assert (record.user_id, record.as_of) == ("7590-VHVEG", AS_OF)
+    assert (record.prediction_id, record.model_version) == (answer["prediction_id"], answer["model"]["version"])
+    assert (record.features, record.score, record.prediction) == (
+        CHURN_SCHEMA.row(answer["features_used"]),
+        answer["probability"],
+        answer["prediction"],
+    )
+
+
+def test_what_is_recorded_reaches_the_database(service: Service, people: Population) -> None:
+    """The database gets every value of the record, in typed columns."""
+    answer = service.post("/predict", {"user_id": "7590-VHVEG"}).json()
+    service.move()
+
+    (row,) = service.rows(service.tables.predictions)
+    assert {name: row[name] for name in CHURN_SCHEMA.names} == people.row(0)
+    assert (row["prediction_id"], row["score"], row["user_id"]) == (
+        answer["prediction_id"],
+        answer["probability"],
+        "7590-VHVEG",
+    )
+
+
+def test_a_trace_that_is_not_sampled_is_not_recorded(service: Service, example: Example) -> None:
+    """The answer names its trace; the record does not where a link to it would lead nowhere."""
+    service.probe.trace = type(TRACE)(TRACE.trace_id, TRACE.span_id, sampled=False)
+
+    answer = service.post("/predict", {"features": example}).json()
+
+    (record,) = service.spooled()
+    assert (answer["trace_id"], record.trace_id) == (TRACE.trace_id, None)
+
+
+def test_what_is_refused_is_not_recorded(service: Service) -> None:
+    """Neither an invalid request nor an unknown customer leaves a record."""
+    service.post("/predict", {"features": {}})
+    service.post("/predict", {"user_id": "nobody"})
+
+    assert service.spooled() == []
+
+
+# --- other models -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("place", range(0, 90, 9))
+def test_any_feature_name_that_a_schema_allows_works(serve: Serve, awkward_bundle: Bundle, place: int) -> None:
+    """Names with spaces and dots, and names that are taken elsewhere, go in and come out as they are."""
+    row = awkward_row(place)
+
+    answer = serve(awkward_bundle).post("/predict", {"features": row}).json()
+
+    assert answer["features_used"] == row
+    assert answer["probability"] == pytest.approx(awkward_bundle.score([row])[0])
+
+
+def test_awkward_names_are_named_in_refusals(serve: Serve, awkward_bundle: Bundle) -> None:
+    """A refusal names an awkward feature by its own name, and counts it under it."""
+    service = serve(awkward_bundle)
+
+    response = service.post("/predict", {"features": {**awkward_row(1), "_private name": -6, "a.b-c": 1}})
+
+    assert {each["field"] for each in response.json()["errors"]} == {"features._private name", "features.a.b-c"}
+    assert service.probe.rejections == [("_private name", "out_of_range"), ("a.b-c", "wrong_type")]
+
+
+def test_awkward_names_reach_the_database(serve: Serve, awkward_bundle: Bundle) -> None:
+    """A customer of another schema is looked up, answered and stored; features called as our columns are kept apart."""
+    service, rows = serve(awkward_bundle), [awkward_row(place) for place in range(5)]
+    people = Population(
+        [f"u{place}" for place in range(5)],
+        {name: [row[name] for row in rows] for name in AWKWARD_SCHEMA.names},
+        [0] * 5,
+    )
+    service.ingest(people, AS_OF)
+
+    answer = service.post("/predict", {"user_id": "u3"}).json()
+    service.move()
+
+    (stored,) = service.rows(service.tables.predictions)
+    assert (answer["features_used"], answer["user_id"]) == (rows[3], "u3")
+    assert (stored["user_id"], stored["score"]) == ("u3", answer["probability"])
+
+
+def test_64_bits_are_the_limit_of_an_integer_without_limits(serve: Serve, awkward_bundle: Bundle) -> None:
+    """An inferred integer takes all of 64 bits, and not one more."""
+    service = serve(awkward_bundle)
+
+    def status(value: int) -> int:
+        return int(service.post("/predict", {"features": {**awkward_row(1), "values": value}}).status_code)
+
+    assert [status(value) for value in (-(2**63) - 1, -(2**63), 2**63 - 1, 2**63)] == [422, 200, 200, 422]
+
+
+def test_a_bundle_that_scikit_learn_scores_answers_the_same_way(
+    serve: Serve, sklearn_bundle: Bundle, example: Example
+) -> None:
+    """Without ONNX the answer has the same members, and the probability is the pipeline's."""
+    service = serve(sklearn_bundle)
+
+    answer = service.post("/predict", {"features": {**example, "plan_stream_tv": None}}).json()
+
+    assert answer["recorded"] is True
+    assert answer["probability"] == pytest.approx(sklearn_bundle.score([{**example, "plan_stream_tv": None}])[0])

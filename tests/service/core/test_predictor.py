@@ -1,26 +1,111 @@
+"""The predictor, with everything it works with in memory."""
+
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import date
 
 import pytest
 
 from leeway.data.population import Population
 from leeway.model.bundle import Bundle
-from leeway.schema import Value
+from leeway.schema import CHURN_SCHEMA, FeatureRow, Value
+from leeway.store.record import PredictionRecord
+from leeway.store.snapshots import Snapshot, SnapshotsUnavailable
 from service.core.predictor import (
     NoSnapshots,
     NotRecorded,
     Prediction,
     PredictionError,
+    PredictionRequest,
     Predictor,
     SnapshotStoreDown,
     UnknownCustomer,
 )
 from service.core.recording import Recorder
+from service.spool.spool import SpoolError
 from service.telemetry.probe import PredictionProbe
+from tests.fakes import RememberingProbe
 from tests.leeway.store.records import NOON
-from tests.service.core.predictor.setting import DAY, Setting, Shelf, Sink, by_features, by_id, row
+
+DAY = date(2026, 2, 28)
+
+
+@dataclass
+class Shelf:
+    """A `SnapshotSource` in memory, which can be out of reach."""
+
+    snapshots: dict[str, Snapshot] = field(default_factory=dict)
+    is_away: bool = False
+    times_asked: int = 0
+
+    def lookup_many(self, user_ids: Sequence[str]) -> Mapping[str, Snapshot]:
+        """Those that are there."""
+        self.times_asked += 1
+        if self.is_away:
+            raise SnapshotsUnavailable("away")
+        return {user_id: self.snapshots[user_id] for user_id in user_ids if user_id in self.snapshots}
+
+    def is_empty(self) -> bool:
+        """Whether there are none."""
+        return not self.snapshots
+
+
+@dataclass
+class Sink:
+    """A `RecordSink` in memory, which can be full."""
+
+    is_full: bool = False
+    kept: list[PredictionRecord] = field(default_factory=list)
+
+    def append(self, records: Sequence[PredictionRecord]) -> None:
+        """Keep, or fail."""
+        if self.is_full:
+            raise SpoolError("full")
+        self.kept.extend(records)
+
+
+@dataclass
+class Setting:
+    """A predictor and what it was built from."""
+
+    predictor: Predictor
+    shelf: Shelf
+    sink: Sink
+    probe: RememberingProbe
+
+
+def row(people: Population, place: int) -> FeatureRow:
+    """The features of one customer."""
+    return CHURN_SCHEMA.row(people.row(place))
+
+
+def by_features(values: dict[str, Value]) -> PredictionRequest:
+    """A request with the features themselves."""
+    return PredictionRequest(features=CHURN_SCHEMA.row(values))
+
+
+def by_id(user_id: str) -> PredictionRequest:
+    """A request for a customer."""
+    return PredictionRequest(user_id=user_id)
+
+
+@pytest.fixture
+def make(bundle: Bundle, people: Population) -> Callable[..., Setting]:
+    """Build a predictor over a shelf with the customers `u0` to `u2`; the clock stands at noon."""
+
+    def build(*, required: bool = False) -> Setting:
+        shelf = Shelf({f"u{place}": Snapshot(f"u{place}", DAY, row(people, place)) for place in range(3)})
+        sink, probe = Sink(), RememberingProbe()
+        recorder = Recorder(sink, probe, required=required)
+        return Setting(Predictor(bundle, shelf, recorder, probe, lambda: NOON), shelf, sink, probe)
+
+    return build
+
+
+# --- answers ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_prediction_carries_its_record(make: Callable[..., Setting], people: Population) -> None:
@@ -128,3 +213,47 @@ def test_threads_do_not_mix_answers(make: Callable[..., Setting], people: Popula
 
     assert all(each.record.features == row(people, place % 3) for place, each in enumerate(predictions))
     assert len({each.record.prediction_id for each in predictions}) == 300
+
+
+# --- the probe --------------------------------------------------------------------------------------------------------
+
+
+def test_the_probe_hears_of_the_look_up(make: Callable[..., Setting]) -> None:
+    """How many were asked for, how many found, and how long it took."""
+    setting = make()
+    setting.predictor.predict_batch([by_id("u0"), by_id("u1"), by_id("nobody")])
+
+    (lookup,) = setting.probe.lookups
+    assert (lookup.asked, lookup.found, lookup.error) == (3, 2, None)
+    assert lookup.duration_ns > 0
+
+
+def test_the_probe_hears_of_a_look_up_that_failed(make: Callable[..., Setting]) -> None:
+    """A failed look-up is told with its error."""
+    setting = make()
+    setting.shelf.is_away = True
+    setting.predictor.predict_batch([by_id("u0")])
+
+    assert [(lookup.found, lookup.error) for lookup in setting.probe.lookups] == [(0, "SnapshotStoreDown")]
+
+
+def test_the_probe_hears_which_features_are_unusual(make: Callable[..., Setting], example: dict[str, Value]) -> None:
+    """The unusual features of each row are named, and their number is recorded."""
+    setting = make()
+    strange = {**example, "net_service": "satellite", "monthly_fee": 9_999.0}
+
+    prediction = setting.predictor.predict(by_features(strange))
+
+    assert [scoring.unusual for scoring in setting.probe.scorings] == [[("monthly_fee", "net_service")]]
+    assert prediction.record.unusual_features == 2
+
+
+def test_the_whole_takes_longer_than_its_part(make: Callable[..., Setting]) -> None:
+    """Scoring is told with the time of the inference within it; the record has the latter in seconds."""
+    setting = make()
+
+    record = setting.predictor.predict(by_id("u0")).record
+
+    (scoring,) = setting.probe.scorings
+    assert scoring.duration_ns >= scoring.inference_ns > 0
+    assert record.inference_duration_s == scoring.inference_ns / 1e9

@@ -1,4 +1,4 @@
-"""The quick reader of a batch against the request models: the same verdicts, and the same values."""
+"""The fast reader of a batch against the request models: they accept the same, with the same values."""
 
 from __future__ import annotations
 

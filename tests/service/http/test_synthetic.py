@@ -1,3 +1,5 @@
+"""Synthetic requests: served, measured and stored like all others, and marked."""
+
 from __future__ import annotations
 
 from typing import Any

@@ -1,3 +1,5 @@
+"""Why an input is rejected: messages and counted reasons."""
+
 from __future__ import annotations
 
 import json

@@ -1,3 +1,5 @@
+"""The limit of a request body."""
+
 from __future__ import annotations
 
 import asyncio
