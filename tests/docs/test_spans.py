@@ -81,7 +81,7 @@ def of_runs(tmp_path_factory: pytest.TempPathFactory) -> Telemetry:
     """Telemetry of a successful drift run, and of one whose bundle is missing."""
     with ExitStack() as stack:
         model = small_bundle(tmp_path_factory.mktemp("model") / "bundle", fitted(LogisticRegression()))
-        world = stack.enter_context(a_world(tmp_path_factory.mktemp("told"), model))
+        world = stack.enter_context(a_world(tmp_path_factory.mktemp("worker"), model))
         telemetry = stack.enter_context(telemetry_in_memory(IDENTITY))
         world.serve(calm_rows(RATE), traced=True, unusual_features=1)
         world.clock.forward(WINDOW_S)

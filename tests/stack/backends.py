@@ -1,4 +1,4 @@
-"""What Prometheus and Jaeger say, in a few words."""
+"""Queries to Prometheus, Jaeger and Alertmanager."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def is_answered(expression: str, over_s: float, step_s: float = 15) -> bool:
 
 
 def value(expression: str) -> float:
-    """The one number of an instant query; 0 where there is no series."""
+    """The value of an instant query with one series; 0 without a series."""
     return sum(number for _, number in query(expression))
 
 
 def exemplar_trace_ids(expression: str, since_s: float = 120) -> list[str]:
-    """The traces that exemplars of these series lead to, the newest first."""
+    """The trace ids of these series' exemplars, the newest first."""
     now_s = time.time()
     data = get(f"{PROMETHEUS}/api/v1/query_exemplars", query=expression, start=now_s - since_s, end=now_s).json()[
         "data"
@@ -65,7 +65,7 @@ def rules() -> list[dict[str, Any]]:
 
 
 def spans(trace_id: str) -> list[dict[str, Any]]:
-    """A trace's spans as Jaeger's OTLP answer has them, with `service`; none where Jaeger has no such trace."""
+    """A trace's spans in Jaeger's OTLP format, with `service`; empty if Jaeger does not have the trace."""
     answer = get(f"{JAEGER}/api/v3/traces/{trace_id}")
     if answer.status_code == 404:
         return []
@@ -90,7 +90,7 @@ def newest_traces(service: str, operation: str, limit: int = 20) -> list[str]:
 
 
 def monitor(what: str, service: str) -> list[float]:
-    """What Jaeger's Monitor tab would draw: calls, errors or latencies of a service over the last five minutes."""
+    """The data of Jaeger's Monitor tab: calls, errors or latencies of a service over the last five minutes."""
     parameters = {"service": service, "endTs": int(time.time() * 1_000), "lookback": 300_000, "step": 15_000}
     more = {"quantile": 0.95} if what == "latencies" else {}
     answer = get(f"{JAEGER}/api/metrics/{what}", ratePer=60_000, **parameters, **more).raise_for_status().json()
@@ -99,5 +99,5 @@ def monitor(what: str, service: str) -> list[float]:
 
 
 def alerts() -> list[str]:
-    """The names of the alerts that Alertmanager holds."""
+    """The names of the alerts in Alertmanager."""
     return [each["labels"]["alertname"] for each in get(f"{ALERTMANAGER}/api/v2/alerts").json()]

@@ -1,4 +1,4 @@
-"""The stack of compose.yaml as a test sees it: brought up under a name of its own, broken on purpose, taken down."""
+"""The stack of compose.yaml under test: start it as a separate project, kill parts of it, remove it."""
 
 from __future__ import annotations
 
@@ -23,32 +23,32 @@ SERVICE, REPORTS, PROMETHEUS, JAEGER, ALERTMANAGER = (
 PROJECT = "leeway-test"
 DRIFT_INTERVAL_S = 10
 READY_S = 120
-"""The bound of the design: ready in under two minutes once images are there."""
+"""The design's limit: ready in under two minutes with images present."""
 
 T = TypeVar("T")
 
 
 class StackError(AssertionError):
-    """Docker, or something in the stack, did not do what was asked; the message holds its words."""
+    """Docker or a program in the stack failed; the message has its output."""
 
 
 def docker_is_here() -> bool:
-    """Whether there is an engine that answers, and compose."""
+    """Whether Docker is running and has Compose."""
     return (
         shutil.which("docker") is not None and _succeeds("docker", "info") and _succeeds("docker", "compose", "version")
     )
 
 
 def get(url: str, **parameters: object) -> httpx2.Response:
-    """Ask one of the published ports; a proxy of the environment has no business there."""
+    """Send a request to a published port, ignoring proxies of the environment."""
     return httpx2.get(url, params={name: str(value) for name, value in parameters.items()}, timeout=10, trust_env=False)
 
 
 def eventually(ask: Callable[[], T], within_s: float, every_s: float = 0.5) -> T:
-    """Ask until the answer is true (or no longer an error), and return it.
+    """Repeat a call until its result is true and it raises no error, and return the result.
 
     Raises:
-        StackError: it never was; the message holds the last answer.
+        StackError: the time is over; the message has the last result.
     """
     deadline_s = time.monotonic() + within_s
     last: object = None
@@ -62,12 +62,12 @@ def eventually(ask: Callable[[], T], within_s: float, every_s: float = 0.5) -> T
                 return answer
             last = answer
         time.sleep(every_s)
-    raise StackError(f"not within {within_s:.0f} s; the last answer was {last!r}")
+    raise StackError(f"not within {within_s:.0f} s; the last result was {last!r}")
 
 
 @dataclass
 class Stack:
-    """The compose project of the tests. `without` names services that this machine has no image for."""
+    """The Compose project of the tests. `without` names services whose images this machine does not have."""
 
     without: frozenset[str]
     overrides: Sequence[Path] = ()
@@ -91,7 +91,7 @@ class Stack:
         return done.stdout
 
     def up(self) -> None:
-        """Build, start all there is, and wait until the API is ready, `ready_after_s` after the start."""
+        """Build and start everything, and wait until the API is ready, `ready_after_s` after the start."""
         self.compose("build", timeout_s=1_200)
         self.services = sorted(set(self.compose("config", "--services").split()) - self.without)
         began_s = time.monotonic()
@@ -100,15 +100,15 @@ class Stack:
         self.ready_after_s = time.monotonic() - began_s
 
     def down(self) -> None:
-        """Stop and remove everything, volumes too."""
+        """Stop and remove everything, including volumes."""
         self.compose("down", "--volumes", "--remove-orphans", "--timeout", "5")
 
     def kill(self, service: str) -> None:
-        """End a container's process at once, as a crash or a lost machine would; nothing restarts it."""
+        """Kill a container, as a crash or a lost machine would; nothing restarts it."""
         self.compose("kill", "--signal", "KILL", service)
 
     def start(self, service: str) -> None:
-        """Start what was killed."""
+        """Start a killed container."""
         self.compose("start", service)
 
     def execute(self, service: str, *command: str) -> str:
@@ -116,26 +116,26 @@ class Stack:
         return self.compose("exec", "--no-TTY", service, *command)
 
     def python(self, service: str, source: str) -> str:
-        """Run Python inside a container of ours."""
+        """Run Python inside one of our containers."""
         return self.execute(service, "python", "-c", source)
 
     def sql(self, query: str) -> list[str]:
-        """The rows of a query, a line each."""
+        """The rows of a query as lines."""
         return self.execute("postgres", "psql", "-U", "leeway", "-At", "-c", query).splitlines()
 
     def logs(self, service: str) -> str:
-        """What a container printed."""
+        """A container's logs."""
         return self.compose("logs", "--no-log-prefix", service)
 
     def memory_mib(self) -> dict[str, float]:
-        """What each running container holds, MiB."""
+        """The memory of each running container in MiB."""
         ids = self.compose("ps", "--quiet").split()
         lines = _run("docker", "stats", "--no-stream", "--format", "{{json .}}", *ids).splitlines()
         used = {each["Name"]: each["MemUsage"].split("/")[0].strip() for each in map(json.loads, lines)}
         return {name.removeprefix(f"{PROJECT}-").removesuffix("-1"): _mib(amount) for name, amount in used.items()}
 
     def image_megabytes(self) -> dict[str, float]:
-        """The size of each image of ours and of the base they stand on, MB."""
+        """The size of each of our images and of their base in MB."""
         names = ("leeway-service", "leeway-drift", "leeway-otel-collector", "leeway-jaeger", "python:3.13-slim")
         sizes = _run("docker", "image", "inspect", "--format", "{{.Size}}", *names).split()
         return {name: int(size) / 1e6 for name, size in zip(names, sizes, strict=True)}

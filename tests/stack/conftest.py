@@ -1,4 +1,4 @@
-"""Brings the stack up once, keeps requests coming, and takes everything down again with its volumes."""
+"""Starts the stack once, sends requests continuously, and removes everything including volumes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.stack.ports import PORTS, published_at
 
 SINK = "webhook"
 LOG_LINES = 30
-"""Of each container, below a test that failed: by the time a person looks, the containers are gone."""
+"""Log lines of each container to add to a failed test's report, since the containers are removed at the end."""
 _SINK_SOURCE = """
 import http.server, sys
 class Sink(http.server.BaseHTTPRequestHandler):
@@ -31,7 +31,7 @@ _REPORT: list[str] = []
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip, with the reason, where there is no engine."""
+    """Skip the tests with a reason if Docker is not available."""
     here = [item for item in items if item.path.is_relative_to(Path(__file__).parent)]
     if here and any(item.get_closest_marker("stack") for item in here) and not docker_is_here():
         for item in here:
@@ -40,7 +40,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Add the end of what the containers printed to the report of a test that failed."""
+    """Add the end of the containers' logs to the report of a failed test."""
     outcome = yield
     stack: object = getattr(item, "funcargs", {}).get("stack")
     if outcome.failed and isinstance(stack, Stack):
@@ -49,20 +49,20 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print what was measured, below the tests."""
+    """Print the measurements after the tests."""
     for line in _REPORT:
         terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session")
 def report() -> list[str]:
-    """Lines that stand below the tests' result."""
+    """Lines that are printed after the tests."""
     return _REPORT
 
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory, report: list[str]) -> Iterator[Stack]:
-    """The running stack; LEEWAY_TEST_STACK_WITHOUT names services that have no image here, like grafana."""
+    """The running stack; LEEWAY_TEST_STACK_WITHOUT names services whose images are missing, such as grafana."""
     without = frozenset(os.environ.get("LEEWAY_TEST_STACK_WITHOUT", "").split())
     folder = tmp_path_factory.mktemp("compose")
     stack = Stack(without, overrides=[_with_a_sink(folder), published_at(PORTS, folder / "ports.yaml")])
@@ -78,7 +78,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory, report: list[str]) -> Iterat
 
 @pytest.fixture(scope="session")
 def load(stack: Stack) -> Iterator[Load]:
-    """Requests at a steady rate from now to the end of the session; the first half minute is over."""
+    """Requests at a constant rate until the end of the session, after the first half minute."""
     assert stack.ready_after_s
     began_s = time.monotonic()
     with steady_load() as load:
@@ -87,10 +87,10 @@ def load(stack: Stack) -> Iterator[Load]:
 
 
 def _with_a_sink(folder: Path) -> Path:
-    """An override: a container that prints what is posted, and Alertmanager and drift worker told to post there."""
+    """An override with a container that prints what Alertmanager and the drift worker post to it."""
     shipped = (ROOT / "observability/alertmanager/alertmanager.yaml").read_text(encoding="utf-8")
-    told = with_webhook(shipped, f"http://{SINK}:9095/")
-    (folder / "alertmanager.yaml").write_text(told, encoding="utf-8")
+    with_sink = with_webhook(shipped, f"http://{SINK}:9095/")
+    (folder / "alertmanager.yaml").write_text(with_sink, encoding="utf-8")
     services = {
         SINK: {"image": "leeway-drift", "init": True, "command": ["python", "-c", _SINK_SOURCE]},
         "alertmanager": {"volumes": [f"{folder}:/etc/alertmanager:ro"]},

@@ -1,4 +1,4 @@
-"""Requests at a steady rate through the published port, for as long as a test looks; late answers hold nothing up."""
+"""Requests at a constant rate through the published port; a slow response does not delay the next request."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ MIX: Final[dict[Kind, float]] = {
 
 @dataclass(frozen=True)
 class Sent:
-    """One request: due at `due_s` (monotonic), answered after `latency_s` from then; status 0 where no answer came."""
+    """A request due at `due_s` (monotonic) and answered `latency_s` later; status 0 without a response."""
 
     kind: Kind
     due_s: float
@@ -47,28 +47,28 @@ class Sent:
 
     @property
     def failed(self) -> bool:
-        """Whether it was not answered as such a request should be."""
+        """Whether its status is not the expected one."""
         return self.status != EXPECTED[self.kind]
 
 
 @dataclass
 class Load:
-    """What was sent so far."""
+    """The requests sent so far."""
 
     sent: list[Sent] = field(default_factory=list)
 
     def between(self, start_s: float, end_s: float, *kinds: Kind) -> list[Sent]:
-        """What was due in this time (monotonic seconds), of these kinds or of all."""
+        """The requests due in this time (monotonic seconds), of these kinds or all."""
         return [each for each in list(self.sent) if start_s <= each.due_s < end_s and each.kind in (kinds or EXPECTED)]
 
     def prediction_ids(self) -> list[str]:
-        """Every prediction that was answered."""
+        """The ids of all answered predictions."""
         return [each for sent in list(self.sent) for each in sent.prediction_ids]
 
 
 @contextmanager
 def steady_load(rate: float = RATE) -> Iterator[Load]:
-    """Send from a pool of threads, each request at its due time, until the block ends."""
+    """Send each request at its due time from a pool of threads, until the block ends."""
     load, over = Load(), threading.Event()
     bodies = _bodies(load)
     slots, begin_s, lock = itertools.count(), time.monotonic(), threading.Lock()
@@ -94,7 +94,7 @@ def steady_load(rate: float = RATE) -> Iterator[Load]:
 
 
 def p95_s(requests: list[Sent]) -> float:
-    """The latency that 95 % of these requests stayed under."""
+    """The p95 latency of these requests."""
     latencies = sorted(each.latency_s for each in requests)
     return latencies[int(0.95 * len(latencies))] if latencies else float("nan")
 
@@ -112,9 +112,9 @@ def _send(client: httpx2.Client, kind: Kind, path: str, body: dict[str, Any], du
 
 
 def _bodies(load: Load) -> Iterator[tuple[Kind, str, dict[str, Any]]]:
-    """Requests without end, by `MIX`: the same in every run but for the labels, which need answers."""
+    """Endless requests in the proportions of `MIX`, the same in each run except for the labels."""
     calm, drifted = population(), population(month=1, covariate_drift=1.0)
-    rng = random.Random(7)  # noqa: S311 (it mixes requests, and hides nothing)
+    rng = random.Random(7)  # noqa: S311 (not used for secrets)
     kinds, weights = list(MIX), list(MIX.values())
     for place in itertools.cycle(range(len(calm))):
         (kind,) = rng.choices(kinds, weights)

@@ -1,4 +1,4 @@
-"""Where the stack is published during the tests: at its usual ports, and elsewhere where something else holds them."""
+"""The published ports of the stack under test: the defaults, or free ones where they are taken."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ USUAL: Final = {
 
 
 class _Override(list[str]):
-    """A list that replaces the one of compose.yaml; compose would otherwise publish at both."""
+    """A list that replaces that of compose.yaml; otherwise Compose would publish both."""
 
 
 def _tagged(dumper: yaml.SafeDumper, ports: _Override) -> yaml.Node:
@@ -31,7 +31,7 @@ yaml.SafeDumper.add_representer(_Override, _tagged)
 
 
 def free_port(usual: int) -> int:
-    """`usual` where nobody listens there on 127.0.0.1, else a port that the system gives."""
+    """`usual` if it is free on 127.0.0.1, else a free port."""
     for port in (usual, 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -47,7 +47,7 @@ PORTS: Final = {service: free_port(usual) for service, usual in USUAL.items()}
 
 
 def published_at(ports: Mapping[str, int], path: Path) -> Path:
-    """Write an override for compose to `path` that publishes each service at its port of `ports`, and return `path`."""
+    """Write a Compose override to `path` that publishes each service at its port in `ports`; return `path`."""
     services = {
         service: {"ports": _Override([f"127.0.0.1:{port}:{USUAL[service]}"])} for service, port in ports.items()
     }

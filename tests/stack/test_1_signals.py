@@ -1,4 +1,4 @@
-"""Every signal of a request and of a drift run arrives where people look for it."""
+"""All signals of a request and of a drift run arrive in the backends."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from tests.stack.ports import USUAL
 pytestmark = pytest.mark.stack
 
 ARRIVES_S = 30.0
-"""Two exports, two scrapes, and some patience."""
+"""Two exports, two scrapes, and a margin."""
 
 
 @pytest.fixture(scope="module")
 def answered(load: Load) -> str:
-    """The trace of a customer's prediction that was answered a moment ago."""
+    """The trace id of a recent prediction for a customer."""
     return next(each.trace_id for each in reversed(load.sent) if each.kind == "customer" and each.trace_id)
 
 
 @pytest.fixture(scope="module")
 def drift_run(load: Load) -> list[dict[str, object]]:
-    """The spans of a finished drift run that saw a window with drift in it."""
+    """The spans of a finished drift run that compared a window."""
     assert load.sent
 
     def newest() -> list[dict[str, object]]:
@@ -40,8 +40,8 @@ def drift_run(load: Load) -> list[dict[str, object]]:
     return eventually(newest, 60 + 3 * DRIFT_INTERVAL_S)
 
 
-def test_an_answers_trace_is_in_jaeger(answered: str) -> None:
-    """The trace that an answer names is there: one server span, the lookup and the score below it."""
+def test_the_trace_of_a_response_is_in_jaeger(answered: str) -> None:
+    """Jaeger has the trace of a response: one server span with two children, the look-up and the score."""
     spans = eventually(lambda: backends.spans(answered), ARRIVES_S)
     (server,) = [span for span in spans if span["name"] == "POST /predict"]
     assert {span["name"] for span in spans} == {"POST /predict", names.SPAN_SNAPSHOT_LOOKUP, names.SPAN_SCORE}
@@ -49,7 +49,7 @@ def test_an_answers_trace_is_in_jaeger(answered: str) -> None:
 
 
 def test_requests_are_in_prometheus(load: Load) -> None:
-    """Prometheus counts what was answered: all that was sent until a moment ago, and nothing twice."""
+    """Prometheus counts each answered request exactly once."""
     until_s = time.monotonic()
     answered = len(load.between(0, until_s, "features", "customer"))
     count = (
@@ -62,15 +62,15 @@ def test_requests_are_in_prometheus(load: Load) -> None:
 @pytest.mark.parametrize(
     "metric", [names.HTTP_REQUEST_DURATION, names.PREDICTION_DURATION, names.UNUSUAL_FEATURES], ids=lambda m: m.name
 )
-def test_an_exemplar_leads_to_a_trace(load: Load, metric: names.Metric) -> None:
-    """A click on an exemplar finds its trace."""
+def test_exemplars_lead_to_traces(load: Load, metric: names.Metric) -> None:
+    """Jaeger has the traces of exemplars."""
     assert load.sent
     ids = eventually(lambda: backends.exemplar_trace_ids(f"{metric.prometheus_name}_bucket"), ARRIVES_S)
     assert eventually(lambda: backends.spans(ids[-1]), ARRIVES_S)
 
 
 def test_the_drift_share_arrives(load: Load) -> None:
-    """After a worker's cycle the share and the verdicts are in Prometheus."""
+    """After a drift run, Prometheus has the share and the verdicts."""
     assert load.sent
     eventually(lambda: backends.query(names.DRIFT_SHARE.prometheus_name), 60 + 3 * DRIFT_INTERVAL_S)
     questions = {labels["leeway_drift_question"] for labels, _ in backends.query(names.DRIFT_VERDICT.prometheus_name)}
@@ -78,7 +78,7 @@ def test_the_drift_share_arrives(load: Load) -> None:
 
 
 def test_a_drift_run_is_a_trace(drift_run: list[dict[str, object]]) -> None:
-    """A run reads as it went: load, compare, judge, publish, below one span."""
+    """A drift run is one span with its stages as children: load, compare, judge, publish."""
     assert {span["name"] for span in drift_run} == {
         names.SPAN_DRIFT_RUN,
         names.SPAN_LOAD_REFERENCE,
@@ -89,8 +89,8 @@ def test_a_drift_run_is_a_trace(drift_run: list[dict[str, object]]) -> None:
     }
 
 
-def test_a_drift_run_links_to_predictions_that_are_there(drift_run: list[dict[str, object]]) -> None:
-    """The links of a run lead to traces of predictions, each with the unusual features that earned it the link."""
+def test_a_drift_run_links_to_predictions(drift_run: list[dict[str, object]]) -> None:
+    """A drift run links to traces of predictions with unusual features."""
     (root,) = [span for span in drift_run if span["name"] == names.SPAN_DRIFT_RUN]
     links = root["links"]
     assert isinstance(links, list)
@@ -102,7 +102,7 @@ def test_a_drift_run_links_to_predictions_that_are_there(drift_run: list[dict[st
 
 
 def test_a_drift_runs_report_is_served(drift_run: list[dict[str, object]]) -> None:
-    """The address on a run's span answers with that run's page."""
+    """The URL on a drift run's span is the page of the run."""
     (root,) = [span for span in drift_run if span["name"] == names.SPAN_DRIFT_RUN]
     url = str(backends.attributes(root)[names.DRIFT_REPORT_URL])
     assert url.startswith(REPORTS)
@@ -110,28 +110,28 @@ def test_a_drift_runs_report_is_served(drift_run: list[dict[str, object]]) -> No
 
 
 @pytest.mark.parametrize("what", ["calls", "latencies"])
-def test_jaegers_monitor_is_fed(load: Load, what: str) -> None:
-    """The Monitor tab's query gives numbers above zero."""
+def test_jaegers_monitor_has_data(load: Load, what: str) -> None:
+    """The queries of the Monitor tab return values above zero."""
     assert load.sent
     assert eventually(lambda: [point for point in backends.monitor(what, "leeway-service") if point > 0], 60)
 
 
 def test_every_target_is_up(stack: Stack) -> None:
-    """Prometheus reaches all it scrapes."""
+    """Prometheus reaches all scrape targets."""
     assert stack.services
     eventually(lambda: set(backends.targets().values()) == {"up"}, ARRIVES_S)
     assert {"applications", "otel-collector", "prometheus", "jaeger"} <= backends.targets().keys()
 
 
 def test_every_rule_is_healthy(stack: Stack) -> None:
-    """Every rule was evaluated, and none with an error."""
+    """Prometheus evaluates all rules without errors."""
     assert stack.services
     eventually(lambda: all(rule["health"] != "unknown" for rule in backends.rules()), 60)
     assert {rule["name"]: rule.get("lastError") for rule in backends.rules() if rule["health"] != "ok"} == {}
 
 
-def test_prometheus_sees_prediction_drift_as_the_worker_does(load: Load) -> None:
-    """The distance that Prometheus computes by itself is within 0.02 of the worker's."""
+def test_prediction_drift_matches_the_worker(load: Load) -> None:
+    """The distance that Prometheus computes is within 0.02 of the worker's."""
     assert load.sent
 
     def both() -> tuple[float, float] | None:
@@ -139,13 +139,13 @@ def test_prometheus_sees_prediction_drift_as_the_worker_does(load: Load) -> None
         rule = backends.query("leeway:score:wasserstein5m")
         return (worker[0][1], rule[0][1]) if worker and rule else None
 
-    # Both look back five minutes, at moments that differ by a worker's cycle: compared once the window is well filled.
+    # Both look back five minutes, but not at the same time: compare them when the window is well filled.
     eventually(lambda: len(load.sent) > 2_500, 150)
     eventually(lambda: (pair := both()) and abs(pair[0] - pair[1]) <= 0.02, 60)
 
 
-def test_nothing_personal_passes_the_collector(stack: Stack) -> None:
-    """Attributes that name a person, or look like it, are deleted or masked, on spans and on their events."""
+def test_the_collector_redacts_personal_data(stack: Stack) -> None:
+    """Personal data in attributes of spans and events is deleted or masked."""
     trace_id = stack.python("drift", _SPAN_WITH_A_PERSON).strip()
     (span,) = eventually(lambda: backends.spans(trace_id), ARRIVES_S)
     kept = backends.attributes(span)
@@ -170,33 +170,33 @@ provider.shutdown()
 """
 
 
-def test_bad_input_is_told_by_feature(load: Load) -> None:
-    """What was refused is counted under the feature that was at fault."""
+def test_rejections_are_counted_by_feature(load: Load) -> None:
+    """A rejected request is counted under the feature that is invalid."""
     assert load.sent
     fee = names.REQUEST_REJECTED.prometheus_name + '{leeway_feature_name="monthly_fee"}'
     eventually(lambda: backends.value(fee) > 0, ARRIVES_S)
 
 
 def test_otlp_stays_inside(stack: Stack) -> None:
-    """Nothing but the pages for people is published, and that on this machine alone."""
+    """Only the user-facing ports are published, and only on 127.0.0.1."""
     rows = [json.loads(line) for line in stack.compose("ps", "--format", "json").splitlines()]
     published = [each for row in rows for each in row["Publishers"] if each["PublishedPort"]]
     assert {each["URL"] for each in published} == {"127.0.0.1"}
     assert {each["TargetPort"] for each in published} <= set(USUAL.values())
 
 
-def test_the_doctor_finds_all_well(stack: Stack, load: Load) -> None:
-    """From inside the network each of its checks goes well, but of who has no image here."""
+def test_the_doctor_finds_no_problem(stack: Stack, load: Load) -> None:
+    """Inside the network, all checks of `leeway doctor` pass, except for services without an image."""
     assert load.sent
-    told = ["--env", "LEEWAY_GRAFANA_URL="] if "grafana" in stack.without else []
-    found = json.loads(stack.compose("exec", "--no-TTY", *told, "service", "leeway", "doctor", "--json"))
+    options = ["--env", "LEEWAY_GRAFANA_URL="] if "grafana" in stack.without else []
+    found = json.loads(stack.compose("exec", "--no-TTY", *options, "service", "leeway", "doctor", "--json"))
     states = {each["check"]: each["state"] for each in found["checks"]}
     assert {check for check, state in states.items() if state != "ok"} <= stack.without
     assert found["ok"] is True
 
 
-def test_an_answer_names_its_trace() -> None:
-    """The very first thing a newcomer tries works: the docs' example, and the trace id of its answer."""
+def test_the_documented_example_works() -> None:
+    """The example of the API's documentation works, and its response has a trace id."""
     document = get(f"{SERVICE}/openapi.json").json()
     assert document["info"]["title"]
     assert get(f"{SERVICE}/health/ready").json()

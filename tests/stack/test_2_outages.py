@@ -1,4 +1,4 @@
-"""What is broken on purpose while requests go on: nobody who asks may notice, and no answered prediction is lost."""
+"""Outages during constant traffic: requests are answered, and no answered prediction is lost."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ pytestmark = pytest.mark.stack
 
 BEFORE_S, DURING_S = 10.0, 15.0
 WORST_RATIO = 5.0
-"""p95 during an outage over p95 before it; machines are noisy, so this is a bound and no promise."""
+"""Maximum of p95 during an outage ÷ p95 before it; generous, because machines are noisy."""
 
 
 @dataclass
 class Outage:
-    """One outage: its time in monotonic seconds, and what was sent then."""
+    """An outage: its time in monotonic seconds, and the requests sent during it."""
 
     began_s: float
     over_s: float = 0.0
@@ -36,12 +36,12 @@ class Outage:
 
     @property
     def failed(self) -> list[Sent]:
-        """What was not answered as it should be."""
+        """The failed requests."""
         return [each for each in self.requests if each.failed]
 
     @property
     def slowdown(self) -> float:
-        """p95 during the outage over p95 before it."""
+        """p95 during the outage ÷ p95 before it."""
         return p95_s(self.requests) / p95_s(self.before)
 
 
@@ -50,7 +50,7 @@ Breaks = Callable[..., AbstractContextManager[Outage]]
 
 @pytest.fixture
 def broken(stack: Stack, load: Load, report: list[str]) -> Breaks:
-    """Kill a service for a while, and start it again; afterwards the outage holds what was sent."""
+    """Kill a service and start it again after a while; then the outage has the requests sent during it."""
 
     @contextmanager
     def kill(service: str, lasting_s: float = DURING_S) -> Iterator[Outage]:
@@ -63,7 +63,7 @@ def broken(stack: Stack, load: Load, report: list[str]) -> Breaks:
         finally:
             stack.start(service)
         outage.over_s = time.monotonic()
-        time.sleep(TIMEOUT_S / 2)  # what is under way is given time to be answered
+        time.sleep(TIMEOUT_S / 2)  # let requests in flight finish
         outage.requests = load.between(outage.began_s, outage.over_s)
         outage.before = load.between(outage.began_s - BEFORE_S, outage.began_s)
         report.append(_line(f"{service} away {outage.over_s - outage.began_s:.0f} s", outage))
@@ -80,12 +80,12 @@ def _line(what: str, outage: Outage) -> str:
 
 
 def recorded(stack: Stack) -> list[str]:
-    """Every prediction id in the database."""
+    """All prediction ids in the database."""
     return stack.sql("SELECT prediction_id FROM predictions")
 
 
 def all_recorded_once(stack: Stack, answered: Sequence[str], report: list[str]) -> None:
-    """Wait until every answered prediction is in the database, and see that none is there twice."""
+    """Wait until all answered predictions are in the database, and check that none is there twice."""
     wanted = set(answered)
     eventually(lambda: wanted <= set(recorded(stack)), 90)
     ids = recorded(stack)
@@ -94,8 +94,8 @@ def all_recorded_once(stack: Stack, answered: Sequence[str], report: list[str]) 
 
 
 @pytest.mark.parametrize("service", ["otel-collector", "jaeger", "prometheus", "drift"])
-def test_no_request_notices(broken: Breaks, service: str) -> None:
-    """Whatever only watches may be away: every request is answered, about as fast as before."""
+def test_requests_are_unaffected(broken: Breaks, service: str) -> None:
+    """While a monitoring component is down, all requests are answered, about as fast as before."""
     with broken(service) as outage:
         pass
     assert len(outage.requests) > 100
@@ -103,8 +103,8 @@ def test_no_request_notices(broken: Breaks, service: str) -> None:
     assert outage.slowdown < WORST_RATIO
 
 
-def test_traces_of_jaegers_gap_arrive_later(broken: Breaks, load: Load) -> None:
-    """The Collector keeps what Jaeger could not take."""
+def test_traces_of_jaegers_outage_arrive_later(broken: Breaks, load: Load) -> None:
+    """The Collector queues traces while Jaeger is down."""
     with broken("jaeger") as outage:
         time.sleep(8)
         middle_s = time.monotonic()
@@ -114,8 +114,8 @@ def test_traces_of_jaegers_gap_arrive_later(broken: Breaks, load: Load) -> None:
         assert eventually(partial(backends.spans, str(each.trace_id)), 60)
 
 
-def test_a_killed_drift_run_leaves_nothing_half_done(stack: Stack, load: Load) -> None:
-    """Killed again and again at any moment, the worker leaves whole reports only, and goes on."""
+def test_a_killed_drift_run_leaves_no_partial_report(stack: Stack, load: Load) -> None:
+    """If the worker is killed repeatedly at any time, all reports are complete, and it continues."""
     assert load.sent
     for moment_s in (0.5, 1.5, 2.5):
         _wait_for_the_next_run()
@@ -142,14 +142,14 @@ print(json.dumps(runs))
 
 
 def _wait_for_the_next_run() -> None:
-    """Until the worker has finished another run."""
+    """Wait until the worker has finished another run."""
     now_s = time.time()
     finished = names.DRIFT_LAST_SUCCESS.prometheus_name
     eventually(lambda: backends.value(finished) > now_s, 60 + 3 * DRIFT_INTERVAL_S)
 
 
-def test_the_database_away(stack: Stack, broken: Breaks, load: Load, report: list[str]) -> None:
-    """No `features` request fails, `user_id` gets 503, and afterwards every answered prediction is there once."""
+def test_a_database_outage(stack: Stack, broken: Breaks, load: Load, report: list[str]) -> None:
+    """`features` requests succeed, `user_id` requests get a 503, and each answered prediction is stored once."""
     with broken("postgres", lasting_s=20) as outage:
         pass
     by_features = load.between(outage.began_s, outage.over_s, "features", "batch")
@@ -160,9 +160,9 @@ def test_the_database_away(stack: Stack, broken: Breaks, load: Load, report: lis
     all_recorded_once(stack, load.prediction_ids(), report)
 
 
-def test_the_service_killed(stack: Stack, load: Load, report: list[str]) -> None:
-    """Only what was in flight fails; who asks while it is replaced waits; what was answered is recorded once."""
-    killed_s = float(stack.python("service", _KILL_THE_API))  # our clock too where both have one kernel, see below
+def test_a_killed_service(stack: Stack, load: Load, report: list[str]) -> None:
+    """Only requests in flight fail, later ones wait, and each answered prediction is stored once."""
+    killed_s = float(stack.python("service", _KILL_THE_API))  # the same clock as ours if both share a kernel, see below
     time.sleep(WAITS_S)
     outage = Outage(killed_s - IN_FLIGHT_S, killed_s + WAITS_S)
     outage.requests = load.between(outage.began_s, outage.over_s)
@@ -176,9 +176,9 @@ def test_the_service_killed(stack: Stack, load: Load, report: list[str]) -> None
 
 IN_FLIGHT_S, WAITS_S, SLOW_S = 1.0, 10.0, 0.5
 AT_ONCE_S = 0.1
-"""As long a connection may look alive whose other end was killed."""
-# It prints the monotonic time, which is the kernel's: compared with ours, so Docker has to run on this kernel (native
-# Linux), and not in a machine of its own, as Docker Desktop does.
+"""How long a connection may look alive after its other end was killed."""
+# It prints the monotonic time of its kernel, which the test compares with ours: Docker must share this machine's kernel
+# (native Linux, not Docker Desktop's virtual machine).
 _KILL_THE_API = """
 import os, pathlib, signal, time
 cmdlines = {each.parent.name: each.read_bytes() for each in pathlib.Path("/proc").glob("[0-9]*/cmdline")}
@@ -189,8 +189,8 @@ os.kill(worker, signal.SIGKILL)
 """
 
 
-def test_no_series_doubles_when_the_service_restarts(stack: Stack, load: Load) -> None:
-    """After the restart above every series of the service still stands once: its instance has a fixed name."""
+def test_series_continue_after_a_restart(stack: Stack, load: Load) -> None:
+    """After the restart above, each series of the service exists once, because its instance id is fixed."""
     assert load.sent
     assert stack.services
     count = f"{names.HTTP_REQUEST_DURATION.prometheus_name}_count"

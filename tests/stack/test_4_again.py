@@ -1,4 +1,4 @@
-"""The last thing done to the stack: taken down and brought up again, as one does in the evening and in the morning."""
+"""The last test: `down` and `up` again."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.stack
 
 
 def test_a_second_up_keeps_the_data(stack: Stack, load: Load) -> None:
-    """Predictions, model and traces outlive the containers."""
+    """Predictions, model and traces survive `down` and `up`."""
     trace_id = next(each.trace_id for each in load.sent if each.kind == "features" and each.trace_id)
     before, model = set(recorded(stack)), get(f"{SERVICE}/model").json()["version"]
     stack.compose("down", "--timeout", "15")
