@@ -85,7 +85,7 @@ def recorded(stack: Stack) -> list[str]:
 
 
 def all_recorded_once(stack: Stack, answered: Sequence[str], report: list[str]) -> None:
-    """Wait until all answered predictions are in the database, and check that none is there twice."""
+    """Wait until all answered predictions are in the database, and that none is stored twice."""
     wanted = set(answered)
     eventually(lambda: wanted <= set(recorded(stack)), 90)
     ids = recorded(stack)
