@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from drift.comparison.compare import SCORE_COLUMN
 from drift.comparison.findings import PerformanceWindow, RejectionCause, Rejections, performance_window
 from drift.result import Target, Window
 from drift.telemetry.probe import PredictionTrace
@@ -22,7 +21,7 @@ from leeway.model.drift_plan import DriftPlan
 from leeway.model.encoding import Encoded, Encoder
 from leeway.model.manifest import MANIFEST
 from leeway.model.sklearn import encode_frame
-from leeway.schema import FeatureSchema
+from leeway.schema import SCORE_COLUMN, FeatureSchema
 from leeway.store import predictions
 from leeway.store.engine import Engine, create_tables
 from leeway.store.predictions import PredictionLog

@@ -7,7 +7,6 @@ from datetime import date
 import numpy as np
 import pandas as pd
 
-from drift.comparison.compare import SCORE_COLUMN
 from drift.comparison.findings import performance_window
 from drift.inputs import ComparisonInputs
 from drift.result import Target, Window
@@ -15,7 +14,7 @@ from leeway.data.tabular import typed_frame
 from leeway.model.bundle import Bundle
 from leeway.model.drift_plan import DriftPlan
 from leeway.model.sklearn import encode_frame
-from leeway.schema import CHURN_SCHEMA
+from leeway.schema import CHURN_SCHEMA, SCORE_COLUMN
 from leeway.store.snapshots import Month, Snapshots
 
 

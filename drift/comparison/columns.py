@@ -12,9 +12,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from leeway.model.drift_plan import Values, values_of
+from leeway.model.encoding import USUAL_QUANTILES
 from leeway.schema import Kind
 
-LOW, HIGH = 0.005, 0.995  # the quantiles that bound usual values, as in the bundle's schema
 NAMED_CATEGORIES: Final = 20
 OTHER_NEW: Final = "(other new values)"
 _HARMLESS: Final = str.maketrans("<>", "‹›")
@@ -42,7 +42,9 @@ class ReferenceColumn:
         values = values_of(column, kind)
         present = _present(values)
         distinct = frozenset(pd.unique(present).tolist())
-        low, high = np.quantile(present, [LOW, HIGH]).tolist() if kind != "category" and present.size else (None, None)
+        low, high = (
+            np.quantile(present, USUAL_QUANTILES).tolist() if kind != "category" and present.size else (None, None)
+        )
         return cls(
             name,
             kind,

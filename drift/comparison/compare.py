@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -18,9 +18,7 @@ from drift.comparison.findings import MISSING_MOVED, DriftReport, TooFewRows
 from drift.result import FeatureDrift, MissingShares, ScoreDrift
 from leeway.model.distances import Method, jensenshannon, wasserstein_normed
 from leeway.model.drift_plan import ColumnPlan, DriftPlan, Values
-from leeway.schema import FeatureSchema
-
-SCORE_COLUMN: Final = "_score"
+from leeway.schema import SCORE_COLUMN, FeatureSchema
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from leeway.schema import FeatureRow, FeatureSchema, Seen
 
-FLOAT32_MAX = float(np.finfo(np.float32).max)
+FLOAT32_MAX: Final = float(np.finfo(np.float32).max)
+USUAL_QUANTILES: Final = (0.005, 0.995)
+"""A number is usual between these quantiles of the reference."""
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from leeway.model.bundle import Bundle, BundleError
 from leeway.model.card import Card, HeldOut, ScoreReference, TrainedOn
 from leeway.model.distances import cumulative_shares
 from leeway.model.drift_plan import DriftPlan
-from leeway.model.encoding import Encoded, Encoder, usual_range
+from leeway.model.encoding import USUAL_QUANTILES, Encoded, Encoder, usual_range
 from leeway.model.manifest import Manifest, sha256, write_json, write_manifest
 from leeway.model.onnx import OnnxScorer, to_onnx
 from leeway.model.performance import brier, roc_auc
@@ -38,7 +38,6 @@ from leeway.telemetry.names import SCORE_BUCKETS
 
 AGREEMENT = 1e-5
 """Largest difference between ONNX and scikit-learn on any row."""
-LOW, HIGH = 0.005, 0.995  # the quantiles that bound the usual range
 LIBRARIES = ("scikit-learn", "numpy", "onnxruntime", "skl2onnx", "skops")
 NEVER_SEEN = "\N{REPLACEMENT CHARACTER} never seen"
 STALE_S = 3_600  # a temporary folder of that age belongs to no running writer
@@ -157,7 +156,7 @@ def _seen(feature: Feature, reference: pd.DataFrame, known: pd.DataFrame) -> See
     if not np.isfinite(numbers).all():
         raise BundleError(f"column {feature.name!r} contains an infinite number")
     middle = reference[feature.name].dropna().astype("float64")
-    low, high = np.quantile(middle if len(middle) else numbers, [LOW, HIGH])
+    low, high = np.quantile(middle if len(middle) else numbers, USUAL_QUANTILES)
     return Seen(float(numbers.min()), float(numbers.max()), float(low), float(high), missing_share=missing_share)
 
 

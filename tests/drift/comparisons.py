@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from drift.comparison.compare import SCORE_COLUMN, Reference, compare, plain_measure
+from drift.comparison.compare import Reference, compare, plain_measure
 from drift.comparison.findings import DriftReport, PerformanceWindow
 from drift.result import FeatureDrift, ScoreDrift
 from drift.verdicts.confirmation import Policy
@@ -19,7 +19,7 @@ from leeway.model.bundle import Bundle
 from leeway.model.drift_plan import DriftPlan
 from leeway.model.performance import Estimate
 from leeway.model.sklearn import encode_frame
-from leeway.schema import CHURN_SCHEMA, Feature, FeatureSchema
+from leeway.schema import CHURN_SCHEMA, SCORE_COLUMN, Feature, FeatureSchema
 from tests.leeway.model.bundles import golden_card
 
 SCHEMA = FeatureSchema(

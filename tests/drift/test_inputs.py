@@ -7,12 +7,11 @@ import sqlalchemy as sa
 import uuid_utils
 from msgspec.structs import replace
 
-from drift.comparison.compare import SCORE_COLUMN
 from drift.inputs import ActiveBundle, BundleReloader, ComparisonInputs, most_unusual, read_window
 from leeway.model.bundle import BundleError, BundleMissing
 from leeway.model.encoding import Encoder
 from leeway.model.manifest import CARD
-from leeway.schema import Feature, FeatureSchema, Seen, Value
+from leeway.schema import SCORE_COLUMN, Feature, FeatureSchema, Seen, Value
 from leeway.store.engine import open_engine
 from leeway.store.predictions import PredictionLabel
 from leeway.store.rejections import ANY, RejectedItems, RejectionLog
