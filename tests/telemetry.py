@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanContext, SpanKind, format_span_id, format_trace_id
 
 from leeway.telemetry import names
-from leeway.telemetry.metrics_text import MetricsText
+from leeway.telemetry.exporters import MetricsText
 from leeway.telemetry.providers import ProcessIdentity, Providers, build_providers
 
 IDENTITY = ProcessIdentity("leeway-service", "1.2.3", "test-1")

@@ -1,1 +1,1 @@
-"""Names, providers and log records of our telemetry; knows nothing of the domain."""
+"""Names, providers, instruments and logs; independent of the domain."""

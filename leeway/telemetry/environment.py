@@ -1,7 +1,6 @@
-"""What the `OTEL_*` variables that we read ourselves say. The SDK is not needed for that, and is not imported here.
+"""Reads the `OTEL_*` variables that the SDK does not read for us, without importing the SDK.
 
-Endpoint, protocol and timeout of OTLP are read here alone. Everything else of `OTEL_*` (sampler, batch sizes, the
-attributes of the resource) is read by the SDK as it documents.
+Only this module reads endpoint, protocol and timeout of OTLP. The SDK reads all others, such as the sampler.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ Signal: TypeAlias = Literal["TRACES", "METRICS"]
 
 
 class TelemetryError(ValueError):
-    """An `OTEL_*` variable or a telemetry setting cannot be used; the message says what would do."""
+    """An `OTEL_*` variable or a telemetry setting is invalid; the message says what is expected."""
 
 
 def disabled() -> bool:
@@ -26,30 +25,30 @@ def disabled() -> bool:
 
 
 def exports(signal: Signal) -> bool:
-    """Whether an OTLP endpoint is set for `signal`, and it is not switched off (`OTEL_…_EXPORTER=none`)."""
+    """Whether an OTLP endpoint is set for `signal` and its export is not turned off (`OTEL_…_EXPORTER=none`)."""
     variables = (f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
     switched_off = os.environ.get(f"OTEL_{signal}_EXPORTER", "").strip().lower() == "none"
     return not switched_off and any(os.environ.get(name) for name in variables)
 
 
 def serves_metrics(wanted: bool | None) -> bool:  # noqa: FBT001 (a setting with three states, handed on)
-    """Whether the process serves `/metrics` itself: as told, or by default where no OTLP endpoint is set."""
+    """Whether the process serves `/metrics`: as `wanted`, or by default if no OTLP endpoint is set."""
     return not disabled() and (not exports("METRICS") if wanted is None else wanted)
 
 
 def instance_is_given() -> bool:
-    """Whether `OTEL_RESOURCE_ATTRIBUTES` names the instance, so that every process would bear the same name."""
+    """Whether `OTEL_RESOURCE_ATTRIBUTES` sets the instance id, which several processes must not share."""
     pairs = [each.partition("=") for each in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "").split(",")]
     return not disabled() and any(sign and key.strip() == "service.instance.id" for key, sign, _ in pairs)
 
 
 def sets_batch_size() -> bool:
-    """Whether the size of a batch of spans is set; then the SDK reads it."""
+    """Whether the batch size of spans is set, so that the SDK reads it."""
     return bool(os.environ.get("OTEL_BSP_MAX_EXPORT_BATCH_SIZE"))
 
 
 def export_interval_s() -> float:
-    """Seconds from one export of metrics to the next; what is no number counts as not set, as it does to the SDK."""
+    """Seconds between two exports of metrics; an invalid number counts as not set, as in the SDK."""
     try:
         return float(os.environ.get("OTEL_METRIC_EXPORT_INTERVAL", "")) / 1_000
     except ValueError:
@@ -57,10 +56,10 @@ def export_interval_s() -> float:
 
 
 def protocol(signal: Signal) -> str:
-    """How to export: `grpc` or `http/protobuf`.
+    """The OTLP protocol: `grpc` or `http/protobuf`.
 
     Raises:
-        TelemetryError: some other way is asked for.
+        TelemetryError: another protocol is set.
     """
     variables = (f"OTEL_EXPORTER_OTLP_{signal}_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
     wanted = next((os.environ[name] for name in variables if os.environ.get(name)), "http/protobuf")
@@ -70,15 +69,15 @@ def protocol(signal: Signal) -> str:
 
 
 def timeout_s(signal: Signal) -> float:
-    """How long one export may take: two seconds, unless the environment says otherwise.
+    """The timeout of one export: two seconds by default.
 
     Raises:
-        TelemetryError: it says no number.
+        TelemetryError: the variable is not a number.
     """
     for name in (f"OTEL_EXPORTER_OTLP_{signal}_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"):
         if value := os.environ.get(name):
             try:
                 return float(value)
             except ValueError as error:
-                raise TelemetryError(f"{name}={value!r}: give a number of seconds") from error
+                raise TelemetryError(f"{name}={value!r}: use a number of seconds") from error
     return EXPORT_TIMEOUT_S

@@ -1,6 +1,6 @@
-"""Log records as JSON lines on standard output, with the ids of the current trace.
+"""Writes log records as JSON lines to standard output, with the ids of the current trace.
 
-The SDK's own `LoggingHandler` is deprecated, so a filter of ours puts the ids in; there is no log pipeline.
+A filter adds the ids, because the SDK's `LoggingHandler` is deprecated. Logs are not exported by OTLP.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ REPEAT_AFTER_S = 60.0
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 _QUOTE_HEADERS = frozenset({"opentelemetry.baggage.propagation", "opentelemetry.trace.span"})
 
-_task_speaks_of: ContextVar[SpanContext] = ContextVar("task_speaks_of", default=INVALID_SPAN_CONTEXT)
+_task_context: ContextVar[SpanContext] = ContextVar("task_context", default=INVALID_SPAN_CONTEXT)
 
 
-def speak_of(context: SpanContext) -> None:
-    """Give these ids to what the current task logs outside a span: a server tells of a failure when its span ended."""
-    _task_speaks_of.set(context)
+def log_with_context(context: SpanContext) -> None:
+    """Use these ids for records that the current task logs outside a span, such as a failure after the span ended."""
+    _task_context.set(context)
 
 
 class TraceIds(logging.Filter):
-    """Gives each record `trace_id` and `span_id` of the current span, or else of `speak_of`; None where is neither."""
+    """Adds `trace_id` and `span_id` of the current span, or else of `log_with_context`, or else None."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Add the ids; let every record pass."""
+        """Add the ids and keep the record."""
         context = get_current_span().get_span_context()
-        context = context if context.is_valid else _task_speaks_of.get()
+        context = context if context.is_valid else _task_context.get()
         record.trace_id = format_trace_id(context.trace_id) if context.is_valid else None
         record.span_id = format_span_id(context.span_id) if context.is_valid else None
         return True
 
 
 class OncePerMinute(logging.Filter):
-    """Lets each logger of OpenTelemetry speak once a minute: with the Collector away it would, every few seconds."""
+    """Limits each OpenTelemetry logger to a record per minute; without a Collector they log every few seconds."""
 
     def __init__(self, clock_s: Callable[[], float] = monotonic) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class OncePerMinute(logging.Filter):
         self._quiet_until_s: dict[str, float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Say whether the record may pass; every other logger's may."""
+        """Whether to keep the record; those of other loggers are kept."""
         if not record.name.startswith("opentelemetry."):
             return True
         now_s = self._clock_s()
@@ -60,15 +60,15 @@ class OncePerMinute(logging.Filter):
 
 
 class NoHeaders(logging.Filter):
-    """Drops OpenTelemetry's warnings of what is wrong with a request's headers: they quote what a client wrote."""
+    """Drops OpenTelemetry's warnings about invalid request headers, because they quote the client."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Say whether the record may pass; every other logger's may."""
+        """Whether to keep the record; those of other loggers are kept."""
         return record.name not in _QUOTE_HEADERS
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time (UTC), level, logger, message, ids, what `extra` gave, and the exception."""
+    """One JSON object per line: time (UTC), level, logger, message, ids, the fields of `extra`, and the exception."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Format one record."""
@@ -82,11 +82,11 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
         text = json.dumps(entry, ensure_ascii=False, default=str)
-        return text.encode("utf-8", "backslashreplace").decode()  # half a surrogate pair would fail to be written
+        return text.encode("utf-8", "backslashreplace").decode()  # UTF-8 cannot encode a lone surrogate
 
 
 def configure_logging(level: str = "INFO", stream: TextIO | None = None) -> None:
-    """Send every record of the process to `stream` (standard output by default). Call it once, at the start."""
+    """Write all records of the process to `stream` (default: standard output). Call it once, at the start."""
     handler = logging.StreamHandler(stream or sys.stdout)
     handler.setFormatter(JsonFormatter())
     handler.addFilter(NoHeaders())

@@ -1,4 +1,4 @@
-"""What this process takes of the machine, by the semantic conventions for processes."""
+"""Processor time and memory of this process, by the semantic conventions for processes."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from leeway.telemetry.instruments import observe
 
 _STATM = Path("/proc/self/statm")
 _RESIDENT = 1
-"""The field of `statm` that holds resident pages: proc(5)."""
+"""The field of `statm` with the number of resident pages, see proc(5)."""
 
 
 def observe_process(meter: Meter) -> None:
-    """Report processor time, and memory where the system tells it (Linux), at every collection."""
+    """Report processor time, and on Linux also memory, at every collection."""
     observe(meter, names.PROCESS_CPU_TIME, _cpu_time)
     if _STATM.exists():
         observe(meter, names.PROCESS_MEMORY, _memory)

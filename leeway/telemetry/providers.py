@@ -1,7 +1,4 @@
-"""Builds the two OpenTelemetry providers and flushes them on exit. Nothing is global, nothing happens at import.
-
-What the environment says of OTLP is read in `environment`, which those may import that need no SDK.
-"""
+"""Builds the two OpenTelemetry providers and flushes them on exit. Nothing is global, nothing happens at import."""
 
 from __future__ import annotations
 
@@ -24,22 +21,21 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.trace import NoOpTracerProvider, Tracer, TracerProvider
 
 from leeway.telemetry.environment import TelemetryError, disabled, exports, protocol, sets_batch_size, timeout_s
-from leeway.telemetry.metrics_text import MetricsText, prometheus_text
-from leeway.telemetry.spans_file import SpansFileExporter
-from leeway.telemetry.views import our_views
+from leeway.telemetry.exporters import MetricsText, SpansFileExporter, prometheus_text
+from leeway.telemetry.instruments import our_views
 
 EXPORT_BATCH_SPANS = 128
-"""Encoding and sending take the interpreter from requests, which wait out small batches more easily."""
+"""Encoding a batch holds the interpreter lock; small batches delay requests less."""
 FLUSH_TIMEOUT_S = 8.0
 ATTRIBUTE_CHARACTERS = 1_024
-"""A span attribute's longest text, where the environment sets no length: spans wait in memory until they are sent."""
+"""Default maximum length of a span attribute's text, because spans stay in memory until they are sent."""
 SCOPE = "leeway"
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class ProcessIdentity:
-    """Who emits: `name` is the service name; `instance` is unique per process, or fixed where there is only one."""
+    """The emitting process: `name` is the service name; `instance` is unique per process."""
 
     name: str
     version: str
@@ -48,7 +44,7 @@ class ProcessIdentity:
 
 @dataclass(frozen=True)
 class Providers:
-    """Where spans and measurements go. `metrics_text` is None where the process serves no `/metrics`."""
+    """The tracer and meter providers. `metrics_text` is None if the process does not serve `/metrics`."""
 
     tracer_provider: TracerProvider
     meter_provider: MeterProvider
@@ -57,12 +53,12 @@ class Providers:
 
     @property
     def tracer(self) -> Tracer:
-        """Our tracer."""
+        """The tracer of Leeway."""
         return self.tracer_provider.get_tracer(SCOPE)
 
     @property
     def meter(self) -> Meter:
-        """Our meter."""
+        """The meter of Leeway."""
         return self.meter_provider.get_meter(SCOPE)
 
 
@@ -73,10 +69,10 @@ DISABLED = Providers(NoOpTracerProvider(), NoOpMeterProvider(), enabled=False)
 def providers_from_environment(
     identity: ProcessIdentity, *, metrics_endpoint: bool, spans_file: Path | None = None
 ) -> Iterator[Providers]:
-    """Yield providers as the environment asks, and flush them on the way out, within `FLUSH_TIMEOUT_S` in all.
+    """Yield the providers that the environment configures, and flush them on exit within `FLUSH_TIMEOUT_S`.
 
     Raises:
-        TelemetryError: an `OTEL_*` variable cannot be used, or the spans file cannot be written.
+        TelemetryError: an `OTEL_*` variable is invalid, or the spans file cannot be written.
     """
     if disabled():
         yield DISABLED
@@ -89,8 +85,8 @@ def providers_from_environment(
             )
         except TelemetryError:
             raise
-        except Exception as error:  # the exporters have types of their own for values that they cannot read
-            raise TelemetryError(f"an OTEL_* variable cannot be used: {error}") from error
+        except Exception as error:  # exporters have their own types of errors
+            raise TelemetryError(f"invalid OTEL_* variable: {error}") from error
         yield providers
 
 
@@ -117,8 +113,18 @@ def build_providers(
 ) -> Iterator[Providers]:
     """Yield providers over these processors and readers; tests pass ones that keep everything in memory.
 
-    Each processor and reader belongs to its provider as soon as it exists: where a later one cannot be built, the
-    threads of the earlier ones are stopped.
+    Each processor and reader is added to its provider as soon as it exists, so that the threads of the earlier ones
+    are stopped if a later one cannot be built.
+
+    >>> from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+    >>> from leeway.telemetry.instruments import counter
+    >>> from leeway.telemetry.names import LOG_WRITTEN
+    >>> reader = InMemoryMetricReader()
+    >>> with build_providers(ProcessIdentity("leeway-service", "1.0", "a"), [], [reader]) as providers:
+    ...     counter(providers.meter, LOG_WRITTEN).add(3)
+    ...     collected = reader.get_metrics_data()
+    >>> collected.resource_metrics[0].scope_metrics[0].metrics[0].name
+    'leeway.prediction_log.written'
     """
     resource = _resource(identity)
     tracer_provider = SdkTracerProvider(resource=resource, shutdown_on_exit=False, span_limits=_span_limits())
@@ -129,14 +135,16 @@ def build_providers(
             tracer_provider.add_span_processor(processor)
         for reader in readers:
             meter_provider.add_metric_reader(reader)
-            shutdowns.append(partial(reader.shutdown, FLUSH_TIMEOUT_S * 1_000))  # the provider forgets added readers
+            shutdowns.append(
+                partial(reader.shutdown, FLUSH_TIMEOUT_S * 1_000)
+            )  # the provider does not shut down readers that were added later
         yield Providers(tracer_provider, meter_provider, metrics_text)
     finally:
         _at_once(shutdowns, FLUSH_TIMEOUT_S)
 
 
 def _resource(identity: ProcessIdentity) -> Resource:
-    """Our attributes, and over them what `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME` say."""
+    """Our attributes, overridden by `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME`."""
     ours = {
         "service.name": identity.name,
         "service.version": identity.version,
@@ -147,7 +155,7 @@ def _resource(identity: ProcessIdentity) -> Resource:
 
 
 def _span_limits() -> SpanLimits:
-    """Those of the environment, which the SDK reads, and our length where it says none."""
+    """The limits in the environment, which the SDK reads, and our length if it sets none."""
     given = SpanLimits()
     if given.max_span_attribute_length is not None:
         return given
@@ -155,13 +163,13 @@ def _span_limits() -> SpanLimits:
 
 
 def _in_small_batches(exporter: SpanExporter) -> BatchSpanProcessor:
-    """Batches of `EXPORT_BATCH_SPANS`, unless the environment says otherwise (None lets the SDK read it)."""
+    """Batches of `EXPORT_BATCH_SPANS`, unless the environment sets a size (None lets the SDK read it)."""
     return BatchSpanProcessor(exporter, max_export_batch_size=None if sets_batch_size() else EXPORT_BATCH_SPANS)
 
 
 def _otlp_span_exporter() -> SpanExporter:
     if protocol("TRACES") == "grpc":
-        from leeway.telemetry.otlp_grpc import GrpcSpanExporter  # noqa: PLC0415 (14 MiB, where asked for)
+        from leeway.telemetry.otlp_grpc import GrpcSpanExporter  # noqa: PLC0415 (14 MiB, only if needed)
 
         return GrpcSpanExporter(timeout=timeout_s("TRACES"))
     from leeway.telemetry.otlp_http import HttpSpanExporter  # noqa: PLC0415 (as above)
@@ -185,13 +193,13 @@ def _spans_file(path: Path) -> SpansFileExporter:
     try:
         return SpansFileExporter(path)
     except OSError as error:
-        raise TelemetryError(f"LEEWAY_SPANS_FILE={path}: {error.strerror}; name a file that can be written") from error
+        raise TelemetryError(f"LEEWAY_SPANS_FILE={path}: {error.strerror}; name a writable file") from error
 
 
 def _at_once(calls: Sequence[Callable[[], object]], timeout_s: float) -> None:
-    """Run the calls side by side and wait for them together, no longer than `timeout_s`.
+    """Run the calls in parallel and wait for them, but no longer than `timeout_s`.
 
-    The SDK's own timeouts do not bound an export under way; daemon threads do.
+    The SDK's timeouts do not stop a running export, so the threads are daemons.
     """
     threads = [threading.Thread(target=_flush, args=(call,), name="flush", daemon=True) for call in calls]
     for thread in threads:
@@ -204,5 +212,5 @@ def _at_once(calls: Sequence[Callable[[], object]], timeout_s: float) -> None:
 def _flush(call: Callable[[], object]) -> None:
     try:
         call()
-    except Exception as error:  # noqa: BLE001 (the thread's boundary: on the way out nothing but a word is left to do)
+    except Exception as error:  # noqa: BLE001 (the thread's boundary: on exit an error can only be logged)
         _log.warning("the last spans or measurements could not be delivered: %s", error)

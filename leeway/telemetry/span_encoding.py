@@ -1,9 +1,9 @@
-"""Spans as OTLP, for the exporters: an attribute that comes again and again is encoded once.
+"""Encodes spans as OTLP for the exporters. A repeated attribute is encoded once.
 
-The SDK's encoder takes a tenth of a millisecond for a span, most of it for attributes that are the same in all of them
-(method, route, model version) and for comparing the one resource there is. What is rare in our spans goes its way.
-A message's bytes are those of its fields, one after another in any order: so parts can be joined that were encoded
-apart. See https://protobuf.dev/programming-guides/encoding/.
+The SDK's encoder takes a tenth of a millisecond per span, mostly for attributes that all spans share (method, route,
+model version) and for comparing the only resource. It still encodes what is rare in our spans. The bytes of a protobuf
+message are those of its fields in any order, so parts can be encoded separately and joined, see
+https://protobuf.dev/programming-guides/encoding/.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.trace import INVALID_SPAN_CONTEXT, SpanKind, Status
 
 REMEMBERED = 1_024
-"""Attributes. Those that come only once, as ids do, push out each other."""
+"""Number of cached attributes. Those that occur only once, such as ids, evict each other."""
 REMEMBERED_LENGTH = 64
-"""Characters of a text that is remembered at most, so that memory is bounded in bytes, whatever comes."""
+"""Maximum length of a cached text, which bounds the memory of the cache."""
 _KIND = {kind: Span.SpanKind.Value(f"SPAN_KIND_{kind.name}") for kind in SpanKind}
 _UNSET = OtlpStatus()
 _LOCAL = SpanFlags.SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK
@@ -31,9 +31,9 @@ _REMOTE = _LOCAL | SpanFlags.SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK
 
 
 def encode(spans: Sequence[ReadableSpan]) -> bytes:
-    """An `ExportTraceServiceRequest` that says what the SDK's `encode_spans` would; a test holds it to that."""
+    """Encode an `ExportTraceServiceRequest` equal to that of the SDK's `encode_spans`; a test compares them."""
     scopes: dict[int, list[ReadableSpan]] = {}
-    for span in spans:  # of one process, and so of one resource
+    for span in spans:  # all spans of a process have the same resource
         scopes.setdefault(id(span.instrumentation_scope), []).append(span)
     return b"".join(
         _field(ExportTraceServiceRequest.RESOURCE_SPANS_FIELD_NUMBER, _resource_spans(of_scope))
@@ -53,7 +53,7 @@ def _resource_spans(spans: Sequence[ReadableSpan]) -> bytes:
 
 
 def _field(number: int, message: bytes) -> bytes:
-    """A field that holds a message: its number and wire type, its length, its bytes."""
+    """A field with a message: its number and wire type, its length, its bytes."""
     length, prefix = len(message), bytearray([number << 3 | 2])
     while length > 0x7F:  # noqa: PLR2004 (seven bits at a time, the lowest first; the eighth says that more follow)
         prefix.append(length & 0x7F | 0x80)
@@ -88,31 +88,31 @@ def _span(span: ReadableSpan) -> bytes:
             status=_UNSET,
             flags=_REMOTE if parent and parent.is_remote else _LOCAL,
         )
-    except (TypeError, ValueError):  # a value that we do not use, or that has no place in OTLP
+    except (TypeError, ValueError):  # a value of a type that we do not use, or that OTLP cannot encode
         return _span_by_sdk(span)
     return _bytes(rest) + b"".join(attributes)
 
 
 def _span_by_sdk(span: ReadableSpan) -> bytes:
-    """As the SDK has it: it leaves out an attribute that it cannot encode, and says so; with other text it fails."""
+    """Use the SDK's encoder: it drops and logs an attribute that it cannot encode, but fails on other invalid text."""
     try:
         encoded = encode_spans([span])
     except UnicodeEncodeError:
-        encoded = encode_spans([_with_whole_text(span)])
+        encoded = encode_spans([_escaped(span)])
     return _bytes(encoded.resource_spans[0].scope_spans[0].spans[0])
 
 
-def _with_whole_text(span: ReadableSpan) -> ReadableSpan:
-    """The span with half surrogate pairs spelt out in its name, its events' names and its status."""
-    said = span.status.description
-    status = span.status if said is None else Status(span.status.status_code, _whole(said))
+def _escaped(span: ReadableSpan) -> ReadableSpan:
+    """The span with lone surrogates escaped in its name, its events' names and its status."""
+    description = span.status.description
+    status = span.status if description is None else Status(span.status.status_code, _escape(description))
     return ReadableSpan(
-        _whole(span.name),
+        _escape(span.name),
         span.get_span_context(),
         span.parent,
         span.resource,
         span.attributes,
-        [Event(_whole(event.name), event.attributes, event.timestamp) for event in span.events],
+        [Event(_escape(event.name), event.attributes, event.timestamp) for event in span.events],
         span.links,
         span.kind,
         status=status,
@@ -122,7 +122,7 @@ def _with_whole_text(span: ReadableSpan) -> ReadableSpan:
     )
 
 
-def _whole(text: str) -> str:
+def _escape(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
@@ -139,7 +139,7 @@ _remembered = lru_cache(REMEMBERED, typed=True)(_attribute)  # typed: 1 is not T
 
 def _any_value(value: object) -> AnyValue:
     match value:
-        case bool():  # before int, which it is, too
+        case bool():  # before int, because a bool is an int
             return AnyValue(bool_value=value)
         case str():
             return AnyValue(string_value=value)
@@ -149,4 +149,4 @@ def _any_value(value: object) -> AnyValue:
             return AnyValue(double_value=value)
         case tuple():
             return AnyValue(array_value=ArrayValue(values=[_any_value(each) for each in value]))
-    raise TypeError(f"our spans hold no {type(value).__name__}")
+    raise TypeError(f"unexpected type {type(value).__name__}")

@@ -1,9 +1,9 @@
-"""Instruments that count by themselves, and tell the SDK when it collects.
+"""Instruments that aggregate measurements themselves and hand them to the SDK at collection.
 
-For each measurement the SDK copies and checks attributes, makes a key of them and asks for an exemplar: some twenty
-microseconds, ten times a request. Here a measurement is a few additions, and the SDK is told a bucket at a time what
-came since it asked last. What it exports is the same: counts, sums, extremes, and a bucket's last sampled measurement
-(of those that came at once the largest) as its exemplar.
+For each measurement the SDK copies and checks attributes, builds a key and samples an exemplar: about twenty
+microseconds, ten times per request. Here a measurement is a few additions, and the SDK gets one measurement per bucket.
+It exports the same: counts, sums, extremes, and as exemplar a bucket's last sampled measurement (of those recorded at
+once, the largest).
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ from leeway.telemetry.weighted import Weighted
 
 
 class PreAggregatedHistogram(Histogram):
-    """A histogram that tells the SDK one `Weighted` for each bucket, with the attributes of its `Metric` only."""
+    """Pre-aggregates measurements per bucket, with the attributes of its `Metric` only, as one `Weighted` each."""
 
     def __init__(self, meter: Meter, metric: Metric) -> None:
-        self._told = meter.create_histogram(metric.name, metric.unit, metric.description)
+        self._sdk_histogram = meter.create_histogram(metric.name, metric.unit, metric.description)
         self._keys = tuple(dict.fromkeys((*metric.attributes, ERROR_TYPE)))
         self._bounds = metric.buckets
         self._lock = Lock()
         self._series: dict[tuple[AttributeValue | None, ...], dict[int, _Bucket]] = {}
-        # Callbacks run before histograms are read. This one observes nothing, so nothing of this name is exported.
-        meter.create_observable_gauge(f"{metric.name}.tally", [self._tell])
+        # Callbacks run before histograms are read. This one observes nothing, so it is not exported.
+        meter.create_observable_gauge(f"{metric.name}.tally", [self._hand_over])
 
     def record(self, amount: float, attributes: Attributes = None, context: Context | None = None) -> None:
-        """Count one measurement; `context` is the current one where none is given."""
+        """Record one measurement; `context` defaults to the current one."""
         self.record_all((amount,), attributes, context)
 
     def record_all(
         self, amounts: Iterable[float], attributes: Attributes = None, context: Context | None = None
     ) -> None:
-        """Count measurements that have the same attributes."""
+        """Record measurements with the same attributes."""
         context = get_current() if context is None else context
         is_sampled = get_current_span(context).get_span_context().trace_flags.sampled
         measured = []
@@ -50,7 +50,7 @@ class PreAggregatedHistogram(Histogram):
             if 0 <= amount <= sys.float_info.max:
                 measured.append(amount)
             else:
-                self._told.record(amount, attributes, context)  # the SDK says what is wrong with it
+                self._sdk_histogram.record(amount, attributes, context)  # the SDK logs what is wrong with it
         measured.sort()
         given = attributes or {}
         key = tuple([given.get(name) for name in self._keys])
@@ -65,18 +65,18 @@ class PreAggregatedHistogram(Histogram):
                 buckets[place].add(measured[start:end], context, is_sampled=is_sampled)
                 start = end
 
-    def _tell(self, _options: CallbackOptions) -> Iterable[Observation]:
+    def _hand_over(self, _options: CallbackOptions) -> Iterable[Observation]:
         with self._lock:
             series, self._series = self._series, {}
         for key, buckets in series.items():
             attributes = {name: value for name, value in zip(self._keys, key, strict=True) if value is not None}
             for bucket in buckets.values():
-                self._told.record(bucket.weighted(), attributes, bucket.context)
+                self._sdk_histogram.record(bucket.weighted(), attributes, bucket.context)
         return ()
 
 
 class _Bucket:
-    """What fell into one bucket since the SDK asked last, and the measurement to show for it."""
+    """The measurements of one bucket since the last collection, and the one to use as exemplar."""
 
     __slots__ = ("at_ns", "context", "count", "high", "is_sampled", "low", "shown", "total")
 
@@ -85,7 +85,7 @@ class _Bucket:
         self.shown, self.at_ns, self.context, self.is_sampled = 0.0, 0, Context(), False
 
     def add(self, amounts: Sequence[float], context: Context, *, is_sampled: bool) -> None:
-        """Count at least one, ascending; show the last one whose trace is kept, or the last one at all."""
+        """Add at least one, ascending; the exemplar is the last one with a sampled trace, or else the last one."""
         self.count += len(amounts)
         self.total += sum(amounts)
         self.low, self.high = min(self.low, amounts[0]), max(self.high, amounts[-1])
@@ -93,12 +93,12 @@ class _Bucket:
             self.shown, self.at_ns, self.context, self.is_sampled = amounts[-1], time_ns(), context, is_sampled
 
     def weighted(self) -> Weighted:
-        """All of them as one."""
+        """All of them as one measurement."""
         return Weighted(self.shown, self.count, float(self.total), (float(self.low), float(self.high)), self.at_ns)
 
 
 class TalliedSum(UpDownCounter):
-    """A counter, or a gauge that is counted up and down; read when the SDK collects, so it has no exemplars."""
+    """A counter, or a gauge that counts up and down. It is read at collection, so it has no exemplars."""
 
     def __init__(self, meter: Meter, metric: Metric) -> None:
         self._keys = metric.attributes
@@ -109,8 +109,8 @@ class TalliedSum(UpDownCounter):
         create(metric.name, [self._observe], metric.unit, metric.description)
 
     def add(self, amount: float, attributes: Attributes = None, context: Context | None = None) -> None:
-        """Count up, or down."""
-        del context  # see above
+        """Add to the sum; a negative amount counts down."""
+        del context  # no exemplars
         given = attributes or {}
         key = tuple([given.get(name) for name in self._keys])
         with self._lock:

@@ -1,7 +1,7 @@
-"""Histograms that take many measurements at once, which `leeway.telemetry.tally` has counted.
+"""Histograms that record many measurements at once, as `leeway.telemetry.tally` aggregates them.
 
-The API records one value at a time. Here a value may stand for others in its bucket, and the aggregation, put in by a
-View, counts all of them. Where another aggregation is in place it counts once, as any number does.
+The API records one value at a time. Here a value can represent others in its bucket, and the aggregation, which a View
+sets, counts all of them. Any other aggregation counts it once, as a plain number.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from opentelemetry.util.types import Attributes
 
 
 class Weighted(float):
-    """A measurement, made at `at_ns` (Unix time), that stands for `count` in its bucket, itself one of them.
+    """A measurement of the time `at_ns` (Unix time) that represents `count` in its bucket, including itself.
 
     `total` is their sum, `extremes` are the smallest and the largest.
     """
@@ -32,14 +32,14 @@ class Weighted(float):
     at_ns: int
 
     def __new__(cls, shown: float, count: int, total: float, extremes: tuple[float, float], at_ns: int) -> Self:
-        """Make one; `count` is at least 1."""
+        """Create one; `count` is at least 1."""
         made = super().__new__(cls, shown)
         made.count, made.total, made.extremes, made.at_ns = count, total, extremes, at_ns
         return made
 
 
 class WeightedHistogramAggregation(ExplicitBucketHistogramAggregation):
-    """Explicit buckets, as the SDK's own, for measurements that may stand for others."""
+    """The SDK's explicit buckets, for measurements that can represent others."""
 
     def __init__(self, boundaries: Sequence[float]) -> None:
         super().__init__(boundaries)
@@ -64,7 +64,7 @@ class WeightedHistogramAggregation(ExplicitBucketHistogramAggregation):
 
 
 class _WeightedHistogram(_ExplicitBucketHistogramAggregation):
-    """The SDK offers no public class to build on; tests hold its sums, counts and exemplars to what they must be."""
+    """The SDK has no public base class for this; tests check sums, counts and exemplars."""
 
     _value: Any
     _sum: Any
@@ -76,7 +76,7 @@ class _WeightedHistogram(_ExplicitBucketHistogramAggregation):
         if not isinstance(held, Weighted):
             super().aggregate(measurement, should_sample_exemplar)
             return
-        shown = float(held)  # what is kept of it, as an exemplar say, is a plain number
+        shown = float(held)  # exemplars keep a plain number
         with self._lock:
             if self._value is None:
                 self._value = self._get_empty_bucket_counts()

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from leeway.telemetry import names
 from leeway.telemetry.instruments import histogram, tallied
-from leeway.telemetry.logs import speak_of
+from leeway.telemetry.logs import log_with_context
 from leeway.telemetry.providers import Providers
 
 UNTRACED = "^[^/]*//[^/]*/(health/live|health/ready|metrics)$"
@@ -34,7 +34,7 @@ def instrument(app: FastAPI, providers: Providers) -> None:
 
     def scrub(span: Span, scope: Mapping[str, object]) -> None:
         """Keep only known paths and methods: a client can put a customer's id into any of these fields."""
-        speak_of(span.get_span_context())
+        log_with_context(span.get_span_context())
         span.set_attributes(_SCRUBBED)
         if scope.get("query_string"):
             span.set_attribute("url.query", names.OTHER)

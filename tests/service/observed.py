@@ -22,8 +22,8 @@ from leeway.settings import ServiceSettings
 from leeway.store.engine import create_tables, open_engine
 from leeway.store.snapshots import Snapshots
 from leeway.store.tables import tables_for
+from leeway.telemetry.exporters import prometheus_text
 from leeway.telemetry.logs import configure_logging
-from leeway.telemetry.metrics_text import prometheus_text
 from leeway.telemetry.providers import DISABLED, Providers
 from service.__main__ import assemble
 from service.process.server import server_config

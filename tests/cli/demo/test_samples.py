@@ -7,9 +7,8 @@ from opentelemetry.sdk.metrics import MeterProvider
 
 from cli.demo.samples import NOT_USUAL, USUAL, Samples, between, quantile, read_sample
 from leeway.telemetry import names
-from leeway.telemetry.instruments import histogram
-from leeway.telemetry.metrics_text import prometheus_text
-from leeway.telemetry.views import our_views
+from leeway.telemetry.exporters import prometheus_text
+from leeway.telemetry.instruments import histogram, our_views
 from tests.cli.demo.telling import at
 
 

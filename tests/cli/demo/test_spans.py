@@ -9,7 +9,7 @@ from opentelemetry.trace import Link, SpanKind
 
 from cli.demo.spans import SERVER, Spans, read_spans
 from leeway.telemetry import names
-from leeway.telemetry.spans_file import SpansFileExporter
+from leeway.telemetry.exporters import SpansFileExporter
 from tests.cli.demo.telling import a_slow_trace, a_span, at
 from tests.drift.documents import TRACE
 

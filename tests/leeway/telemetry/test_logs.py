@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from leeway.telemetry.logs import REPEAT_AFTER_S, JsonFormatter, OncePerMinute, TraceIds, speak_of
+from leeway.telemetry.logs import REPEAT_AFTER_S, JsonFormatter, OncePerMinute, TraceIds, log_with_context
 from tests.telemetry import Telemetry, context_of, span_id, telemetry_in_memory, trace_id
 
 Ids = tuple[str | None, str | None]
@@ -81,24 +81,24 @@ def test_outside_a_span_a_record_has_no_ids() -> None:
     assert copy_context().run(ids_given) == (None, None)
 
 
-def test_a_task_can_speak_of_a_span_that_ended(telemetry: Telemetry) -> None:
-    """After `speak_of` a record outside any span has the ids of that one."""
+def test_a_task_can_log_with_the_context_of_a_span_that_ended(telemetry: Telemetry) -> None:
+    """After `log_with_context` a record outside any span has the ids of that one."""
     with telemetry.providers.tracer.start_as_current_span("request"):
         pass
     (span,) = telemetry.spans()
 
     def late() -> Ids:
-        speak_of(context_of(span))
+        log_with_context(context_of(span))
         return ids_given()
 
     assert copy_context().run(late) == (trace_id(span), span_id(span))
 
 
-def test_another_task_does_not_speak_of_it(telemetry: Telemetry) -> None:
+def test_another_task_does_not_use_that_context(telemetry: Telemetry) -> None:
     """What one task speaks of is not told by another."""
     with telemetry.providers.tracer.start_as_current_span("request"):
         pass
-    copy_context().run(speak_of, context_of(telemetry.spans()[0]))
+    copy_context().run(log_with_context, context_of(telemetry.spans()[0]))
     assert copy_context().run(ids_given) == (None, None)
 
 

@@ -15,8 +15,8 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import Tracer
 
 from leeway.telemetry import names
+from leeway.telemetry.instruments import our_views
 from leeway.telemetry.tally import PreAggregatedHistogram, TalliedSum
-from leeway.telemetry.views import our_views
 
 METRIC = names.PREDICTION_SCORES
 SCORES = [0.01, 0.02, 0.05, 0.051, 0.5, 0.93, 0.93, 0.93, 1.0]

@@ -10,8 +10,8 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from leeway.telemetry import names
+from leeway.telemetry.instruments import our_views
 from leeway.telemetry.tally import PreAggregatedHistogram, TalliedSum
-from leeway.telemetry.views import our_views
 
 THREADS, CALLS = 4, 3_000
 

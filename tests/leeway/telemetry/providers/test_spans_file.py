@@ -22,7 +22,7 @@ def test_spans_can_go_to_a_file(tmp_path: Path) -> None:
 
 def test_a_spans_file_that_cannot_be_written_is_refused(start: Start, tmp_path: Path) -> None:
     """The error names the setting, the path and what to do."""
-    with pytest.raises(TelemetryError, match=rf"LEEWAY_SPANS_FILE={tmp_path}: .*name a file"):
+    with pytest.raises(TelemetryError, match=rf"LEEWAY_SPANS_FILE={tmp_path}: .*name a writable file"):
         start(spans_file=tmp_path)
 
 
