@@ -82,7 +82,7 @@ def test_batches_are_not_in_the_duration_of_predictions(service: Observed, monke
 
     assert service.changes(send_batches).total(names.PREDICTION_DURATION) == 0
     assert statuses == [200, 500]
-    assert "batches are not in it" in names.PREDICTION_DURATION.description
+    assert "without batches" in names.PREDICTION_DURATION.description
 
 
 @pytest.mark.parametrize(("changes", "expected"), [({}, "usual"), (UNUSUAL, "unusual"), (STRANGE, "strange")])
