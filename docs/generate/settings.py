@@ -168,7 +168,7 @@ def _takes(field: FieldInfo) -> str:
 
 def _is_size(field: FieldInfo) -> bool:
     """Whether it is a number of bytes, which may have a unit."""
-    return field.annotation is ByteSize or any("_bytes" in repr(each) for each in field.metadata)
+    return field.annotation is ByteSize
 
 
 def _limits(field: FieldInfo) -> str:

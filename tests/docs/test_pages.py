@@ -13,11 +13,19 @@ import typer
 import yaml
 
 from cli.main import app
+from docs.generate import settings
+from docs.generate.metrics import attributes
 from docs.screenshots import IMAGES, SHOTS
+from leeway.telemetry import names
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 DECISIONS = sorted((ROOT / "docs" / "adr").glob("*.md"))
+VARIABLES = {
+    *(settings.variable(name) for kind in settings.SECTIONS for name in kind.model_fields),
+    *re.findall(r"\$\{(LEEWAY_[A-Z_]+)", (ROOT / "compose.yaml").read_text(encoding="utf-8")),
+}
+TELEMETRY = {each.name for each in names.ALL} | set(attributes().values())
 EACH_PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 _BLOCK = re.compile(r"^```sh\n(.*?)^```$", flags=re.DOTALL | re.MULTILINE)
 _INLINE = re.compile(r"`([^`\n]+)`")
@@ -144,6 +152,21 @@ def test_files_named_exist(page: Path) -> None:
     )
     jobs = {"leeway/leeway-service", "leeway/leeway-drift"}  # labels of Prometheus, not files
     assert [each for each in named if each not in jobs and not (ROOT / each).exists()] == []
+
+
+@EACH_PAGE
+def test_variables_named_exist(page: Path) -> None:
+    """Each `LEEWAY_` variable that a page names is one that a setting, compose.yaml or a test reads."""
+    text = page.read_text(encoding="utf-8")
+    assert set(re.findall(r"\bLEEWAY_[A-Z_]*[A-Z]\b", text)) - VARIABLES == set()
+
+
+@EACH_PAGE
+def test_telemetry_named_exists(page: Path) -> None:
+    """Each metric, attribute and module that a page names as `leeway.…` exists."""
+    unknown_names = set(re.findall(r"`(leeway\.[a-z_.]+)`", page.read_text(encoding="utf-8"))) - TELEMETRY
+    paths = {name: ROOT / name.replace(".", "/") for name in unknown_names}
+    assert [name for name, path in paths.items() if not (path.is_dir() or path.with_suffix(".py").is_file())] == []
 
 
 def test_decisions_are_numbered() -> None:
