@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 import numpy as np
 import pytest
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from leeway.model.performance import Estimate, Floats, NotEnoughLabels, brier, roc_auc
+
+Measure: TypeAlias = Callable[[Floats, Floats], Estimate]
 
 
 def labelled(rng: np.random.Generator, rows: int, lift: float = 1.0) -> tuple[Floats, Floats]:
@@ -15,10 +18,11 @@ def labelled(rng: np.random.Generator, rows: int, lift: float = 1.0) -> tuple[Fl
     return labels, 1 / (1 + np.exp(-rng.normal(lift * labels)))
 
 
-def test_roc_auc_is_that_of_scikit_learn() -> None:
-    """The area is scikit-learn's, to the last digits."""
+@pytest.mark.parametrize(("measure", "expected"), [(roc_auc, roc_auc_score), (brier, brier_score_loss)])
+def test_values_are_scikit_learns(measure: Measure, expected: Callable[[Floats, Floats], float]) -> None:
+    """Both values equal scikit-learn's."""
     labels, scores = labelled(np.random.default_rng(1), 700)
-    assert roc_auc(labels, scores).value == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
+    assert measure(labels, scores).value == pytest.approx(expected(labels, scores), abs=1e-12)
 
 
 def test_roc_auc_counts_ties_half() -> None:
@@ -46,7 +50,7 @@ def test_roc_auc_interval_is_delongs_by_definition() -> None:
 
 
 @pytest.mark.parametrize("measure", [roc_auc, brier])
-def test_interval_is_about_the_bootstraps(measure: Callable[[Floats, Floats], Estimate]) -> None:
+def test_interval_is_about_the_bootstraps(measure: Measure) -> None:
     """The interval's width is within a tenth of that of 2,000 resamples."""
     rng = np.random.default_rng(4)
     labels, scores = labelled(rng, 500)
@@ -56,26 +60,13 @@ def test_interval_is_about_the_bootstraps(measure: Callable[[Floats, Floats], Es
     assert found.high - found.low == pytest.approx(high - low, rel=0.1)
 
 
-def test_roc_auc_interval_covers_the_truth() -> None:
-    """Of 1,000 intervals from 400 labels, 93 to 97 in a hundred contain the population's area."""
-    rng = np.random.default_rng(5)
-    truth = roc_auc(*labelled(rng, 1_000_000)).value
-    found = [roc_auc(*labelled(rng, 400)) for _ in range(1_000)]
+@pytest.mark.parametrize(("measure", "seed"), [(roc_auc, 5), (brier, 6)])
+def test_intervals_cover_the_truth(measure: Measure, seed: int) -> None:
+    """Of 1,000 intervals from 400 labels, 93 to 97 in a hundred contain the population's value."""
+    rng = np.random.default_rng(seed)
+    truth = measure(*labelled(rng, 1_000_000)).value
+    found = [measure(*labelled(rng, 400)) for _ in range(1_000)]
     assert 0.93 <= np.mean([each.low <= truth <= each.high for each in found]) <= 0.97
-
-
-def test_brier_interval_covers_the_truth() -> None:
-    """Of 1,000 intervals from 400 labels, 93 to 97 in a hundred contain the population's score."""
-    rng = np.random.default_rng(6)
-    truth = brier(*labelled(rng, 1_000_000)).value
-    found = [brier(*labelled(rng, 400)) for _ in range(1_000)]
-    assert 0.93 <= np.mean([each.low <= truth <= each.high for each in found]) <= 0.97
-
-
-def test_brier_is_that_of_scikit_learn() -> None:
-    """The score is scikit-learn's, to the last digits."""
-    labels, scores = labelled(np.random.default_rng(7), 700)
-    assert brier(labels, scores).value == pytest.approx(brier_score_loss(labels, scores), abs=1e-12)
 
 
 def test_a_perfect_separation_has_no_width() -> None:
@@ -97,15 +88,11 @@ def test_one_label_of_a_class_says_nothing_about_its_spread() -> None:
     assert brier([1], [0.5]) == Estimate(0.25, 0, 1)
 
 
-@pytest.mark.parametrize("labels", [[], [1, 1], [0, 0]])
-def test_roc_auc_needs_both_classes(labels: list[int]) -> None:
-    """Without labels of both classes there is no area."""
-    with pytest.raises(NotEnoughLabels, match="both classes"):
-        roc_auc(labels, [0.5] * len(labels))
-
-
-def test_brier_needs_a_label() -> None:
-    """Without labels there is no Brier score."""
+def test_too_few_labels_have_no_value() -> None:
+    """The ROC AUC needs labels of both classes, the Brier score one label."""
+    for labels in ([], [1, 1], [0, 0]):
+        with pytest.raises(NotEnoughLabels, match="both classes"):
+            roc_auc(labels, [0.5] * len(labels))
     with pytest.raises(NotEnoughLabels, match="needs labels"):
         brier([], [])
 
