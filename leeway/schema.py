@@ -110,9 +110,9 @@ class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         canonical = _CANONICAL[self.kind](value)
         if not isinstance(canonical, str):
             if self.minimum is not None and canonical < self.minimum:
-                raise SchemaError(f"must be at least {self.minimum:g}")
+                raise SchemaError(f"must be at least {self.minimum:.15g}")
             if self.maximum is not None and canonical > self.maximum:
-                raise SchemaError(f"must be at most {self.maximum:g}")
+                raise SchemaError(f"must be at most {self.maximum:.15g}")
         return canonical
 
     def problem(self, value: object) -> str | None:

@@ -97,6 +97,12 @@ def test_a_row_has_the_schemas_order() -> None:
     assert schema.row({"a": False, "b": 1.5, "no feature": 7}) == (1.5, False, None)
 
 
+def test_a_limit_is_shown_in_full() -> None:
+    """A reason shows all digits of a limit."""
+    assert Feature("a", "number", minimum=1_234_567).problem(1) == "must be at least 1234567"
+    assert Feature("a", "number", maximum=0.1).problem(1) == "must be at most 0.1"
+
+
 def test_names_unknown_and_absent_features() -> None:
     """An unknown feature and an absent one have different reasons."""
     row = {name: value for name, value in ROW.items() if name != "open"}
