@@ -1,4 +1,4 @@
-"""From a served request to the drift that it is part of, all in one process: the real API, spool, mover and worker."""
+"""From a served request to the drift that it is part of, all in one process: the real API, spool, drainer and worker."""
 
 from __future__ import annotations
 
@@ -78,14 +78,14 @@ def loop(bundle: Bundle, people: Population, tmp_path_factory: pytest.TempPathFa
 
 
 def wait_for(engine: sa.Engine, bundle: Bundle, rows: int) -> None:
-    """Wait until the mover has brought so many predictions into the database."""
+    """Wait until the drainer has written this many predictions to the database."""
     table, deadline_s = tables_for(bundle.schema).predictions, time.monotonic() + 20
     while time.monotonic() < deadline_s:
         with engine.connect() as connection:
             if connection.scalar(sa.select(sa.func.count()).select_from(table)) == rows:
                 return
         time.sleep(0.05)
-    raise AssertionError("the mover did not bring the predictions in time")
+    raise AssertionError("the drainer did not write the predictions in time")
 
 
 def test_the_drift_of_what_was_served_is_a_metric(loop: Loop, bundle: Bundle) -> None:
