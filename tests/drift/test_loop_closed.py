@@ -1,4 +1,4 @@
-"""From a served request to the drift that it is part of, all in one process: the real API, spool, drainer and worker."""
+"""From a served request to the drift that it is part of, in one process: the real API, spool, drainer and worker."""
 
 from __future__ import annotations
 
