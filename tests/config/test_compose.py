@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 import socket
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,13 @@ def test_images_are_pinned(name: str) -> None:
 
 def _bases(dockerfile: Path) -> list[str]:
     return re.findall(r"^FROM (\S+)", dockerfile.read_text(encoding="utf-8"), re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", ["service", "drift"])
+def test_images_compile_existing_modules(name: str) -> None:
+    """The modules that a Dockerfile compiles exist."""
+    (imported,) = re.findall(r"python -c 'import ([^']+)'", (ROOT / name / "Dockerfile").read_text(encoding="utf-8"))
+    assert [module for module in imported.split(", ") if find_spec(module) is None] == []
 
 
 def test_mounted_folders_exist() -> None:
