@@ -68,9 +68,11 @@ def _bases(dockerfile: Path) -> list[str]:
 
 @pytest.mark.parametrize("name", ["service", "drift"])
 def test_images_compile_existing_modules(name: str) -> None:
-    """The modules that a Dockerfile compiles exist."""
+    """Our modules that a Dockerfile compiles exist."""
     (imported,) = re.findall(r"python -c 'import ([^']+)'", (ROOT / name / "Dockerfile").read_text(encoding="utf-8"))
-    assert [module for module in imported.split(", ") if find_spec(module) is None] == []
+    ours = [each for each in imported.split(", ") if each.startswith(("cli.", "service.", "drift.", "leeway."))]
+    assert ours
+    assert [module for module in ours if find_spec(module) is None] == []
 
 
 def test_mounted_folders_exist() -> None:
