@@ -7,25 +7,13 @@ import pytest
 
 from leeway.telemetry import names
 
-METRICS = pytest.mark.parametrize("metric", names.ALL, ids=lambda metric: metric.name)
-HISTOGRAMS = pytest.mark.parametrize("metric", names.OUR_HISTOGRAMS, ids=lambda metric: metric.name)
 OBJECTIVE_S = 0.05
 
 
-def test_no_two_metrics_share_a_name() -> None:
-    """Every metric has a name of its own."""
+def test_names_are_unique() -> None:
+    """No two metrics have the same name, neither here nor in Prometheus."""
     assert len({metric.name for metric in names.ALL}) == len(names.ALL)
-
-
-def test_no_two_metrics_share_a_name_in_prometheus() -> None:
-    """Nor do two names become one on their way to Prometheus."""
     assert len({metric.prometheus_name for metric in names.ALL}) == len(names.ALL)
-
-
-@METRICS
-def test_a_prometheus_name_is_one(metric: names.Metric) -> None:
-    """What we call a metric in Prometheus is a name there."""
-    assert re.fullmatch(r"[a-z_][a-z0-9_]*", metric.prometheus_name)
 
 
 @pytest.mark.parametrize(
@@ -40,54 +28,50 @@ def test_a_prometheus_name_is_one(metric: names.Metric) -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_prometheus_name_follows_unit_and_kind(metric: names.Metric, expected: str) -> None:
-    """Seconds and bytes are added, `_total` to a counter, and nothing for a unit in braces or 1."""
+def test_a_prometheus_name_follows_from_unit_and_kind(metric: names.Metric, expected: str) -> None:
+    """Seconds and bytes are appended, `_total` for a counter, and nothing for 1 or a unit in braces."""
     assert metric.prometheus_name == expected
 
 
-@METRICS
-def test_a_unit_is_ucum(metric: names.Metric) -> None:
+def test_prometheus_names_are_valid() -> None:
+    """Each has only the characters that Prometheus allows."""
+    assert [each for each in names.ALL if not re.fullmatch(r"[a-z_][a-z0-9_]*", each.prometheus_name)] == []
+
+
+def test_units_are_ucum() -> None:
     """A unit is s, By, 1 or an annotation in braces."""
-    assert metric.unit in {"s", "By", "1"} or re.fullmatch(r"\{[a-z]+\}", metric.unit)
+    assert [each for each in names.ALL if not re.fullmatch(r"s|By|1|\{[a-z]+\}", each.unit)] == []
 
 
-@METRICS
-def test_no_gauge_has_the_unit_1(metric: names.Metric) -> None:
-    """The Collector would add `_ratio` to such a gauge, and Python's own `/metrics` would not."""
-    assert not (metric.kind == "gauge" and metric.unit == "1")
+def test_no_gauge_has_the_unit_1() -> None:
+    """The Collector would append `_ratio` to its name, and Python's own `/metrics` would not."""
+    assert [each for each in names.ALL if each.kind == "gauge" and each.unit == "1"] == []
 
 
-@METRICS
-def test_a_metric_says_what_it_is(metric: names.Metric) -> None:
-    """Every metric has a description: one sentence."""
-    assert metric.description.endswith(".")
+def test_every_metric_has_a_description() -> None:
+    """It is a sentence."""
+    assert [each for each in names.ALL if not each.description.endswith(".")] == []
 
 
-@METRICS
-def test_buckets_are_for_histograms(metric: names.Metric) -> None:
-    """A histogram has buckets, nothing else has."""
-    assert bool(metric.buckets) == (metric.kind == "histogram")
-
-
-@HISTOGRAMS
-def test_buckets_rise(metric: names.Metric) -> None:
-    """Bucket bounds are in order, none twice."""
-    assert all(low < high for low, high in itertools.pairwise(metric.buckets))
+def test_histograms_and_only_they_have_buckets() -> None:
+    """The bounds are in ascending order."""
+    assert [each for each in names.ALL if bool(each.buckets) != (each.kind == "histogram")] == []
+    assert all(low < high for each in names.OUR_HISTOGRAMS for low, high in itertools.pairwise(each.buckets))
 
 
 @pytest.mark.parametrize("metric", [names.HTTP_REQUEST_DURATION, names.PREDICTION_DURATION], ids=lambda m: m.name)
 def test_the_latency_objective_is_a_bucket_bound(metric: names.Metric) -> None:
-    """Whether an answer met the objective of 50 ms can be read from the buckets, without interpolation."""
+    """Buckets show without interpolation whether a response met the objective of 50 ms."""
     assert OBJECTIVE_S in metric.buckets
 
 
-def test_all_holds_every_metric() -> None:
-    """A metric that is added to the module is in `ALL`, and so meets these tests."""
+def test_all_has_every_metric() -> None:
+    """A metric that is added to the module is in `ALL`, and so in these tests."""
     assert set(names.ALL) == {value for value in vars(names).values() if isinstance(value, names.Metric)}
 
 
-def test_no_attribute_names_a_customer() -> None:
-    """No attribute that we know is meant to hold who was asked for."""
+def test_no_attribute_identifies_a_customer() -> None:
+    """No attribute is meant for customers or users."""
     texts = [value for name, value in vars(names).items() if name.isupper() and isinstance(value, str)]
     assert texts
     assert not [text for text in texts if re.search(r"user(?!_agent)|customer", text)]

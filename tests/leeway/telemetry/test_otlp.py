@@ -1,4 +1,4 @@
-"""The two span exporters, each against a receiver of its protocol."""
+"""The two span exporters, each with a receiver of its protocol."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NAMES = ["score", "POST /predict"]
 
 
 class Receiver(TraceServiceServicer):
-    """Takes spans by either protocol; answers HTTP with `status`."""
+    """Receives spans by either protocol; responds to HTTP with `status`."""
 
     def __init__(self, status: int = 200) -> None:
         self.status = status
@@ -59,10 +59,10 @@ def over_http(receiver: Receiver) -> Iterator[HttpSpanExporter]:
             self.end_headers()
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the base class's name)
-            """Say nothing."""
+            """Log nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
             yield HttpSpanExporter(endpoint=f"http://127.0.0.1:{server.server_port}/v1/traces", timeout=2)
@@ -100,21 +100,21 @@ def spans() -> tuple[ReadableSpan, ...]:
 def test_spans_arrive(
     protocol: Callable[[Receiver], AbstractContextManager[SpanExporter]], spans: tuple[ReadableSpan, ...]
 ) -> None:
-    """A receiver of the protocol reads every span of a batch, and the exporter knows that it did."""
+    """A receiver of the protocol reads every span of a batch, and the export succeeds."""
     receiver = Receiver()
     with protocol(receiver) as exporter:
         result = exporter.export(spans)
     assert (receiver.names, result) == (NAMES, SpanExportResult.SUCCESS)
 
 
-def test_a_refused_batch_is_a_failure(spans: tuple[ReadableSpan, ...]) -> None:
-    """A receiver that says no is not taken for one that has the spans."""
+def test_a_rejected_batch_is_a_failure(spans: tuple[ReadableSpan, ...]) -> None:
+    """An error status of the receiver is a failed export."""
     with over_http(Receiver(status=400)) as exporter:
         assert exporter.export(spans) is SpanExportResult.FAILURE
 
 
-def test_nothing_is_sent_after_the_end(spans: tuple[ReadableSpan, ...]) -> None:
-    """An exporter that was shut down opens no connection again."""
+def test_nothing_is_sent_after_shutdown(spans: tuple[ReadableSpan, ...]) -> None:
+    """An exporter that was shut down opens no connection."""
     receiver = Receiver()
     with over_http(receiver) as exporter:
         exporter.shutdown()  # type: ignore[no-untyped-call] # the SDK's

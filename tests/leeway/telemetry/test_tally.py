@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import logging
+import sys
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,7 +27,7 @@ ATTRIBUTES = {names.MODEL_VERSION: "v"}
 
 @contextmanager
 def measured(*more_readers: MetricReader) -> Iterator[tuple[Meter, InMemoryMetricReader]]:
-    """A meter as our Views make it, and what reads it."""
+    """A meter with our Views, and its reader."""
     reader = InMemoryMetricReader()
     provider = MeterProvider([reader, *more_readers], views=our_views(), shutdown_on_exit=False)
     try:
@@ -41,7 +43,7 @@ def tracer() -> Tracer:
 
 
 def metric(reader: InMemoryMetricReader) -> Any:  # noqa: ANN401 (the SDK's own)
-    """The only metric that is exported."""
+    """The only exported metric."""
     data = reader.get_metrics_data()
     assert data is not None
     (found,) = data.resource_metrics[0].scope_metrics[0].metrics
@@ -74,8 +76,8 @@ def test_a_tally_exports_what_the_sdk_would(tracer: Tracer) -> None:
     ]
 
 
-def test_many_at_once_leave_what_they_would_one_by_one() -> None:
-    """A batch is counted as its rows would be."""
+def test_recording_at_once_equals_one_by_one() -> None:
+    """A batch is counted like its rows."""
     with measured() as (one_by_one, first), measured() as (at_once, second):
         single = PreAggregatedHistogram(one_by_one, METRIC)
         for score in SCORES:
@@ -87,7 +89,7 @@ def test_many_at_once_leave_what_they_would_one_by_one() -> None:
 
 
 def test_a_tally_adds_up_over_collections() -> None:
-    """What comes after a collection is added to what came before it."""
+    """Measurements after a collection are added to those before it."""
     with measured() as (meter, reader):
         histogram = PreAggregatedHistogram(meter, METRIC)
         histogram.record_all([0.2] * 10)
@@ -96,8 +98,8 @@ def test_a_tally_adds_up_over_collections() -> None:
         assert point(reader, {}).count == 15
 
 
-def test_a_second_reader_is_told_the_same() -> None:
-    """Where metrics are sent and served, what one reader has collected is not missing from the other."""
+def test_a_second_reader_gets_the_same() -> None:
+    """If metrics are both exported and served, neither reader misses what the other collected."""
     other = InMemoryMetricReader()
     with measured(other) as (meter, reader):
         PreAggregatedHistogram(meter, METRIC).record_all([0.2] * 10)
@@ -106,14 +108,14 @@ def test_a_second_reader_is_told_the_same() -> None:
 
 
 def test_nothing_is_exported_but_the_histogram() -> None:
-    """What asks for the tally at each collection has a name of its own, and shows under none."""
+    """The callback that hands over the tally is not exported."""
     with measured() as (meter, reader):
         PreAggregatedHistogram(meter, METRIC).record(0.2)
         assert metric(reader).name == METRIC.name
 
 
-def test_a_sampled_measurement_is_shown_rather_than_a_later_one(tracer: Tracer) -> None:
-    """An exemplar leads to a trace that was kept, though others came after it in its bucket."""
+def test_the_exemplar_is_a_sampled_measurement(tracer: Tracer) -> None:
+    """An exemplar refers to a recorded trace, even if other measurements of its bucket are later."""
     unsampled = TracerProvider(ALWAYS_OFF, shutdown_on_exit=False).get_tracer("test")
     with measured() as (meter, reader):
         histogram = PreAggregatedHistogram(meter, METRIC)
@@ -125,15 +127,15 @@ def test_a_sampled_measurement_is_shown_rather_than_a_later_one(tracer: Tracer) 
     assert (exemplar.trace_id, exemplar.value) == (kept.get_span_context().trace_id, 0.21)
 
 
-def test_of_measurements_at_once_the_largest_is_shown(tracer: Tracer) -> None:
-    """Each bucket that a batch fell into shows one of its rows."""
+def test_the_exemplar_of_a_batch_is_its_largest_measurement(tracer: Tracer) -> None:
+    """Each bucket of a batch has one of its rows as exemplar."""
     with measured() as (meter, reader), tracer.start_as_current_span("batch"):
         PreAggregatedHistogram(meter, METRIC).record_all([0.22, 0.9, 0.23, 0.21])
         assert sorted(each.value for each in point(reader, {}).exemplars) == [0.23, 0.9]
 
 
 def test_an_exemplar_has_the_time_of_its_measurement(tracer: Tracer) -> None:
-    """Not that of the collection, which comes seconds later."""
+    """It is not the time of the collection, which is seconds later."""
     with measured() as (meter, reader):
         with tracer.start_as_current_span("request"):
             PreAggregatedHistogram(meter, METRIC).record(0.2)
@@ -142,8 +144,8 @@ def test_an_exemplar_has_the_time_of_its_measurement(tracer: Tracer) -> None:
     assert exemplar.time_unix_nano <= measured_before_ns
 
 
-def test_what_is_exported_is_plain_numbers(tracer: Tracer) -> None:
-    """An exemplar, the smallest and the largest value can be written by any exporter."""
+def test_exported_values_are_plain_numbers(tracer: Tracer) -> None:
+    """Any exporter can write the exemplar, the minimum and the maximum."""
     with measured() as (meter, reader):
         with tracer.start_as_current_span("batch"):
             PreAggregatedHistogram(meter, names.UNUSUAL_FEATURES).record_all([2] * 10)
@@ -153,23 +155,23 @@ def test_what_is_exported_is_plain_numbers(tracer: Tracer) -> None:
 
 
 def test_only_the_metrics_own_attributes_are_kept() -> None:
-    """A client that invents a host makes no new series."""
+    """A host from a client creates no series."""
     with measured() as (meter, reader):
         PreAggregatedHistogram(meter, METRIC).record(0.2, {**ATTRIBUTES, "server.address": "invented"})
         assert point(reader, ATTRIBUTES).count == 1
 
 
 @pytest.mark.parametrize("amount", [float("nan"), float("inf"), -1.0])
-def test_what_is_no_measurement_is_left_out_and_said(amount: float, caplog: pytest.LogCaptureFixture) -> None:
-    """A number that no histogram takes spoils none, and the SDK's warning names the instrument."""
+def test_an_invalid_measurement_is_dropped_and_logged(amount: float, caplog: pytest.LogCaptureFixture) -> None:
+    """The histogram stays unchanged, and the SDK's warning names the instrument."""
     with measured() as (meter, reader), caplog.at_level(logging.WARNING):
         PreAggregatedHistogram(meter, METRIC).record_all([0.2, amount])
         assert (point(reader, {}).count, point(reader, {}).sum) == (1, 0.2)
     assert METRIC.name in caplog.text
 
 
-def test_nothing_leaves_nothing() -> None:
-    """A batch of none is no measurement."""
+def test_an_empty_batch_exports_nothing() -> None:
+    """It is not a measurement."""
     with measured() as (meter, reader):
         PreAggregatedHistogram(meter, METRIC).record_all([])
         assert reader.get_metrics_data() is None
@@ -178,15 +180,15 @@ def test_nothing_leaves_nothing() -> None:
 # --- sums -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_counter_is_there_before_it_counts() -> None:
-    """Prometheus' `increase()` sees the first event only where a zero stood before it."""
+def test_a_counter_is_exported_before_it_counts() -> None:
+    """Prometheus' `increase()` only sees the first event after a zero."""
     with measured() as (meter, reader):
         TalliedSum(meter, names.LOG_SPOOLED)
         assert point(reader, {}).value == 0
 
 
-def test_a_counter_exports_all_it_counted() -> None:
-    """The sum is that of every addition, as a monotonic one."""
+def test_a_counter_exports_its_sum() -> None:
+    """The sum of all additions is monotonic."""
     with measured() as (meter, reader):
         spooled = TalliedSum(meter, names.LOG_SPOOLED)
         spooled.add(3)
@@ -197,7 +199,7 @@ def test_a_counter_exports_all_it_counted() -> None:
 
 
 def test_a_gauge_goes_up_and_down_for_each_attribute() -> None:
-    """What is counted down is no longer there, and the metric is no counter."""
+    """The sum decreases, and the metric is not a counter."""
     get, post = {names.HTTP_METHOD: "GET"}, {names.HTTP_METHOD: "POST"}
     with measured() as (meter, reader):
         active = TalliedSum(meter, names.HTTP_ACTIVE_REQUESTS)
@@ -206,3 +208,52 @@ def test_a_gauge_goes_up_and_down_for_each_attribute() -> None:
         data = metric(reader).data
     assert {each.attributes[names.HTTP_METHOD]: each.value for each in data.data_points} == {"GET": 0, "POST": 2}
     assert not data.is_monotonic
+
+
+THREADS, CALLS = 4, 800
+
+
+class Interrupted(int):
+    """A number whose addition lets another thread run, so that the test hits this moment every time."""
+
+    def __radd__(self, other: int) -> int:
+        time.sleep(0)
+        return other + int(self)
+
+
+@pytest.fixture
+def _frequent_thread_switches() -> Iterator[None]:
+    """A thread may be interrupted at any moment, not only every 5 ms."""
+    before_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before_s)
+
+
+def counted(record: Callable[[], object], reader: InMemoryMetricReader) -> None:
+    """Record from several threads, and collect at the same time."""
+    threads = [threading.Thread(target=lambda: [record() for _ in range(CALLS)]) for _ in range(THREADS)]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        reader.get_metrics_data()
+    for thread in threads:
+        thread.join()
+
+
+@pytest.mark.usefixtures("_frequent_thread_switches")
+def test_a_histogram_loses_no_measurement_to_another_thread() -> None:
+    """Everything that several threads record during collections is counted once."""
+    with measured() as (meter, reader):
+        histogram = PreAggregatedHistogram(meter, METRIC)
+        counted(lambda: histogram.record(0.5), reader)
+        assert [point.count for point in metric(reader).data.data_points] == [THREADS * CALLS]
+
+
+@pytest.mark.usefixtures("_frequent_thread_switches")
+def test_a_counter_loses_no_addition_to_another_thread() -> None:
+    """The same applies to sums."""
+    with measured() as (meter, reader):
+        spooled = TalliedSum(meter, names.LOG_SPOOLED)
+        counted(lambda: spooled.add(Interrupted(1)), reader)
+        assert [point.value for point in metric(reader).data.data_points] == [THREADS * CALLS]

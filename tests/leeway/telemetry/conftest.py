@@ -1,4 +1,4 @@
-"""An environment without a Collector, telemetry in memory, and providers made from the environment."""
+"""An environment without a Collector, telemetry in memory, and providers from the environment."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import pytest
 
 from leeway.telemetry import providers
 from leeway.telemetry.providers import Providers, providers_from_environment
-from tests.leeway.telemetry.providers.made import Start
+from tests.leeway.telemetry.made import Start
 from tests.telemetry import IDENTITY, Telemetry, telemetry_in_memory
 
 
 @pytest.fixture(autouse=True)
 def _no_collector(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each test begins without any endpoint, protocol or switch."""
+    """No endpoint, protocol or switch in the environment."""
     for name in ("ENDPOINT", "PROTOCOL", "TIMEOUT"):
         for signal in ("", "_TRACES", "_METRICS"):
             monkeypatch.delenv(f"OTEL_EXPORTER_OTLP{signal}_{name}", raising=False)
@@ -33,7 +33,7 @@ def telemetry() -> Iterator[Telemetry]:
 
 @pytest.fixture
 def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
-    """Make providers from the environment, given as keywords; the flush at the end gives up at once."""
+    """Create providers from the environment, given as keywords; the flush at the end times out at once."""
     monkeypatch.setattr(providers, "FLUSH_TIMEOUT_S", 0.2)
     with ExitStack() as stack:
 

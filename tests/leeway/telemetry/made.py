@@ -1,4 +1,4 @@
-"""What providers were made of: their exporters, their timeouts, their resource."""
+"""Reads exporters, timeouts and resource of providers."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ Start = Callable[..., Providers]
 
 
 def span_exporters(made: Providers) -> list[Any]:
-    """Where spans go."""
+    """The exporters of spans."""
     assert isinstance(made.tracer_provider, TracerProvider)
     processors: Any = made.tracer_provider._active_span_processor._span_processors
     return [processor.span_exporter for processor in processors]
 
 
 def metric_exporters(made: Providers) -> list[Any]:
-    """Where metrics are pushed to."""
+    """The exporters of metrics."""
     assert isinstance(made.meter_provider, MeterProvider)
     readers: Any = made.meter_provider._measurement_consumer._reader_storages
     return [reader._exporter for reader in readers if hasattr(reader, "_exporter")]
 
 
 def timeout_of(exporter: Any) -> float:  # noqa: ANN401 (four classes without a common base)
-    """Seconds that one export may take."""
+    """The timeout of one export in seconds."""
     return float((exporter._client if type(exporter) in {HttpSpanExporter, OTLPMetricExporter} else exporter)._timeout)
 
 
