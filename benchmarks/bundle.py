@@ -4,7 +4,8 @@ import json
 from datetime import date
 from pathlib import Path
 
-from cli.commands.train import churn_origin, labelled_month, month_data, open_snapshots
+from cli.snapshots import open_snapshots
+from cli.training import churn_origin, labelled_month, month_data
 from leeway.data.population import population
 from leeway.model.training import train
 

@@ -1,42 +1,56 @@
-"""A small HTTP/1.1 client for load.
+"""Ask another process by HTTP: one request and its whole answer, within one deadline.
 
-It takes a fifth of the processor time of a full one, so that what is measured is the service and not the client.
-Connections are kept and used again; there are no proxies, redirects or cookies.
+No proxies and no redirects: the answer comes from the address that was asked.
 """
 
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
-from collections import deque
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from importlib.metadata import version
-from typing import cast
+from typing import Any, Final
 from urllib.parse import urlsplit
 
-import httptools
+import httpx2
+import msgspec
 
 from leeway.urls import redact_url
 
-KEEP_S = 2.0
-"""An idle connection is used again within this time: less than any server waits before it closes one."""
-MAX_ANSWER_BYTES = 2**24
-_GIVE = "give one like http://127.0.0.1:8000; what may be secret in it is not redact_url here"
+OK, ACCEPTED, NOT_FOUND, UNPROCESSABLE, UNAVAILABLE = 200, 202, 404, 422, 503
+MAX_ANSWER_BYTES: Final = 2**24
+_GIVE = "give one like http://127.0.0.1:8000"
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class BadUrl(ValueError):
-    """The address is none that requests can be sent to; the message says what would do."""
+    """The address cannot be used; the message says what a valid one looks like, and shows no secret."""
 
 
-class BadAnswer(OSError):
-    """What came back is no HTTP, or more than we take, or ended half-way."""
+class EndpointError(Exception):
+    """No usable answer. The message continues a sentence that begins with the endpoint's name."""
+
+
+class TimedOut(EndpointError):
+    """No whole answer within the deadline."""
+
+
+class Unreachable(EndpointError):
+    """No connection."""
+
+
+class NotHttp(EndpointError):
+    """Something else listens there, or it broke off its answer."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """Where requests go. `base` is the path before ours, without a slash at its end."""
+    """Where requests go. `base` is the path prefix, without a trailing slash."""
 
     scheme: str
     host: str
@@ -44,29 +58,33 @@ class Target:
     base: str = ""
 
     @classmethod
-    def parse(cls, url: str, called: str = "LEEWAY_URL") -> Target:
-        """Read an address; user names and passwords in it are refused. `called` is the setting that holds it.
+    def parse(cls, url: str, setting: str = "LEEWAY_URL") -> Target:
+        """Read an address; credentials in it are rejected. `setting` names it in the error message.
 
         Raises:
-            BadUrl: it is no http or https address.
+            BadUrl: it is not an http or https address.
         """
+        shown = f"{setting} ({redact_url(url)})"
         try:
             parts = urlsplit(url)
             port = parts.port
         except ValueError as error:
-            raise BadUrl(f"{called} ({redact_url(url)}) is no address: {_GIVE}") from error
-        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username is not None:
-            raise BadUrl(f"{called} ({redact_url(url)}) is no address of a service: {_GIVE}")
+            raise BadUrl(f"{shown} is not a valid address: {_GIVE}") from error
+        if parts.scheme not in _DEFAULT_PORTS or not parts.hostname or parts.username is not None:
+            raise BadUrl(f"{shown} is not an http or https address without credentials: {_GIVE}")
         if parts.query or parts.fragment or not url.isascii() or not url.isprintable() or " " in url:
-            raise BadUrl(f"{called} ({redact_url(url)}) holds more than scheme, host, port and path: {_GIVE}")
-        default = 443 if parts.scheme == "https" else 80
-        return cls(parts.scheme, parts.hostname, default if port is None else port, parts.path.rstrip("/"))
+            raise BadUrl(f"{shown} may hold scheme, host, port and path only: {_GIVE}")
+        return cls(
+            parts.scheme,
+            parts.hostname,
+            _DEFAULT_PORTS[parts.scheme] if port is None else port,
+            parts.path.rstrip("/"),
+        )
 
     @property
     def authority(self) -> str:
-        """Host and port, as they stand in an address."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
+        """Host and port, as in a URL: IPv6 addresses have brackets."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @property
     def url(self) -> str:
@@ -76,129 +94,115 @@ class Target:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back."""
+    """An HTTP answer. `clock_ahead_s` is how far the server's clock is ahead of ours; None if it sends no date."""
 
     status: int
     body: bytes
+    took_s: float
+    clock_ahead_s: float | None
+    server: str
 
-
-class HttpClient:
-    """Sends requests to one target, each on a connection of its own while it lasts; `timeout_s` bounds each whole."""
-
-    def __init__(self, target: Target, timeout_s: float) -> None:
-        self.target = target
-        self._timeout_s = timeout_s
-        self._idle: deque[_Connection] = deque()
-        self._tls = ssl.create_default_context() if target.scheme == "https" else None
-
-    async def ask(self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None) -> Answer:
-        """Send one request and read its whole answer.
+    def document(self) -> dict[str, Any]:
+        """The JSON object in the body.
 
         Raises:
-            TimeoutError: there was none in time.
-            OSError: there was no connection, it broke, or no HTTP came back (`BadAnswer`).
+            EndpointError: the body is not a JSON object.
         """
-        more = "".join(f"{name}: {value}\r\n" for name, value in headers.items()) if headers else ""
-        head = f"{_head(self.target, method, path)}content-length: {len(body)}\r\n{more}\r\n"
-        async with asyncio.timeout(self._timeout_s):
-            connection = self._kept() or await self._open()
-            try:
-                answer = await connection.ask(head.encode() + body)
-            except BaseException:
-                connection.close()  # its answer may still come, and must not be taken for another's
-                raise
-        if connection.usable:
-            self._idle.append(connection)
-        else:
-            connection.close()
-        return answer
-
-    def close(self) -> None:
-        """Close what is idle; what is under way closes itself."""
-        while self._idle:
-            self._idle.pop().close()
-
-    def _kept(self) -> _Connection | None:
-        """The connection that was used last, where one is young enough; older ones are closed."""
-        oldest_s = asyncio.get_running_loop().time() - KEEP_S
-        while self._idle and self._idle[0].used_at_s < oldest_s:
-            self._idle.popleft().close()
-        while self._idle:
-            connection = self._idle.pop()
-            if connection.usable:
-                return connection
-        return None
-
-    async def _open(self) -> _Connection:
-        loop = asyncio.get_running_loop()
-        _, connection = await loop.create_connection(_Connection, self.target.host, self.target.port, ssl=self._tls)
-        return connection
-
-
-@lru_cache(maxsize=32)
-def _head(target: Target, method: str, path: str) -> str:
-    """The lines that are the same in every request of a kind."""
-    kind = "content-type: application/json\r\n" if method == "POST" else ""
-    agent = f"leeway-traffic/{version('leeway')}"
-    return f"{method} {target.base}{path} HTTP/1.1\r\nhost: {target.authority}\r\nuser-agent: {agent}\r\n{kind}"
-
-
-class _Connection(asyncio.Protocol):
-    """One connection, one request at a time. The `on_…` methods are called by httptools."""
-
-    def __init__(self) -> None:
-        self.usable = True
-        self.used_at_s = 0.0
-        self._transport: asyncio.Transport | None = None
-        self._answer: asyncio.Future[Answer] | None = None
-        self._parser = httptools.HttpResponseParser(self)
-        self._body = bytearray()
-
-    def ask(self, request: bytes) -> asyncio.Future[Answer]:
-        """Send the bytes of a request; the future brings the answer."""
-        self._parser, self._body = httptools.HttpResponseParser(self), bytearray()
-        self._answer = asyncio.get_running_loop().create_future()
-        if self._transport is None or not self.usable:
-            self._fail(BadAnswer("the connection was closed"))
-        else:
-            self._transport.write(request)
-        return self._answer
-
-    def close(self) -> None:
-        """Close it at once."""
-        self.usable = False
-        if self._transport is not None:
-            self._transport.abort()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """See `asyncio.Protocol`."""
-        self._transport = cast("asyncio.Transport", transport)
-
-    def data_received(self, data: bytes) -> None:
-        """See `asyncio.Protocol`."""
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserError:
-            self._fail(BadAnswer("what came back is no HTTP"))
+            return msgspec.json.decode(self.body, type=dict[str, Any])
+        except msgspec.DecodeError as error:
+            raise EndpointError(f"gives an unexpected answer (status {self.status}, not a JSON object)") from error
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        """See `asyncio.Protocol`."""
-        self._fail(exc if isinstance(exc, OSError) else BadAnswer("the connection was closed without an answer"))
 
-    def on_body(self, body: bytes) -> None:
-        """A piece of the answer's body."""
-        self._body += body
-        if len(self._body) > MAX_ANSWER_BYTES:
-            self._fail(BadAnswer("the answer is larger than 16 MiB"))
+def ask(target: Target | str, path: str, timeout_s: float, **request: Any) -> Answer:  # noqa: ANN401 (handed on)
+    """Send one request and wait for its answer; see `ask_async`."""
+    return asyncio.run(ask_async(target, path, timeout_s, **request))
 
-    def on_message_complete(self) -> None:
-        """The answer is whole."""
-        self.usable = self.usable and self._parser.should_keep_alive()
-        self.used_at_s = asyncio.get_running_loop().time()
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_result(Answer(self._parser.get_status_code(), bytes(self._body)))
 
-    def _fail(self, error: OSError) -> None:
-        self.usable = False
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(error)
+async def ask_async(
+    target: Target | str,
+    path: str,
+    timeout_s: float,
+    *,
+    method: str | None = None,
+    body: object = None,
+    headers: Mapping[str, str] | None = None,
+) -> Answer:
+    """GET `path`, or POST `body` as JSON if there is one, or use `method`.
+
+    `timeout_s` limits the whole exchange, from the name lookup to the last byte: a timeout of httpx2's own starts again
+    with each byte.
+
+    Raises:
+        EndpointError: no usable answer; see its subclasses.
+    """
+    try:
+        where = Target.parse(target, "its address") if isinstance(target, str) else target
+    except BadUrl as error:
+        raise Unreachable(f"cannot be asked: {error}") from error
+    content = b"" if body is None else msgspec.json.encode(body)
+    all_headers = {"user-agent": f"leeway/{version('leeway')}", "accept-encoding": "identity", **(headers or {})}
+    if body is not None:
+        all_headers["content-type"] = "application/json"
+    request = httpx2.Request(
+        method or ("GET" if body is None else "POST"), f"{where.url}{path}", headers=all_headers, content=content
+    )
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await _exchange(where, request)
+    except TimeoutError as error:
+        raise TimedOut(f"does not answer at {where.url} within {timeout_s:g} s") from error
+    except httpx2.ConnectError as error:
+        raise Unreachable(f"is unreachable: {_reason(error, where)}") from error
+    except httpx2.TransportError as error:
+        raise NotHttp(f"is something else: the server at {where.url} does not speak HTTP") from error
+
+
+async def _exchange(target: Target, request: httpx2.Request) -> Answer:
+    tls = ssl.create_default_context() if target.scheme == "https" else False  # making a context takes 20 ms
+    async with httpx2.AsyncClient(verify=tls, trust_env=False, timeout=None) as client:
+        asked_at_s, began_s = time.time(), time.monotonic()
+        response = await client.send(request, stream=True)
+        answered_at_s = time.time()
+        try:
+            body = await _read(response)
+        finally:
+            await response.aclose()
+    ahead_s = clock_ahead_s(response.headers.get("date"), (asked_at_s + answered_at_s) / 2)
+    server = response.headers.get("server", "")
+    return Answer(response.status_code, body, time.monotonic() - began_s, ahead_s, server)
+
+
+async def _read(response: httpx2.Response) -> bytes:
+    body = bytearray()
+    async for piece in response.aiter_bytes():
+        body += piece
+        if len(body) > MAX_ANSWER_BYTES:
+            raise EndpointError(f"sends more than {MAX_ANSWER_BYTES // 2**20} MiB in one answer")
+    return bytes(body)
+
+
+def _reason(error: BaseException, target: Target) -> str:
+    causes = list(_causes(error))
+    if any(isinstance(each, socket.gaierror) for each in causes):
+        return f"the host name in {target.url} is unknown"
+    if any(isinstance(each, ConnectionRefusedError) for each in causes):
+        return f"nothing listens at {target.url}"
+    told = next((each.strerror for each in causes if isinstance(each, OSError) and each.strerror), str(error))
+    return f"{target.url} ({told})"
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, what it came from, and so on; of a group the first."""
+    while error is not None:
+        yield error
+        error = error.exceptions[0] if isinstance(error, BaseExceptionGroup) else error.__cause__ or error.__context__
+
+
+def clock_ahead_s(date: str | None, at_s: float) -> float | None:
+    """How far a clock that says `date` (a header, in whole seconds) is ahead of ours at `at_s` (Unix time)."""
+    try:
+        told = parsedate_to_datetime(date or "")
+    except ValueError:
+        return None
+    return told.replace(tzinfo=told.tzinfo or UTC).timestamp() + 0.5 - at_s

@@ -1,4 +1,4 @@
-"""What the commands share: flags that stand for settings, plain errors, and a console for people and pipes."""
+"""Shared by the commands: flags for settings, plain error messages, and a console for terminals and pipes."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 FAILED, BAD_INPUT = 1, 2
 HELP: Final = {"help_option_names": ["-h", "--help"]}
 PIPE_WIDTH = 1_000
-"""Characters; more than any table takes."""
+"""Characters; wider than any table."""
 
 
 class PlainGroup(TyperGroup):
-    """Commands in which a setting that cannot be used ends in one plain line, whichever command meets it."""
+    """A group in which an invalid setting ends every command with one plain line."""
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 (Typer's own type for a context is private)
         """See `TyperGroup.invoke`."""
@@ -34,22 +34,22 @@ class PlainGroup(TyperGroup):
 
 
 def setting(kind: type[Settings], name: str, *flags: str) -> Any:  # noqa: ANN401 (Typer's own type for options is private)
-    """An option for the setting `name`: its help names the variable and the default, read from the setting itself.
+    """An option for the setting `name`. Its help shows the variable and the default of the setting.
 
-    Where the flag is not given, the environment decides.
+    Without the flag, the environment variable applies.
     """
     field = kind.model_fields[name]
     default = "" if field.default is None else f"; default {field.default}"
     return typer.Option(
         *(flags or (f"--{name.replace('_', '-')}",)),
         help=f"{field.description}. [LEEWAY_{name.upper()}{default}]",
-        metavar=_stands_for(name, field.annotation),
+        metavar=_metavar(name, field.annotation),
         show_default=False,
     )
 
 
-def _stands_for(name: str, annotation: Any) -> str:  # noqa: ANN401 (an annotation may be anything)
-    """The word that help shows for a setting's value."""
+def _metavar(name: str, annotation: Any) -> str:  # noqa: ANN401 (an annotation may be anything)
+    """The placeholder that help shows for a setting's value."""
     if get_origin(annotation) is Literal:
         return "|".join(get_args(annotation))
     if annotation is float:
@@ -58,20 +58,20 @@ def _stands_for(name: str, annotation: Any) -> str:  # noqa: ANN401 (an annotati
     return kinds.get(name.rpartition("_")[2], "FOLDER")
 
 
-def a_date(text: str) -> date:
-    """A date as people give it to a command.
+def parse_date(text: str) -> date:
+    """A date on the command line.
 
     Raises:
-        typer.BadParameter: it is none.
+        typer.BadParameter: it is not an ISO date.
     """
     try:
         return date.fromisoformat(text)
     except ValueError:
-        raise typer.BadParameter(f"{text!r} is no date: give one like 2024-01-31") from None
+        raise typer.BadParameter(f"{text!r} is not a date: give one like 2024-01-31") from None
 
 
 def examples(*lines: str) -> str:
-    """Commands to try, for the end of a command's help; the first sign keeps the lines as they are."""
+    """Example commands for the end of a help text; the first character keeps the lines unwrapped."""
     return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])
 
 
@@ -80,23 +80,23 @@ BundleFolder = Annotated[Path | None, setting(Settings, "bundle")]
 
 
 def console() -> Console:
-    """A console as wide as the terminal; in a pipe as wide as it takes, so that no line is broken."""
+    """A console as wide as the terminal; in a pipe so wide that no line is wrapped."""
     from rich.console import Console
 
     if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a sign that this terminal lacks is no reason to stop
+        sys.stdout.reconfigure(errors="replace")  # for terminals that lack a character
     return Console(soft_wrap=True, width=None if sys.stdout.isatty() else PIPE_WIDTH)
 
 
 def stop(message: str, code: int = BAD_INPUT) -> NoReturn:
-    """Say what is wrong on standard error, plainly and unwrapped, and leave with `code`."""
+    """Print the message on standard error, unwrapped, and exit with `code`."""
     print(f"leeway: {message}", file=sys.stderr)
     raise typer.Exit(code)
 
 
 @contextmanager
 def plain_errors(*kinds: type[Exception], code: int = BAD_INPUT) -> Iterator[None]:
-    """Turn expected errors into their message and an exit code; the rest keep their traceback."""
+    """Turn expected errors into their message and an exit code; others keep their traceback."""
     try:
         yield
     except kinds as error:

@@ -19,7 +19,7 @@ READ_THE_ENVIRONMENT: Final = {
     "service/telemetry/http_instrumentation.py": "sets the stable HTTP conventions before they are read",
     "drift/comparison/evidently.py": "tells Evidently not to phone home",
     "leeway/model/bundle.py": "tells ONNX Runtime the same",
-    "cli/demo/workshop.py": "gives the demo's processes an environment of their own",
+    "cli/demo/workspace.py": "gives the demo's processes an environment of their own",
 }
 
 
@@ -95,7 +95,7 @@ def test_few_modules_read_the_environment() -> None:
     assert readers.keys() <= READ_THE_ENVIRONMENT.keys()
     named = {name: list(texts(path)) for name, path in readers.items()}
     ours = {name for name, found in named.items() if any(re.fullmatch(r"LEEWAY_\w+", text) for text in found)}
-    assert ours <= {"cli/demo/workshop.py"}
+    assert ours <= {"cli/demo/workspace.py"}
     otlp = {name for name, found in named.items() if any(text.startswith("OTEL_EXPORTER_OTLP") for text in found)}
     assert otlp == {"leeway/telemetry/environment.py"}
 

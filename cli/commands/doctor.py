@@ -1,4 +1,4 @@
-"""The command `leeway doctor`; what it runs is imported when it is called."""
+"""`leeway doctor`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import typer
 
 from cli.options import FAILED, console, setting
 from leeway.settings import DoctorSettings
+
+EXAMPLES = ("leeway doctor", "docker compose exec service leeway doctor")
 
 
 def doctor(
@@ -26,16 +28,16 @@ def doctor(
             min=0.1,
             max=600,
             metavar="SECONDS",
-            help="How long a signal may take to arrive; by default 30, and metrics as long as an export of them takes",
+            help="How long a signal may take to arrive; default 30, and for metrics as long as an export takes",
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON and nothing else")] = False,
 ) -> None:
-    """Say what of the stack answers and which signals arrive, and what to do where they don't.
+    """Check which parts of the stack answer and which signals arrive, and say what to do if they don't.
 
-    Sends one prediction, marked as a check so that no drift window counts it, and looks for its row, its trace and its
-    count. In compose, from where all can be reached: docker compose exec service leeway doctor. Exit codes: 0 all that
-    is set up works, 1 something does not, 2 bad settings.
+    Sends one synthetic prediction, which drift windows ignore, and looks for its row, its trace and its count. With
+    compose, run it where everything is reachable: docker compose exec service leeway doctor. Exit codes: 0 everything
+    that is set up works, 1 something does not, 2 bad settings.
     """
     settings = DoctorSettings.read(
         url=url,
@@ -51,19 +53,22 @@ def doctor(
 
 
 def run_doctor(settings: DoctorSettings, wait_s: float | None, *, as_json: bool) -> bool:
-    """Examine, print what was found, and say whether all is well."""
-    import json
+    """Run the checks, print the results, and return whether none failed."""
     from contextlib import nullcontext
 
-    from cli.doctor.examination import examine
+    import msgspec
+
     from cli.doctor.report import document, show
+    from cli.doctor.run import run_checks
 
     out = console()
     is_lively = out.is_terminal and not as_json
-    with out.status("Asking all who should answer, and waiting for one prediction") if is_lively else nullcontext():
-        examination = examine(settings, wait_s)
+    with (
+        out.status("Checking the stack, and waiting for the signals of one prediction") if is_lively else nullcontext()
+    ):
+        results = run_checks(settings, wait_s)
     if as_json:
-        print(json.dumps(document(examination), ensure_ascii=False, allow_nan=False))
+        print(msgspec.json.encode(document(results)).decode())
     else:
-        show(out, examination)
-    return examination.is_well
+        show(out, results)
+    return results.all_well

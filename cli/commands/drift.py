@@ -1,19 +1,34 @@
-"""`leeway drift` and what is below it. What a command runs is imported only when it is called."""
+"""`leeway drift run` and `leeway drift worker`."""
 
 from __future__ import annotations
 
+import re
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.options import HELP, BundleFolder, DatabaseUrl, examples, setting
+from cli.options import FAILED, HELP, BundleFolder, DatabaseUrl, console, examples, plain_errors, setting, stop
 from leeway.settings import DriftSettings
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from drift.inputs import ComparisonInputs
+    from drift.result import RunResult
+    from leeway.model.bundle import Bundle
+
+RETRAIN = 3
+LIVE = ("bundle", "live")
+_UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+_LONGEST_S = 366 * 86_400
 
 drift = typer.Typer(
     no_args_is_help=True,
     context_settings=HELP,
-    help="Compare what was served with what the model was trained on.",
+    short_help="Compare served predictions with the training data.",
+    help="Compare served predictions with the data that the model was trained on.",
 )
 
 
@@ -27,28 +42,32 @@ drift = typer.Typer(
 )
 def drift_run(
     reference: Annotated[
-        str, typer.Option(metavar="DATE|bundle", help="An ingested month, or what the model was trained on")
+        str, typer.Option(metavar="DATE|bundle", help="An ingested month, or the bundle's training data")
     ],
-    current: Annotated[str, typer.Option(metavar="DATE|live", help="An ingested month, or what was served")],
-    window: Annotated[str, typer.Option(metavar="TIME", help="With `live`: how far back, like 90s, 15m or 1h")] = "15m",
+    current: Annotated[str, typer.Option(metavar="DATE|live", help="An ingested month, or the served predictions")],
+    window: Annotated[
+        str, typer.Option(metavar="TIME", help="With `live`: how far back to look, like 90s, 15m or 1h")
+    ] = "15m",
     report_dir: Annotated[Path | None, setting(DriftSettings, "reports", "--report-dir")] = None,
-    fail_on_drift: Annotated[bool, typer.Option("--fail-on-drift", help="Exit code 3 for RETRAIN")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result document and nothing else")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the two lines only")] = False,
+    fail_on_drift: Annotated[bool, typer.Option("--fail-on-drift", help="Exit with 3 for RETRAIN")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON and nothing else")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the first two lines only")] = False,
     bundle: BundleFolder = None,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Make one comparison. Exit codes: 0 made, 1 could not be made, 2 bad input, 3 RETRAIN with --fail-on-drift."""
-    from cli.commands.drift_runner import run_once
+    """Make one comparison and print it.
 
+    Exit codes: 0 compared, 1 the comparison failed, 2 bad input, 3 RETRAIN with --fail-on-drift.
+    """
     settings = DriftSettings.read(reports=report_dir, bundle=bundle, database_url=database_url)
-    code = run_once(
-        settings, reference, current, window=window, as_json=as_json, quiet=quiet, fail_on_drift=fail_on_drift
-    )
-    raise typer.Exit(code)
+    result = _compare(settings, reference, current, window)
+    _print(result, as_json=as_json, quiet=quiet)
+    if result.decision == "UNKNOWN":
+        raise typer.Exit(FAILED)
+    raise typer.Exit(RETRAIN if fail_on_drift and result.recommendation == "RETRAIN" else 0)
 
 
-@drift.command("worker", short_help="Compare again and again, and show the reports page.")
+@drift.command("worker", short_help="Compare regularly, and serve the reports page.")
 def drift_worker(
     interval: Annotated[float | None, setting(DriftSettings, "drift_interval", "--interval")] = None,
     window: Annotated[float | None, setting(DriftSettings, "drift_window", "--window")] = None,
@@ -57,8 +76,8 @@ def drift_worker(
     bundle: BundleFolder = None,
     database_url: DatabaseUrl = None,
 ) -> None:
-    """Compare the live window with the reference, again and again, and serve the reports page, until Ctrl-C."""
-    from cli.commands.drift_runner import run_worker
+    """Compare the live window with the reference regularly, and serve the reports page, until SIGTERM or Ctrl-C."""
+    from drift.__main__ import main
 
     settings = DriftSettings.read(
         drift_interval=interval,
@@ -68,4 +87,110 @@ def drift_worker(
         bundle=bundle,
         database_url=database_url,
     )
-    raise typer.Exit(run_worker(settings))
+    raise typer.Exit(main(settings))
+
+
+def _compare(settings: DriftSettings, reference: str, current: str, window: str) -> RunResult:
+    """The result of the comparison, or an unknown one with the reason."""
+    from drift.evaluation import evaluate, unknown_result
+    from drift.report.folder import ReportError, replace_file, single_reports
+    from drift.verdicts.confirmation import Policy
+    from leeway.model.manifest import BundleError
+    from leeway.store.engine import DatabaseError
+    from leeway.store.snapshots import UnknownMonth
+
+    policy = Policy(threshold=settings.drift_threshold, min_labels=settings.drift_min_labels).at_once()
+    try:
+        inputs = _inputs(settings, reference, current, window)
+    except (UnknownMonth, BundleError, DatabaseError) as error:
+        return unknown_result(str(error), policy)
+    with plain_errors(ReportError, OSError, code=FAILED):
+        reports = single_reports(settings.reports, reference, current)
+        evaluation = evaluate(inputs, policy, min_subjects=settings.drift_min_rows, reports=reports)
+        result, comparison = evaluation.result, evaluation.comparison
+        if comparison and result.reports.html and result.reports.json:
+            replace_file(Path(result.reports.html), comparison.write_html)
+            replace_file(Path(result.reports.json), comparison.write_json)
+    return result
+
+
+def _inputs(settings: DriftSettings, reference: str, current: str, window: str) -> ComparisonInputs:
+    from cli.snapshots import open_snapshots
+    from drift.inputs import load_active_bundle, read_window
+    from drift.one_shot import months
+    from leeway.store.engine import open_engine
+
+    if (reference, current) == LIVE:
+        length, now = _length(window), datetime.now(UTC)
+        active = load_active_bundle(settings.bundle, open_engine(settings.database_url))
+        labels, subjects = settings.drift_labels, settings.drift_max_rows
+        return read_window(active, now - length, now, max_subjects=subjects, max_labels=labels)
+    snapshots = open_snapshots(settings.database_url)
+    return months(snapshots, _date(reference), _date(current), _churn_bundle(settings.bundle))
+
+
+def _churn_bundle(folder: Path) -> Bundle | None:
+    """The bundle, if there is one with the churn schema."""
+    from leeway.model import bundle as bundles
+    from leeway.model.manifest import BundleMissing
+    from leeway.schema import CHURN_SCHEMA
+
+    try:
+        bundle = bundles.load(folder)
+    except BundleMissing:
+        return None
+    return bundle if bundle.schema.fingerprint == CHURN_SCHEMA.fingerprint else None
+
+
+def _date(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        stop(f"{text!r} is not a date: give two dates like 2024-01-31, or --reference bundle --current live")
+
+
+def _length(text: str) -> timedelta:
+    match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)([smhd])", text.strip())
+    length_s = float(match[1]) * _UNITS_S[match[2]] if match else 0.0
+    if not 0 < length_s <= _LONGEST_S:
+        stop(f"--window {text!r} is not a valid length: give a number and s, m, h or d, like 90s or 1h; at most a year")
+    return timedelta(seconds=length_s)
+
+
+def _print(result: RunResult, *, as_json: bool, quiet: bool) -> None:
+    import msgspec
+
+    from drift.result import evidently_line, leeway_line
+
+    if as_json:
+        print(msgspec.json.encode(result).decode())
+        return
+    print(evidently_line(result))
+    print(leeway_line(result))
+    if not quiet and result.features:
+        console().print(_features(result))
+        for question, verdict in result.verdicts.items():
+            print(f"{question}: {verdict.state}. {verdict.evidence}")
+
+
+def _features(result: RunResult) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    headings = (
+        *("feature", "method", "score", "effective threshold"),
+        *("drifted", "constant", "missing", "out of reference"),
+    )
+    table = Table(*headings, title=Text(result.reason), title_justify="left")
+    for each in sorted(result.features, key=lambda each: float("inf") if each.score is None else -each.ratio):
+        table.add_row(
+            each.feature,
+            each.method,
+            "n/a" if each.score is None else f"{each.score:.3f}",
+            f"{each.threshold:.3f}",
+            "[bold red]yes[/]" if each.detected else "no",
+            "yes" if each.constant else "no",
+            f"{each.missing.reference:.1%} -> {each.missing.current:.1%}",
+            f"{each.outside_reference:.1%}",
+        )
+    return table

@@ -1,4 +1,4 @@
-"""`leeway traffic`: its flags. What it runs is imported only when it is called."""
+"""`leeway traffic`."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from cli.options import examples, setting
+from cli.options import setting
 from leeway.settings import ClientSettings
 
-TRAFFIC_EXAMPLES = examples(
+EXAMPLES = (
     "leeway traffic --rate 50 --duration 120",
     "leeway traffic --duration 0 --drift 0.8    # until Ctrl-C",
-    "leeway traffic --labels --concept-drift 1  # the model grows wrong",
+    "leeway traffic --labels --concept-drift 1  # the model becomes useless",
 )
 
 
@@ -23,7 +23,7 @@ def traffic(
         float, typer.Option(metavar="N", min=0.01, max=10_000, help="Requests a second, on average")
     ] = 20.0,
     duration: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0, help="Seconds; 0 goes on until Ctrl-C or SIGTERM")
+        float, typer.Option(metavar="SECONDS", min=0, help="Length of the run; 0: until Ctrl-C or SIGTERM")
     ] = 60.0,
     mix: Annotated[
         str, typer.Option(metavar="A/B/C", help="Weights: by user_id, by features, batches of up to 20")
@@ -31,61 +31,63 @@ def traffic(
     drift: Annotated[
         float,
         typer.Option(
-            metavar="0…1", min=0, max=1, help="A worse network: less watched, more rebuffering, skips, tickets"
+            metavar="0…1", min=0, max=1, help="Covariate drift, a worse network: more stalls, skips and tickets"
         ),
     ] = 0.0,
     concept_drift: Annotated[
         float,
         typer.Option(
-            metavar="0…1", min=0, max=1, help="With --labels: what makes customers leave changes; 1 leaves a coin"
+            metavar="0…1",
+            min=0,
+            max=1,
+            help="With --labels: the reasons to leave change; at 1 the model is no better than chance",
         ),
     ] = 0.0,
     drift_after: Annotated[
         float | None,
-        typer.Option(
-            metavar="SECONDS", min=0, help="Seconds before both begin; default: a third of --duration, else 60"
-        ),
+        typer.Option(metavar="SECONDS", min=0, help="When both drifts begin; default: a third of --duration, else 60"),
     ] = None,
     drift_ramp: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0, help="Seconds in which they rise; 0 is a step")
+        float, typer.Option(metavar="SECONDS", min=0, help="How long both take to rise; 0 is a step")
     ] = 0.0,
     drift_for: Annotated[
-        float | None, typer.Option(metavar="SECONDS", min=0, help="Seconds after which they end; default: never")
+        float | None, typer.Option(metavar="SECONDS", min=0, help="How long both last; default: to the end")
     ] = None,
     bad_input: Annotated[
-        float, typer.Option(metavar="0…1", min=0, max=1, help="Share of requests that must be refused")
+        float, typer.Option(metavar="0…1", min=0, max=1, help="Share of requests that the service must reject")
     ] = 0.0,
-    labels: Annotated[bool, typer.Option("--labels", help="Tell by POST /feedback what turned out to be true")] = False,
+    labels: Annotated[bool, typer.Option("--labels", help="Post the true labels to /feedback")] = False,
     label_delay: Annotated[
         float, typer.Option(metavar="SECONDS", min=0, help="Seconds from an answer to its label")
     ] = 10.0,
     users: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="File of customers' ids, one a line, instead of ours")
+        Path | None, typer.Option(metavar="FILE", help="Customer ids, one per line, instead of the built-in ones")
     ] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="The same seed sends the same requests")] = 7,
-    max_errors: Annotated[int, typer.Option(metavar="N", min=0, help="More errors than this end in exit code 1")] = 0,
+    max_errors: Annotated[int, typer.Option(metavar="N", min=0, help="Exit with 1 if more requests fail")] = 0,
     max_in_flight: Annotated[
-        int, typer.Option(metavar="N", min=1, max=10_000, help="Most requests at once; any more are errors, not sent")
+        int, typer.Option(metavar="N", min=1, max=10_000, help="Most requests at once; any more count as errors")
     ] = 256,
-    timeout: Annotated[float, typer.Option(metavar="SECONDS", min=0.01, help="Seconds to wait for an answer")] = 10.0,
+    timeout: Annotated[float, typer.Option(metavar="SECONDS", min=0.01, help="How long an answer may take")] = 10.0,
     wait: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0, help="Seconds to wait for the service before the start")
+        float, typer.Option(metavar="SECONDS", min=0, help="How long to wait for the service at the start")
     ] = 10.0,
 ) -> None:
-    """Send realistic requests at a rate, late answers or not; latency counts from when a request was due.
+    """Send realistic requests at a fixed rate, however slow the answers are.
 
-    Drifted requests go by features, since snapshots of customers do not drift. Where OTEL_EXPORTER_OTLP_ENDPOINT is
-    set, each request is the root of its trace. Exit codes: 0 done, 1 more than --max-errors failed, 2 no such service.
+    Latency counts from when a request was due. Drifted requests go by features, because snapshots of customers do not
+    drift. With OTEL_EXPORTER_OTLP_ENDPOINT, each request is the root of its trace. Exit codes: 0 done, 1 more than
+    --max-errors requests failed, 2 service unreachable or bad input.
     """
-    from cli.traffic.prepare import Wanted, weights
+    from cli.traffic.prepare import TrafficOptions, parse_mix
     from cli.traffic.run import run_traffic
 
     if concept_drift and not labels:
-        raise typer.BadParameter("it shows in labels alone: add --labels", param_hint="--concept-drift")
-    wanted = Wanted(
+        raise typer.BadParameter("only labels show it: add --labels", param_hint="--concept-drift")
+    options = TrafficOptions(
         rate=rate,
         duration_s=duration,
-        mix=weights(mix),
+        mix=parse_mix(mix),
         drift=drift,
         concept_drift=concept_drift,
         drift_after_s=drift_after,
@@ -101,4 +103,4 @@ def traffic(
         timeout_s=timeout,
         wait_s=wait,
     )
-    raise typer.Exit(run_traffic(ClientSettings.read(url=url), wanted))
+    raise typer.Exit(run_traffic(ClientSettings.read(url=url), options))

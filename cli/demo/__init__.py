@@ -1,1 +1,1 @@
-"""`leeway demo`: a story in acts on one machine, and the page that it leaves."""
+"""`leeway demo`: a story in six acts on one machine, and the page that shows it."""

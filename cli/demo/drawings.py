@@ -1,6 +1,6 @@
-"""Drawings that the drift pages do not have: the acts as a strip, a trace as a waterfall, a feature before and after.
+"""Drawings for the demo's page: the acts as a strip, a trace as a waterfall, a feature before and after.
 
-They are inline SVG like the charts of `drift.report.page`, take its style, and carry their values as `data-*`.
+Like the charts of `drift.report.page` they are inline SVG in its style, with their values as `data-*`.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from cli.demo.evidence import ActSeen
 from cli.demo.features import FeatureShift
 from cli.demo.samples import NOT_USUAL, USUAL, Quantiles
 from cli.demo.spans import Span
-from cli.latency import ms
+from cli.live_display import ms
 from drift.report.page.axis import TimeAxis
 from drift.report.page.chart import Stretch, element, percent
 
 _ROW, _NAME, _BAR = 36, 18, 12
 _PAIR, _THIN = 52, 11
 _THINNEST, _WIDEST = 0.25, 68.0
-"""Per cent: what is short is still seen, and what is long leaves room for its figures."""
+"""Percent: the shortest bar is still visible, and the longest leaves room for its figures."""
 _LATE = 55.0
 _STRIP = 30
 _PLOT, _BASE = 84, 92
 
 
 def act_strip(axis: TimeAxis, acts: Sequence[Stretch]) -> Markup:
-    """The acts on the charts' own axis, numbered; a narrow page shows the numbers alone."""
+    """The numbered acts on the charts' axis; a narrow page shows the numbers only."""
     drawn = []
     for number, act in enumerate(acts, start=1):
         left, right = axis.place(act.start), axis.place(act.end)
@@ -46,7 +46,7 @@ def act_strip(axis: TimeAxis, acts: Sequence[Stretch]) -> Markup:
 
 
 def waterfall(key: str, title: str, spans: Sequence[Span]) -> Markup:
-    """One trace: a bar for each span from its start to its end, on the time of the outermost one, its name above it."""
+    """One trace: a bar for each span from its start to its end, relative to the root span, with its name above."""
     first, total_ms = spans[0], max(spans[0].lasted_ms, 0.001)
     drawn = []
     for number, span in enumerate(spans):
@@ -64,7 +64,7 @@ def waterfall(key: str, title: str, spans: Sequence[Span]) -> Markup:
 
 
 def kinds_of_input(acts: Sequence[ActSeen]) -> Markup:
-    """For each act p95 of usual and of other input, as two bars on one scale, with the number of requests."""
+    """For each act, p95 of usual and of unusual input as two bars on one scale, with the number of requests."""
     shown = [(seen, seen.figures.by_kind) for seen in acts if seen.figures is not None]
     longest = max((each.p95 or 0.0 for _, by_kind in shown for each in by_kind.values()), default=0.0) or 1.0
     drawn = [
@@ -87,7 +87,7 @@ def _pair(seen: ActSeen, by_kind: Mapping[str, Quantiles], top: int, longest: fl
 
 
 def _label(text: str, left: float, right: float, top: int) -> Markup:
-    """A bar's name above it: from its left end, or where that is far right, up to its right end."""
+    """A bar's name above it, aligned with its left end, or with its right end if the bar is far right."""
     late = left > _LATE
     anchor = "end" if late else "start"
     return element(

@@ -1,4 +1,4 @@
-"""What really happened in a run of the demo: from scrapes, spans, predictions and drift results, nothing else."""
+"""What happened in a run of the demo, as measured: from scrapes, spans, predictions and drift results."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cli.demo.play import Played
 from cli.demo.samples import Figures, Quantiles
 from cli.demo.spans import Span, Spans, read_spans
 from cli.demo.story import Act
-from cli.demo.workshop import Pace, Workshop
+from cli.demo.workspace import DemoTiming, Workspace
 from drift.result import QUESTIONS, RunResult
 from leeway.telemetry import names
 
@@ -21,7 +21,7 @@ MOST_LINKS: Final = 8
 
 @dataclass(frozen=True)
 class ActSeen:
-    """One act: from when to when, its figures, and the last drift run whose window ended in it."""
+    """One act: its start and end, its figures, and the last drift run whose window ended in it."""
 
     number: int
     act: Act
@@ -32,8 +32,8 @@ class ActSeen:
 
 
 @dataclass(frozen=True)
-class Pointed:
-    """A prediction that a drift run's trace links to. `names` are its unusual features, where it was asked alone."""
+class LinkedPrediction:
+    """A prediction that a drift run's trace links to. `names` are its unusual features; a batch has none."""
 
     trace_id: str
     prediction_id: str
@@ -45,16 +45,16 @@ class Pointed:
 
 @dataclass(frozen=True)
 class Evidence:
-    """All that the page and the closing words are made of. Runs are oldest first; traces may be empty."""
+    """Everything that the page and the closing lines show. Runs are oldest first; traces may be empty."""
 
     model: str
-    pace: Pace
+    timing: DemoTiming
     acts: Sequence[ActSeen]
     figures: Sequence[Figures]
     runs: Sequence[RunResult]
     slow: Sequence[Span]
     run_trace: Sequence[Span]
-    pointed: Sequence[Pointed]
+    linked: Sequence[LinkedPrediction]
     shifts: Sequence[FeatureShift]
     requests: int
     failed: int
@@ -62,11 +62,11 @@ class Evidence:
 
     @property
     def last(self) -> RunResult | None:
-        """The newest run that could tell."""
+        """The newest run with a recommendation other than UNKNOWN."""
         return next((run for run in reversed(self.runs) if run.recommendation != "UNKNOWN"), None)
 
     def act(self, key: str) -> ActSeen | None:
-        """The act of that key."""
+        """The act with this key."""
         return next((each for each in self.acts if each.act.key == key), None)
 
     @property
@@ -76,37 +76,37 @@ class Evidence:
 
 
 def farthest(runs: Sequence[RunResult]) -> RunResult | None:
-    """The run with the greatest share of drifted features, of several the last; None where none drifted."""
+    """The run with the greatest share of drifted features, the last one of several; None if nothing drifted."""
     return max((run for run in runs if run.share), key=lambda run: (run.share or 0.0, run.time), default=None)
 
 
-def gather(shop: Workshop, played: Played, model: str, pace: Pace) -> Evidence:
-    """Put together what a finished run left: both processes have ended, so that all of it is there.
+def gather(workspace: Workspace, played: Played, model: str, timing: DemoTiming) -> Evidence:
+    """Collect the evidence of a finished run: both processes have ended, so it is complete.
 
     Raises:
         leeway.store.engine.DatabaseError: the predictions cannot be read.
     """
-    spans = read_spans(shop.spans)
+    spans = read_spans(workspace.spans)
     acts = [_seen(played, number) for number in range(len(played.began))]
     by_key = {each.act.key: each for each in acts}
     drifted = farthest(played.runs)
     slow, calm = by_key.get("slow"), by_key.get("calm")
-    moved = []
+    shifted = []
     if drifted is not None and calm is not None and drifted.current.start and drifted.current.end:
-        moved = read_shifts(
-            shop.database_url, (calm.start, calm.end), (drifted.current.start, drifted.current.end), drifted
+        shifted = read_shifts(
+            workspace.database_url, (calm.start, calm.end), (drifted.current.start, drifted.current.end), drifted
         )
     run_trace = spans.trace(drifted.trace_id) if drifted is not None and drifted.trace_id else []
     return Evidence(
         model=model,
-        pace=pace,
+        timing=timing,
         acts=acts,
         figures=played.samples.over_time,
         runs=played.runs,
         slow=_slow(spans, slow),
         run_trace=run_trace,
-        pointed=_pointed(run_trace[0], spans) if run_trace else [],
-        shifts=moved,
+        linked=_linked(run_trace[0], spans) if run_trace else [],
+        shifts=shifted,
         requests=played.tally.planned.total(),
         failed=played.tally.failed,
         labels=played.tally.labels,
@@ -117,40 +117,40 @@ def _seen(played: Played, number: int) -> ActSeen:
     start, end = played.stretch(number)
     is_last = number == len(played.began) - 1
     inside = [run for run in played.runs if start <= run.time and (run.time < end or is_last)]
-    told = [run for run in inside if run.recommendation != "UNKNOWN"]
+    known = [run for run in inside if run.recommendation != "UNKNOWN"]
     figures = played.samples.within(start, end)
-    return ActSeen(number + 1, played.acts[number], start, end, figures, told[-1] if told else None)
+    return ActSeen(number + 1, played.acts[number], start, end, figures, known[-1] if known else None)
 
 
 def _slow(spans: Spans, act: ActSeen | None) -> list[Span]:
-    """The trace of a request of that act that was slow."""
+    """The trace of a slow request in that act."""
     if act is None or act.figures is None or act.figures.latency.p95 is None:
         return []
     return spans.slow_one(act.start, act.end, act.figures.latency.p95)
 
 
-def _pointed(run: Span, spans: Spans) -> list[Pointed]:
-    """The predictions that the run's span links to, those first that were asked alone, and the most unusual of them."""
+def _linked(run: Span, spans: Spans) -> list[LinkedPrediction]:
+    """The predictions that the run's span links to: single ones first, the most unusual first."""
     found = []
     for link in run.links:
         trace = spans.trace(link.trace_id)
         unusual = [name for span in trace for name in span.attributes.get(names.UNUSUAL_NAMES, ())]
         found.append(
-            Pointed(
+            LinkedPrediction(
                 link.trace_id,
                 str(link.attributes.get(names.PREDICTION_ID, "")),
                 int(link.attributes.get(names.UNUSUAL_COUNT, 0)),
-                trace[0].name if trace else "not in the file",
+                trace[0].name if trace else "not in the spans file",
                 trace[0].start if trace else None,
                 tuple(unusual),
             )
         )
-    # Requests that were asked alone name their features; the span of a batch names none.
+    # Spans of single predictions name their features; spans of batches do not.
     return sorted(found, key=lambda each: (bool(each.names), each.unusual), reverse=True)[:MOST_LINKS]
 
 
 def as_json(evidence: Evidence) -> dict[str, Any]:
-    """The page's own data as plain JSON: times are ISO 8601, latencies milliseconds, what is unknown is null."""
+    """The page's data as JSON: times in ISO 8601, latencies in milliseconds, unknown values null."""
     return {
         "model": evidence.model,
         "requests": evidence.requests,
@@ -161,10 +161,10 @@ def as_json(evidence: Evidence) -> dict[str, Any]:
         "runs": [_run_json(run) for run in evidence.runs],
         "slow_trace": [_span_json(span) for span in evidence.slow],
         "run_trace": [_span_json(span) for span in evidence.run_trace],
-        "pointed": [
+        "linked": [
             {"trace_id": each.trace_id, "prediction_id": each.prediction_id, "unusual": each.unusual,
              "names": list(each.names)}
-            for each in evidence.pointed
+            for each in evidence.linked
         ],
         "features": [
             {"feature": each.feature, "low": each.low, "high": each.high, "before": list(each.before),

@@ -1,4 +1,4 @@
-"""The features before and after: what the service was asked in one act, and in another."""
+"""The distribution of each feature before and after: in the requests of one act, and of another."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _EDGES: Final = (0.005, 0.995)
 
 @dataclass(frozen=True)
 class FeatureShift:
-    """How one feature was spread before and after: the share of values in each of the bins from `low` to `high`.
+    """One feature's distribution before and after: the share of values in each bin from `low` to `high`.
 
-    What lies outside counts in the first or last bin; the means are of all values.
+    Values outside count in the first or last bin; the means are of all values.
     """
 
     feature: str
@@ -40,7 +40,7 @@ class FeatureShift:
 def read_shifts(
     database_url: str, before: tuple[datetime, datetime], after: tuple[datetime, datetime], run: RunResult
 ) -> list[FeatureShift]:
-    """The numeric features that `run` found drifted, farthest first, as asked in these two stretches (aware times).
+    """The numeric features that drifted in `run`, largest shift first, in these two intervals (aware times).
 
     Raises:
         leeway.store.engine.DatabaseError: the predictions cannot be read.
@@ -48,26 +48,26 @@ def read_shifts(
     engine = open_engine(database_url)
     try:
         log = PredictionLog(engine, tables_for(CHURN_SCHEMA))
-        sides = log.window(*before), log.window(*after)
+        windows = log.window(*before), log.window(*after)
     finally:
         engine.dispose()
-    return shifts(*sides, [each.feature for each in run.ranked if each.detected])
+    return shifts(*windows, [each.feature for each in run.ranked if each.detected])
 
 
 def shifts(before: Window, after: Window, names: Sequence[str]) -> list[FeatureShift]:
-    """The spread of these features in two windows; those that are no numbers, or have no values, are left out."""
+    """The distributions of these features in two windows, without non-numeric and empty ones."""
     units = {each.name: _unit(each) for each in CHURN_SCHEMA if each.kind in {"number", "integer"}}
     found = []
     for name in names:
         if name in units:
-            sides = _numbers(before.features[name]), _numbers(after.features[name])
-            if sides[0].size and sides[1].size:
-                found.append(_shift(name, units[name], *sides))
+            values = _numbers(before.features[name]), _numbers(after.features[name])
+            if values[0].size and values[1].size:
+                found.append(_shift(name, units[name], *values))
     return found
 
 
 def _unit(feature: Feature) -> str:
-    """The unit; what only names the things that are counted, in braces, is none."""
+    """The unit; annotations in braces, such as {ticket}, are left out."""
     unit = feature.unit or ""
     return "" if unit.startswith("{") else unit
 
@@ -91,7 +91,7 @@ def _shift(name: str, unit: str, before: NDArray[np.float64], after: NDArray[np.
 
 
 def _bin_edges(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Whole numbers each have a bin while there are few; else even bins over all but the outermost 1 %."""
+    """One bin for each whole number if there are few; else equal bins over the central 99 %."""
     low, high = np.quantile(values, _EDGES)
     if np.all(values == np.floor(values)):
         step = np.ceil((high - low + 1) / MOST_BINS)

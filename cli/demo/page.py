@@ -1,12 +1,12 @@
-"""The page that the demo leaves: one file, drawn by the drift pages' renderer, that asks nobody for anything."""
+"""The page that the demo leaves: one file, rendered like the drift pages, that loads nothing else."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from importlib.resources import files as files_of_package
 from typing import Final
 
+import msgspec
 from markupsafe import Markup
 
 from cli.demo import words
@@ -15,7 +15,7 @@ from cli.demo.evidence import Evidence, as_json
 from cli.demo.play import SAMPLE_EVERY_S
 from cli.demo.samples import OVER_S
 from cli.demo.spans import Span
-from cli.latency import axis_ms
+from cli.live_display import axis_ms
 from drift.report.page import page_environment
 from drift.report.page.axis import TimeAxis
 from drift.report.page.chart import Series, Stretch, line_chart
@@ -27,13 +27,13 @@ _SHOWN_OF_A_SPAN: Final = ("leeway.", "feature_flag.", names.HTTP_ROUTE, names.H
 
 
 def render(evidence: Evidence, files: Collection[str], commands: Sequence[tuple[str, str]]) -> str:
-    """The page. `files` are the report files that exist, as `<run_id>/report.html`; `commands` what to try, and why."""
+    """The page. `files` are existing report files, as `<run_id>/report.html`; `commands` to try, with descriptions."""
     style = files_of_package(_PACKAGE).joinpath("templates/demo.css").read_text(encoding="utf-8")
     axis = time_axis(evidence)
     template = page_environment(_PACKAGE, style).get_template("demo.html.j2")
     return template.render(
         evidence=evidence,
-        said=words,
+        text=words,
         charts=_charts(evidence, axis),
         axis=axis,
         slow=_traced("slow-trace", "A slow request", evidence.slow),
@@ -49,13 +49,13 @@ def render(evidence: Evidence, files: Collection[str], commands: Sequence[tuple[
 
 
 def embedded(evidence: Evidence) -> Markup:
-    """The page's data as JSON that cannot end the element it stands in."""
-    text = json.dumps(as_json(evidence), ensure_ascii=False, allow_nan=False)
+    """The page's data as JSON that is safe inside a script element."""
+    text = msgspec.json.encode(as_json(evidence)).decode()
     return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))  # noqa: S704 (no tag is left)
 
 
 def time_axis(evidence: Evidence) -> TimeAxis:
-    """From the beginning of the first act to the end of the last one, or to the last run where it is later."""
+    """From the start of the first act to the end of the last one, or to the last run if that is later."""
     ends = [evidence.acts[-1].end, *(run.time for run in evidence.runs)]
     return TimeAxis(evidence.acts[0].start, max(ends))
 
@@ -92,7 +92,7 @@ def _traced(key: str, title: str, spans: Sequence[Span]) -> Markup | None:
 
 
 def _facts(spans: Sequence[Span]) -> list[tuple[str, str, str]]:
-    """Span, attribute and value: what the spans of a trace say of themselves, without addresses."""
+    """Span, attribute and value for the attributes of a trace that the page shows."""
     return [
         (span.name, name, _value(value))
         for span in spans

@@ -1,42 +1,40 @@
-"""The story as it is played: traffic, cues, and what is seen meanwhile of latency and drift."""
+"""Plays the story: its traffic, the start of each act, and measuring latency and drift meanwhile."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
-import orjson
-
 from cli.demo.samples import Samples, read_sample
 from cli.demo.story import Act, starts_s
-from cli.demo.traffic import requests
-from cli.demo.workshop import WorkshopError
-from cli.http import Answer, HttpClient
-from cli.traffic.labels import Labeller
-from cli.traffic.probe import NullTrafficProbe
-from cli.traffic.rows import PopulationRows
+from cli.demo.workspace import WorkspaceError
+from cli.http import OK, Answer, EndpointError, Target, ask_async
+from cli.traffic.labels import Answered, Labeller, PopulationTruth
+from cli.traffic.plan import Plan, PlannedRequest, Profile
+from cli.traffic.probe import TrafficProbe
+from cli.traffic.rows import PopulationRows, Rows
 from cli.traffic.sender import Sender
 from cli.traffic.tally import Tally
-from cli.traffic.truth import Answered, PopulationTruth
+from cli.traffic.transport import LoadClient
 from drift.result import RunResult
+from leeway.schema import CHURN_SCHEMA
 
+TIMEOUT_S: Final = 10.0
 MAX_IN_FLIGHT: Final = 256
 LABEL_DELAY_S: Final = 1.0
 SAMPLE_EVERY_S: Final = 0.5
 SETTLE_S: Final = 15.0
-_OK = 200
-_JSON = {"content-type": "application/json"}
 SEED: Final = 7
 
 
 @dataclass
 class Played:
-    """What happened so far. `began` has the time (aware) at which each act began that did; `runs` are oldest first."""
+    """What happened so far. `began` holds the start times (aware) of acts; `runs` are oldest first."""
 
     acts: Sequence[Act]
     tally: Tally = field(default_factory=Tally)
@@ -49,22 +47,52 @@ class Played:
 
     @property
     def number(self) -> int:
-        """Which act is on, from 0."""
+        """The current act's number, from 0."""
         return max(len(self.began) - 1, 0)
 
     @property
     def act(self) -> Act:
-        """The act that is on."""
+        """The current act."""
         return self.acts[self.number]
 
     def stretch(self, number: int) -> tuple[datetime, datetime]:
-        """From when to when an act was played; for acts that ended."""
+        """Start and end of an act that has ended."""
         ends = [*self.began[1:], self.ended or datetime.now(UTC)]
         return self.began[number], ends[number]
 
 
+def strengths(acts: Iterable[Act]) -> list[float]:
+    """Every strength of drift that occurs."""
+    return sorted({each for act in acts for each in _profile(act).strengths(act.drift)})
+
+
+def requests(
+    acts: Sequence[Act], rate: float, rows: Rows, user_ids: Sequence[str], seed: int = SEED
+) -> Iterator[PlannedRequest]:
+    """The requests of all acts in the order in which they are due; the last act does not end."""
+    for number, (act, start_s) in enumerate(zip(acts, starts_s(acts), strict=True)):
+        plan = Plan(
+            rate=rate,
+            duration_s=act.lasts_s if number < len(acts) - 1 else None,
+            rows=rows,
+            schema=CHURN_SCHEMA,
+            user_ids=user_ids,
+            drift=act.drift,
+            concept_drift=act.concept_drift,
+            profile=_profile(act),
+            seed=seed + number,
+        )
+        for planned in plan.requests():
+            yield replace(planned, due_s=start_s + planned.due_s)
+
+
+def _profile(act: Act) -> Profile:
+    """Only covariate drift ramps up; concept drift is a step."""
+    return Profile(ramp_s=act.ramp_s if act.drift else 0.0)
+
+
 class DeferredLabels:
-    """Hands answered predictions to the labeller, or keeps them back until it is told to hand them over."""
+    """Passes answered predictions to the labeller, or holds them back until `release`."""
 
     def __init__(self, labeller: Labeller) -> None:
         self._labeller = labeller
@@ -78,53 +106,56 @@ class DeferredLabels:
             self._held.append(answered)
 
     def hold(self) -> None:
-        """Keep back what comes."""
+        """Hold back predictions from now on."""
         self._held = deque()
 
-    def hand_over(self) -> None:
-        """Hand over what was kept, and what comes."""
+    def release(self) -> None:
+        """Pass on the held predictions, and all later ones."""
         while self._held:
             self._labeller.expect(self._held.popleft())
         self._held = None
 
 
 class Director:
-    """Plays the acts against a running service; `read_runs` reads what the drift worker has found, oldest first."""
+    """Plays the acts against the service at `target`; `read_runs` reads the drift worker's runs, oldest first."""
 
     def __init__(
-        self, client: HttpClient, rows: PopulationRows, rate: float, read_runs: Callable[[], list[RunResult]]
+        self, target: Target, rows: PopulationRows, rate: float, read_runs: Callable[[], list[RunResult]]
     ) -> None:
-        self._client = client
+        self._target = target
         self._rows = rows
         self._rate = rate
         self._read_runs = read_runs
 
     async def play(self, played: Played, over: asyncio.Event) -> None:
-        """Play all acts to the end, and set `over` then, whatever happens.
+        """Play all acts, and always set `over` at the end.
 
         Raises:
-            ExceptionGroup: of a WorkshopError: the service answers no more, or lets nobody make it fail.
+            ExceptionGroup: of a WorkspaceError: the service stopped answering, or does not allow faults.
         """
+        client = LoadClient(self._target, TIMEOUT_S)
         try:
-            await self._play(played)
+            await self._play(played, client)
         finally:
+            client.close()
             over.set()
 
-    async def _play(self, played: Played) -> None:
-        labeller = Labeller(self._client, NullTrafficProbe(), played.tally, PopulationTruth(), LABEL_DELAY_S, SEED)
-        held, probe = DeferredLabels(labeller), NullTrafficProbe()
-        sender = Sender(self._client, probe, played.tally, MAX_IN_FLIGHT, held)
-        plan = requests(played.acts, self._rate, self._rows, self._rows.user_ids, SEED)
+    async def _play(self, played: Played, client: LoadClient) -> None:
+        probe = TrafficProbe()
+        labeller = Labeller(client, probe, played.tally, PopulationTruth(), LABEL_DELAY_S, SEED)
+        labels = DeferredLabels(labeller)
+        sender = Sender(client, probe, played.tally, MAX_IN_FLIGHT, labels)
+        plan = requests(played.acts, self._rate, self._rows, self._rows.user_ids)
         enough, settled = asyncio.Event(), asyncio.Event()
-        never = asyncio.Event()  # the end and Ctrl-C cancel
+        never = asyncio.Event()  # these tasks end by being cancelled
         async with asyncio.TaskGroup() as group:
             watching = [
                 group.create_task(self._scrape(played)),
-                group.create_task(self._look(played, settled)),
+                group.create_task(self._watch_runs(played, settled)),
                 group.create_task(labeller.run(never)),
             ]
             sending = group.create_task(sender.run(plan, enough))
-            await self._cues(played, held)
+            await self._begin_acts(played, labels)
             await _settle(played, settled)
             enough.set()
             await sending
@@ -133,50 +164,52 @@ class Director:
             for task in watching:
                 task.cancel()
 
-    async def _cues(self, played: Played, held: DeferredLabels) -> None:
-        """Begin each act when its time has come; return when the last one is over."""
+    async def _begin_acts(self, played: Played, labels: DeferredLabels) -> None:
+        """Begin each act when it is due; return at the end of the last one."""
         loop = asyncio.get_running_loop()
         start_s = loop.time()
         for act, due_s in zip(played.acts, starts_s(played.acts), strict=True):
             await asyncio.sleep(start_s + due_s - loop.time())
-            await self._make_fail(act)
+            await self._inject_faults(act)
             if act.labels == "held":
-                held.hold()
-            elif act.labels == "told":
-                held.hand_over()
+                labels.hold()
+            elif act.labels == "released":
+                labels.release()
             played.began.append(datetime.now(UTC))
         await asyncio.sleep(start_s + sum(act.lasts_s for act in played.acts) - loop.time())
 
-    async def _make_fail(self, act: Act) -> None:
-        """Put the act's faults in force, or none."""
+    async def _inject_faults(self, act: Act) -> None:
+        """Activate the act's faults, or end all."""
         if act.faults is None:
-            await self._ask("DELETE", "/faults")
+            await self._ask("/faults", "DELETE")
             return
-        # A while longer than the act: the next one ends them, and they end by themselves where nobody does.
+        # A little longer than the act: the next act ends them, and they end by themselves if it does not come.
         wanted: dict[str, Any] = {**act.faults, "seconds": round(act.lasts_s) + 5}
-        answer = await self._ask("PUT", "/faults", orjson.dumps(wanted))
-        if answer.status != _OK:
-            raise WorkshopError(f"the service takes no faults (HTTP {answer.status}), so scoring cannot be slowed")
+        answer = await self._ask("/faults", "PUT", wanted)
+        if answer.status != OK:
+            raise WorkspaceError(
+                f"the service does not allow faults (HTTP {answer.status}), so scoring cannot slow down"
+            )
 
-    async def _ask(self, method: str, path: str, body: bytes = b"") -> Answer:
+    async def _ask(self, path: str, method: str = "GET", body: object = None) -> Answer:
         try:
-            return await self._client.ask(method, path, body, _JSON if body else None)
-        except OSError as error:  # TimeoutError is one
-            raise WorkshopError(f"the service answers no more ({str(error) or type(error).__name__})") from error
+            return await ask_async(self._target, path, TIMEOUT_S, method=method, body=body)
+        except EndpointError as error:
+            raise WorkspaceError(f"the service stopped answering: it {error}") from error
 
     async def _scrape(self, played: Played) -> None:
-        """Read `/metrics` again and again."""
+        """Read `/metrics` regularly."""
         loop = asyncio.get_running_loop()
         start_s = loop.time()
         while True:
-            answer = await self._ask("GET", "/metrics")
+            answer = await self._ask("/metrics")
             sample = await asyncio.to_thread(read_sample, answer.body.decode(), datetime.now(UTC))
             played.samples.add(sample)
             played.now_s = loop.time() - start_s
             await asyncio.sleep(SAMPLE_EVERY_S)
 
-    async def _look(self, played: Played, settled: asyncio.Event) -> None:
-        """Read the drift worker's runs again and again; one from after the last act sets `settled`."""
+    async def _watch_runs(self, played: Played, settled: asyncio.Event) -> None:
+        """Read the drift worker's runs regularly; the first one after the last act sets `settled`."""
         while True:
             await asyncio.sleep(SAMPLE_EVERY_S)
             played.runs = await asyncio.to_thread(self._read_runs)
@@ -185,7 +218,7 @@ class Director:
 
 
 async def _settle(played: Played, settled: asyncio.Event) -> None:
-    """Let the last act go on until a comparison has seen its labels, no longer than `SETTLE_S`."""
+    """Let the last act continue until a comparison has seen its labels, at most `SETTLE_S`."""
     played.settling = datetime.now(UTC)
     with suppress(TimeoutError):
         async with asyncio.timeout(SETTLE_S):

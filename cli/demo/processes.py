@@ -1,8 +1,7 @@
-"""Starts the service and the drift worker, each in a process of its own, and stops them whatever happens."""
+"""Runs the service and the drift worker, each in a process of its own, and always stops them."""
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -11,45 +10,48 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import httpx2
+import msgspec
 
-from cli.demo.workshop import WorkshopError
+from cli.demo.workspace import WorkspaceError
+from cli.http import OK, EndpointError, ask
 from leeway.shutdown import stop_children
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 15.0
-GIVES_WAY = 10
-"""The niceness of the drift worker: it compares beside a service that is measured, on the same processors."""
+LOW_PRIORITY = 10
+"""The niceness of the drift worker: it shares the processors with a service whose latency is measured."""
 
 
 class Running:
-    """A process of ours that is on its way up."""
+    """A process that is starting or running."""
 
-    def __init__(self, module: str, log: Path, environment: Mapping[str, str], ready: str, *, gives_way: bool) -> None:
+    def __init__(
+        self, module: str, log: Path, environment: Mapping[str, str], ready: str, *, low_priority: bool
+    ) -> None:
         with log.open("w") as file:
             self._process = subprocess.Popen(  # noqa: S603 (our own modules)
                 [sys.executable, "-m", module], env=environment, stdout=file, stderr=subprocess.STDOUT,
-                process_group=0,  # a Ctrl-C is for us, who then stop them in order
+                process_group=0,  # Ctrl-C reaches us alone, and we stop them in order
             )  # fmt: skip
         self._module, self._log, self._ready = module, log, ready
-        if gives_way:
+        if low_priority:
             with suppress(OSError):
-                os.setpriority(os.PRIO_PROCESS, self._process.pid, GIVES_WAY)
+                os.setpriority(os.PRIO_PROCESS, self._process.pid, LOW_PRIORITY)
 
     def url(self) -> str:
-        """Wait until it answers, and say where.
+        """Wait until it answers, and return its address.
 
         Raises:
-            WorkshopError: it did not start; the message holds what it printed last.
+            WorkspaceError: it did not start; the message holds its last lines.
         """
         deadline_s = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < deadline_s and self._process.poll() is None:
             url = _url_in(self._log)
-            if url is not None and _answers(f"{url}{self._ready}"):
+            if url is not None and _answers(url, self._ready):
                 return url
             time.sleep(0.05)
         tail = "\n".join(self._log.read_text().splitlines()[-5:])
-        raise WorkshopError(f"{self._module} did not start; it printed last (see {self._log}):\n{tail}")
+        raise WorkspaceError(f"{self._module} did not start. The end of its log ({self._log}):\n{tail}")
 
     def terminate(self) -> None:
         """Send SIGTERM without waiting."""
@@ -62,13 +64,13 @@ class Running:
 
 @contextmanager
 def running(
-    module: str, log: Path, environment: Mapping[str, str], *, ready: str, gives_way: bool = False
+    module: str, log: Path, environment: Mapping[str, str], *, ready: str, low_priority: bool = False
 ) -> Iterator[Running]:
-    """Run `python -m module` while the block lasts; what it prints goes to `log`.
+    """Run `python -m module` during the block; its output goes to `log`.
 
-    `ready` is the path that answers with 200 once it is up; a process that `gives_way` has the lower priority.
+    `ready` is the path that answers 200 once the process is ready.
     """
-    process = Running(module, log, environment, ready, gives_way=gives_way)
+    process = Running(module, log, environment, ready, low_priority=low_priority)
     try:
         yield process
     finally:
@@ -76,19 +78,17 @@ def running(
 
 
 def _url_in(log: Path) -> str | None:
-    """The address that a process logs once it listens; a line may be half written."""
+    """The address that a process logs when it listens; a line may be incomplete."""
     for line in log.read_text().splitlines():
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(entry, dict) and "url" in entry:
-            return str(entry["url"])
+        with suppress(msgspec.DecodeError):
+            entry = msgspec.json.decode(line)
+            if isinstance(entry, dict) and "url" in entry:
+                return str(entry["url"])
     return None
 
 
-def _answers(url: str) -> bool:
+def _answers(url: str, path: str) -> bool:
     try:
-        return httpx2.get(url, trust_env=False).status_code == httpx2.codes.OK
-    except httpx2.TransportError:
+        return ask(url, path, START_TIMEOUT_S).status == OK
+    except EndpointError:
         return False

@@ -1,4 +1,4 @@
-"""What `/metrics` says at a moment, and what happened between two: rates and quantiles, as Prometheus has them."""
+"""Samples of `/metrics`, and rates and quantiles between two of them, as Prometheus computes them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from leeway.telemetry import names
 
 Buckets: TypeAlias = Mapping[float, float]
-"""Upper bound in seconds to cumulative count."""
+"""Cumulative counts by upper bound in seconds."""
 
 USUAL, NOT_USUAL = "usual", "unusual or strange"
-KINDS: Final = {"usual": USUAL, "unusual": NOT_USUAL, "strange": NOT_USUAL}
-"""The service's three kinds of input as two: without an unusual feature, and with one or more."""
+INPUT_KINDS: Final = {"usual": USUAL, "unusual": NOT_USUAL, "strange": NOT_USUAL}
+"""The service's three typicalities as two: without unusual features, and with one or more."""
 SINGLE: Final = "/predict"
 ROUTES: Final = {SINGLE, "/predict/batch"}
 OVER_S: Final = 3.0
@@ -30,9 +30,9 @@ _KIND = names.prometheus_label(names.TYPICALITY)
 
 @dataclass(frozen=True)
 class Sample:
-    """The service's counts at one moment: latency of single predictions, whole and by how usual their input was.
+    """The service's counts at one time: latency of single predictions, in total and by typicality of their input.
 
-    `answered` counts prediction requests, batches included; `failed` those of them with an answer of 500 and above.
+    `answered` counts prediction requests including batches, `failed` those answered with 500 or above.
     """
 
     at: datetime
@@ -44,7 +44,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Quantiles:
-    """Latencies in milliseconds; None where nothing was answered. `count` is the number behind them."""
+    """Latencies in milliseconds; None without answers. `count` is the number of answers."""
 
     p50: float | None = None
     p95: float | None = None
@@ -54,7 +54,7 @@ class Quantiles:
 
 @dataclass(frozen=True)
 class Figures:
-    """What happened in the stretch that ends at `at`: requests a second, failures, latency, and latency by kind."""
+    """An interval that ends at `at`: requests a second, failures, latency, and latency by kind of input."""
 
     at: datetime
     rate: float
@@ -64,17 +64,17 @@ class Figures:
 
 
 def read_sample(text: str, at: datetime) -> Sample:
-    """Read Prometheus text; only what is needed of it is parsed."""
+    """Read Prometheus text; only the needed lines are parsed."""
     wanted = tuple(f"{metric.prometheus_name}_" for metric in _WANTED)
     lines = (line for line in text.splitlines() if line.startswith(wanted))
     single: dict[float, float] = {}
-    by_kind: dict[str, dict[float, float]] = {kind: {} for kind in KINDS.values()}
+    by_kind: dict[str, dict[float, float]] = {kind: {} for kind in INPUT_KINDS.values()}
     answered = failed = 0.0
     for family in text_string_to_metric_families("\n".join(lines) + "\n"):
         for each in family.samples:
             name, labels, value = each.name, each.labels, each.value
-            if name == f"{names.PREDICTION_DURATION.prometheus_name}_bucket" and labels.get(_KIND) in KINDS:
-                _add(by_kind[KINDS[labels[_KIND]]], labels["le"], value)
+            if name == f"{names.PREDICTION_DURATION.prometheus_name}_bucket" and labels.get(_KIND) in INPUT_KINDS:
+                _add(by_kind[INPUT_KINDS[labels[_KIND]]], labels["le"], value)
             elif name == f"{names.HTTP_REQUEST_DURATION.prometheus_name}_bucket" and labels.get(_ROUTE) == SINGLE:
                 _add(single, labels["le"], value)
             elif name == f"{names.HTTP_REQUEST_DURATION.prometheus_name}_count" and labels.get(_ROUTE) in ROUTES:
@@ -88,7 +88,7 @@ def _add(buckets: dict[float, float], bound: str, value: float) -> None:
 
 
 def between(before: Sample, after: Sample) -> Figures:
-    """What happened from one moment to a later one."""
+    """The figures of the time between two samples."""
     span_s = max((after.at - before.at).total_seconds(), 0.001)
     return Figures(
         after.at,
@@ -100,7 +100,7 @@ def between(before: Sample, after: Sample) -> Figures:
 
 
 class Samples:
-    """All that was scraped, oldest first, and for each sample but the first the figures of the time before it."""
+    """All samples, oldest first, and for each but the first the figures of the time before it."""
 
     def __init__(self, taken: Iterable[Sample] = ()) -> None:
         self._taken: list[Sample] = []
@@ -110,7 +110,7 @@ class Samples:
             self.add(sample)
 
     def add(self, sample: Sample) -> None:
-        """Keep one more; it is later than all before."""
+        """Add a sample, later than all before."""
         if self._taken:
             since = next(
                 (each for each in self._taken if (sample.at - each.at).total_seconds() <= OVER_S), self._taken[-1]
@@ -120,11 +120,11 @@ class Samples:
 
     @property
     def now(self) -> Figures | None:
-        """The figures of the last `OVER_S` seconds; None before there are two samples."""
+        """The figures of the last `OVER_S` seconds; None with fewer than two samples."""
         return self.over_time[-1] if self.over_time else None
 
     def within(self, start: datetime, end: datetime) -> Figures | None:
-        """The figures of a stretch, from the samples next to its ends; None where it holds no two."""
+        """The figures of an interval, from its first and last samples; None with fewer than two."""
         inside = [each for each in self._taken if start <= each.at <= end]
         return between(inside[0], inside[-1]) if len(inside) > 1 else None
 
@@ -136,9 +136,9 @@ def _quantiles(before: Buckets, after: Buckets) -> Quantiles:
 
 
 def quantile(buckets: Buckets, share: float) -> float | None:
-    """The value that this share of all did not exceed, as Prometheus' histogram_quantile: linear within its bucket.
+    """The value that this share of all did not exceed, linear within its bucket like Prometheus' histogram_quantile.
 
-    `buckets` are in the order of their bounds; None where they are empty.
+    `buckets` are in the order of their bounds; None if they are empty.
     """
     rank, lower, below = share * max(buckets.values(), default=0.0), 0.0, 0.0
     if not rank:

@@ -1,4 +1,4 @@
-"""What the terminal shows: stages with their times, the story as it is played; in a pipe, plain lines of the same."""
+"""The terminal output: stages with their times, then the story live; in a pipe, the same as plain lines."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from rich.text import Text
 
 from cli.demo.play import Played
 from cli.demo.samples import Figures
-from cli.latency import ms
-from cli.live_display import DRAW_EVERY_S, LINE_EVERY_S, came, draw, is_lively
+from cli.live_display import DRAW_EVERY_S, LINE_EVERY_S, draw, is_lively, ms, wait_for
 from drift.report.page.words import HEADLINE, STATE, number
 from drift.result import QUESTIONS, RunResult
 
@@ -28,7 +27,7 @@ _STYLES = {"ok": "green", "watch": "yellow", "act": "red", "unknown": "dim"}
 
 
 class Screen:
-    """Shows what is done. It moves in a terminal; elsewhere every line is printed once."""
+    """Shows the progress: live in a terminal; elsewhere each line is printed once."""
 
     def __init__(self, out: Console) -> None:
         self._out = out
@@ -36,7 +35,7 @@ class Screen:
 
     @contextmanager
     def stage(self, doing: str) -> Iterator[list[str]]:
-        """Show a spinner while the block lasts, and then its time and what it put into the list."""
+        """Show a spinner during the block, then its time and what the block added to the list."""
         began_s = time.monotonic()
         said: list[str] = []
         with self._out.status(doing):
@@ -49,22 +48,22 @@ class Screen:
         self._out.print(line, markup=False, highlight=False, soft_wrap=True)
 
     async def show(self, played: Played, over: asyncio.Event) -> None:
-        """Show the story until it is over."""
+        """Show the story until `over` is set."""
         if is_lively(self._out):
             await draw(self._out, lambda: self.frame(played), over)
             return
-        told, due_s = 0, 0.0
+        announced, due_s = 0, 0.0
         while not over.is_set():
-            if len(played.began) > told:
-                told = len(played.began)
-                self.say(f"Act {told} of {len(played.acts)}: {played.act.title}. {played.act.told}")
+            if len(played.began) > announced:
+                announced = len(played.began)
+                self.say(f"Act {announced} of {len(played.acts)}: {played.act.title}. {played.act.description}")
             if played.now_s >= due_s and played.samples.now:
                 self.say(f"  {played.now_s:5.0f} s  {self.line(played)}")
                 due_s = played.now_s + LINE_EVERY_S
-            await came(over, DRAW_EVERY_S)
+            await wait_for(over, DRAW_EVERY_S)
 
     def line(self, played: Played) -> str:
-        """Latency, drift and verdicts of now, in one line."""
+        """Current latency, drift and verdicts on one line."""
         run = _newest(played.runs)
         verdicts = (
             ", ".join(f"{question} {run.verdicts[question].state}" for question in QUESTIONS) if run else "no run yet"
@@ -73,7 +72,7 @@ class Screen:
         return "  ".join((*_latency(played.samples.now), _share(run), verdicts, said))
 
     def frame(self, played: Played) -> Group:
-        """A bar with the act, and below it what the line says, with a sparkline each for p95 and the share."""
+        """A bar with the act; below it the figures, with sparklines for p95 and the share."""
         run, total_s = _newest(played.runs), sum(act.lasts_s for act in played.acts)
         head = Table.grid(padding=(0, 1))
         title = f"{played.act.title}; waiting for the last comparison" if played.settling else played.act.title
@@ -89,10 +88,10 @@ class Screen:
             "latency", "  ".join(_latency(played.samples.now)), self.spark([each.latency.p95 for each in figures])
         )
         lines.add_row("drift", _share(run), self.spark([each.share for each in played.runs[-_WIDTH:]], top=1.0))
-        return Group(head, Text(played.act.told, style="dim"), lines, _verdicts(run), _recommendation(run))
+        return Group(head, Text(played.act.description, style="dim"), lines, _verdicts(run), _recommendation(run))
 
     def spark(self, values: Sequence[float | None], top: float = 0.0) -> str:
-        """One sign a value, from 0 to the highest of them or `top`; a blank where nothing is known."""
+        """One character per value, from 0 to the highest or `top`; a blank for None."""
         highest = max((value for value in values if value is not None), default=0.0)
         highest = max(highest, top) or 1.0
         last = len(self._sparks) - 1

@@ -1,14 +1,15 @@
-"""The spans that both processes wrote to a file, one JSON object a line (the SDK's own shape)."""
+"""The spans that both processes wrote to a file, one JSON object per line (the SDK's own shape)."""
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from leeway.telemetry import names
 
@@ -17,7 +18,7 @@ SERVER = "SpanKind.SERVER"
 
 @dataclass(frozen=True)
 class SpanLink:
-    """Another trace that a span points at."""
+    """A link from a span to another trace."""
 
     trace_id: str
     span_id: str
@@ -26,7 +27,7 @@ class SpanLink:
 
 @dataclass(frozen=True)
 class Span:
-    """One span; ids are hex digits, times aware."""
+    """One span; ids in hex, times aware."""
 
     name: str
     trace_id: str
@@ -53,16 +54,16 @@ class Spans:
             self._traces[span.trace_id].append(span)
 
     def trace(self, trace_id: str) -> list[Span]:
-        """The spans of one trace, each behind its parent, in the order in which they began."""
+        """The spans of one trace, each after its parent, in the order of their starts."""
         spans = sorted(self._traces.get(trace_id, []), key=lambda span: (span.start, span.parent_id is not None))
         own = {span.span_id for span in spans}
         roots = [span for span in spans if span.parent_id not in own]
         return [each for root in roots for each in _with_children(root, spans)]
 
     def slow_one(self, start: datetime, end: datetime, near_ms: float) -> list[Span]:
-        """The trace of a slow single prediction that was answered between these times; empty where there was none.
+        """The trace of a slow single prediction between these times; empty if there were no predictions.
 
-        Of those that an injected fault struck, the one in the middle; where none was, the one nearest to `near_ms`.
+        It is the median of those that an injected fault affected, or else the one nearest to `near_ms`.
         """
         found = [
             span
@@ -73,9 +74,11 @@ class Spans:
             and span.start >= start
             and span.end <= end
         ]
-        struck = sorted((span for span in found if names.FLAG_KEY in span.attributes), key=lambda span: span.lasted_ms)
-        if struck:
-            return self.trace(struck[len(struck) // 2].trace_id)
+        affected = sorted(
+            (span for span in found if names.FLAG_KEY in span.attributes), key=lambda span: span.lasted_ms
+        )
+        if affected:
+            return self.trace(affected[len(affected) // 2].trace_id)
         chosen = min(found, key=lambda span: abs(span.lasted_ms - near_ms), default=None)
         return self.trace(chosen.trace_id) if chosen is not None else []
 
@@ -88,10 +91,10 @@ def _with_children(parent: Span, spans: list[Span]) -> Iterator[Span]:
 
 
 def read_spans(path: Path) -> Spans:
-    """Read a file; a last line that is half written is passed over, and no file holds no spans."""
+    """Read a file without an incomplete last line; a missing file has no spans."""
     try:
         with path.open(encoding="utf-8") as file:
-            return Spans(_span(json.loads(line)) for line in file if line.endswith("\n"))
+            return Spans(_span(msgspec.json.decode(line)) for line in file if line.endswith("\n"))
     except FileNotFoundError:
         return Spans(())
 

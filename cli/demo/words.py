@@ -1,4 +1,4 @@
-"""What happened, in plain words: for the end of the terminal's output, and for the page."""
+"""What happened, as sentences for the terminal and the page."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 
 from cli.demo.evidence import ActSeen, Evidence
 from cli.demo.spans import Span
-from cli.latency import ms
+from cli.live_display import ms
 from drift.report.page.words import HEADLINE, number
 from drift.result import RunResult
 from leeway.telemetry import names
 
-COIN = 0.5
+CHANCE = 0.5
+"""The ROC AUC of a model that is no better than chance."""
 
 
 def p95(seen: ActSeen | None) -> str:
@@ -33,59 +34,58 @@ def conclusion(evidence: Evidence) -> str:
     """The last recommendation and why, in a sentence or two."""
     last = evidence.last
     if last is None:
-        return "The drift worker made no comparison that could tell."
+        return "The drift worker had too little data for a comparison."
     if not _fails_unseen(last):
         return last.reason
     auc = last.performance.roc_auc
-    worth = "no better than a coin" if (auc.low or 0.0) <= COIN else "worse than its card says"
-    figures = f"ROC AUC {number(auc.current)}, on the card {number(auc.reference)}"
+    worth = "no better than chance" if (auc.low or 0.0) <= CHANCE else "worse than on its card"
+    figures = f"ROC AUC {number(auc.current)}, on its card {number(auc.reference)}"
     speed = p95(evidence.acts[-1] if evidence.acts else None)
     drifted = f"{last.drifted or 'none'} of {len(last.features)} features drifted"
-    return f"Answers take {speed} (p95) and {drifted}, yet the model is {worth}: {figures}. Only labels show that."
+    return f"Answers take {speed} (p95) and {drifted}, yet the model is {worth}: {figures}. Only the labels show it."
 
 
 def _fails_unseen(run: RunResult) -> bool:
-    """Whether performance alone acts, on inputs that look sound."""
+    """Whether only the performance verdict is act, while the inputs look sound."""
     inputs = (run.verdicts[question].state for question in ("quality", "covariate", "prediction"))
     return run.verdicts["performance"].state == "act" and "act" not in inputs
 
 
 def outcome(seen: ActSeen) -> str:
-    """What was seen in an act, in one line."""
+    """What was measured in an act, on one line."""
     said = HEADLINE[seen.run.recommendation] if seen.run else "no comparison"
     return f"p95 {p95(seen)}, drift share {share(seen.run)}, ROC AUC {area(seen.run)}: {said.lower()}"
 
 
-def told_apart(evidence: Evidence) -> list[str]:
-    """What drift did to latency, and what slowness did to drift; nothing where an act was not played."""
+def drift_versus_latency(evidence: Evidence) -> list[str]:
+    """How drift affected latency, and how slow scoring affected drift; empty if an act is missing."""
     calm, drifted, slow = (evidence.act(key) for key in ("calm", "drift", "slow"))
     found = []
     if calm and drifted and evidence.farthest:
         found.append(
-            f"While the inputs drifted the share rose to {share(evidence.farthest)}, and p95 was {p95(drifted)}"
-            f" ({p95(calm)} while all was calm)."
+            f"While the inputs drifted, the share of drifted features rose to {share(evidence.farthest)}, and p95 was"
+            f" {p95(drifted)} ({p95(calm)} before)."
         )
     if slow and slow.run:
-        found.append(f"While scoring was slow p95 was {p95(slow)}, and the share {share(slow.run)}.")
+        found.append(f"While scoring was slow, p95 was {p95(slow)}, and the share was {share(slow.run)}.")
     return found
 
 
 def where_it_went(trace: Sequence[Span]) -> str:
-    """In which part of a trace most of its time went, and what the request says of a fault."""
+    """Which part of a trace took most of its time, and which fault its span names."""
     whole, parts = trace[0], trace[1:]
     longest = max(parts, key=lambda span: span.lasted_ms, default=None)
-    spent = f"{ms(longest.lasted_ms)} of its {ms(whole.lasted_ms)} went into {longest.name}" if longest else ""
-    said = [str(whole.attributes[name]) for name in (names.FLAG_KEY, names.FLAG_VALUE) if name in whole.attributes]
-    struck = f"the span says why: {names.FLAG_KEY} = {', '.join(said)}" if said else ""
-    return "; ".join(part for part in (spent, struck) if part)
+    spent = f"{longest.name} took {ms(longest.lasted_ms)} of {ms(whole.lasted_ms)}" if longest else ""
+    values = [str(whole.attributes[name]) for name in (names.FLAG_KEY, names.FLAG_VALUE) if name in whole.attributes]
+    fault = f"the span names the cause: {names.FLAG_KEY} = {', '.join(values)}" if values else ""
+    return "; ".join(part for part in (spent, fault) if part)
 
 
 def closing(evidence: Evidence) -> Iterator[str]:
-    """The end of the terminal's output: what happened, act by act, and what it means."""
-    failed = "none of them failed" if not evidence.failed else f"{evidence.failed:,} of them failed"
-    yield f"{evidence.requests:,} requests were sent, and {failed}; {evidence.labels:,} labels came."
+    """The last lines in the terminal: what happened, act by act, and the conclusion."""
+    yield f"{evidence.requests:,} requests, {evidence.failed or 'none'} failed; {evidence.labels:,} labels."
     for seen in evidence.acts:
         yield f"  {seen.number}. {seen.act.title}: {outcome(seen)}."
-    yield from told_apart(evidence)
+    yield from drift_versus_latency(evidence)
     if evidence.last is not None:
-        yield f"In the end: {HEADLINE[evidence.last.recommendation]}. {conclusion(evidence)}"
+        yield f"Result: {HEADLINE[evidence.last.recommendation]}. {conclusion(evidence)}"

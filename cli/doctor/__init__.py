@@ -1,1 +1,1 @@
-"""`leeway doctor`: what of the stack answers, which signals arrive, and what to do where they don't."""
+"""`leeway doctor`: which parts of the stack answer, which signals arrive, and what to do if they don't."""

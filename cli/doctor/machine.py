@@ -1,4 +1,4 @@
-"""Looks at what all of it stands on: ports, disks, clocks."""
+"""Checks ports, disks and clocks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeAlias
 
-from cli.doctor.finding import Finding
+from cli.doctor.check import CheckResult
 from cli.http import BadUrl, Target
 from leeway.settings import DoctorSettings
 from leeway.store.engine import DatabaseError, open_engine, server_address, sqlite_file
@@ -17,13 +17,13 @@ from leeway.store.engine import DatabaseError, open_engine, server_address, sqli
 Address: TypeAlias = tuple[str, int]
 
 MOST_SKEW_S = 2.0
-"""What answers tell of their clock is rounded to seconds; and a drift window of seconds is none."""
+"""Answers give their time in whole seconds, and drift windows are much longer than that."""
 LEAST_FREE_BYTES = 2**28
 _GIBIBYTE = 2**30
 
 
 def addresses(settings: DoctorSettings) -> dict[str, Address]:
-    """Host and port of all that the settings name and that should be there."""
+    """Host and port of each process that the settings name."""
     urls = {
         "service": settings.url,
         "drift worker": settings.reports_url if "reports_url" in settings.model_fields_set else None,
@@ -40,7 +40,7 @@ def addresses(settings: DoctorSettings) -> dict[str, Address]:
 def _address(url: str) -> Address | None:
     try:
         target = Target.parse(url)
-    except BadUrl:  # said by who asks there
+    except BadUrl:  # the check of that endpoint reports it
         return None
     return target.host, target.port
 
@@ -50,23 +50,23 @@ def _database_address(url: str) -> Address | None:
         return None
     try:
         return server_address(open_engine(url))
-    except DatabaseError:  # said by who opens it
+    except DatabaseError:  # the database check reports it
         return None
 
 
-def ports(wanted: Mapping[str, Address], timeout_s: float) -> Finding:
-    """Whether somebody listens at each of these."""
+def ports(wanted: Mapping[str, Address], timeout_s: float) -> CheckResult:
+    """Whether all these ports are open."""
     with ThreadPoolExecutor(max(1, len(wanted))) as pool:
         opened = dict(zip(wanted, pool.map(lambda address: _is_open(address, timeout_s), wanted.values()), strict=True))
-    closed = [f"{name} at {_told(wanted[name])}" for name, is_open in opened.items() if not is_open]
-    listening = [f"{name} {_told(wanted[name])}" for name, is_open in opened.items() if is_open]
+    closed = [f"{name} at {_shown(wanted[name])}" for name, is_open in opened.items() if not is_open]
+    listening = [f"{name} {_shown(wanted[name])}" for name, is_open in opened.items() if is_open]
     if closed:
-        found = f"nobody listens for {', '.join(closed)}"
-        return Finding("ports", "failed", found, "start what should be there (in compose: docker compose ps)")
-    return Finding("ports", "ok", f"open: {', '.join(listening)}")
+        found = f"nothing listens for {', '.join(closed)}"
+        return CheckResult("ports", "failed", found, "start it (in compose: docker compose ps shows what runs)")
+    return CheckResult("ports", "ok", f"open: {', '.join(listening)}")
 
 
-def _told(address: Address) -> str:
+def _shown(address: Address) -> str:
     return f"{address[0]}:{address[1]}"
 
 
@@ -78,8 +78,8 @@ def _is_open(address: Address, timeout_s: float) -> bool:
         return False
 
 
-def disk(settings: DoctorSettings, least_bytes: int = LEAST_FREE_BYTES) -> Finding:
-    """How much room is left where the spool, a database file and the reports are, as far as they are here."""
+def disk(settings: DoctorSettings, least_bytes: int = LEAST_FREE_BYTES) -> CheckResult:
+    """Free space for the spool, a SQLite database and the reports, if they are on this machine."""
     paths = {"spool": settings.spool, "database": sqlite_file(settings.database_url), "reports": settings.reports}
     folders = {
         name: path if path.is_dir() else path.parent
@@ -87,37 +87,37 @@ def disk(settings: DoctorSettings, least_bytes: int = LEAST_FREE_BYTES) -> Findi
         if path is not None and path.exists()
     }
     if not folders:
-        return Finding("disk", "skipped", "neither spool nor database nor reports are here: run this where they are")
+        return CheckResult("disk", "skipped", "not checked: spool, database and reports are not on this machine")
     free = {name: shutil.disk_usage(folder).free for name, folder in folders.items()}
     found = "free for " + _by_disk(folders, free)
     short = [str(folders[name]) for name, left in free.items() if left < least_bytes]
     if short:
-        return Finding("disk", "failed", found, f"make room at {', '.join(short)}: without it nothing is recorded")
+        return CheckResult("disk", "failed", found, f"free space at {', '.join(short)}: without it nothing is recorded")
     if free.get("spool", settings.spool_limit) < settings.spool_limit:
         limit = f"{settings.spool_limit / _GIBIBYTE:.1f} GiB"
-        next_step = f"make room, or lower LEEWAY_SPOOL_LIMIT ({limit}): in a long outage the spool would fill the disk"
-        return Finding("disk", "warning", found, next_step)
-    return Finding("disk", "ok", found)
+        next_step = f"free space, or lower LEEWAY_SPOOL_LIMIT ({limit}): in a long outage the spool would fill the disk"
+        return CheckResult("disk", "warning", found, next_step)
+    return CheckResult("disk", "ok", found)
 
 
 def _by_disk(folders: Mapping[str, Path], free: Mapping[str, int]) -> str:
-    """What shares a disk is told once."""
+    """Free space by disk; paths on the same disk share an entry."""
     disks: dict[int, list[str]] = {}
     for name, folder in folders.items():
         disks.setdefault(folder.stat().st_dev, []).append(name)
     return "; ".join(f"{', '.join(names)}: {free[names[0]] / _GIBIBYTE:,.1f} GiB" for names in disks.values())
 
 
-def clocks(findings: Iterable[Finding]) -> Finding:
-    """Whether the clocks of who answered agree with ours."""
-    told = {each.check: each.clock_ahead_s for each in findings if each.clock_ahead_s is not None}
-    if not told:
-        return Finding("clocks", "skipped", "nobody told the time")
-    off = {name: ahead_s for name, ahead_s in told.items() if abs(ahead_s) > MOST_SKEW_S}
+def clocks(results: Iterable[CheckResult]) -> CheckResult:
+    """Whether the clocks of the processes that answered agree with ours."""
+    ahead = {each.check: each.clock_ahead_s for each in results if each.clock_ahead_s is not None}
+    if not ahead:
+        return CheckResult("clocks", "skipped", "not checked: no answer gave its time")
+    off = {name: ahead_s for name, ahead_s in ahead.items() if abs(ahead_s) > MOST_SKEW_S}
     if not off:
-        return Finding("clocks", "ok", f"{', '.join(told)} within {MOST_SKEW_S:g} s of ours")
+        return CheckResult("clocks", "ok", f"{', '.join(ahead)} within {MOST_SKEW_S:g} s of ours")
     found = ", ".join(
         f"{name} is {abs(ahead_s):,.0f} s {'ahead' if ahead_s > 0 else 'behind'}" for name, ahead_s in off.items()
     )
-    next_step = "set the clocks by NTP on both machines: windows and traces are put in order by them"
-    return Finding("clocks", "failed", found, next_step)
+    next_step = "set the clocks by NTP on both machines: drift windows and traces depend on them"
+    return CheckResult("clocks", "failed", found, next_step)

@@ -1,4 +1,4 @@
-"""Reads metrics where they arrive: from Prometheus, or where there is none from the service's own `/metrics`."""
+"""Checks metrics: in Prometheus, or without Prometheus in the service's own `/metrics`."""
 
 from __future__ import annotations
 
@@ -8,58 +8,58 @@ from collections.abc import Mapping
 from typing import TypeAlias
 from urllib.parse import quote
 
-from cli.doctor.asking import NOT_FOUND, OK, Deadline, EndpointError, ask
-from cli.doctor.finding import Finding
+from cli.doctor.check import CheckResult, Deadline
 from cli.doctor.traces import Origin
+from cli.http import NOT_FOUND, OK, EndpointError, ask
 from leeway.settings import DoctorSettings
 from leeway.telemetry.environment import export_interval_s
 from leeway.telemetry.names import HTTP_REQUEST_DURATION, HTTP_ROUTE, prometheus_label
 
 COUNT = f'{HTTP_REQUEST_DURATION.prometheus_name}_count{{{prometheus_label(HTTP_ROUTE)}="/predict"}}'
-_CHECK_OF_JOB = {
+_CHECK_BY_JOB = {
     "otel-collector": "collector",
     "leeway/leeway-service": "service",
     "leeway/leeway-drift": "drift worker",
 }
 _OWN_VERSION = re.compile(r'^target_info\{[^}]*service_version="([^"]+)"', re.MULTILINE)
-_CHAIN = (
-    "follow its way: OTEL_EXPORTER_OTLP_ENDPOINT of the service, then docker compose logs service, then docker compose"
-    " logs otel-collector; or wait longer, with --timeout: the service exports every OTEL_METRIC_EXPORT_INTERVAL (60 s"
-    " where nobody sets it), and Prometheus scrapes after that"
+_LOST = (
+    "check OTEL_EXPORTER_OTLP_ENDPOINT of the service, then docker compose logs service, then docker compose logs"
+    " otel-collector; or wait longer with --timeout: the service exports every OTEL_METRIC_EXPORT_INTERVAL (default"
+    " 60 s), and Prometheus scrapes after that"
 )
-_LOG_OF_SERVICE = "name the service itself with LEEWAY_URL, not one of several; then read its log"
+_ONE_SERVICE = "set LEEWAY_URL to one service, not to a load balancer; then read its log"
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 SCRAPE_S = 15.0
-"""From an export to a scrape of it, as a rule; ours takes 5 s."""
+"""The usual time from an export to its scrape; ours takes 5 s."""
 MOST_WAIT_S = 600.0
 Series: TypeAlias = list[tuple[dict[str, str], float]]
 Counts: TypeAlias = Mapping[frozenset[tuple[str, str]], float]
-"""By the labels of each series: added up, one that goes would hide another's rise."""
+"""By the labels of each series: in a sum, a series that ends would hide another one's rise."""
 
 
 class NoMetrics(Exception):
-    """There is no place where metrics could be read; the message says what to set."""
+    """There are no metrics to read; the message says what to set."""
 
 
 def query(url: str, expression: str, timeout_s: float) -> Series:
     """The series of an instant query, each with its labels and its value.
 
     Raises:
-        EndpointError: Prometheus does not answer, or not as it should.
+        EndpointError: Prometheus does not answer, or answers in another shape.
     """
     document = ask(url, f"/api/v1/query?query={quote(expression)}", timeout_s).document()
     try:
         return [(dict(each["metric"]), float(each["value"][1])) for each in document["data"]["result"]]
     except (KeyError, TypeError, ValueError) as error:
-        raise EndpointError(f"answers, but not as it should: {document.get('error', error)}") from error
+        raise EndpointError(f"gives an unexpected answer: {document.get('error', error)}") from error
 
 
-def predictions_counted(settings: DoctorSettings, timeout_s: float) -> Counts:
-    """How many requests for a prediction have been counted, by each who counts and by answer.
+def prediction_counts(settings: DoctorSettings, timeout_s: float) -> Counts:
+    """The number of requests for single predictions so far, by process and status.
 
     Raises:
-        EndpointError: who should know does not answer.
-        NoMetrics: nobody can be asked.
+        EndpointError: Prometheus or the service does not answer.
+        NoMetrics: neither has metrics.
     """
     if settings.prometheus_url is not None:
         series = query(settings.prometheus_url, COUNT, timeout_s)
@@ -70,7 +70,7 @@ def predictions_counted(settings: DoctorSettings, timeout_s: float) -> Counts:
 
 
 def increases(before: Counts, now: Counts) -> Counts:
-    """By how much each series rose. One that fell began anew, as `increase()` has it; one that went is no fall."""
+    """How much each series rose. A series that fell was reset, as in `increase()`; a series that ended did not fall."""
     rises = {
         series: count - before[series] if count >= before.get(series, math.inf) else count
         for series, count in now.items()
@@ -79,13 +79,13 @@ def increases(before: Counts, now: Counts) -> Counts:
 
 
 def versions(settings: DoctorSettings, timeout_s: float) -> dict[str, str]:
-    """The versions that processes say of themselves, by the check that they belong to; empty where nobody tells."""
+    """The versions that processes report in their metrics, by check; empty without metrics."""
     try:
         if settings.prometheus_url is None:
             match = _OWN_VERSION.search(_own_metrics(settings, timeout_s))
             return {"service": match[1]} if match else {}
         found = {
-            _CHECK_OF_JOB.get(labels.get("job", "")): labels.get("service_version") or labels.get("service.version")
+            _CHECK_BY_JOB.get(labels.get("job", "")): labels.get("service_version") or labels.get("service.version")
             for labels, _ in query(settings.prometheus_url, "target_info", timeout_s)
         }
     except (EndpointError, NoMetrics):
@@ -97,8 +97,7 @@ def _own_metrics(settings: DoctorSettings, timeout_s: float) -> str:
     answer = ask(settings.url, "/metrics", timeout_s)
     if answer.status == NOT_FOUND:
         raise NoMetrics(
-            "not looked for: the service serves no /metrics (LEEWAY_METRICS_ENDPOINT), and LEEWAY_PROMETHEUS_URL is"
-            " not set"
+            "not checked: the service has no /metrics (LEEWAY_METRICS_ENDPOINT), and LEEWAY_PROMETHEUS_URL is not set"
         )
     if answer.status != OK:
         raise EndpointError(f"answers /metrics with status {answer.status}")
@@ -106,9 +105,9 @@ def _own_metrics(settings: DoctorSettings, timeout_s: float) -> str:
 
 
 def wait_s(settings: DoctorSettings, others_s: float) -> float:
-    """How long our count may be on its way, where the other signals may be for `others_s`: one export and one scrape.
+    """How long a count may take to arrive, if other signals may take `others_s`: one export and one scrape.
 
-    The environment is taken to be the service's, as it is in compose.
+    The export interval is read from the environment, which in compose is the service's too.
     """
     if settings.prometheus_url is None:
         return others_s
@@ -120,63 +119,64 @@ def risen(
     before: Counts | Exception,
     origin: Origin | None,
     timeout_s: float,
-    patience: Deadline,
-) -> Finding:
-    """Whether the count of predictions rises above what it was `before` ours (or why that is not known).
+    deadline: Deadline,
+) -> CheckResult:
+    """Whether the number of predictions rises above `before` (the counts, or why they are unknown).
 
-    Where it is known who answered, and Prometheus tells the processes apart, only what that one counts is looked at.
+    If `origin` is known and Prometheus distinguishes the processes, only the counts of that process matter.
     """
-    where, whose = (
+    where, name = (
         ("the service's /metrics", "service") if settings.prometheus_url is None else ("Prometheus", "prometheus")
     )
     if isinstance(before, NoMetrics):
-        return Finding("metric", "skipped", str(before))
+        return CheckResult("metric", "skipped", str(before))
     if isinstance(before, Exception):
-        return Finding("metric", "failed", f"{where} {before}", f"see to {whose} first")
+        return CheckResult("metric", "failed", f"{where} {before}", f"fix {name} first")
     counted, now = before, before
 
     def look() -> Counts | None:
         nonlocal now
-        now = predictions_counted(settings, timeout_s)
+        now = prediction_counts(settings, timeout_s)
         return _only(origin, counted, now) or None
 
     try:
-        rises = patience.wait_for(look)
+        rises = deadline.wait_for(look)
     except (EndpointError, NoMetrics) as error:
-        return Finding("metric", "failed", f"{where} {error}", f"see to {whose} first")
-    is_told = _tells(origin, counted, now)
-    of = f" of {origin.job}, instance {origin.instance}," if origin and is_told else ""
+        return CheckResult("metric", "failed", f"{where} {error}", f"fix {name} first")
+    of = f" of {origin.job}, instance {origin.instance}," if origin and _names_processes(origin, counted, now) else ""
     if rises is None:
-        found = f"the count of predictions{of} in {where} has not risen in {patience.wait_s:g} s"
-        return Finding("metric", "failed", found, _LOG_OF_SERVICE if settings.prometheus_url is None else _CHAIN)
-    found = f"the count of predictions{of} in {where} rose by {sum(rises.values()):,.0f} in {patience.waited_s:.1f} s"
-    return Finding("metric", "ok", found if of else f"{found}; others' requests count there too")
+        found = f"the number of predictions{of} in {where} has not risen within {deadline.wait_s:g} s"
+        return CheckResult("metric", "failed", found, _ONE_SERVICE if settings.prometheus_url is None else _LOST)
+    found = (
+        f"the number of predictions{of} in {where} rose by {sum(rises.values()):,.0f} within {deadline.waited_s:.1f} s"
+    )
+    return CheckResult("metric", "ok", found if of else f"{found}; it includes requests of other clients")
 
 
-def _tells(origin: Origin | None, *counts: Counts) -> bool:
-    """Whether the series name their processes as OTLP does; where Prometheus scrapes services itself they do not."""
+def _names_processes(origin: Origin | None, *counts: Counts) -> bool:
+    """Whether the series name their processes as OTLP does; if Prometheus scrapes the services itself they do not."""
     return origin is not None and any(("job", origin.job) in series for each in counts for series in each)
 
 
 def _only(origin: Origin | None, before: Counts, now: Counts) -> Counts:
     rises = increases(before, now)
-    if origin is None or not _tells(origin, before, now):
+    if origin is None or not _names_processes(origin, before, now):
         return rises
     ours = {("job", origin.job), ("instance", origin.instance)}
     return {series: rise for series, rise in rises.items() if ours <= series}
 
 
-def targets(settings: DoctorSettings, timeout_s: float) -> Finding:
-    """Whether Prometheus reaches all that it scrapes."""
+def targets(settings: DoctorSettings, timeout_s: float) -> CheckResult:
+    """Whether Prometheus reaches all its targets."""
     if settings.prometheus_url is None:
-        return Finding("scrapes", "skipped", "not looked for: LEEWAY_PROMETHEUS_URL is not set")
+        return CheckResult("scrapes", "skipped", "not checked: LEEWAY_PROMETHEUS_URL is not set")
     try:
         series = query(settings.prometheus_url, "up", timeout_s)
     except EndpointError as error:
-        return Finding("scrapes", "failed", f"Prometheus {error}", "see to prometheus first")
+        return CheckResult("scrapes", "failed", f"Prometheus {error}", "fix prometheus first")
     down = sorted(f"{labels.get('job')} at {labels.get('instance')}" for labels, value in series if value != 1)
     if not series or down:
-        found = f"Prometheus does not reach {', '.join(down)}" if down else "Prometheus scrapes nothing"
-        next_step = f"start what is down; {settings.prometheus_url}/targets says why it fails"
-        return Finding("scrapes", "failed", found, next_step)
-    return Finding("scrapes", "ok", f"Prometheus reaches all {len(series)} that it scrapes")
+        found = f"Prometheus does not reach {', '.join(down)}" if down else "Prometheus has no targets"
+        next_step = f"start what is down; {settings.prometheus_url}/targets shows the reason"
+        return CheckResult("scrapes", "failed", found, next_step)
+    return CheckResult("scrapes", "ok", f"Prometheus reaches all its {len(series)} targets")

@@ -1,4 +1,4 @@
-"""Shows an examination: a table in a terminal, plain lines in a pipe, JSON for programs."""
+"""Shows the results: a table in a terminal, plain lines in a pipe, JSON for programs."""
 
 from __future__ import annotations
 
@@ -10,64 +10,65 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cli.doctor.examination import Examination
-from cli.doctor.finding import Finding, State
+from cli.doctor.check import CheckResult, CheckState
+from cli.doctor.run import Results
+from cli.live_display import is_lively
 
 SCHEMA = 1
-_STYLE: dict[State, str] = {"ok": "green", "warning": "yellow", "failed": "bold red", "skipped": "dim"}
-_NOBODY = "–"
+_STYLE: dict[CheckState, str] = {"ok": "green", "warning": "yellow", "failed": "bold red", "skipped": "dim"}
+_NO_VERSION = "–"
 
 
-def document(examination: Examination) -> dict[str, Any]:
-    """The examination for programs; `schema` says which shape this is."""
-    sent = examination.sent
+def document(results: Results) -> dict[str, Any]:
+    """The results for programs; `schema` is the version of this shape."""
+    prediction = results.prediction
     return {
         "schema": SCHEMA,
-        "ok": examination.is_well,
+        "ok": results.all_well,
         "version": version("leeway"),
         "examined_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "took_seconds": round(examination.took_s, 3),
-        "prediction": sent and {"prediction_id": sent.prediction_id, "trace_id": sent.trace_id},
-        "checks": [each.to_json() for each in examination.findings],
+        "took_seconds": round(results.took_s, 3),
+        "prediction": prediction and {"prediction_id": prediction.prediction_id, "trace_id": prediction.trace_id},
+        "checks": [each.to_json() for each in results.all],
     }
 
 
-def show(out: Console, examination: Examination) -> None:
-    """Print it for people: each line of what failed ends with the next thing to do."""
-    if out.is_terminal and not out.is_dumb_terminal:
-        out.print(_table(examination))
+def show(out: Console, results: Results) -> None:
+    """Print the results for people: each failure ends with the next step."""
+    if is_lively(out):
+        out.print(_table(results))
     else:
-        for each in examination.findings:
-            text = f"{each.state:<8} {each.check:<12} {each.version or _NOBODY:<8} {_sentence(each)}"
+        for each in results.all:
+            text = f"{each.state:<8} {each.check:<12} {each.version or _NO_VERSION:<8} {_sentence(each)}"
             out.print(text, markup=False, highlight=False, soft_wrap=True)
-    out.print(_summary(examination), markup=False, highlight=False, soft_wrap=True)
+    out.print(_summary(results), markup=False, highlight=False, soft_wrap=True)
 
 
-def _table(examination: Examination) -> Table:
+def _table(results: Results) -> Table:
     table = Table("", "", "version", "found", show_edge=False, pad_edge=False)
-    for part in (examination.answering, examination.arriving, examination.standing):
+    for part in (results.endpoints, results.signals, results.machine):
         for each in part:
             found = Text(each.found, style="dim" if each.state == "skipped" else "")
             if each.next_step:
                 found.append(f"\n→ {each.next_step}", style=_STYLE[each.state])
             state = Text(each.state, style=_STYLE[each.state], justify="left")
-            table.add_row(state, Text(each.check), Text(each.version or _NOBODY, style="dim"), found)
+            table.add_row(state, Text(each.check), Text(each.version or _NO_VERSION, style="dim"), found)
         table.add_section()
     table.columns[0].no_wrap = table.columns[1].no_wrap = True
     table.columns[3].overflow = "fold"
     return table
 
 
-def _sentence(finding: Finding) -> str:
-    return f"{finding.found.rstrip('.')}. Next: {finding.next_step}" if finding.next_step else finding.found
+def _sentence(result: CheckResult) -> str:
+    return f"{result.found.rstrip('.')}. Next: {result.next_step}" if result.next_step else result.found
 
 
-def _summary(examination: Examination) -> str:
-    by_state = {state: [each.check for each in examination.findings if each.state == state] for state in _STYLE}
+def _summary(results: Results) -> str:
+    by_state = {state: [each.check for each in results.all if each.state == state] for state in _STYLE}
     failed, warnings, skipped = by_state["failed"], by_state["warning"], by_state["skipped"]
-    made = len(examination.findings) - len(skipped)
-    well = "The only check went well" if made == 1 else f"All {made} checks went well"
-    first = f"{len(failed)} of {made} checks failed: {', '.join(failed)}" if failed else well
-    more = f"; mind: {', '.join(warnings)}" if warnings else ""
-    left = f"; {len(skipped)} not made, for want of something to look at" if skipped else ""
-    return f"{first}{more}{left}. {examination.took_s:.1f} s."
+    made = len(results.all) - len(skipped)
+    passed = "The only check passed" if made == 1 else f"All {made} checks passed"
+    first = f"{len(failed)} of {made} checks failed: {', '.join(failed)}" if failed else passed
+    more = f"; warnings: {', '.join(warnings)}" if warnings else ""
+    left = f"; {len(skipped)} skipped" if skipped else ""
+    return f"{first}{more}{left}. {results.took_s:.1f} s."

@@ -1,4 +1,4 @@
-"""Meets the service: is it ready, what does it serve; and asks it for one prediction that is marked as a check."""
+"""Checks the service: is it ready, what does it serve, does it answer a synthetic request."""
 
 from __future__ import annotations
 
@@ -6,98 +6,102 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cli.doctor.asking import OK, UNAVAILABLE, Answer, EndpointError, ask
-from cli.doctor.finding import Finding
+from cli.doctor.check import CheckResult
+from cli.http import OK, UNAVAILABLE, Answer, EndpointError, ask
 from leeway.schema import FeatureSchema
 from leeway.store.record import SYNTHETIC_HEADER
 
-START = "start it with `leeway serve` (in compose: docker compose up --detach service), or name another with LEEWAY_URL"
+START = "start it with `leeway serve` (in compose: docker compose up --detach service), or correct LEEWAY_URL"
 LOG = "read the service's log (in compose: docker compose logs service)"
 
 
 @dataclass(frozen=True)
-class Served:
-    """What the service serves: its model, features that it takes, and whether it knows the mark of a check."""
+class ServiceInfo:
+    """The served model, an example of its features, and whether the service accepts synthetic requests."""
 
     name: str
     version: str
     schema: FeatureSchema
     example: Mapping[str, Any]
-    knows_checks: bool
+    accepts_synthetic: bool
 
 
 @dataclass(frozen=True)
-class Sent:
-    """The prediction that was asked for. `trace_id` is None where the service has its telemetry off."""
+class SyntheticPrediction:
+    """The prediction that was requested. `trace_id` is None if the service's telemetry is off."""
 
     prediction_id: str
     trace_id: str | None
 
 
-def meet(url: str, timeout_s: float) -> tuple[Finding, Served | None]:
-    """Ask the service how it is and what it serves."""
+def inspect(url: str, timeout_s: float) -> tuple[CheckResult, ServiceInfo | None]:
+    """Whether the service is ready, and what it serves."""
     try:
         ready = ask(url, "/health/ready", timeout_s)
-        state = ready.document()
+        health = ready.document()
         card = ask(url, "/model", timeout_s).document()
-        api = ask(url, "/openapi.json", timeout_s).document()
-        served = _served(card, api)
-        finding = _readiness(ready, state, served)
+        openapi = ask(url, "/openapi.json", timeout_s).document()
+        info = _info(card, openapi)
+        result = _readiness(ready, health, info)
     except EndpointError as error:
-        return Finding("service", "failed", f"the service {error}", START), None
+        return CheckResult("service", "failed", f"the service {error}", START), None
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        found = f"what answers at {url} is no Leeway ({type(error).__name__}: {error})"
-        return Finding("service", "failed", found, START), None
-    return finding, served
+        found = f"the server at {url} is not a Leeway service ({type(error).__name__}: {error})"
+        return CheckResult("service", "failed", found, START), None
+    return result, info
 
 
-def _served(card: Mapping[str, Any], api: Mapping[str, Any]) -> Served:
-    operation = api["paths"]["/predict"]["post"]
+def _info(card: Mapping[str, Any], openapi: Mapping[str, Any]) -> ServiceInfo:
+    operation = openapi["paths"]["/predict"]["post"]
     examples = operation["requestBody"]["content"]["application/json"]["examples"]
-    return Served(
+    return ServiceInfo(
         name=str(card["name"]),
         version=str(card["version"]),
         schema=FeatureSchema.from_json(card),
         example=next(iter(examples.values()))["value"],
-        knows_checks=any(each["name"] == SYNTHETIC_HEADER for each in operation.get("parameters", ())),
+        accepts_synthetic=any(each["name"] == SYNTHETIC_HEADER for each in operation.get("parameters", ())),
     )
 
 
-def _readiness(ready: Answer, state: Mapping[str, Any], served: Served) -> Finding:
-    model = f"model {served.name} {served.version}"
-    failing = [name for name, found in state["checks"].items() if found != "ok"]
+def _readiness(ready: Answer, health: Mapping[str, Any], info: ServiceInfo) -> CheckResult:
+    model, ahead_s = f"model {info.name} {info.version}", ready.clock_ahead_s
+    failing = ", ".join(name for name, found in health["checks"].items() if found != "ok")
     if ready.status != OK:
-        found, next_step = f"not ready: {', '.join(failing) or 'it does not say why'} failing; {model}", LOG
-        return Finding("service", "failed", found, next_step, clock_ahead_s=ready.clock_ahead_s)
+        found = f"not ready: {failing or 'an unknown check'} fails; {model}"
+        return CheckResult("service", "failed", found, LOG, clock_ahead_s=ahead_s)
     if failing:
-        found, next_step = f"ready, without its {', '.join(failing)}; {model}", "bring the database back: meanwhile"
-        next_step += " predictions wait in the spool, and customers cannot be looked up"
-        return Finding("service", "warning", found, next_step, clock_ahead_s=ready.clock_ahead_s)
-    return Finding("service", "ok", f"ready, {model}", clock_ahead_s=ready.clock_ahead_s)
+        next_step = "restore the database: until then predictions wait in the spool and customers cannot be looked up"
+        return CheckResult("service", "warning", f"ready, but without {failing}; {model}", next_step, None, ahead_s)
+    return CheckResult("service", "ok", f"ready, {model}", clock_ahead_s=ahead_s)
 
 
-def send(url: str, served: Served, timeout_s: float) -> tuple[Finding, Sent | None]:
-    """Ask for one prediction with the docs' example, marked as a check."""
-    if not served.knows_checks:
-        found = "not sent: this service is older than this command, and would count it in its drift windows"
-        return Finding("prediction", "failed", found, "update the service to the version of this command"), None
+def predict(url: str, info: ServiceInfo, timeout_s: float) -> tuple[CheckResult, SyntheticPrediction | None]:
+    """Request one synthetic prediction, with the example of the API's docs."""
+    check = "prediction"
+    if not info.accepts_synthetic:
+        found = "not requested: this service is older than this command and would count it in its drift windows"
+        return CheckResult(check, "failed", found, "update the service to this command's version"), None
     try:
-        answer = ask(url, "/predict", timeout_s, body=served.example, headers={SYNTHETIC_HEADER: "true"})
+        answer = ask(url, "/predict", timeout_s, body=info.example, headers={SYNTHETIC_HEADER: "true"})
         document = answer.document()
     except EndpointError as error:
-        return Finding("prediction", "failed", f"the service {error}", LOG), None
+        return CheckResult(check, "failed", f"the service {error}", LOG), None
     if answer.status != OK:
-        return _refused(answer, document), None
-    sent = Sent(str(document["prediction_id"]), document["trace_id"])
+        return _rejection(answer, document), None
+    prediction = SyntheticPrediction(str(document["prediction_id"]), document["trace_id"])
     if not document["recorded"]:
-        found = f"{sent.prediction_id} was answered and not recorded: the spool takes nothing"
-        return Finding("prediction", "failed", found, "make room on its disk, or see LEEWAY_SPOOL; then " + LOG), sent
-    return Finding("prediction", "ok", f"{sent.prediction_id}, answered in {answer.took_s * 1_000:.0f} ms"), sent
+        found = f"{prediction.prediction_id} was answered but not recorded: the spool accepts no records"
+        return CheckResult(
+            check, "failed", found, "free space on its disk, or check LEEWAY_SPOOL; then " + LOG
+        ), prediction
+    return CheckResult(
+        check, "ok", f"{prediction.prediction_id}, answered in {answer.took_s * 1_000:.0f} ms"
+    ), prediction
 
 
-def _refused(answer: Answer, problem: Mapping[str, Any]) -> Finding:
-    found = f"refused with status {answer.status}: {problem.get('detail', 'it does not say why')}"
+def _rejection(answer: Answer, problem: Mapping[str, Any]) -> CheckResult:
+    found = f"rejected with status {answer.status}: {problem.get('detail', 'no reason given')}"
     if answer.status == UNAVAILABLE:
-        return Finding("prediction", "failed", found, "make room for the spool, or set LEEWAY_RECORDING=available")
+        return CheckResult("prediction", "failed", found, "free space for the spool, or set LEEWAY_RECORDING=available")
     trace = f", and look at trace {problem['trace_id']}" if problem.get("trace_id") else ""
-    return Finding("prediction", "failed", found, LOG + trace)
+    return CheckResult("prediction", "failed", found, LOG + trace)

@@ -1,13 +1,12 @@
-"""Looks into the database: does it answer, did the prediction arrive, when did the drift worker last run."""
+"""Checks the database: does it answer, did the prediction arrive, when did the drift worker last run."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from cli.doctor.asking import Deadline
-from cli.doctor.finding import Finding
-from cli.doctor.service import LOG, Sent, Served
+from cli.doctor.check import CheckResult, Deadline
+from cli.doctor.service import LOG, ServiceInfo, SyntheticPrediction
 from leeway.settings import DoctorSettings
 from leeway.store.drift_runs import DriftLog
 from leeway.store.engine import DatabaseError, Engine, open_engine, server_facts, sqlite_file
@@ -15,10 +14,10 @@ from leeway.store.predictions import PredictionLog
 from leeway.store.tables import Tables, tables_for
 
 LATE_AFTER_INTERVALS = 3
-"""As for the worker's own gauges: then they stop, and alerts begin."""
-_MIBIBYTE = 2**20
-_UPGRADE = "start the service of this version once: it makes what is missing"
-_OWN = "name the service's own database with LEEWAY_DATABASE_URL, then " + LOG
+"""As for the worker's own gauges: after that they stop, and alerts fire."""
+_MEBIBYTE = 2**20
+_UPGRADE = "start this version of the service once: it creates missing tables and columns"
+_OWN = "set LEEWAY_DATABASE_URL to the service's own database, then " + LOG
 _WORKER = "start `leeway drift worker`, or read its log (in compose: docker compose logs drift)"
 
 
@@ -28,61 +27,62 @@ class Store:
 
     engine: Engine
 
-    def tables(self, served: Served) -> Tables:
-        """The tables of the model that is served."""
-        return tables_for(served.schema)
+    def tables(self, info: ServiceInfo) -> Tables:
+        """The tables of the served model."""
+        return tables_for(info.schema)
 
 
-def open_store(settings: DoctorSettings) -> tuple[Finding, Store | None]:
-    """Whether the database is there, and which; nothing is made where nothing is."""
+def open_store(settings: DoctorSettings) -> tuple[CheckResult, Store | None]:
+    """Whether the database answers, and which it is; a missing SQLite file is not created."""
     file = sqlite_file(settings.database_url)
     if file is not None and not file.is_file():
-        next_step = "run this where the service runs, or name its database with LEEWAY_DATABASE_URL"
-        return Finding("database", "failed", f"there is no file {file} here", next_step), None
+        next_step = "run this where the service runs, or set LEEWAY_DATABASE_URL to its database"
+        return CheckResult("database", "failed", f"the file {file} does not exist here", next_step), None
     began_at = datetime.now(UTC)
     try:
         engine = open_engine(settings.database_url)
         facts = server_facts(engine)
     except DatabaseError as error:
-        next_step = "start it (in compose: docker compose up --detach postgres), or set LEEWAY_DATABASE_URL"
-        return Finding("database", "failed", str(error), next_step), None
+        next_step = "start it (in compose: docker compose up --detach postgres), or correct LEEWAY_DATABASE_URL"
+        return CheckResult("database", "failed", str(error), next_step), None
     middle = began_at + (datetime.now(UTC) - began_at) / 2
     ahead_s = None if facts.now is None else (facts.now - middle).total_seconds()
-    found = f"{facts.product} answers, {facts.size_bytes / _MIBIBYTE:,.0f} MiB"
-    return Finding("database", "ok", found, version=facts.version, clock_ahead_s=ahead_s), Store(engine)
+    found = f"{facts.product} answers, {facts.size_bytes / _MEBIBYTE:,.0f} MiB"
+    return CheckResult("database", "ok", found, version=facts.version, clock_ahead_s=ahead_s), Store(engine)
 
 
-def row(store: Store, served: Served, sent: Sent, patience: Deadline) -> Finding:
-    """Whether the prediction's row comes, with its mark."""
-    log = PredictionLog(store.engine, store.tables(served))
+def row(store: Store, info: ServiceInfo, prediction: SyntheticPrediction, deadline: Deadline) -> CheckResult:
+    """Whether the prediction's row arrives, marked as synthetic."""
+    log = PredictionLog(store.engine, store.tables(info))
     try:
-        mark = patience.wait_for(lambda: log.is_synthetic(sent.prediction_id))
+        mark = deadline.wait_for(lambda: log.is_synthetic(prediction.prediction_id))
     except DatabaseError as error:
-        return Finding("row", "failed", f"the database cannot be asked for it: {error}", _UPGRADE)
+        return CheckResult("row", "failed", f"the query failed: {error}", _UPGRADE)
     if mark is None:
-        return Finding("row", "failed", f"not in the database after {patience.wait_s:g} s", _OWN)
+        return CheckResult("row", "failed", f"not in the database after {deadline.wait_s:g} s", _OWN)
     if not mark:
-        found = "in the database without its mark, so that drift windows count it"
-        return Finding("row", "failed", found, "update every service that shares this database")
-    return Finding("row", "ok", f"in the database within {patience.waited_s:.1f} s")
+        found = "in the database, but not marked as synthetic, so drift windows count it"
+        return CheckResult("row", "failed", found, "update every service that shares this database")
+    return CheckResult("row", "ok", f"in the database within {deadline.waited_s:.1f} s")
 
 
-def last_run(store: Store, served: Served, interval_s: float, *, worker_is_here: bool) -> Finding:
-    """How long ago the drift worker finished a run of this model."""
+def last_run(store: Store, info: ServiceInfo, interval_s: float, *, worker_answers: bool) -> CheckResult:
+    """How long ago the drift worker finished a run for this model."""
+    check = "drift run"
     try:
-        run = DriftLog(store.engine, store.tables(served)).last(served.name)
+        run = DriftLog(store.engine, store.tables(info)).last(info.name)
     except DatabaseError as error:
-        return Finding("drift run", "failed", f"the database cannot be asked for it: {error}", _UPGRADE)
-    if run is None and worker_is_here:
-        found = "the worker answers, and has finished no run of this model yet"
-        return Finding("drift run", "warning", found, f"wait for one ({interval_s:g} s); else read its log")
+        return CheckResult(check, "failed", f"the query failed: {error}", _UPGRADE)
+    if run is None and worker_answers:
+        found = "the worker answers, but has finished no run for this model yet"
+        return CheckResult(check, "warning", found, f"wait for one ({interval_s:g} s), else read the worker's log")
     if run is None:
-        return Finding("drift run", "skipped", f"no run of this model was ever made: {_WORKER}")
+        return CheckResult(check, "skipped", f"there has been no run for this model: {_WORKER}")
     age_s = (datetime.now(UTC) - run.finished_at).total_seconds()
     found = f"{duration(age_s)} ago, every {duration(interval_s)}: {run.recommendation}, {run.reason}"
     if age_s > LATE_AFTER_INTERVALS * interval_s:
-        return Finding("drift run", "failed", found, _WORKER)
-    return Finding("drift run", "ok", found)
+        return CheckResult(check, "failed", found, _WORKER)
+    return CheckResult(check, "ok", found)
 
 
 def duration(seconds: float) -> str:

@@ -1,35 +1,121 @@
-"""Tells the service what turned out to be true, some time after it answered."""
+"""The true labels of answered predictions: what they are, as far as traffic can know, and posting them later."""
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 
-import orjson
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
-from cli.http import HttpClient
+from cli.http import ACCEPTED
 from cli.traffic.probe import TrafficProbe
 from cli.traffic.tally import Tally
-from cli.traffic.truth import Answered, Truth, labels
+from cli.traffic.transport import LoadClient
+from leeway.data.churn_risk import SERVICES, chance_of_leaving
+from leeway.schema import CHURN_SCHEMA, Feature, Value
 
 FEEDBACK = "/feedback"
-LOT = 200
-"""Labels in one request: few enough that making them holds no request up."""
+LABELS_PER_REQUEST = 200
+"""Few enough that drawing them delays no request."""
 EVERY_S = 0.5
 REST_S = 3.0
 MAX_WAITING = 50_000
-_ACCEPTED = 202
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A prediction that waits for its label. `concept_drift` is its strength, 0…1, when the request was sent."""
+
+    prediction_id: str
+    features: Mapping[str, Value]
+    probability: float
+    concept_drift: float
+
+
+class Truth(Protocol):
+    """Knows how likely the positive label is."""
+
+    @property
+    def origin(self) -> str:
+        """Where the labels come from, for people."""
+        ...
+
+    def chances(self, answers: Sequence[Answered]) -> NDArray[np.float64]:
+        """The chance of a positive label, 0…1, for each; shape (n,)."""
+        ...
+
+
+class PopulationTruth:
+    """The built-in population's own rule for who leaves, and how concept drift changes it."""
+
+    origin = "the built-in population's rule for who leaves"
+
+    def chances(self, answers: Sequence[Answered]) -> NDArray[np.float64]:
+        """See `Truth`."""
+        found = np.empty(len(answers))
+        strengths = np.array([each.concept_drift for each in answers])
+        for strength in np.unique(strengths):
+            places = np.flatnonzero(strengths == strength)
+            values = {
+                feature.name: np.array([_as_number(feature, answers[int(place)].features) for place in places])
+                for feature in CHURN_SCHEMA
+            }
+            found[places] = chance_of_leaving(values, float(strength))
+        return found
+
+
+def _as_number(feature: Feature, row: Mapping[str, Any]) -> float:
+    """A value as `leeway.data.population` has it: flags are 0 or 1, categories their position, missing values 0."""
+    value = row[feature.name]
+    if feature.kind == "category":
+        return float(SERVICES.index(value)) if value in SERVICES else 0.0
+    return float(value or 0.0)
+
+
+class ModelTruth:
+    """Labels drawn by the model's own probability, where the truth is unknown.
+
+    At full concept drift they are random: positive with the chance `positive_share`, 0…1, whatever the model says.
+    """
+
+    origin = "the model's own probabilities, because the true labels of these customers are unknown here"
+
+    def __init__(self, positive_share: float) -> None:
+        self._positive_share = positive_share
+
+    def chances(self, answers: Sequence[Answered]) -> NDArray[np.float64]:
+        """See `Truth`."""
+        predicted = np.array([each.probability for each in answers])
+        drift = np.array([each.concept_drift for each in answers])
+        return np.asarray((1 - drift) * predicted + drift * self._positive_share)
+
+
+def labels(truth: Truth, answers: Sequence[Answered], seed: int) -> list[int]:
+    """1 or 0 for each. The same features always get the same label."""
+    draws = np.array([_draw(each.features, seed) for each in answers])
+    return [int(label) for label in draws < truth.chances(answers)]
+
+
+def _draw(features: Mapping[str, Value], seed: int) -> float:
+    """A number from 0 to 1, evenly distributed, that depends on the features and the seed alone."""
+    key = f"{seed}{sorted(features.items())}".encode()
+    return int.from_bytes(hashlib.blake2b(key, digest_size=7).digest(), "big") / 2**56
 
 
 class Labeller:
-    """Keeps answered predictions until their truth is due, `delay_s` seconds later, and posts it in lots.
+    """Keeps answered predictions and posts their labels `delay_s` seconds later.
 
-    Never more than `MAX_WAITING` wait; of more, the oldest stay without a label, and are counted.
+    At most `MAX_WAITING` wait; beyond that the oldest get no label, and are counted.
     """
 
     def __init__(
-        self, client: HttpClient, probe: TrafficProbe, tally: Tally, truth: Truth, delay_s: float, seed: int
+        self, client: LoadClient, probe: TrafficProbe, tally: Tally, truth: Truth, delay_s: float, seed: int
     ) -> None:
         self._client = client
         self._probe = probe
@@ -43,17 +129,17 @@ class Labeller:
         """See `cli.traffic.sender.AnswersTaker`."""
         if len(self._waiting) >= MAX_WAITING:
             self._waiting.popleft()
-            self._tally.label_errors["too many waited"] += 1
+            self._tally.label_errors["too many waiting"] += 1
         self._waiting.append((_now_s() + self._delay_s, answered))
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Post what is due, again and again, until told to stop."""
+        """Post due labels regularly until `stop` is set."""
         while not stop.is_set():
             await asyncio.sleep(EVERY_S)
             await self._post_where(lambda due_s: due_s <= _now_s())
 
     async def post_rest(self) -> None:
-        """Post all that wait, due or not: nobody will be there later. What takes longer than `REST_S` is left."""
+        """Post all waiting labels, due or not, at the end of the run; give up after `REST_S`."""
         try:
             async with asyncio.timeout(REST_S):
                 await self._post_where(lambda _: True)
@@ -62,27 +148,27 @@ class Labeller:
 
     async def _post_where(self, due: Callable[[float], bool]) -> None:
         while self._waiting and due(self._waiting[0][0]):
-            lot: list[Answered] = []
-            while self._waiting and len(lot) < LOT and due(self._waiting[0][0]):
-                lot.append(self._waiting.popleft()[1])
-            await self._post(lot)
+            answers: list[Answered] = []
+            while self._waiting and len(answers) < LABELS_PER_REQUEST and due(self._waiting[0][0]):
+                answers.append(self._waiting.popleft()[1])
+            await self._post(answers)
 
-    async def _post(self, lot: list[Answered]) -> None:
-        """Post some labels; they are not sent again where that fails."""
-        known = labels(self._truth, lot, self._seed)
-        items = [{"prediction_id": each.prediction_id, "label": label} for each, label in zip(lot, known, strict=True)]
-        sent = self._probe.sends(FEEDBACK, "labels", 0.0)
+    async def _post(self, answers: list[Answered]) -> None:
+        """Post some labels; they are not sent again if that fails."""
+        found = zip(answers, labels(self._truth, answers, self._seed), strict=True)
+        items = [{"prediction_id": each.prediction_id, "label": label} for each, label in found]
+        request = self._probe.sends(FEEDBACK, "labels", 0.0)
         try:
-            answer = await self._client.ask("POST", FEEDBACK, orjson.dumps({"items": items}), sent.headers)
+            reply = await self._client.post(FEEDBACK, msgspec.json.encode({"items": items}), request.headers)
         except OSError as error:  # TimeoutError is one
-            sent.failed(error)
-            self._tally.label_errors[type(error).__name__] += len(lot)
+            request.failed(error)
+            self._tally.label_errors[type(error).__name__] += len(answers)
             return
-        sent.answered(answer.status)
-        if answer.status == _ACCEPTED:
-            self._tally.labels += len(lot)
+        request.answered(reply.status)
+        if reply.status == ACCEPTED:
+            self._tally.labels += len(answers)
         else:
-            self._tally.label_errors[f"HTTP {answer.status}"] += len(lot)
+            self._tally.label_errors[f"HTTP {reply.status}"] += len(answers)
 
 
 def _now_s() -> float:

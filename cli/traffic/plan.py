@@ -1,31 +1,33 @@
-"""What is sent, and when: decided by seed alone, before anything is known of the answers."""
+"""Which requests are sent and when, decided by the seed alone and never by the answers."""
 
 from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
-import orjson
+import msgspec
 
-from cli.traffic.bad_input import bad_body
-from cli.traffic.rows import Rows
-from leeway.schema import FeatureSchema
+from cli.traffic.rows import Row, Rows
+from leeway.schema import Feature, FeatureSchema
 
-Kind: TypeAlias = Literal["customer", "features", "batch", "bad"]
-KINDS: Final[tuple[Kind, ...]] = ("customer", "features", "batch", "bad")
+RequestKind: TypeAlias = Literal["customer", "features", "batch", "bad"]
+REQUEST_KINDS: Final[tuple[RequestKind, ...]] = ("customer", "features", "batch", "bad")
 MAX_BATCH: Final = 20
 STEPS: Final = 10
 """A ramp rises in this many steps."""
+REJECTED: Final = frozenset({400, 404, 422})
+"""How a service answers bad input."""
+UNKNOWN_CUSTOMER: Final = "0000-NOONE"
 
 
 @dataclass(frozen=True)
 class Profile:
     """When drift begins, how it rises and when it ends; all in seconds from the start.
 
-    `ramp_s` is how long it takes to full strength, 0 for a step; `lasts_s` is None where it stays.
+    `ramp_s` is the time to full strength, 0 for a step; `lasts_s` is None if the drift stays.
     """
 
     after_s: float = 0.0
@@ -33,7 +35,7 @@ class Profile:
     lasts_s: float | None = None
 
     def step(self, at_s: float) -> int:
-        """How far it is, from 0 (none) to `STEPS` (full)."""
+        """The step at a time, from 0 (no drift) to `STEPS` (full strength)."""
         since_s = at_s - self.after_s
         if since_s < 0 or (self.lasts_s is not None and since_s >= self.lasts_s):
             return 0
@@ -47,22 +49,22 @@ class Profile:
 
 
 def strength_at(full: float, step: int) -> float:
-    """The strength of a drift that is at `full` in the end."""
+    """The strength at a step of a drift that rises to `full`."""
     return round(full * step / STEPS, 4)
 
 
 @dataclass(frozen=True)
-class Planned:
+class PlannedRequest:
     """One request: when it is due, in seconds from the start, and what it asks.
 
-    `drift` and `turned` are the strengths of covariate and concept drift, 0…1, at that time.
+    `drift` and `concept_drift` are the strengths of covariate and concept drift, 0…1, at that time.
     """
 
     due_s: float
-    kind: Kind
+    kind: RequestKind
     body: bytes
     drift: float = 0.0
-    turned: float = 0.0
+    concept_drift: float = 0.0
 
     @property
     def path(self) -> str:
@@ -72,10 +74,10 @@ class Planned:
 
 @dataclass(frozen=True)
 class Plan:
-    """Requests at random moments, `rate` a second on average (Poisson), for `duration_s` seconds; None: without end.
+    """Requests at random times, `rate` a second on average (Poisson), for `duration_s` seconds; None: without end.
 
-    `mix` are the weights of requests by customer, by features, and of batches. Where there are no `user_ids`, features
-    go in their place. While features drift all requests go by features: the snapshots of customers do not drift.
+    `mix` holds the weights of requests by customer, requests by features, and batches. Without `user_ids`, features
+    take the place of customers. While features drift, all requests go by features: snapshots do not drift.
     """
 
     rate: float
@@ -90,29 +92,96 @@ class Plan:
     profile: Profile = field(default_factory=Profile)
     seed: int = 7
 
-    def requests(self) -> Iterator[Planned]:
+    def requests(self) -> Iterator[PlannedRequest]:
         """The requests in the order in which they are due; the same ones each time."""
-        # Two streams: another rate asks the same things.
+        # Two generators: another rate sends the same requests at other times.
         clock, rng = random.Random(f"{self.seed} when"), random.Random(f"{self.seed} what")  # noqa: S311 (no secret)
         due_s = clock.expovariate(self.rate)
         while self.duration_s is None or due_s < self.duration_s:
-            yield self._request(due_s, rng)
+            step = self.profile.step(due_s)
+            drift = strength_at(self.drift, step)
+            kind, body = self._request(rng, drift)
+            yield PlannedRequest(due_s, kind, body, drift, strength_at(self.concept_drift, step))
             due_s += clock.expovariate(self.rate)
 
-    def _request(self, due_s: float, rng: random.Random) -> Planned:
-        step = self.profile.step(due_s)
-        drift, turned = strength_at(self.drift, step), strength_at(self.concept_drift, step)
-        kind: Kind = rng.choices(KINDS[:3], self.mix)[0]
+    def _request(self, rng: random.Random, drift: float) -> tuple[RequestKind, bytes]:
+        kind: RequestKind = rng.choices(REQUEST_KINDS[:3], self.mix)[0]
         if rng.random() < self.bad_share:
-            return Planned(due_s, "bad", bad_body(self.schema, self.rows.row(rng, drift), rng), drift, turned)
+            return "bad", rng.choice(MISTAKES)(self.schema, self.rows.row(rng, drift), rng)
         if kind == "batch":
             by_id = self.mix[0] / ((self.mix[0] + self.mix[1]) or 1)
             items = [self._item(rng.random() < by_id, rng, drift) for _ in range(rng.randint(2, MAX_BATCH))]
-            return Planned(due_s, kind, orjson.dumps({"items": items}), drift, turned)
+            return kind, msgspec.json.encode({"items": items})
         item = self._item(kind == "customer", rng, drift)
-        return Planned(due_s, "customer" if "user_id" in item else "features", orjson.dumps(item), drift, turned)
+        return "customer" if "user_id" in item else "features", msgspec.json.encode(item)
 
     def _item(self, by_id: bool, rng: random.Random, drift: float) -> dict[str, object]:
         if by_id and self.user_ids and not drift:
             return {"user_id": rng.choice(self.user_ids)}
         return {"features": dict(self.rows.row(rng, drift))}
+
+
+# --- bad input: the mistakes that clients make --------------------------------------------------------------------
+
+
+def _features(row: Mapping[str, Any]) -> bytes:
+    return msgspec.json.encode({"features": dict(row)})
+
+
+def _missing(schema: FeatureSchema, row: Row, rng: random.Random) -> bytes:
+    """A required feature is missing; if none is required, there is an unknown one."""
+    required = [each.name for each in schema if not each.nullable]
+    left_out = rng.choice(required) if required else None
+    kept = {name: value for name, value in row.items() if name != left_out}
+    return _features(kept if required else {**row, "no_such_feature": 1})
+
+
+def _misspelt(schema: FeatureSchema, row: Row, rng: random.Random) -> bytes:
+    """A feature has an unknown name."""
+    name = rng.choice(schema.names)
+    return _features({f"{each}_x" if each == name else each: value for each, value in row.items()})
+
+
+def _wrong_type(schema: FeatureSchema, row: Row, rng: random.Random) -> bytes:
+    """A value is a list."""
+    return _features({**row, rng.choice(schema.names): ["many"]})
+
+
+def _beyond_limits(schema: FeatureSchema, row: Row, rng: random.Random) -> bytes:
+    """A number is far below its minimum; if no feature has one, a value is a list."""
+    limited = [each for each in schema if each.minimum is not None and each.kind in {"number", "integer"}]
+    if not limited:
+        return _wrong_type(schema, row, rng)
+    feature = rng.choice(limited)
+    return _features({**row, feature.name: _below(feature)})
+
+
+def _below(feature: Feature) -> float | int:
+    below = (feature.minimum or 0.0) - 999
+    return int(below) if feature.kind == "integer" else below
+
+
+def _both(_schema: FeatureSchema, row: Row, _rng: random.Random) -> bytes:
+    """Both a customer and features."""
+    return msgspec.json.encode({"user_id": UNKNOWN_CUSTOMER, "features": dict(row)})
+
+
+def _cut_short(_schema: FeatureSchema, row: Row, _rng: random.Random) -> bytes:
+    """JSON that ends early."""
+    return _features(row)[:-10]
+
+
+def _unknown_customer(_schema: FeatureSchema, _row: Row, _rng: random.Random) -> bytes:
+    return msgspec.json.encode({"user_id": UNKNOWN_CUSTOMER})
+
+
+MISTAKES: Final[tuple[Callable[[FeatureSchema, Row, random.Random], bytes], ...]] = (
+    _missing,
+    _misspelt,
+    _wrong_type,
+    _beyond_limits,
+    _both,
+    _cut_short,
+    _unknown_customer,
+)
+"""Each makes a body with one mistake in it from a valid row."""

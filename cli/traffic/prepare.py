@@ -1,37 +1,37 @@
-"""Meets the service, and decides from what is asked for which requests are sent."""
+"""Waits for the service, reads which model it serves, and plans the requests."""
 
 from __future__ import annotations
 
+import asyncio
 import math
-from collections.abc import Iterator, Sequence
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
-from cli.http import HttpClient, Target
+from cli.http import OK, UNAVAILABLE, EndpointError, NotHttp, Target, ask_async
 from cli.options import stop
+from cli.traffic.labels import ModelTruth, PopulationTruth, Truth
 from cli.traffic.plan import Plan, Profile
-from cli.traffic.rows import AnsweredRows, DrawnRows, PopulationRows, Rows
-from cli.traffic.service import (
-    ASKED_FOR,
-    LEARNED_FROM,
-    Served,
-    TrafficError,
-    features_of,
-    read_users,
-    sample,
-    served,
-)
-from cli.traffic.truth import ModelTruth, PopulationTruth, Truth
-from leeway.schema import CHURN_SCHEMA
+from cli.traffic.rows import AnsweredRows, DrawnRows, PopulationRows, Row, Rows
+from leeway.schema import CHURN_SCHEMA, FeatureSchema, SchemaError
 
 ENDLESS_DRIFT_AFTER_S = 60.0
+TRY_EVERY_S = 0.5
+TRIED, LEARNED_FROM = 20, 500
+"""How many customers are looked up to see whether the service knows ours, and to learn the features of yours."""
+
+
+class TrafficError(Exception):
+    """No traffic can be sent; the message says why, and what to do."""
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What is asked for; `leeway traffic --help` says what each means. Durations in seconds, shares 0…1."""
+class TrafficOptions:
+    """The flags of `leeway traffic`, as its help describes them. Durations in seconds, shares 0…1."""
 
     rate: float
     duration_s: float
@@ -53,69 +53,156 @@ class Wanted:
 
     def __post_init__(self) -> None:
         if not all(math.isfinite(each) for each in (*astuple(self), *self.mix) if isinstance(each, float)):
-            stop("leeway traffic takes finite numbers only: --duration 0 goes on without end")
+            stop("leeway traffic takes finite numbers only; --duration 0 runs without end")
 
     @property
     def profile(self) -> Profile:
-        """When it drifts: unless told otherwise after a third of the duration."""
+        """When it drifts: by default after a third of the duration."""
         usual_s = self.duration_s / 3 if self.duration_s else ENDLESS_DRIFT_AFTER_S
         after_s = usual_s if self.drift_after_s is None else self.drift_after_s
         return Profile(after_s, self.drift_ramp_s, self.drift_for_s)
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """What is sent, and what is true of it."""
+class ServedModel:
+    """The model that the service serves. `positive_share` is that of the held-out labels, 0…1."""
 
-    plan: Plan
-    truth: Truth
+    name: str
+    version: str
+    schema: FeatureSchema
+    positive_share: float
 
 
-async def prepare(out: Console, client: HttpClient, wanted: Wanted) -> Prepared:
-    """Meet the service, and decide what is sent."""
-    named = None if wanted.users is None else read_users(wanted.users)
-    model = await served(client, wanted.wait_s, lambda text: out.print(text, markup=False, highlight=False))
-    rows, user_ids, truth = await _customers(out, client, model, wanted, named)
+class Service:
+    """The service at `target`; each answer may take `timeout_s` seconds."""
+
+    def __init__(self, target: Target, timeout_s: float) -> None:
+        self._target = target
+        self._timeout_s = timeout_s
+
+    async def model(self, wait_s: float, say: Callable[[str], None]) -> ServedModel:
+        """Wait until the service is ready, at most `wait_s` seconds, and read its model card.
+
+        Raises:
+            TrafficError: it is not ready in time, or something else answers.
+        """
+        deadline_s = asyncio.get_running_loop().time() + wait_s
+        said = False
+        while (reason := await self._why_not_ready()) is not None:
+            if asyncio.get_running_loop().time() >= deadline_s:
+                hint = "start it with `leeway serve`, or give another address with --url or LEEWAY_URL"
+                raise TrafficError(f"the service {reason}; {hint}")
+            if not said:
+                say(f"Waiting up to {wait_s:g} s for {self._target.url}: the service {reason}")
+                said = True
+            await asyncio.sleep(TRY_EVERY_S)
+        return await self._model()
+
+    async def features_of(self, user_ids: Sequence[str]) -> list[Row]:
+        """The features that the service has for these customers, without those it does not know.
+
+        Raises:
+            TrafficError: it does not answer, or its snapshot store is unavailable.
+        """
+        try:
+            document = await self._document("/predict/batch", {"items": [{"user_id": each} for each in user_ids]})
+            results = document["results"]
+            if any(each["error"]["status"] == UNAVAILABLE for each in results if "error" in each):
+                raise TrafficError("the service cannot look up customers: its database is unreachable")
+            return [each["features_used"] for each in results if "error" not in each]
+        except (EndpointError, KeyError, TypeError, ValueError) as error:
+            raise TrafficError(f"{self._target.url} does not answer requests for customers ({error})") from error
+
+    async def _why_not_ready(self) -> str | None:
+        """Why it is not ready; None if it is."""
+        try:
+            answer = await ask_async(self._target, "/health/ready", self._timeout_s)
+        except NotHttp as error:
+            raise self._stranger(str(error)) from error
+        except EndpointError as error:
+            return str(error)
+        if answer.status == UNAVAILABLE:
+            return f"at {self._target.url} is not ready"
+        if answer.status != OK:
+            raise self._stranger(f"GET /health/ready: {answer.status}")
+        return None
+
+    async def _model(self) -> ServedModel:
+        try:
+            card = await self._document("/model")
+            share = (card.get("held_out") or {}).get("positive_share")
+            schema = FeatureSchema.from_json(card)
+            return ServedModel(str(card["name"]), str(card["version"]), schema, 0.5 if share is None else float(share))
+        except (EndpointError, KeyError, TypeError, AttributeError, ValueError, SchemaError) as error:
+            raise self._stranger(f"GET /model: {error}") from error
+
+    async def _document(self, path: str, body: object = None) -> Mapping[str, Any]:
+        answer = await ask_async(self._target, path, self._timeout_s, body=body)
+        if answer.status != OK:
+            raise ValueError(str(answer.status))
+        return answer.document()
+
+    def _stranger(self, reason: str) -> TrafficError:
+        hint = "give the address of a Leeway service with --url or LEEWAY_URL"
+        return TrafficError(f"{self._target.url} is not a Leeway service ({reason}): {hint}")
+
+
+async def prepare(out: Console, target: Target, options: TrafficOptions) -> tuple[Plan, Truth]:
+    """Wait for the service, and plan what is sent and which labels follow."""
+    user_ids = None if options.users is None else read_users(options.users)
+    service = Service(target, options.timeout_s)
+
+    def say(line: str) -> None:
+        out.print(line, markup=False, highlight=False)
+
+    model = await service.model(options.wait_s, say)
+    rows, known_ids, truth = await _customers(say, service, model, options, user_ids)
     plan = Plan(
-        rate=wanted.rate,
-        duration_s=wanted.duration_s or None,
+        rate=options.rate,
+        duration_s=options.duration_s or None,
         rows=rows,
         schema=model.schema,
-        user_ids=user_ids,
-        mix=wanted.mix,
-        bad_share=wanted.bad_share,
-        drift=wanted.drift,
-        concept_drift=wanted.concept_drift,
-        profile=wanted.profile,
-        seed=wanted.seed,
+        user_ids=known_ids,
+        mix=options.mix,
+        bad_share=options.bad_share,
+        drift=options.drift,
+        concept_drift=options.concept_drift,
+        profile=options.profile,
+        seed=options.seed,
     )
-    for line in _announced(client.target, model, plan):
-        out.print(line, markup=False, highlight=False)
-    return Prepared(plan, truth)
+    for line in _announcement(target, model, plan):
+        say(line)
+    return plan, truth
 
 
 async def _customers(
-    out: Console, client: HttpClient, model: Served, wanted: Wanted, named: Sequence[str] | None
+    say: Callable[[str], None],
+    service: Service,
+    model: ServedModel,
+    options: TrafficOptions,
+    user_ids: Sequence[str] | None,
 ) -> tuple[Rows, Sequence[str], Truth]:
-    """Who is asked for: those who were `named`, or the built-in population, or rows of the schema."""
-    if named is not None:
-        rows = await features_of(client, sample(named, LEARNED_FROM, wanted.seed))
+    """Who is asked for: the given `user_ids`, the built-in population, or rows drawn from the schema."""
+    if user_ids is not None:
+        rows = await service.features_of(sample(user_ids, LEARNED_FROM, options.seed))
         if not rows:
-            raise TrafficError(f"the service knows none of the customers in {wanted.users}: ingest them first")
-        return AnsweredRows(rows), named, ModelTruth(model.positive_share)
+            raise TrafficError(f"the service knows none of the customers in {options.users}: ingest them first")
+        return AnsweredRows(rows), user_ids, ModelTruth(model.positive_share)
     if model.schema.fingerprint != CHURN_SCHEMA.fingerprint:
         return DrawnRows(model.schema), (), ModelTruth(model.positive_share)
-    people = PopulationRows(wanted.profile.strengths(wanted.drift))
-    asked = sample(people.user_ids, ASKED_FOR, wanted.seed)
-    known = len(await features_of(client, asked))
-    if known < len(asked):
-        hint = "name those it knows with --users FILE"
-        what = "all requests go by features" if not known else "the others will answer 404"
-        out.print(f"The service knows {known} of {len(asked)} customers tried: {what}; {hint}.", highlight=False)
+    people = PopulationRows(options.profile.strengths(options.drift))
+    tried = sample(people.user_ids, TRIED, options.seed)
+    known = len(await service.features_of(tried))
+    if known < len(tried):
+        effect = "the others will answer 404" if known else "all requests go by features"
+        say(
+            f"The service knows {known} of {len(tried)} of the built-in customers: {effect}. To request customers that"
+            " it knows, use --users FILE."
+        )
     return people, people.user_ids if known else (), PopulationTruth()
 
 
-def _announced(target: Target, model: Served, plan: Plan) -> Iterator[str]:
+def _announcement(target: Target, model: ServedModel, plan: Plan) -> Iterator[str]:
     length = "until Ctrl-C" if plan.duration_s is None else f"for {plan.duration_s:g} s"
     yield f"{target.url} serves {model.name} {model.version}: {plan.rate:g} requests/s {length}."
     yield f"Features come from {plan.rows.origin}."
@@ -126,15 +213,36 @@ def _announced(target: Target, model: Served, plan: Plan) -> Iterator[str]:
         if plan.drift:
             yield f"Drift to {plan.drift:g} {begins}: {plan.rows.moved}. Requests then go by features."
         if plan.concept_drift:
-            yield f"Concept drift to {plan.concept_drift:g} {begins}: only labels tell."
+            yield f"Concept drift to {plan.concept_drift:g} {begins}: only labels show it."
 
 
-def weights(text: str) -> tuple[float, float, float]:
-    """Read `60/30/10`; what cannot be read ends the command."""
+def sample(user_ids: Sequence[str], count: int, seed: int) -> list[str]:
+    """Some of the ids."""
+    return random.Random(seed).sample(list(user_ids), min(count, len(user_ids)))  # noqa: S311 (no secret)
+
+
+def read_users(path: Path) -> list[str]:
+    """The ids in a file, one a line, without empty lines and duplicates.
+
+    Raises:
+        TrafficError: the file cannot be read or is empty.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise TrafficError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+    found = list(dict.fromkeys(line.strip() for line in lines if line.strip()))
+    if not found:
+        raise TrafficError(f"{path} holds no customer ids: write one per line")
+    return found
+
+
+def parse_mix(text: str) -> tuple[float, float, float]:
+    """Read weights like `60/30/10`; invalid ones end the command."""
     try:
         by_id, by_features, batches = (float(part) for part in text.split("/"))
     except ValueError:
-        stop(f"--mix {text!r}: give three weights, by user_id, by features and batches, like 60/30/10")
+        stop(f"--mix {text!r}: give three weights, for user_id, features and batches, like 60/30/10")
     found = (by_id, by_features, batches)
     if min(found) < 0 or sum(found) == 0:
         stop(f"--mix {text!r}: weights must not be negative, and not all of them 0")

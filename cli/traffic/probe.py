@@ -1,6 +1,6 @@
-"""Tells OpenTelemetry of each request sent: a CLIENT span, so that the trace of an answer has its root.
+"""Tells OpenTelemetry about each request sent: a CLIENT span, so that the service's trace has its root.
 
-Attributes follow the semantic conventions for HTTP clients. No address and no attribute holds a customer's id.
+Attributes follow the semantic conventions for HTTP clients. No URL and no attribute holds a customer's id.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
-from typing import Protocol
 
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -24,49 +23,29 @@ from leeway.telemetry.providers import ProcessIdentity, providers_from_environme
 FIRST_ERROR_STATUS = 400
 
 
-class Sent(Protocol):
-    """One request under way."""
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """What the request carries, so that the service's spans hang below ours."""
-        ...
-
-    def answered(self, status: int) -> None:
-        """There is an answer."""
-        ...
-
-    def failed(self, error: BaseException) -> None:
-        """There is none."""
-        ...
-
-
-class TrafficProbe(Protocol):
-    """Is told of requests."""
-
-    def sends(self, path: str, kind: str, drift: float) -> Sent:
-        """A POST to `path` begins; `drift` is the strength of its drift, 0…1."""
-        ...
-
-
-class NullTrafficProbe:
-    """Tells nobody: requests carry no `traceparent`."""
+class PendingRequest:
+    """A request without an answer yet, and without telemetry."""
 
     headers: Mapping[str, str] = {}
-
-    def sends(self, path: str, kind: str, drift: float) -> NullTrafficProbe:  # noqa: ARG002 (see `TrafficProbe`)
-        """See `TrafficProbe`."""
-        return self
+    """Headers to send with the request: the trace context."""
 
     def answered(self, status: int) -> None:
-        """See `Sent`."""
+        """The answer arrived."""
 
     def failed(self, error: BaseException) -> None:
-        """See `Sent`."""
+        """No answer arrived."""
 
 
-class OTelTrafficProbe:
-    """Tells OpenTelemetry."""
+class TrafficProbe:
+    """Learns of each request. This one does nothing: requests carry no `traceparent`."""
+
+    def sends(self, path: str, kind: str, drift: float) -> PendingRequest:  # noqa: ARG002 (for subclasses)
+        """A POST to `path` begins; `drift` is the strength of its drift, 0…1."""
+        return PendingRequest()
+
+
+class OTelTrafficProbe(TrafficProbe):
+    """Makes a span of each request."""
 
     def __init__(self, tracer: Tracer, target: Target) -> None:
         self._tracer = tracer
@@ -77,7 +56,7 @@ class OTelTrafficProbe:
             names.SERVER_PORT: target.port,
         }
 
-    def sends(self, path: str, kind: str, drift: float) -> OTelSent:
+    def sends(self, path: str, kind: str, drift: float) -> PendingRequest:
         """See `TrafficProbe`."""
         attributes = {
             **self._always,
@@ -87,19 +66,20 @@ class OTelTrafficProbe:
             names.TRAFFIC_DRIFT: drift,
         }
         name = names.SPAN_CLIENT.format(method="POST", path=path)
-        return OTelSent(self._tracer.start_span(name, kind=SpanKind.CLIENT, attributes=attributes))
+        return _TracedRequest(self._tracer.start_span(name, kind=SpanKind.CLIENT, attributes=attributes))
 
 
-class OTelSent:
+class _TracedRequest(PendingRequest):
     """One request's span."""
 
     def __init__(self, span: Span) -> None:
         self._span = span
-        self.headers: dict[str, str] = {}
-        TraceContextTextMapPropagator().inject(self.headers, set_span_in_context(span))
+        headers: dict[str, str] = {}
+        TraceContextTextMapPropagator().inject(headers, set_span_in_context(span))
+        self.headers = headers
 
     def answered(self, status: int) -> None:
-        """See `Sent`."""
+        """See `PendingRequest`."""
         self._span.set_attribute(names.HTTP_STATUS, status)
         if status >= FIRST_ERROR_STATUS:
             self._end_with_error(str(status))
@@ -107,7 +87,7 @@ class OTelSent:
             self._span.end()
 
     def failed(self, error: BaseException) -> None:
-        """See `Sent`."""
+        """See `PendingRequest`."""
         self._end_with_error(type(error).__name__)
 
     def _end_with_error(self, error_type: str) -> None:
@@ -118,13 +98,13 @@ class OTelSent:
 
 @contextmanager
 def probe_from_environment(target: Target) -> Iterator[TrafficProbe]:
-    """Yield a probe that sends spans where an OTLP endpoint is set, else one that tells nobody.
+    """Yield a probe that exports spans if an OTLP endpoint is set, else one that does nothing.
 
     Raises:
-        leeway.telemetry.environment.TelemetryError: an `OTEL_*` variable cannot be used.
+        leeway.telemetry.environment.TelemetryError: an `OTEL_*` variable is invalid.
     """
     if disabled() or not exports("TRACES"):
-        yield NullTrafficProbe()
+        yield TrafficProbe()
         return
     identity = ProcessIdentity("leeway-traffic", version("leeway"), f"{socket.gethostname()}-{os.getpid()}")
     with providers_from_environment(identity, metrics_endpoint=False) as providers:

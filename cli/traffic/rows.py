@@ -1,4 +1,4 @@
-"""Where the rows of requests by `features` come from, and which of their features drift moves."""
+"""Feature rows for requests: where they come from, and which features drift changes."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ WORSE_NETWORK = (
 
 
 class Rows(Protocol):
-    """Rows to ask for by their features."""
+    """Feature rows to send."""
 
     @property
     def origin(self) -> str:
-        """Where they come from, in words."""
+        """Where they come from, for people."""
         ...
 
     @property
     def moved(self) -> str:
-        """What drift moves, in words."""
+        """What drift changes, for people."""
         ...
 
     def row(self, rng: random.Random, drift: float) -> Row:
-        """One row, drawn by `rng`, with drift of this strength, 0…1."""
+        """One row, drawn with `rng`, with drift of this strength, 0…1."""
         ...
 
 
 class PopulationRows:
     """Customers of the built-in population, with its own covariate drift.
 
-    Each strength is a population of its own, made here: 30 ms each, which the sender could not spare later. `month`
-    is the one at whose end the customers stand, see `leeway.data.population`.
+    Each strength is a population of its own. They are made here, at 30 ms each, because the sender has no time for it
+    later. `month` is that of `leeway.data.population`.
     """
 
     origin = "the built-in population's customers"
@@ -63,9 +63,9 @@ class PopulationRows:
 
 
 class AnsweredRows:
-    """Features with which the service answered for customers, and a network that grows worse for them."""
+    """Features of customers as the service returned them, and a network that gets worse."""
 
-    origin = "what the service knows of your customers"
+    origin = "the service's snapshots of your customers"
     moved = WORSE_NETWORK
 
     def __init__(self, rows: Sequence[Row]) -> None:
@@ -78,9 +78,9 @@ class AnsweredRows:
 
 
 def worse_network(row: Row, drift: float, rng: random.Random) -> Row:
-    """The row of a customer whose network is worse, by what `leeway.data.population` says of covariate drift.
+    """The row of a customer whose network is worse, with the covariate drift of `leeway.data.population`.
 
-    Counts are rounded up or down by chance, so that they are right on average.
+    Counts are rounded up or down at random, so that they are right on average.
     """
     changed = {
         "watch_hours_30d": max(_number(row["watch_hours_30d"]) - 5 * drift, 0.0),
@@ -97,12 +97,12 @@ def _number(value: Value) -> float:
 
 
 class DrawnRows:
-    """Rows drawn feature by feature from what the model's training data held, for any schema.
+    """Rows drawn from the ranges of the model's training data, for any schema.
 
-    They are valid, but look less like its customers than real ones would: each feature is drawn evenly, and alone.
+    They are valid but less realistic than real ones: each feature is drawn uniformly, independently of the others.
     """
 
-    origin = "rows drawn from the schema's ranges (each feature for itself, so expect some drift from the start)"
+    origin = "the schema's ranges (each feature drawn independently, so expect some drift from the start)"
 
     def __init__(self, schema: FeatureSchema) -> None:
         self._schema = schema
@@ -113,7 +113,11 @@ class DrawnRows:
     def moved(self) -> str:
         """See `Rows`."""
         names = [name for name in self._schema.names if name in self._moved]
-        return f"{', '.join(names)} go up, by half their usual range at strength 1" if names else "nothing: no numbers"
+        return (
+            f"{', '.join(names)} go up, by half their usual range at strength 1"
+            if names
+            else "nothing, because no feature is a number"
+        )
 
     def row(self, rng: random.Random, drift: float) -> Row:
         """See `Rows`."""
@@ -128,7 +132,7 @@ class DrawnRows:
             return rng.choice(feature.seen.categories or ("other",))
         low, high = usual_range(feature.seen)
         if not (math.isfinite(low) and math.isfinite(high)):
-            low = high = feature.minimum or 0.0  # never seen
+            low = high = feature.minimum or 0.0  # no value in training
         value = rng.uniform(low, high) + 0.5 * drift * (high - low)
         value = value if feature.maximum is None else min(value, feature.maximum)
         return math.floor(value) if feature.kind == "integer" else value

@@ -11,15 +11,15 @@ from typing import TypeVar
 
 from rich.console import Console
 
-from cli.http import BadUrl, HttpClient, Target
+from cli.http import BadUrl, Target
 from cli.options import FAILED, console, plain_errors
-from cli.traffic.labels import Labeller
+from cli.traffic.labels import Labeller, Truth
 from cli.traffic.plan import Plan
-from cli.traffic.prepare import Prepared, Wanted, prepare
+from cli.traffic.prepare import TrafficError, TrafficOptions, prepare
 from cli.traffic.probe import TrafficProbe, probe_from_environment
 from cli.traffic.sender import Sender
-from cli.traffic.service import TrafficError
 from cli.traffic.tally import Tally
+from cli.traffic.transport import LoadClient
 from cli.traffic.view import View
 from leeway.settings import ClientSettings
 from leeway.shutdown import on_stop_signal
@@ -27,13 +27,13 @@ from leeway.telemetry.environment import TelemetryError
 
 T = TypeVar("T")
 SWITCH_S = 0.0005
-"""How long the thread that exports spans may keep the interpreter, as in the service."""
+"""How long the thread that exports spans may hold the interpreter, as in the service."""
 
 
-def run_traffic(settings: ClientSettings, wanted: Wanted) -> int:
-    """Send the traffic and print what came of it; return the exit code: 1 where too many requests failed.
+def run_traffic(settings: ClientSettings, options: TrafficOptions) -> int:
+    """Send the traffic and print the results; return the exit code: 1 if too many requests failed.
 
-    SIGTERM and Ctrl-C end it, with the summary.
+    SIGTERM and Ctrl-C end the run early, with the summary.
     """
     out = console()
     with plain_errors(TrafficError, BadUrl, TelemetryError):
@@ -41,18 +41,18 @@ def run_traffic(settings: ClientSettings, wanted: Wanted) -> int:
         with probe_from_environment(target) as probe:
             sys.setswitchinterval(SWITCH_S)
             with asyncio.Runner(loop_factory=_fast_loop()) as runner:
-                tally = runner.run(_session(out, target, probe, wanted))
+                tally = runner.run(_session(out, target, probe, options))
     if tally is None:
-        print("leeway: stopped before the service was there", file=sys.stderr)
+        print("leeway: stopped before the service was ready", file=sys.stderr)
         return FAILED
-    if tally.failed > wanted.max_errors:
-        print(f"leeway: {tally.failed:,} errors, more than --max-errors {wanted.max_errors:,}", file=sys.stderr)
+    if tally.failed > options.max_errors:
+        print(f"leeway: {tally.failed:,} errors, more than --max-errors {options.max_errors:,}", file=sys.stderr)
         return FAILED
     return 0
 
 
 def _fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Where there is one, an event loop that takes less time for itself."""
+    """An event loop with less overhead, if one is installed."""
     try:
         import uvloop
     except ImportError:
@@ -60,34 +60,33 @@ def _fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-async def _session(out: Console, target: Target, probe: TrafficProbe, wanted: Wanted) -> Tally | None:
-    """Prepare and run; None where it was stopped before there was anything to run."""
-    client = HttpClient(target, wanted.timeout_s)
+async def _session(out: Console, target: Target, probe: TrafficProbe, options: TrafficOptions) -> Tally | None:
+    """Prepare and run; None if it was stopped before it could run."""
+    client = LoadClient(target, options.timeout_s)
     with _stop_event() as stop:
         try:
-            prepared = await _unless(stop, prepare(out, client, wanted))
-            return None if prepared is None else await _run(out, client, probe, wanted, prepared, stop)
+            prepared = await _unless(stop, prepare(out, target, options))
+            return None if prepared is None else await _run(out, client, probe, options, *prepared, stop)
         finally:
             client.close()
 
 
 async def _run(
     out: Console,
-    client: HttpClient,
+    client: LoadClient,
     probe: TrafficProbe,
-    wanted: Wanted,
-    prepared: Prepared,
+    options: TrafficOptions,
+    plan: Plan,
+    truth: Truth,
     stop: asyncio.Event,
 ) -> Tally:
-    """Send, show, post labels; then say what happened."""
-    plan, tally, over = prepared.plan, Tally(), asyncio.Event()
-    labeller = (
-        Labeller(client, probe, tally, prepared.truth, wanted.label_delay_s, wanted.seed) if wanted.labels else None
-    )
-    sender = Sender(client, probe, tally, wanted.max_in_flight, labeller)
+    """Send, show, post labels; then print the summary."""
+    tally, over = Tally(), asyncio.Event()
+    labeller = Labeller(client, probe, tally, truth, options.label_delay_s, options.seed) if options.labels else None
+    sender = Sender(client, probe, tally, options.max_in_flight, labeller)
     view = View(out, tally, plan.duration_s)
     gc.collect()
-    gc.freeze()  # the population lives on: no collection goes through it while answers wait
+    gc.freeze()  # the population stays: no collection walks through it while answers wait
     async with asyncio.TaskGroup() as group:
         sending = group.create_task(_send_all(sender, plan, stop, over))
         group.create_task(view.show(lambda: sender.now_s, over))
@@ -96,12 +95,12 @@ async def _run(
     took_s = sending.result()
     if labeller is not None:
         await labeller.post_rest()
-    view.summary(plan, prepared.truth.origin if wanted.labels else None, took_s)
+    view.summary(plan, truth.origin if options.labels else None, took_s)
     return tally
 
 
 async def _send_all(sender: Sender, plan: Plan, stop: asyncio.Event, over: asyncio.Event) -> float:
-    """Send, wait for the answers, and say that it is over; return the seconds of sending."""
+    """Send, wait for the answers, and set `over`; return how long sending took, in seconds."""
     try:
         await sender.run(plan.requests(), stop)
         took_s = sender.now_s
@@ -112,7 +111,7 @@ async def _send_all(sender: Sender, plan: Plan, stop: asyncio.Event, over: async
 
 
 async def _unless(stop: asyncio.Event, work: Coroutine[None, None, T]) -> T | None:
-    """The work's result, or None where it was stopped before."""
+    """The work's result, or None if it was stopped before."""
     task, stopped = asyncio.create_task(work), asyncio.create_task(stop.wait())
     await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
     stopped.cancel()

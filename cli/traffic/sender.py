@@ -1,7 +1,6 @@
-"""Sends what is planned when it is due, whether or not earlier requests are answered (an open loop).
+"""Sends each planned request when it is due, whether or not earlier ones are answered (an open loop).
 
-Latency counts from the moment at which a request was due, so that a stall of the service shows in every request that
-had to wait for it.
+Latency counts from when a request was due, so that a stall of the service shows in every request that waited.
 """
 
 from __future__ import annotations
@@ -10,18 +9,17 @@ import asyncio
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
-import orjson
+import msgspec
 
-from cli.http import Answer, HttpClient
-from cli.traffic.bad_input import REFUSALS
-from cli.traffic.plan import Planned
+from cli.http import OK
+from cli.traffic.labels import Answered
+from cli.traffic.plan import REJECTED, PlannedRequest
 from cli.traffic.probe import TrafficProbe
 from cli.traffic.tally import NOT_SENT, Tally
-from cli.traffic.truth import Answered
+from cli.traffic.transport import LoadClient, Reply
 
-OK = 200
 LONG_S = 0.5
-"""A wait that is worth being cut short."""
+"""A wait longer than this ends early when the run is stopped."""
 GRACE_S = 2.0
 
 
@@ -29,16 +27,16 @@ class AnswersTaker(Protocol):
     """Takes answered predictions, as `cli.traffic.labels.Labeller` does."""
 
     def expect(self, answered: Answered) -> None:
-        """A prediction was answered; its truth is to come."""
+        """A prediction was answered; its label follows."""
         ...
 
 
 class Sender:
-    """Sends; never more than `max_in_flight` requests at once: what would be more is counted and left out."""
+    """Sends at most `max_in_flight` requests at once; any more are counted as errors and not sent."""
 
     def __init__(
         self,
-        client: HttpClient,
+        client: LoadClient,
         probe: TrafficProbe,
         tally: Tally,
         max_in_flight: int,
@@ -57,14 +55,14 @@ class Sender:
         """Seconds from the start."""
         return asyncio.get_running_loop().time() - self.started_s
 
-    async def run(self, plan: Iterable[Planned], stop: asyncio.Event) -> None:
-        """Send until the plan or patience ends; some requests are then still under way, see `drain`."""
+    async def run(self, plan: Iterable[PlannedRequest], stop: asyncio.Event) -> None:
+        """Send until the plan ends or `stop` is set; some requests are then still in flight, see `drain`."""
         self.started_s = asyncio.get_running_loop().time()
         for planned in plan:
             await self._until(planned.due_s, stop)
             if stop.is_set():
                 return
-            self._tally.due(planned.kind, planned.drift, planned.turned)
+            self._tally.due(planned.kind, planned.drift, planned.concept_drift)
             if len(self._tasks) >= self._max_in_flight:
                 self._tally.errors[NOT_SENT] += 1
                 continue
@@ -74,7 +72,7 @@ class Sender:
             self._tally.in_flight = len(self._tasks)
 
     async def drain(self, stop: asyncio.Event) -> None:
-        """Wait for what is under way; once told to stop no longer than `GRACE_S`, and what is left is given up."""
+        """Wait for requests in flight. Once `stop` is set, wait at most `GRACE_S`, then cancel the rest."""
         while self._tasks and not stop.is_set():
             await asyncio.wait(self._tasks, timeout=0.1)
         if self._tasks:
@@ -85,7 +83,7 @@ class Sender:
             await asyncio.gather(*left, return_exceptions=True)
 
     async def _until(self, due_s: float, stop: asyncio.Event) -> None:
-        """Wait for the moment, or for the end; give answers their turn in any case."""
+        """Wait until then, or until `stop`; always let answers be handled in between."""
         wait_s = due_s - self.now_s
         if wait_s > LONG_S:
             try:
@@ -102,58 +100,60 @@ class Sender:
         if not task.cancelled():
             task.result()
 
-    async def _send(self, planned: Planned) -> None:
-        """Send one and count what came of it."""
+    async def _send(self, planned: PlannedRequest) -> None:
+        """Send one request and count its result."""
         self._tally.lateness.add(self.now_s - planned.due_s)
-        sent = self._probe.sends(planned.path, planned.kind, planned.drift)
+        request = self._probe.sends(planned.path, planned.kind, planned.drift)
         try:
-            answer = await self._client.ask("POST", planned.path, planned.body, sent.headers)
+            reply = await self._client.post(planned.path, planned.body, request.headers)
         except TimeoutError as error:
-            sent.failed(error)
-            self._tally.errors["no answer in time"] += 1
+            request.failed(error)
+            self._tally.errors["timeout"] += 1
         except OSError as error:
-            sent.failed(error)
+            request.failed(error)
             self._tally.errors[f"no connection: {type(error).__name__}"] += 1
-            return  # refused in a moment: no latency of an answer
+            return  # rejected at once, so there is no latency to count
         except asyncio.CancelledError as error:
-            sent.failed(error)
+            request.failed(error)
             raise
         else:
-            sent.answered(answer.status)
-            self._take(planned, answer)
+            request.answered(reply.status)
+            self._take(planned, reply)
         ended_s = self.now_s
         self._tally.took(planned.kind, ended_s - planned.due_s, ended_s)
 
-    def _take(self, planned: Planned, answer: Answer) -> None:
-        """Hold an answer against what it should be."""
+    def _take(self, planned: PlannedRequest, reply: Reply) -> None:
+        """Compare a reply with the expected one."""
         self._tally.answered[planned.kind] += 1
         if planned.kind == "bad":
-            if answer.status not in REFUSALS:
-                self._tally.errors[f"bad input answered with HTTP {answer.status}"] += 1
+            if reply.status not in REJECTED:
+                self._tally.errors[f"bad input answered with HTTP {reply.status}"] += 1
             return
-        reason = f"HTTP {answer.status}" if answer.status != OK else None
+        reason = f"HTTP {reply.status}" if reply.status != OK else None
         if reason is None and (planned.kind == "batch" or self._labeller is not None):
-            reason = self._take_results(planned, answer.body)
+            reason = self._take_results(planned, reply.body)
         if reason is not None:
             self._tally.errors[reason] += 1
 
-    def _take_results(self, planned: Planned, body: bytes) -> str | None:
-        """Hand on what was answered; the first error in it, in words."""
+    def _take_results(self, planned: PlannedRequest, body: bytes) -> str | None:
+        """Pass on the predictions; return the first error among them."""
         reason = None
         try:
-            for result in _results(orjson.loads(body), planned):
+            for result in _results(msgspec.json.decode(body), planned):
                 if "error" in result:
-                    reason = reason or f"an item of a batch refused with {result['error']['status']}"
+                    reason = reason or f"batch item rejected with HTTP {result['error']['status']}"
                 elif self._labeller is not None:
-                    self._labeller.expect(_answered(result, planned.turned))
-        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
-            return "an answer that is none of Leeway's"
+                    self._labeller.expect(_answered(result, planned.concept_drift))
+        except (KeyError, TypeError, ValueError):
+            return "answer is not a Leeway prediction"
         return reason
 
 
-def _results(document: Any, planned: Planned) -> Iterator[Mapping[str, Any]]:  # noqa: ANN401 (what JSON holds)
+def _results(document: Any, planned: PlannedRequest) -> Iterator[Mapping[str, Any]]:  # noqa: ANN401 (what JSON holds)
     return iter(document["results"] if planned.kind == "batch" else [document])
 
 
-def _answered(result: Mapping[str, Any], turned: float) -> Answered:
-    return Answered(str(result["prediction_id"]), dict(result["features_used"]), float(result["probability"]), turned)
+def _answered(result: Mapping[str, Any], concept_drift: float) -> Answered:
+    return Answered(
+        str(result["prediction_id"]), dict(result["features_used"]), float(result["probability"]), concept_drift
+    )

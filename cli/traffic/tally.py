@@ -1,4 +1,4 @@
-"""What came of the requests: counts, errors by kind, and latencies, in bounded memory however long it goes on."""
+"""Results of the requests: counts, errors by kind, and latencies, in bounded memory however long the run."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import math
 from collections import Counter, deque
 from typing import Final
 
-from cli.traffic.plan import KINDS, Kind
+from cli.traffic.plan import REQUEST_KINDS, RequestKind
 
-NOT_SENT: Final = "not sent: too many under way"
+NOT_SENT: Final = "not sent: too many in flight"
 RECENT_S: Final = 5.0
 _MAX_RECENT = 5_000
 _SMALLEST_S, _STEP, _BUCKETS = 1e-5, 1.02, 900
 
 
 class Latencies:
-    """Durations in seconds, from 10 µs to 9 minutes; a quantile is right to 1 %."""
+    """Durations in seconds, from 10 µs to 9 minutes; quantiles are accurate to 1 %."""
 
     def __init__(self) -> None:
         self._counts = [0] * _BUCKETS
@@ -34,7 +34,7 @@ class Latencies:
         return both
 
     def quantile_s(self, share: float) -> float | None:
-        """The duration that this share of all did not exceed; None where there is none."""
+        """The duration that this share of all did not exceed; None if there are none."""
         left = share * len(self)
         for place, count in enumerate(self._counts):
             left -= count
@@ -44,13 +44,13 @@ class Latencies:
 
 
 class Tally:
-    """Counts what happens; whoever shows it reads it."""
+    """Counts what happens, for `cli.traffic.view` to show."""
 
     def __init__(self) -> None:
-        self.planned: Counter[Kind] = Counter()
-        self.answered: Counter[Kind] = Counter()
+        self.planned: Counter[RequestKind] = Counter()
+        self.answered: Counter[RequestKind] = Counter()
         self.errors: Counter[str] = Counter()
-        self.latencies: dict[Kind, Latencies] = {kind: Latencies() for kind in KINDS}
+        self.latencies: dict[RequestKind, Latencies] = {kind: Latencies() for kind in REQUEST_KINDS}
         self.lateness = Latencies()
         self.in_flight = 0
         self.unfinished = 0
@@ -58,24 +58,24 @@ class Tally:
         self.label_errors: Counter[str] = Counter()
         self.drifted = 0
         self.drift = 0.0
-        self.turned = 0.0
+        self.concept_drift = 0.0
         self._recent: deque[tuple[float, float]] = deque(maxlen=_MAX_RECENT)
 
-    def due(self, kind: Kind, drift: float, turned: float) -> None:
+    def due(self, kind: RequestKind, drift: float, concept_drift: float) -> None:
         """A request is due, with these strengths of covariate and concept drift, 0…1."""
         self.planned[kind] += 1
         self.drifted += drift > 0
-        self.drift, self.turned = drift, turned
+        self.drift, self.concept_drift = drift, concept_drift
 
-    def took(self, kind: Kind, latency_s: float, ended_s: float) -> None:
-        """A request was answered, or given up, `ended_s` seconds from the start."""
+    def took(self, kind: RequestKind, latency_s: float, ended_s: float) -> None:
+        """A request was answered, or timed out, `ended_s` seconds from the start."""
         self.latencies[kind].add(latency_s)
         if kind != "bad":
             self._recent.append((ended_s, latency_s))
 
     @property
     def failed(self) -> int:
-        """Requests that ended other than they should, those not sent among them."""
+        """Requests that did not end as they should, including those not sent."""
         return self.errors.total()
 
     def good_latencies(self) -> Latencies:
@@ -83,12 +83,12 @@ class Tally:
         return self.latencies["customer"] + self.latencies["features"] + self.latencies["batch"]
 
     def recent(self, now_s: float) -> tuple[float, list[float | None]]:
-        """Answers a second, and p50, p95 and p99 in seconds, over the last `RECENT_S`; bad input aside."""
+        """Answers a second, and p50, p95 and p99 in seconds, over the last `RECENT_S`, without bad input."""
         since_s = max(now_s - RECENT_S, 0.0)
         while self._recent and self._recent[0][0] < since_s:
             self._recent.popleft()
         ended = sorted(latency for _, latency in self._recent)
-        # Where answers come faster than are kept, the rate is that of those kept.
+        # If answers come faster than they are kept, the rate is that of those kept.
         span_s = now_s - (self._recent[0][0] if len(self._recent) == _MAX_RECENT else since_s)
         return len(ended) / max(span_s, 0.001), [_quantile(ended, share) for share in (0.5, 0.95, 0.99)]
 
@@ -98,5 +98,5 @@ def _quantile(ordered: list[float], share: float) -> float | None:
 
 
 def counted(errors: Counter[str]) -> str:
-    """Errors in words, the most frequent first."""
+    """Errors with their counts, the most frequent first."""
     return ", ".join(f"{count:,} × {reason}" for reason, count in errors.most_common())

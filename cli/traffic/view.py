@@ -10,13 +10,12 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from cli.latency import bare_ms, ms
-from cli.live_display import LINE_EVERY_S, came, draw, is_lively
-from cli.traffic.plan import Kind, Plan
+from cli.live_display import LINE_EVERY_S, bare_ms, draw, is_lively, ms, wait_for
+from cli.traffic.plan import Plan, RequestKind
 from cli.traffic.tally import Tally, counted
 
 LATE_S = 0.01
-KIND_NAMES: dict[Kind, str] = {
+KIND_NAMES: dict[RequestKind, str] = {
     "customer": "by customer",
     "features": "by features",
     "batch": "batches",
@@ -33,15 +32,15 @@ class View:
         self._duration_s = duration_s
 
     async def show(self, now_s: Callable[[], float], over: asyncio.Event) -> None:
-        """Show until it is over."""
+        """Show until `over` is set."""
         if is_lively(self._out):
             await draw(self._out, lambda: self.frame(now_s()), over)
             return
-        while not await came(over, LINE_EVERY_S):
+        while not await wait_for(over, LINE_EVERY_S):
             self._out.print(self.line(now_s()), markup=False, highlight=False)
 
     def line(self, now_s: float) -> str:
-        """The figures of the last seconds, in one line."""
+        """The figures of the last seconds on one line."""
         return f"{now_s:6.0f} s  {'  '.join((*self._state(now_s), *self._latencies(now_s)))}"
 
     def frame(self, now_s: float) -> Group:
@@ -57,20 +56,20 @@ class View:
     def _state(self, now_s: float) -> list[str]:
         rate, _ = self._tally.recent(now_s)
         found = [f"{rate:.1f}/s", f"errors {self._tally.failed:,}", f"drift {self._tally.drift:.2f}"]
-        return [*found, f"concept {self._tally.turned:.2f}"] if self._tally.turned else found
+        return [*found, f"concept {self._tally.concept_drift:.2f}"] if self._tally.concept_drift else found
 
     def _latencies(self, now_s: float) -> list[str]:
         _, quantiles = self._tally.recent(now_s)
         return [f"p{name} {ms(_in_ms(each))}" for name, each in zip((50, 95, 99), quantiles, strict=True)]
 
     def summary(self, plan: Plan, truth: str | None, took_s: float) -> None:
-        """Print what happened, in plain words."""
+        """Print what happened."""
         tally, out = self._tally, self._out
         planned, answered = tally.planned.total(), tally.answered.total()
         out.print(
             f"{planned:,} requests in {took_s:.1f} s ({planned / max(took_s, 0.001):.1f}/s), {answered:,} answered,"
             f" {tally.failed:,} error{'' if tally.failed == 1 else 's'}"
-            + (f", {tally.unfinished:,} cut off at the end" if tally.unfinished else ""),
+            + (f", {tally.unfinished:,} cancelled at the end" if tally.unfinished else ""),
             highlight=False,
         )
         out.print(_latencies(tally))
@@ -91,7 +90,7 @@ def _latencies(tally: Tally) -> Table:
     found = tally.good_latencies()
     count = sum(tally.planned[kind] for kind in ("customer", "features", "batch"))
     table.add_row(
-        "all of these" if not tally.planned["bad"] else "all but bad",
+        "all but bad" if tally.planned["bad"] else "all of these",
         f"{count:,}",
         *(bare_ms(_in_ms(found.quantile_s(share))) for share in (0.5, 0.95, 0.99, 1.0)),
     )
@@ -102,17 +101,17 @@ def _remarks(tally: Tally, plan: Plan, truth: str | None) -> Iterator[str]:
     if tally.errors:
         yield f"Errors: {counted(tally.errors)}."
     if tally.planned["bad"]:
-        yield f"Bad input: {tally.answered['bad']:,} of {tally.planned['bad']:,} answered; a refusal is no error."
+        yield f"Bad input: {tally.answered['bad']:,} of {tally.planned['bad']:,} answered; a rejection is not an error."
     if plan.drift:
-        yield f"Drift: {tally.drifted:,} of the requests drifted, with strength {tally.drift:.2f} at the end."
+        yield f"Drift: {tally.drifted:,} requests drifted, with strength {tally.drift:.2f} at the end."
     if truth is not None:
-        lost = f"; not taken: {counted(tally.label_errors)}" if tally.label_errors else ""
-        turned = f", turned by {tally.turned:.2f} at the end" if plan.concept_drift else ""
-        yield f"Labels: {tally.labels:,} posted{lost}. They follow {truth}{turned}."
+        lost = f"; not accepted: {counted(tally.label_errors)}" if tally.label_errors else ""
+        drift = f", with concept drift {tally.concept_drift:.2f} at the end" if plan.concept_drift else ""
+        yield f"Labels: {tally.labels:,} posted{lost}. They follow {truth}{drift}."
     late_s = tally.lateness.quantile_s(0.99)
     if late_s is not None and late_s > LATE_S:
         late = ms(_in_ms(late_s))
-        yield f"This machine was busy: requests left up to {late} late (p99), and the latencies hold that too."
+        yield f"This machine was busy: requests were sent up to {late} late (p99), and the latencies include that."
 
 
 def _in_ms(seconds: float | None) -> float | None:

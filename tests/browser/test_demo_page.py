@@ -11,7 +11,7 @@ from playwright.sync_api import Page
 
 from cli.demo.page import render
 from tests.browser.visits import Point, Visitor, focusable, overflow, points, tabbed
-from tests.cli.demo.telling import COMMANDS, FILES, evidence
+from tests.cli.demo.example_run import COMMANDS, FILES, evidence
 
 QUANTILES = ("p50", "p95", "p99")
 

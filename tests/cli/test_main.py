@@ -20,7 +20,7 @@ RUNNER = CliRunner()
 
 
 def walk(command: Any, name: str = "") -> Iterator[tuple[str, Any]]:  # noqa: ANN401 (Typer's own type is private)
-    """Each command and group below, by what is typed after `leeway`."""
+    """Each command and group, by what is typed after `leeway`."""
     yield name, command
     for each in getattr(command, "commands", {}).values():
         yield from walk(each, f"{name} {each.name}".strip())
@@ -30,21 +30,21 @@ COMMANDS = dict(walk(typer.main.get_command(app)))
 
 
 def examples_of(command: Any) -> list[str]:  # noqa: ANN401 (as above)
-    """The commands that a help's end gives to try."""
+    """The example commands at the end of a help text."""
     lines = (command.epilog or "").splitlines()
     several = [part.strip() for line in lines for part in line.partition("#")[0].split("&&")]
     return [each for each in several if each.startswith("leeway ") and "COMMAND" not in each]
 
 
 def help_of(*command: str, columns: int = 200) -> str:
-    """What `leeway COMMAND --help` says."""
+    """The text of `leeway COMMAND --help`."""
     result = RUNNER.invoke(app, [*command, "--help"], env=WIDE | {"COLUMNS": str(columns)})
     assert result.exit_code == 0, result.output
     return result.output
 
 
 def test_help_imports_nothing_heavy() -> None:
-    """`leeway --help` answers at once: none of the heavy libraries is imported for it."""
+    """`leeway --help` is fast: it imports none of the heavy libraries."""
     code = (
         "import sys; from cli.main import app\n"
         "try: app(['--help'])\n"
@@ -56,9 +56,11 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 def test_ingest_imports_no_training() -> None:
-    """`leeway ingest` waits for neither pandas nor scikit-learn."""
+    """`leeway ingest` imports neither pandas nor scikit-learn."""
     heavy = {"pandas", "sklearn", "onnxruntime"}
-    code = f"import sys; import cli.commands.ingest; print('imported:', sorted({heavy} & set(sys.modules)))"
+    code = (
+        f"import sys; import cli.commands.ingest, cli.snapshots; print('imported:', sorted({heavy} & set(sys.modules)))"
+    )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "imported: []"
 
@@ -70,7 +72,7 @@ def test_every_command_is_listed(command: str) -> None:
 
 
 def test_help_documents_exit_codes() -> None:
-    """`leeway --help` says what the exit codes mean."""
+    """`leeway --help` documents the exit codes."""
     assert "0 done, 1 failed, 2 bad input or settings" in " ".join(help_of().split())
 
 
@@ -91,7 +93,7 @@ def test_help_documents_exit_codes() -> None:
     ],
 )
 def test_help_shows_variable_and_default(command: str, variable: str, default: str) -> None:
-    """A flag's help names the variable that it stands for, and the default."""
+    """A flag's help has its variable and default."""
     assert f"[{variable}; default {default}]" in " ".join(help_of(command).replace("│", " ").split())
 
 
@@ -109,10 +111,10 @@ def test_help_shows_variable_and_default(command: str, variable: str, default: s
         (["serve"], {"LEEWAY_BUNDLE": "nowhere/at/all"}, ""),
     ],
 )
-def test_settings_that_cannot_be_used_are_said_plainly(
+def test_invalid_settings_are_errors(
     arguments: list[str], environment: dict[str, str], message: str, tmp_path: Path
 ) -> None:
-    """A setting that cannot be used ends any command with exit code 2 and its plain message, no traceback."""
+    """An invalid setting ends any command with exit code 2 and a plain message, no traceback."""
     ran = subprocess.run(
         [sys.executable, "-m", "cli.main", *arguments],
         env={"PATH": "", "PYTHONPATH": str(Path(__file__).parents[2]), "LEEWAY_PORT": "0", **environment},
@@ -127,8 +129,8 @@ def test_settings_that_cannot_be_used_are_said_plainly(
     assert "Traceback" not in ran.stderr
 
 
-def test_settings_error_is_one_line() -> None:
-    """The message of a setting that cannot be used is one line on standard error, and nothing on standard output."""
+def test_a_settings_error_is_one_line() -> None:
+    """The message of an invalid setting is one line on standard error, with nothing on standard output."""
     result = RUNNER.invoke(app, ["serve", "--port", "99999"], env={"COLUMNS": "40"})
     assert result.exit_code == 2
     assert result.stdout == ""
@@ -136,20 +138,20 @@ def test_settings_error_is_one_line() -> None:
     assert result.stderr.count("\n") == 1
 
 
-def test_a_setting_that_cannot_be_used_is_explained() -> None:
-    """The message says what the setting is for: nobody need look it up."""
+def test_invalid_settings_are_explained() -> None:
+    """The message says what the setting means."""
     result = RUNNER.invoke(app, ["drift", "worker"], env={"LEEWAY_DRIFT_WINDOW": "5m"})
     assert "Meaning: Length of the current window in seconds" in result.stderr
 
 
-def test_a_date_that_is_none_is_answered_with_one() -> None:
-    """A wrong date ends with exit code 2 and an example of a right one."""
+def test_an_invalid_date_is_an_error() -> None:
+    """An invalid date ends with exit code 2 and an example of a valid one."""
     result = RUNNER.invoke(app, ["ingest", "--as-of", "31.1.2024", "."])
     assert result.exit_code == 2
-    assert "'31.1.2024' is no date: give one like 2024-01-31" in result.stderr
+    assert "'31.1.2024' is not a date: give one like 2024-01-31" in result.stderr
 
 
-def test_a_database_that_is_away_is_named_without_its_password() -> None:
+def test_database_passwords_are_redacted() -> None:
     """The message names the database and the setting, and not the password."""
     url = "postgresql+psycopg://somebody:secret@127.0.0.1:1/leeway"
     result = RUNNER.invoke(app, ["train", "--database-url", url])
@@ -159,14 +161,14 @@ def test_a_database_that_is_away_is_named_without_its_password() -> None:
     assert "secret" not in result.stderr
 
 
-def test_the_version_is_the_package_s() -> None:
-    """`leeway --version` says which version is installed."""
+def test_the_version_is_that_of_the_package() -> None:
+    """`leeway --version` prints the installed version."""
     assert RUNNER.invoke(app, ["--version"]).output == f"leeway {version('leeway')}\n"
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_fits_a_terminal(name: str) -> None:
-    """At 80 columns no line of a help is broken or cut short, and each flag says what it does."""
+    """At 80 columns no line of a help text is cut short, and each flag has a description."""
     told = help_of(*name.split(), columns=80)
     lines = [line.removesuffix(" COMMAND [ARGS]...") for line in told.splitlines()]
     assert [line for line in lines if len(line) > 80 or line.endswith("...")] == []
@@ -174,8 +176,8 @@ def test_help_fits_a_terminal(name: str) -> None:
 
 
 @pytest.mark.parametrize("example", [line for command in COMMANDS.values() for line in examples_of(command)])
-def test_examples_can_be_typed(example: str) -> None:
-    """Each example of a help names commands and flags that there are."""
+def test_examples_are_valid(example: str) -> None:
+    """Each example of a help text uses existing commands and flags."""
     words = shlex.split(example, comments=True)[1:]
     name = max((each for each in COMMANDS if words[: len(each.split())] == each.split()), key=len)
     context = COMMANDS[name].make_context(name, words[len(name.split()) :])
@@ -184,17 +186,17 @@ def test_examples_can_be_typed(example: str) -> None:
 
 @pytest.mark.parametrize(("typed", "offered"), [("leeway dri", "drift"), ("leeway drift wor", "worker")])
 def test_the_shell_completes_commands(typed: str, offered: str) -> None:
-    """A shell that was told by `leeway --install-completion` is offered the commands that begin so."""
+    """Shell completion offers the commands that begin with the typed letters."""
     asked = {"_LEEWAY_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" "))}
     completed = RUNNER.invoke(app, [], env=asked, prog_name="leeway")
     assert completed.output.split() == [offered]
 
 
-def test_an_unknown_command_is_bad_input() -> None:
+def test_an_unknown_command_is_an_error() -> None:
     """A command that does not exist ends with exit code 2."""
     assert RUNNER.invoke(app, ["nonsense"]).exit_code == 2
 
 
 def test_no_command_shows_the_help() -> None:
-    """`leeway` alone says what there is."""
+    """`leeway` alone shows the help."""
     assert "ingest" in RUNNER.invoke(app, [], env=WIDE).output

@@ -16,7 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.demo.story import SHORTEST_S
-from cli.demo.workshop import HOST, REPORTS_PORT, SERVICE_PORT
+from cli.demo.workspace import HOST, REPORTS_PORT, SERVICE_PORT
 from cli.main import app
 
 ROOT = Path(__file__).parents[3]
@@ -34,7 +34,7 @@ def start(folder: Path, *flags: str) -> subprocess.Popen[str]:
 
 
 def is_answering(url: str) -> bool:
-    """Whether somebody listens there."""
+    """Whether something answers there."""
     try:
         httpx2.get(url, trust_env=False)
     except httpx2.TransportError:
@@ -43,17 +43,17 @@ def is_answering(url: str) -> bool:
 
 
 def addresses(output: str) -> list[str]:
-    """Where the service and the drift worker answered."""
-    return re.findall(r"(?:serving on|its page is) (http://\S+)", output)
+    """The addresses of the service and the drift worker."""
+    return re.findall(r"(?:serving at|its page is) (http://\S+)", output)
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
-    """What the demo printed, and its folder: told to the end, shortened, with both its ports taken by somebody else."""
+def played(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """The output of a complete demo and its folder; it was shortened, and both its ports were in use."""
     folder = tmp_path_factory.mktemp("demo") / "new"
     with ExitStack() as stack:
         for port in (SERVICE_PORT, REPORTS_PORT):
-            with suppress(OSError):  # somebody else has it already
+            with suppress(OSError):  # already in use
                 stack.enter_context(create_server((HOST, port)))
         process = start(folder, *SHORT)
         try:
@@ -65,9 +65,9 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
 
 
 @pytest.fixture(scope="module")
-def data(told: tuple[str, Path]) -> dict[str, Any]:
-    """What the page holds as JSON."""
-    match = re.search(r'id="data">(.*?)</script>', (told[1] / "index.html").read_text(), re.DOTALL)
+def data(played: tuple[str, Path]) -> dict[str, Any]:
+    """The page's data."""
+    match = re.search(r'id="data">(.*?)</script>', (played[1] / "index.html").read_text(), re.DOTALL)
     assert match is not None
     found: dict[str, Any] = json.loads(match[1])
     return found
@@ -76,37 +76,37 @@ def data(told: tuple[str, Path]) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "shown",
     [
-        r"✓ Making up customers +\d+\.\d s  7,043",
+        r"✓ Generating customers +\d+\.\d s  7,043",
         r"✓ Training the model .* ROC AUC 0\.8",
-        rf"Port {SERVICE_PORT} is taken by somebody else: using \d+",
-        rf"Port {REPORTS_PORT} is taken by somebody else: using \d+",
-        r"✓ Starting the service .* serving on http://127\.0\.0\.1:\d+",
-        r"Act 1 of 6: Calm\.",
+        rf"Port {SERVICE_PORT} is in use: using \d+",
+        rf"Port {REPORTS_PORT} is in use: using \d+",
+        r"✓ Starting the service .* serving at http://127\.0\.0\.1:\d+",
+        r"Act 1 of 6: Normal\.",
         r"Act 6 of 6: Labels arrive\.",
         r" s +\d+/s  p50 .*  share .*  quality",
-        r"requests were sent, and none of them failed",
-        r"  4\. Scoring slows: p95 [\d.]+ ms",
-        r"In the end: Retrain the model\. .* no better than a coin",
-        r"Look at \S+index\.html in a browser\.",
+        r"requests, none failed; [\d,]+ labels\.",
+        r"  4\. Scoring slows down: p95 [\d.]+ ms",
+        r"Result: Retrain the model\. .* no better than chance",
+        r"Open \S+index\.html in a browser\.",
     ],
 )
-def test_story_is_told_in_plain_lines(told: tuple[str, Path], shown: str) -> None:
-    """In a pipe every stage, act and figure is a line of its own, to the model that is a coin."""
-    assert re.search(shown, told[0]), told[0]
-    assert "\x1b" not in told[0]
+def test_the_output_is_plain_lines(played: tuple[str, Path], shown: str) -> None:
+    """In a pipe every stage, act and figure is a line of its own, up to the result."""
+    assert re.search(shown, played[0]), played[0]
+    assert "\x1b" not in played[0]
 
 
-def test_nothing_runs_afterwards(told: tuple[str, Path]) -> None:
-    """After the demo nobody answers where the service and the drift worker did."""
-    found = addresses(told[0])
+def test_all_processes_have_ended(played: tuple[str, Path]) -> None:
+    """After the demo nothing answers at the addresses of the service and the drift worker."""
+    found = addresses(played[0])
     assert len(found) == 2
     assert not any(map(is_answering, found))
 
 
-def test_slowness_is_seen_in_its_act_alone(data: dict[str, Any]) -> None:
-    """p95 is that of the fault while it is in force; before and after it half of the requests are far from it.
+def test_only_one_act_is_slow(data: dict[str, Any]) -> None:
+    """p95 is that of the fault while it is active; in all other acts p50 is far below.
 
-    Of other acts not p95, since a machine that stands still for a moment moves it.
+    Their p95 is not checked, because one pause of the machine raises it.
     """
     latency_ms = {act["key"]: act["figures"]["latency_ms"] for act in data["acts"]}
     assert latency_ms.pop("slow")["p95"] > 50
@@ -115,43 +115,47 @@ def test_slowness_is_seen_in_its_act_alone(data: dict[str, Any]) -> None:
     assert score["ms"] >= 80
 
 
-def test_page_ends_with_green_inputs_and_a_coin(data: dict[str, Any]) -> None:
-    """The last comparison finds no drift, and a model that labels show to be no better than a coin."""
+def test_the_last_run_finds_a_useless_model(data: dict[str, Any]) -> None:
+    """The last comparison finds no drift, but labels show a model that is no better than chance."""
     last = data["runs"][-1]
     assert (last["recommendation"], last["verdicts"]["performance"], last["share"] < 0.3) == ("RETRAIN", "act", True)
     assert last["roc_auc"] < 0.6 < last["roc_auc_card"]
 
 
-def test_page_is_what_was_measured(told: tuple[str, Path], data: dict[str, Any]) -> None:
-    """The page's runs are those in the reports, its trace one of the spans file, its requests those that were sent."""
-    folder = told[1]
+def test_the_page_has_the_measured_data(played: tuple[str, Path], data: dict[str, Any]) -> None:
+    """The page's runs are those of the reports, its trace is in the spans file, its requests are those sent."""
+    folder = played[1]
     results = {path.parent.name: json.loads(path.read_text()) for path in folder.glob("reports/runs/*/result.json")}
     assert {run["run_id"]: run["share"] for run in data["runs"]} == {
         name: each["share"] for name, each in results.items()
     }
     assert data["slow_trace"][0]["span_id"] in (folder / "spans.jsonl").read_text()
-    match = re.search(r"([\d,]+) requests were sent", told[0])
+    match = re.search(r"([\d,]+) requests, ", played[0])
     assert match is not None
     assert int(match[1].replace(",", "")) == data["requests"]
 
 
-def test_every_link_leads_to_a_file(told: tuple[str, Path]) -> None:
-    """What the page links to lies beside it, Evidently's reports among it."""
-    links = re.findall(r'<a[^>]+href="([^"]+)"', (told[1] / "index.html").read_text())
+def test_every_link_has_its_file(played: tuple[str, Path]) -> None:
+    """All linked files exist, including Evidently's reports."""
+    links = re.findall(r'<a[^>]+href="([^"]+)"', (played[1] / "index.html").read_text())
     assert any(link.endswith("/report.html") for link in links)
-    assert [link for link in links if not (told[1] / link).is_file()] == []
+    assert [link for link in links if not (played[1] / link).is_file()] == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_end_at_any_time_leaves_nothing_behind(told: tuple[str, Path], number: signal.Signals) -> None:
-    """Ctrl-C or SIGTERM in a second run ends it with exit code 130 and its processes with it; the old page is gone."""
-    process = start(told[1], *SHORT)
+@pytest.mark.parametrize(
+    ("number", "line"),
+    [(signal.SIGTERM, "✓ Generating"), (signal.SIGINT, "Act 1")],
+    ids=["SIGTERM in training", "Ctrl-C in act 1"],
+)
+def test_an_interrupted_demo_leaves_no_processes(played: tuple[str, Path], number: signal.Signals, line: str) -> None:
+    """SIGTERM or Ctrl-C in a second run ends it with exit code 130 and no process left; the old page is gone."""
+    process = start(played[1], *SHORT)
     seen = []
     try:
         assert process.stdout is not None
-        for line in process.stdout:
-            seen.append(line)
-            if line.startswith("Act 1"):
+        for each in process.stdout:
+            seen.append(each)
+            if each.startswith(line):
                 break
         process.send_signal(number)
         rest, _ = process.communicate(timeout=60)
@@ -159,15 +163,15 @@ def test_an_end_at_any_time_leaves_nothing_behind(told: tuple[str, Path], number
         process.kill()
     output = "".join(seen) + rest
     assert process.returncode == 130, output
-    assert "Stopped; what was made is in" in output
-    assert len(addresses(output)) == 2
+    assert "Stopped. The files created so far are in" in output
+    assert len(addresses(output)) == (2 if line == "Act 1" else 0)
     assert not any(map(is_answering, addresses(output)))
-    assert not (told[1] / "index.html").exists()
+    assert not (played[1] / "index.html").exists()
 
 
-def test_a_folder_of_other_things_is_spared(tmp_path: Path) -> None:
-    """A folder that no demo made ends with exit code 2, and stays as it is."""
+def test_a_folder_with_other_files_is_rejected(tmp_path: Path) -> None:
+    """A folder that no demo created ends with exit code 2 and is unchanged."""
     (tmp_path / "thesis.txt").write_text("dear")
     result = CliRunner().invoke(app, ["demo", "--folder", str(tmp_path)])
-    assert (result.exit_code, "no demo made it" in result.stderr) == (2, True)
+    assert (result.exit_code, "was not created by a demo" in result.stderr) == (2, True)
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"thesis.txt": "dear"}

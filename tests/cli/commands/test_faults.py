@@ -1,21 +1,18 @@
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 
 import httpx2
 import pytest
 from typer.testing import CliRunner, Result
 
-from cli.commands.faults import KINDS, in_words
-from cli.commands.faults_request import FaultsError, ask
+from cli.commands.faults import FAULT_NAMES, FaultsError, describe, request_faults
 from cli.http import Target
 from cli.main import app
 from leeway.model.bundle import Bundle
 from service.core.faults import FAULTS, MAX_SECONDS
-from tests.service.processes import Server, closed_port, environment, eventually, running
+from tests.cli.stub_server import json_server
+from tests.service.processes import Server, closed_port, environment, eventually, running, silent_listener
 
 RUNNER = CliRunner()
 HERE = "http://127.0.0.1:8000"
@@ -32,19 +29,19 @@ def server(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest.fixture
 def free(server: Server) -> Iterator[Server]:
-    """The same, with nothing in force before and after."""
+    """The same, without active faults before and after."""
     httpx2.delete(f"{server.url}/faults").raise_for_status()
     yield server
     httpx2.delete(f"{server.url}/faults").raise_for_status()
 
 
 def faults(url: str, *arguments: str) -> Result:
-    """Run `leeway faults`, told by the environment where the service is."""
+    """Run `leeway faults` with LEEWAY_URL set."""
     return RUNNER.invoke(app, ["faults", *arguments], env={"LEEWAY_URL": url, "COLUMNS": "200", "TERM": "dumb"})
 
 
-def in_force(server: Server) -> object:
-    """What the service says."""
+def active(server: Server) -> object:
+    """The service's active faults."""
     return httpx2.get(f"{server.url}/faults").raise_for_status().json()["faults"]
 
 
@@ -64,53 +61,53 @@ def in_force(server: Server) -> object:
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
 def test_faults_are_switched_on(free: Server, flags: list[str], expected: object) -> None:
-    """What the flags name is in force in the service."""
+    """The faults of the flags are active in the service."""
     assert faults(free.url, "on", *flags).exit_code == 0
-    assert in_force(free) == expected
+    assert active(free) == expected
 
 
 def test_faults_are_switched_off(free: Server) -> None:
-    """`off` leaves none in force, and says so."""
+    """`off` ends all faults, and says so."""
     faults(free.url, "on", "--no-snapshots")
     done = faults(free.url, "off")
-    assert (done.exit_code, done.stdout) == (0, f"No faults are in force at {free.url}.\n")
-    assert in_force(free) == {}
+    assert (done.exit_code, done.stdout) == (0, f"No faults are active at {free.url}.\n")
+    assert active(free) == {}
 
 
-def test_status_tells_what_is_in_force(free: Server) -> None:
-    """`status` says which faults, how strong, and for how long yet."""
+def test_status_shows_active_faults(free: Server) -> None:
+    """`status` shows the faults, their strength, and their remaining time."""
     faults(free.url, "on", "--slow-scoring", "80", "--slow-scoring-probability", "0.5", "--for", "120")
     done = faults(free.url, "status")
     first, second = done.stdout.splitlines()
     assert done.exit_code == 0
-    assert f"{free.url} for 1" in first
-    assert second.split() == ["slow", "scoring", "80", "ms", "longer,", "in", "50", "%", "of", "the", "calls"]
+    assert f"{free.url} for another 1" in first
+    assert second.split() == ["slow", "scoring", "80", "ms", "delay,", "in", "50", "%", "of", "the", "calls"]
 
 
-def test_the_flag_goes_before_the_variable(free: Server) -> None:
-    """`--url` names the service where the environment names another."""
+def test_the_flag_takes_precedence(free: Server) -> None:
+    """`--url` takes precedence over LEEWAY_URL."""
     assert faults(f"http://127.0.0.1:{closed_port()}", "status", "--url", free.url).exit_code == 0
 
 
 def test_a_fault_ends_by_itself_in_the_log(free: Server) -> None:
-    """A second later the running service has ended it and said so, though nobody asked anything."""
+    """After its time the running service ends it and logs that, without any request."""
     before = sum("expired" in str(entry["message"]) for entry in free.log())
     faults(free.url, "on", "--no-snapshots", "--for", "1")
     assert eventually(lambda: sum("expired" in str(entry["message"]) for entry in free.log()) == before + 1)
 
 
 def test_every_fault_has_words() -> None:
-    """Each fault that the service knows is told in words."""
-    assert tuple(KINDS) == FAULTS
+    """Each fault of the service has a readable name."""
+    assert tuple(FAULT_NAMES) == FAULTS
 
 
-def test_what_always_strikes_is_said_so() -> None:
+def test_certain_faults_are_described() -> None:
     """A share of one is every call."""
     state = {"faults": {"no_snapshots": True, "errors": {"probability": 1.0}}, "seconds_left": 5.2}
-    assert [line.split("  ")[-1].strip() for line in in_words(state, HERE)[1:]] == ["in every call", "in every call"]
+    assert [line.split("  ")[-1].strip() for line in describe(state, HERE)[1:]] == ["in every call", "in every call"]
 
 
-# --- where it cannot ------------------------------------------------------------------------------------------------
+# --- errors --------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -123,63 +120,41 @@ def strict(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 @pytest.mark.parametrize("command", [["on", "--no-snapshots"], ["status"], ["off"]], ids=lambda command: command[0])
-def test_a_service_that_allows_none_is_named(strict: Server, command: list[str]) -> None:
+def test_a_service_without_faults_is_an_error(strict: Server, command: list[str]) -> None:
     """Exit code 2, and one line that says how to allow them."""
     done = faults(strict.url, *command)
     assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (2, "", 1)
-    assert f"{strict.url} allows no faults" in done.stderr
+    assert f"{strict.url} does not allow faults" in done.stderr
     assert "LEEWAY_FAULTS=on leeway serve" in done.stderr
 
 
-def test_a_service_that_is_not_there_is_named() -> None:
-    """Exit code 2, and one line that says why, and what to do."""
+def test_an_unreachable_service_is_an_error() -> None:
+    """Exit code 2, and one line with the reason and what to do."""
     url = f"http://127.0.0.1:{closed_port()}"
     done = faults(url, "status")
     assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
-    assert f"{url} cannot be reached (Connection refused)" in done.stderr
+    assert f"is unreachable: nothing listens at {url}" in done.stderr
     assert "LEEWAY_URL" in done.stderr
 
 
-@pytest.fixture(scope="module")
-def stranger() -> Iterator[str]:
-    """A web server that is not Leeway: it answers 404 to all."""
-
-    class Handler(BaseHTTPRequestHandler):
-        """Knows nothing."""
-
-        def do_GET(self) -> None:
-            """Say so."""
-            self.send_error(404)
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-def test_a_stranger_is_no_service_without_faults(stranger: str) -> None:
-    """Whoever answers, but not as Leeway does, is told apart from a service that allows none."""
-    done = faults(stranger, "status")
+def test_another_server_is_recognized() -> None:
+    """Another web server is distinguished from a service that does not allow faults."""
+    with json_server({}) as other:
+        done = faults(other.url, "status")
     assert done.exit_code == 2
-    assert "not as Leeway does (404)" in done.stderr
+    assert "is not a Leeway service (status 404)" in done.stderr
 
 
-def test_silence_is_said() -> None:
-    """Where no answer comes in time, the message says that faults end by themselves."""
+def test_a_timeout_is_an_error() -> None:
+    """Without an answer in time, the message says that faults end by themselves."""
     with (
-        socket.create_server(("127.0.0.1", 0)) as listener,
-        pytest.raises(FaultsError, match=r"does not answer within 0\.1 s.*end by themselves"),
+        silent_listener(accepts=False) as url,
+        pytest.raises(FaultsError, match=r"does not answer .* within 0\.1 s.*end by themselves"),
     ):
-        ask(Target("http", "127.0.0.1", listener.getsockname()[1]), "DELETE", wait_s=0.1)
+        request_faults(Target.parse(url), "DELETE", timeout_s=0.1)
 
 
-def test_what_the_service_refuses_is_told_in_its_words(free: Server) -> None:
+def test_rejections_have_the_services_reason(free: Server) -> None:
     """A value beyond its limits ends with exit code 2 and the service's reason."""
     done = faults(free.url, "on", "--no-snapshots", "--for", f"{MAX_SECONDS + 1}")
     assert done.exit_code == 2
@@ -192,14 +167,14 @@ def test_what_the_service_refuses_is_told_in_its_words(free: Server) -> None:
     ids=["nothing", "half"],
 )
 def test_a_fault_must_be_named(flags: list[str], named: str) -> None:
-    """`on` without a fault, or with half of one, says what is missing, whether a service is there or not."""
+    """`on` without a fault, or with half of one, says what is missing, before any request."""
     done = faults(HERE, "on", *flags)
     assert done.exit_code == 2
     assert named in done.stderr
 
 
-def test_an_address_that_is_none_is_said() -> None:
-    """A URL without http ends with exit code 2 and what one looks like."""
+def test_an_invalid_address_is_an_error() -> None:
+    """A URL without http ends with exit code 2 and an example of a valid one."""
     done = faults("localhost:8000", "status")
     assert done.exit_code == 2
     assert "http://127.0.0.1:8000" in done.stderr

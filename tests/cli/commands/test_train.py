@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner, Result
 
-from cli.commands.ingest import open_snapshots
-from cli.commands.train import card_table, schema_table
 from cli.main import app
 from cli.options import console
+from cli.snapshots import open_snapshots
+from cli.training import card_table, schema_table
 from leeway.data.population import Population
 from leeway.model import bundle as bundles
 from leeway.model.bundle import Bundle
@@ -25,12 +25,12 @@ CUSTOMER = "7590-VHVEG"
 
 
 def leeway(*arguments: object) -> Result:
-    """Run the command in this process."""
+    """Run a command in this process."""
     return CliRunner().invoke(app, [str(each) for each in arguments])
 
 
-def refused(result: Result) -> str:
-    """The one plain line with which bad input ends."""
+def rejection(result: Result) -> str:
+    """The one plain line for bad input."""
     assert result.exit_code == 2, result.output
     assert result.stderr.startswith("leeway: ")
     assert result.stderr.count("\n") == 1
@@ -59,20 +59,20 @@ def snapshots_url(people: Population, tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture(scope="module")
 def from_table(table: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, Path]:
-    """`leeway train` on the table, and where the bundle went."""
+    """The result of `leeway train` on the table, and the bundle's folder."""
     folder = tmp_path_factory.mktemp("from table") / "bundle"
     return leeway("train", "--data", table, "--target", "repaid", "--id", "who", "--bundle", folder), folder
 
 
 @pytest.fixture(scope="module")
 def from_snapshots(snapshots_url: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, Path]:
-    """`leeway train` on the newest labelled month, and where the bundle went."""
+    """The result of `leeway train` on the newest labelled month, and the bundle's folder."""
     folder = tmp_path_factory.mktemp("from snapshots") / "bundle"
     return leeway("train", "--database-url", snapshots_url, "--bundle", folder), folder
 
 
 def test_trains_on_a_table(from_table: tuple[Result, Path]) -> None:
-    """Any CSV is trained on: the id and the target are no features, the model is called like the file."""
+    """Any CSV works: the id and the target are not features, and the model has the file's name."""
     result, folder = from_table
     assert (result.exit_code, result.stderr) == (0, "")
     bundle = bundles.load(folder)
@@ -81,7 +81,7 @@ def test_trains_on_a_table(from_table: tuple[Result, Path]) -> None:
 
 
 def test_trains_on_parquet(table: Path, tmp_path: Path) -> None:
-    """A Parquet file is trained on like a CSV, under the name that was given."""
+    """A Parquet file works like a CSV; the model has the given name."""
     pd.read_csv(table).drop(columns="who").to_parquet(tmp_path / "loans.parquet")
     options = ["--data", tmp_path / "loans.parquet", "--target", "repaid", "--name", "lending"]
     result = leeway("train", *options, "--bundle", tmp_path / "bundle")
@@ -89,7 +89,7 @@ def test_trains_on_parquet(table: Path, tmp_path: Path) -> None:
 
 
 def test_trains_on_the_newest_labelled_month(from_snapshots: tuple[Result, Path]) -> None:
-    """Without a date the newest month with labels is trained on, not the newer one without."""
+    """Without a date the newest month with labels is used, not a newer one without labels."""
     result, folder = from_snapshots
     assert (result.exit_code, result.stderr) == (0, "")
     bundle = bundles.load(folder)
@@ -107,19 +107,19 @@ def test_trains_on_the_newest_labelled_month(from_snapshots: tuple[Result, Path]
     ],
 )
 def test_prints_the_schema(from_snapshots: tuple[Result, Path], words: list[str]) -> None:
-    """The schema is printed as a table: name, kind, unit, range or categories, and whether it may be missing."""
+    """The schema is printed as a table: name, kind, unit, range or categories, and whether values may be missing."""
     lines = [line for line in from_snapshots[0].stdout.splitlines() if words[0] in line]
     assert any(all(word in line for word in words) for line in lines)
 
 
 def test_prints_an_inferred_schema(from_table: tuple[Result, Path]) -> None:
-    """An inferred schema is printed likewise."""
+    """An inferred schema is printed too."""
     (line,) = [line for line in from_table[0].stdout.splitlines() if "c.x-y" in line]
     assert "high, low, middle" in line
 
 
-def test_prints_the_card_and_where_the_bundle_is(from_snapshots: tuple[Result, Path]) -> None:
-    """The card's figures are printed with their intervals, and where the bundle went."""
+def test_prints_the_card_and_the_bundles_folder(from_snapshots: tuple[Result, Path]) -> None:
+    """The card's figures are printed with their intervals, and the bundle's folder."""
     result, folder = from_snapshots
     card = bundles.load(folder).card
     assert card.roc_auc is not None
@@ -130,69 +130,69 @@ def test_prints_the_card_and_where_the_bundle_is(from_snapshots: tuple[Result, P
 
 
 def test_tables_do_not_wrap_in_a_pipe(from_snapshots: tuple[Result, Path]) -> None:
-    """In a pipe each row of a table is one line, however long."""
+    """In a pipe each table row is one line, however long."""
     lines = from_snapshots[0].stdout.splitlines()
     assert max(map(len, lines)) > 80
     assert sum("held out" in line and "drift reference come from them" in line for line in lines) == 1
 
 
 @pytest.mark.parametrize("text", ["[red]", "[/]", "[link=x]y[/link]"])
-def test_square_brackets_are_no_markup(text: str, capsys: pytest.CaptureFixture[str], bundle: Bundle) -> None:
-    """Names and categories with square brackets are printed as they are."""
+def test_square_brackets_are_not_markup(text: str, capsys: pytest.CaptureFixture[str], bundle: Bundle) -> None:
+    """Names and categories with square brackets are printed unchanged."""
     schema = FeatureSchema((Feature("a", "category", seen=Seen(categories=(text,))),))
     console().print(schema_table(schema), card_table(replace(bundle, name=text)))
     assert capsys.readouterr().out.count(text) == 2
 
 
-def test_no_snapshots_say_what_to_do(tmp_path: Path) -> None:
-    """Without snapshots the message says how to come by some."""
+def test_missing_snapshots_are_an_error(tmp_path: Path) -> None:
+    """Without snapshots the message says how to get some."""
     result = leeway("train", "--database-url", f"sqlite:///{tmp_path / 'leeway.db'}", "--bundle", tmp_path / "bundle")
-    assert "run `leeway ingest" in refused(result)
+    assert "load an extract with `leeway ingest`" in rejection(result)
 
 
-def test_an_unknown_date_names_those_there_are(snapshots_url: str, tmp_path: Path) -> None:
-    """A month that was not loaded is refused with those that were."""
+def test_an_unknown_date_lists_the_loaded_ones(snapshots_url: str, tmp_path: Path) -> None:
+    """A month that was not loaded is rejected with the loaded ones."""
     result = leeway("train", "--as-of", "2020-01-31", "--database-url", snapshots_url, "--bundle", tmp_path / "bundle")
-    assert "loaded: 2026-01-31, 2026-02-28" in refused(result)
+    assert "loaded: 2026-01-31, 2026-02-28" in rejection(result)
 
 
-def test_a_month_without_labels_is_refused(snapshots_url: str, tmp_path: Path) -> None:
-    """A month without labels cannot be trained on, and is refused with what is missing."""
+def test_a_month_without_labels_is_an_error(snapshots_url: str, tmp_path: Path) -> None:
+    """A month without labels is rejected, and the message says what is missing."""
     result = leeway("train", "--as-of", "2026-02-28", "--database-url", snapshots_url, "--bundle", tmp_path / "bundle")
-    assert "no labels as of 2026-02-28" in refused(result)
+    assert "no labels as of 2026-02-28" in rejection(result)
 
 
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
         (["--data", "TABLE"], "--data needs --target"),
-        (["--target", "repaid"], "--target and --id go with --data"),
-        (["--id", "who"], "--target and --id go with --data"),
-        (["--data", "TABLE", "--target", "repaid", "--as-of", "2026-01-31"], "--as-of names a month of snapshots"),
+        (["--target", "repaid"], "--target and --id need --data"),
+        (["--id", "who"], "--target and --id need --data"),
+        (["--data", "TABLE", "--target", "repaid", "--as-of", "2026-01-31"], "--as-of selects a month of snapshots"),
         (["--data", "TABLE", "--target", "nothing"], "missing column 'nothing'; the file has who, age"),
         (["--data", "TABLE", "--target", "repaid"], "column who: is text with more than 100 different values"),
         (["--data", "nowhere.csv", "--target", "repaid"], "nowhere.csv: cannot be read"),
     ],
 )
-def test_bad_options_are_said_plainly(options: list[str], reason: str, table: Path, tmp_path: Path) -> None:
-    """Options that do not go together, or a table that cannot be used, end with exit code 2 and the reason."""
+def test_invalid_options_are_errors(options: list[str], reason: str, table: Path, tmp_path: Path) -> None:
+    """Incompatible options and unusable tables end with exit code 2 and the reason."""
     given = [str(table) if option == "TABLE" else option for option in options]
-    assert reason in refused(leeway("train", *given, "--bundle", tmp_path / "bundle"))
+    assert reason in rejection(leeway("train", *given, "--bundle", tmp_path / "bundle"))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_too_few_rows_are_said_plainly(tmp_path: Path) -> None:
-    """A table too small to train on ends with exit code 2 and how many rows are the least."""
+def test_too_few_rows_are_an_error(tmp_path: Path) -> None:
+    """A table with too few rows ends with exit code 2 and the minimum."""
     (tmp_path / "x.csv").write_text("a,y\n1,0\n2,1\n")
     result = leeway("train", "--data", tmp_path / "x.csv", "--target", "y", "--bundle", tmp_path / "bundle")
-    assert "2 labelled rows are too few" in refused(result)
+    assert "2 labelled rows are too few" in rejection(result)
 
 
-def test_a_folder_of_other_things_is_spared(table: Path, tmp_path: Path) -> None:
-    """A bundle folder that holds other things is refused, and they stay."""
+def test_a_folder_with_other_files_is_rejected(table: Path, tmp_path: Path) -> None:
+    """A bundle folder with other files is rejected, and they stay."""
     (tmp_path / "thesis.txt").write_text("dear")
     options = ["--data", table, "--target", "repaid", "--id", "who", "--bundle", tmp_path]
-    assert "thesis.txt" in refused(leeway("train", *options))
+    assert "thesis.txt" in rejection(leeway("train", *options))
     assert (tmp_path / "thesis.txt").read_text() == "dear"
 
 

@@ -13,7 +13,7 @@ from cli.demo import words
 from cli.demo.evidence import as_json
 from cli.demo.page import render
 from leeway.telemetry import names
-from tests.cli.demo.telling import COMMANDS, FILES, a_run, a_span, evidence
+from tests.cli.demo.example_run import COMMANDS, FILES, a_run, a_span, evidence
 from tests.drift.documents import run_id
 
 HOSTILE = '</script><script>alert("&")</script>'
@@ -21,13 +21,13 @@ HOSTILE = '</script><script>alert("&")</script>'
 
 @pytest.fixture(scope="module")
 def page() -> str:
-    """The page of a story that went as it should."""
+    """The page of a complete story."""
     return render(evidence(), FILES, COMMANDS)
 
 
 @pytest.fixture(scope="module")
 def data(page: str) -> dict[str, Any]:
-    """What the page holds as JSON."""
+    """The page's data."""
     return data_of(page)
 
 
@@ -65,19 +65,19 @@ def visible(page: str) -> str:
     return " ".join(re.sub(r"<[^>]+>", " ", plain).split())
 
 
-def test_page_says_how_it_ended(page: str) -> None:
-    """The first words are what to do, and that nothing but labels shows why."""
+def test_the_page_begins_with_the_result(page: str) -> None:
+    """The headline is the recommendation, and the reason says that only labels show it."""
     match = re.search(r"<h1>.*?</h1>\s*<p class=\"reason\">(.*?)</p>", page, re.DOTALL)
     assert match is not None
     assert "Retrain the model" in match[0]
     assert match[1] == (
-        "Answers take 8.0 ms (p95) and none of 14 features drifted, yet the model is no better than a coin:"
-        " ROC AUC 0.49, on the card 0.85. Only labels show that."
+        "Answers take 8.0 ms (p95) and none of 14 features drifted, yet the model is no better than chance:"
+        " ROC AUC 0.49, on its card 0.85. Only the labels show it."
     )
 
 
-def test_page_asks_nobody(page: str) -> None:
-    """Nothing is loaded, no script runs, and every link is to a file beside the page."""
+def test_the_page_loads_nothing(page: str) -> None:
+    """Nothing is loaded, no script runs, and every link is to a file in the same folder."""
     assert not re.search(r"<(img|iframe|object|embed)|@import|url\(|\bsrc=|style=\"|\bon\w+=\"", page)
     assert re.findall(r"<script[^>]*>", page) == ['<script type="application/json" id="data">']
     assert "default-src &#39;none&#39;" in page
@@ -86,8 +86,8 @@ def test_page_asks_nobody(page: str) -> None:
     assert not [link for link in links if not link.startswith(("reports/", "spans.jsonl"))]
 
 
-def test_style_is_the_one_that_the_policy_allows(page: str) -> None:
-    """The style sheet has the digest that the page's own policy names, or browsers would drop it."""
+def test_the_policy_allows_the_style(page: str) -> None:
+    """The style sheet has the digest of the page's content security policy, or browsers would ignore it."""
     match = re.search(r"<style>(.*?)</style>", page, re.DOTALL)
     assert match is not None
     assert base64.b64encode(hashlib.sha256(match[1].encode()).digest()).decode() in page
@@ -105,7 +105,7 @@ def test_latency_chart_is_its_data(page: str, data: dict[str, Any], quantile: st
 
 
 def test_share_and_area_charts_are_their_data(page: str, data: dict[str, Any]) -> None:
-    """The charts of share and ROC AUC show each run that could tell, and nothing else."""
+    """The charts of share and ROC AUC show each run with a value, and nothing else."""
     shares, areas = (
         [float(each["data-value"]) for each in carriers(page, key, "data-series") if each["data-series"] == series]
         for key, series in (("share", "share"), ("auc", "ROC AUC"))
@@ -115,7 +115,7 @@ def test_share_and_area_charts_are_their_data(page: str, data: dict[str, Any]) -
 
 
 def test_acts_and_recommendations_are_marked(page: str, data: dict[str, Any]) -> None:
-    """The acts stand on the axis from when to when they were played, and each new recommendation at its time."""
+    """The acts are on the time axis from start to end, and each new recommendation at its time."""
     assert [(each["data-from"], each["data-to"]) for each in carriers(page, "acts", "data-act")] == [
         (act["from"], act["to"]) for act in data["acts"]
     ]
@@ -129,7 +129,7 @@ def test_acts_and_recommendations_are_marked(page: str, data: dict[str, Any]) ->
 
 
 def test_kinds_of_input_are_compared(page: str, data: dict[str, Any]) -> None:
-    """Each act has a bar for usual and one for other input, with its p95 and the number of requests."""
+    """Each act has a bar for usual and one for unusual input, with its p95 and number of requests."""
     drawn = [
         (int(each["data-act"]), each["data-kind"], float(each["data-value"]), int(each["data-count"]))
         for each in carriers(page, "kinds", "data-kind")
@@ -143,7 +143,7 @@ def test_kinds_of_input_are_compared(page: str, data: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(("key", "member"), [("slow-trace", "slow_trace"), ("run-trace", "run_trace")])
 def test_waterfalls_are_their_traces(page: str, data: dict[str, Any], key: str, member: str) -> None:
-    """Each span of a trace has a bar as long as it lasted, on the scale of the outermost one."""
+    """Each span of a trace has a bar as long as its duration, on the scale of the root span."""
     bars = carriers(page, key, "data-span")
     assert [(each["data-span"], float(each["data-ms"])) for each in bars] == [
         (span["name"], span["ms"]) for span in data[member]
@@ -153,96 +153,96 @@ def test_waterfalls_are_their_traces(page: str, data: dict[str, Any], key: str, 
     assert widths == pytest.approx([max(100 * span["ms"] / whole, 0.25) for span in data[member]], abs=1e-2)
 
 
-def test_a_feature_stands_before_and_after(page: str, data: dict[str, Any]) -> None:
-    """A histogram's bars are the shares before, and its outline those after."""
+def test_histograms_are_their_data(page: str, data: dict[str, Any]) -> None:
+    """A histogram's bars are the shares before, and its outline the shares after."""
     drawn = carriers(page, "feature-skips_7d", "data-share")
     for kind in ("before", "after"):
         shares = [float(each["data-share"]) for each in drawn if each["class"] == kind]
         assert shares == data["features"][0][kind]
 
 
-def test_slow_trace_says_where_its_time_went(page: str) -> None:
-    """Above the waterfall stands which part took the time, and which fault the span names."""
-    said = "81.0 ms of its 90.0 ms went into score; the span says why: feature_flag.key = slow_scoring, 80 ms."
-    assert said in visible(page)
+def test_the_slow_trace_is_explained(page: str) -> None:
+    """Above the waterfall, a sentence says which part took the time and which fault the span names."""
+    sentence = "score took 81.0 ms of 90.0 ms; the span names the cause: feature_flag.key = slow_scoring, 80 ms."
+    assert sentence in visible(page)
 
 
 def test_a_fault_without_a_value_is_named_alone() -> None:
-    """Where the span names a fault that is no delay, nothing stands behind its name."""
+    """A fault that is not a delay has no value after its name."""
     struck = a_span("POST /predict", "a1", attributes={names.FLAG_KEY: "errors", names.FLAG_VARIANT: "on"})
-    assert words.where_it_went([struck]) == "the span says why: feature_flag.key = errors"
+    assert words.where_it_went([struck]) == "the span names the cause: feature_flag.key = errors"
 
 
-def test_run_leads_to_its_predictions(page: str) -> None:
-    """The predictions that the run links to stand with their unusual features and their traces."""
+def test_the_run_links_to_its_predictions(page: str) -> None:
+    """The predictions that the run links to are listed with their unusual features and traces."""
     assert "12:00:15 UTC POST /predict 2 skips_7d, watch_hours_30d " + "2" * 32 in visible(page)
 
 
-def test_reports_are_linked_where_they_are(page: str) -> None:
-    """A run links to Evidently's report only where there is one."""
+def test_existing_reports_are_linked(page: str) -> None:
+    """A run links to Evidently's report only if it exists."""
     assert re.findall(r'href="reports/runs/([^/]+)/report.html"', page) == [run_id(6), run_id(2)]
     assert len(re.findall(r'href="reports/runs/([^/]+)/index.html"', page)) == 6
 
 
-def test_page_says_how_it_was_measured(page: str) -> None:
-    """At its end stands how far back latency and a comparison looked, and how often, as it was in this run."""
+def test_the_page_says_how_it_was_measured(page: str) -> None:
+    """The footer has the windows of latency and comparisons, and their intervals, of this run."""
     assert "histogram over the last 3 s, read from /metrics every 0.5 s" in visible(page)
     assert "compared the last 5.78 s every 2 s" in visible(page)
 
 
-def test_commands_to_try_stand_on_the_page(page: str) -> None:
-    """What to try next stands there as it is typed."""
+def test_the_page_has_commands_to_try(page: str) -> None:
+    """The next commands are listed with their descriptions."""
     assert "Serve this model again leeway serve --bundle demo/bundle" in visible(page)
 
 
-def test_ids_are_given_once(page: str) -> None:
-    """No id stands twice, so that each name of a drawing leads to its own."""
+def test_ids_are_unique(page: str) -> None:
+    """Ids are unique, so that each drawing's label refers to its own title."""
     ids = re.findall(r' id="([^"]+)"', page)
     assert len(ids) == len(set(ids)) > 10
 
 
-def test_nothing_becomes_markup() -> None:
-    """Names with tags in them are text, in the page and in its data."""
+def test_text_is_escaped() -> None:
+    """Tags in names are escaped, in the page and in its data."""
     page = render(evidence(model=HOSTILE, slow=[a_span(HOSTILE, "a1")]), (), [(HOSTILE, HOSTILE)])
     assert page.count("<script") == 1
     assert data_of(page)["model"] == HOSTILE
 
 
-def test_parts_that_were_not_seen_are_left_out() -> None:
-    """Without a slow request, a drifted run or predictions the page says less, and still ends."""
-    page = render(evidence(slow=[], run_trace=[], pointed=[], shifts=[]), (), [])
+def test_missing_parts_are_left_out() -> None:
+    """Without a slow request, a drifted run or predictions, the page is shorter and still complete."""
+    page = render(evidence(slow=[], run_trace=[], linked=[], shifts=[]), (), [])
     assert "From the spike" not in page
     assert "before and after" not in page
     assert "Try next" in page
 
 
-def test_a_worker_that_never_told_is_said() -> None:
-    """Without any drift run the page says that nothing could be told."""
-    told = evidence()
-    lone = [type(each)(each.number, each.act, each.start, each.end, each.figures, None) for each in told.acts]
+def test_a_page_without_runs_says_so() -> None:
+    """Without any drift run the page says that the result is unknown."""
+    complete = evidence()
+    lone = [type(each)(each.number, each.act, each.start, each.end, each.figures, None) for each in complete.acts]
     text = visible(render(evidence(runs=[], acts=lone, shifts=[]), (), []))
     assert "Drift unknown" in text
-    assert "The drift worker made no comparison that could tell." in text
+    assert "The drift worker had too little data for a comparison." in text
 
 
-def test_another_end_is_told_in_its_own_words() -> None:
-    """Where performance does not act, the last run's reason is the conclusion, and nobody speaks of a coin."""
+def test_another_result_has_its_own_reason() -> None:
+    """If the performance verdict is not act, the conclusion is the last run's reason."""
     last = a_run(9, 58, drifted=1)
     assert words.conclusion(evidence(runs=[last])) == last.reason
 
 
-def test_closing_words_say_each_act() -> None:
-    """The terminal's last lines tell each act by its figures, drift from slowness, and the end."""
+def test_the_closing_lines_sum_up_each_act() -> None:
+    """The terminal's last lines have each act's figures, compare drift and slowness, and give the result."""
     lines = list(words.closing(evidence()))
-    assert lines[0] == "2,600 requests were sent, and none of them failed; 5,000 labels came."
+    assert lines[0] == "2,600 requests, none failed; 5,000 labels."
     assert "  2. Inputs drift: p95 8.0 ms, drift share 0.43, ROC AUC 0.84: investigate." in lines
-    assert "  4. Scoring slows: p95 95.0 ms, drift share 0.00, ROC AUC 0.84: no action needed." in lines
-    assert "While scoring was slow p95 was 95.0 ms, and the share 0.00." in lines
-    assert lines[-1].startswith("In the end: Retrain the model. Answers take 8.0 ms (p95)")
+    assert "  4. Scoring slows down: p95 95.0 ms, drift share 0.00, ROC AUC 0.84: no action needed." in lines
+    assert "While scoring was slow, p95 was 95.0 ms, and the share was 0.00." in lines
+    assert lines[-1].startswith("Result: Retrain the model. Answers take 8.0 ms (p95)")
 
 
 def test_data_is_plain_json() -> None:
-    """What is unknown is null, and there is no NaN in it."""
+    """Unknown values are null, and there is no NaN."""
     data = as_json(evidence())
     assert json.loads(json.dumps(data, allow_nan=False)) == data
     assert data["runs"][0]["roc_auc"] is None

@@ -2,128 +2,185 @@ from __future__ import annotations
 
 import asyncio
 import json
-import random
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import islice, takewhile
+from random import Random
 
 import pytest
 
-from cli.demo.play import DeferredLabels, Director, Played
-from cli.demo.story import story
-from cli.demo.workshop import WorkshopError
-from cli.http import HttpClient
-from cli.traffic.labels import Labeller
-from cli.traffic.probe import NullTrafficProbe
+from cli.demo.play import DeferredLabels, Director, Played, requests, strengths
+from cli.demo.story import LASTS_S, starts_s, story
+from cli.demo.workspace import WorkspaceError
+from cli.traffic.labels import Answered, Labeller, PopulationTruth
+from cli.traffic.plan import PlannedRequest
+from cli.traffic.probe import TrafficProbe
 from cli.traffic.rows import PopulationRows
 from cli.traffic.tally import Tally
-from cli.traffic.truth import Answered, PopulationTruth
+from cli.traffic.transport import LoadClient
 from drift.result import RunResult
-from tests.cli.demo.telling import a_run
-from tests.cli.stub_server import Request, Stub, http, stub_server
+from tests.cli.demo.example_run import a_run
+from tests.cli.stub_server import Request, StubServer, http, stub_server
 
-STORY_S, RATE = 1.2, 40.0
-ROWS = PopulationRows([step / 10 for step in range(11)], month=1)
-UNWATCHED = asyncio.Event()
-ROW = ROWS.row(random.Random(7), 0.0)  # noqa: S311 (no secret)
+STORY_S, FAST, RATE = 1.2, 40.0, 20.0
 
 
-def refusing(method: str, path: str, answer: bytes) -> Callable[[Request], bytes]:
-    """A service that answers this way there, and everywhere else as it should."""
-
-    def reply(request: Request) -> bytes:
-        return answer if request.head.startswith(f"{method} {path} ") else usual(request)
-
-    return reply
+@pytest.fixture(scope="module")
+def rows() -> PopulationRows:
+    """The customers of the story, at each strength of drift."""
+    return PopulationRows(strengths(story()), month=1)
 
 
-def usual(request: Request) -> bytes:
-    """A service that answers."""
-    if request.head.startswith("POST /feedback"):
+# --- the requests -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def planned(rows: PopulationRows) -> list[PlannedRequest]:
+    """The requests of the story up to the end of its last act."""
+    return list(takewhile(lambda each: each.due_s < LASTS_S, requests(story(), RATE, rows, rows.user_ids)))
+
+
+def of_act(planned: list[PlannedRequest], key: str) -> list[PlannedRequest]:
+    """The requests that are due in one act."""
+    acts = story()
+    place = [act.key for act in acts].index(key)
+    start_s = starts_s(acts)[place]
+    return [each for each in planned if start_s <= each.due_s < start_s + acts[place].lasts_s]
+
+
+def test_requests_are_in_order_and_at_the_rate(planned: list[PlannedRequest]) -> None:
+    """Requests of all acts are due one after the other, at the given rate on average."""
+    due_s = [each.due_s for each in planned]
+    assert due_s == sorted(due_s)
+    assert len(planned) == pytest.approx(RATE * LASTS_S, rel=0.1)
+
+
+@pytest.mark.parametrize("key", ["calm", "mended", "slow", "green", "labels"])
+def test_inputs_drift_in_one_act_only(planned: list[PlannedRequest], key: str) -> None:
+    """Requests of all other acts do not drift: while scoring is slow, inputs look like the training data."""
+    assert {each.drift for each in of_act(planned, key)} == {0.0}
+
+
+def test_drift_rises_to_its_full_strength(planned: list[PlannedRequest]) -> None:
+    """In its act drift rises to full strength, and requests go by features: snapshots do not drift."""
+    strength = [each.drift for each in of_act(planned, "drift")]
+    assert strength == sorted(strength)
+    assert (strength[0] < 0.2, strength[-1]) == (True, 1.0)
+    assert "customer" not in {each.kind for each in of_act(planned, "drift")}
+
+
+def test_concept_drift_starts_in_the_fifth_act(planned: list[PlannedRequest]) -> None:
+    """From the fifth act on, concept drift is at full strength; before it there is none."""
+    assert {each.concept_drift for key in ("green", "labels") for each in of_act(planned, key)} == {1.0}
+    assert {each.concept_drift for key in ("calm", "drift", "mended", "slow") for each in of_act(planned, key)} == {0.0}
+
+
+def test_the_last_act_does_not_end(rows: PopulationRows) -> None:
+    """The last act's requests continue: the last comparison may be late."""
+    last = list(islice(requests(story(15), RATE, rows, ()), 1_000))[-1]
+    assert last.due_s > 30
+    assert json.loads(last.body)
+
+
+# --- playing them -------------------------------------------------------------------------------------------------
+
+
+def service(request: Request) -> bytes:
+    """The answers of a service."""
+    if request.path == "/feedback":
         return http(b"", 202)
-    return http(b"" if "/metrics" in request.head else b'{"results": []}')
+    return http(b"" if request.path == "/metrics" else b'{"results": []}')
+
+
+def failing(method: str, path: str, answer: bytes) -> Callable[[Request], bytes]:
+    """A service that gives this answer to one kind of request."""
+    return lambda request: answer if (request.method, request.path) == (method, path) else service(request)
 
 
 def played_against(
-    reply: Callable[[Request], bytes], runs: Callable[[], list[RunResult]], over: asyncio.Event = UNWATCHED
-) -> tuple[Played, Stub]:
-    """The story, played in a moment; `over` is what the director sets at its end."""
+    reply: Callable[[Request], bytes],
+    rows: PopulationRows,
+    runs: Callable[[], list[RunResult]] = lambda: [a_run(1, 10**9)],
+) -> tuple[Played, StubServer]:
+    """The story, shortened, played against a server with these answers."""
 
-    async def play() -> tuple[Played, Stub]:
-        played = Played(story(STORY_S))
-        async with stub_server(reply) as stub:
-            client = HttpClient(stub.target, timeout_s=2)
-            try:
-                await Director(client, ROWS, RATE, runs).play(played, over)
-            finally:
-                client.close()
-        return played, stub
+    async def play() -> None:
+        over = asyncio.Event()
+        try:
+            await Director(server.target, rows, FAST, runs).play(played, over)
+        finally:
+            assert over.is_set()
 
-    return asyncio.run(play())
+    played = Played(story(STORY_S))
+    with stub_server(reply) as server:
+        asyncio.run(play())
+    return played, server
 
 
-def test_acts_follow_each_other_and_faults_are_for_one() -> None:
-    """Every act is played for its time, and the service is made slow at the beginning of one and not at its end."""
-    played, stub = played_against(usual, lambda: [a_run(1, 10**9)])
-    asked = [each for each in stub.requests if " /faults " in each.head]
-    assert [each.head.split()[0] for each in asked] == ["DELETE"] * 3 + ["PUT"] + ["DELETE"] * 2
-    wanted = json.loads(asked[3].body)
+def test_acts_follow_each_other_and_faults_are_for_one(rows: PopulationRows) -> None:
+    """Every act lasts its time, and the service is slowed down at the start of one act only."""
+    played, server = played_against(service, rows)
+    faults = [each for each in server.requests if each.path == "/faults"]
+    assert [each.method for each in faults] == ["DELETE"] * 3 + ["PUT"] + ["DELETE"] * 2
+    wanted = json.loads(faults[3].body)
     assert (wanted["slow_scoring"]["milliseconds"], wanted["seconds"] >= 1) == (80, True)
     lasted_s = [(end - start).total_seconds() for start, end in map(played.stretch, range(5))]
     assert lasted_s == pytest.approx([act.lasts_s for act in story(STORY_S)[:5]], abs=0.15)
-    assert played.tally.planned.total() >= RATE * STORY_S * 0.5
+    assert played.tally.planned.total() >= FAST * STORY_S * 0.5
 
 
-def test_last_act_goes_on_until_the_last_comparison() -> None:
-    """Requests are sent until a drift run has seen the labels: a window that nobody fills tells nothing."""
+def test_the_last_act_continues_until_the_last_comparison(rows: PopulationRows) -> None:
+    """Requests are sent until a drift run has seen the labels: an empty window has no result."""
     calls = iter(range(100))
-    played, _ = played_against(usual, lambda: [a_run(1, 10**9 if next(calls) > 4 else -(10**9))])
+    played, _ = played_against(service, rows, lambda: [a_run(1, 10**9 if next(calls) > 3 else -(10**9))])
     assert played.settling is not None
     assert played.ended is not None
-    assert (played.ended - played.settling).total_seconds() > 0.4
+    assert (played.ended - played.settling).total_seconds() > 0.2
     assert played.samples.over_time[-1].at > played.settling
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "answer", "said"),
+    ("method", "path", "answer", "message"),
     [
-        ("PUT", "/faults", http(status=404), r"takes no faults \(HTTP 404\)"),
-        ("GET", "/metrics", b"", "answers no more"),
-        ("DELETE", "/faults", b"", "answers no more"),
+        ("PUT", "/faults", http(status=404), r"does not allow faults \(HTTP 404\)"),
+        ("GET", "/metrics", b"", "stopped answering"),
+        ("DELETE", "/faults", b"", "stopped answering"),
     ],
 )
-def test_a_service_that_goes_away_ends_the_story(method: str, path: str, answer: bytes, said: str) -> None:
-    """Where the service is gone, or lets nobody make it slow, the story ends at once, and says so."""
+def test_a_failing_service_ends_the_story(
+    method: str, path: str, answer: bytes, message: str, rows: PopulationRows
+) -> None:
+    """If the service stops answering or does not allow faults, the story ends at once, with the reason."""
     with pytest.raises(ExceptionGroup) as caught:
-        played_against(refusing(method, path, answer), list)
-    assert caught.group_contains(WorkshopError, match=said)
+        played_against(failing(method, path, answer), rows, list)
+    assert caught.group_contains(WorkspaceError, match=message)
 
 
-@pytest.mark.parametrize("answer", [http(status=404), http(b"{}")], ids=["broken off", "at its end"])
-def test_whoever_shows_the_story_is_told_its_end(answer: bytes) -> None:
-    """Whether the story came to its end or broke off, whoever waits for that is told."""
-    over = asyncio.Event()
+@pytest.mark.parametrize("answer", [http(status=404), http(b"{}")], ids=["broken off", "complete"])
+def test_the_end_is_always_signalled(answer: bytes, rows: PopulationRows) -> None:
+    """Whether the story completes or breaks off, `over` is set for the display; `played_against` checks it."""
+    ended = []
     with suppress(ExceptionGroup):
-        played_against(refusing("PUT", "/faults", answer), lambda: [a_run(1, 10**9)], over)
-    assert over.is_set()
+        ended.append(played_against(failing("PUT", "/faults", answer), rows)[0].ended)
+    assert len(ended) == (b" 200 " in answer)
 
 
-def test_labels_are_held_back_until_they_are_told() -> None:
-    """Truths that are held back are posted only once they are handed over, those of before included."""
+def test_deferred_labels_are_held_until_released(rows: PopulationRows) -> None:
+    """Held labels are posted only after their release, together with the later ones."""
+    row = rows.row(Random(7), 0.0)  # noqa: S311 (no secret)
 
-    async def told() -> list[int]:
-        tally = Tally()
-        counts: list[int] = []
-        async with stub_server(usual) as stub:
-            client = HttpClient(stub.target, timeout_s=2)
-            labeller = Labeller(client, NullTrafficProbe(), tally, PopulationTruth(), 0.0, 7)
-            held = DeferredLabels(labeller)
-            for step in (held.hold, held.hand_over):
-                held.expect(Answered(f"p{len(counts)}", ROW, 0.5, 0.0))
-                step()
-                held.expect(Answered(f"q{len(counts)}", ROW, 0.5, 0.0))
-                await labeller.post_rest()
-                counts.append(tally.labels)
-            client.close()
-        return counts
+    async def counts(client: LoadClient) -> list[int]:
+        tally, found = Tally(), list[int]()
+        labeller = Labeller(client, TrafficProbe(), tally, PopulationTruth(), 0.0, 7)
+        labels = DeferredLabels(labeller)
+        for step in (labels.hold, labels.release):
+            labels.expect(Answered(f"p{len(found)}", row, 0.5, 0.0))
+            step()
+            labels.expect(Answered(f"q{len(found)}", row, 0.5, 0.0))
+            await labeller.post_rest()
+            found.append(tally.labels)
+        client.close()
+        return found
 
-    assert asyncio.run(told()) == [1, 4]
+    with stub_server(service) as server:
+        assert asyncio.run(counts(LoadClient(server.target, 2))) == [1, 4]

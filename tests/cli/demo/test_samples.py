@@ -9,7 +9,7 @@ from cli.demo.samples import NOT_USUAL, USUAL, Samples, between, quantile, read_
 from leeway.telemetry import names
 from leeway.telemetry.exporters import prometheus_text
 from leeway.telemetry.instruments import histogram, our_views
-from tests.cli.demo.telling import at
+from tests.cli.demo.example_run import at
 
 
 class Measured:
@@ -22,24 +22,24 @@ class Measured:
         self._prediction = histogram(meter, names.PREDICTION_DURATION)
 
     def answer(self, seconds: float, kind: str = "usual", route: str = "/predict", status: int = 200) -> None:
-        """A request was answered."""
+        """Record an answered request."""
         self._http.record(seconds, {names.HTTP_METHOD: "POST", names.HTTP_ROUTE: route, names.HTTP_STATUS: status})
         if route == "/predict":
             self._prediction.record(seconds, {names.MODEL_VERSION: "v1", names.TYPICALITY: kind})
 
     def text(self) -> str:
-        """What `/metrics` answers."""
+        """The text of `/metrics`."""
         return self._text()[0].decode()
 
 
 @pytest.fixture
 def measured() -> Measured:
-    """A service that nobody has asked yet."""
+    """A service without requests so far."""
     return Measured()
 
 
-def test_figures_are_of_the_time_between(measured: Measured) -> None:
-    """What was answered before counts no more; rate and quantiles are of the stretch alone."""
+def test_figures_are_those_between_two_samples(measured: Measured) -> None:
+    """Earlier answers do not count; rate and quantiles are those of the interval."""
     for _ in range(50):
         measured.answer(0.4)
     before = read_sample(measured.text(), at(0))
@@ -52,16 +52,16 @@ def test_figures_are_of_the_time_between(measured: Measured) -> None:
     assert found.latency.p99 <= 2.0
 
 
-def test_a_series_without_a_status_is_no_failure(measured: Measured) -> None:
-    """An answer whose series bears no status counts as one, and not as failed."""
+def test_a_series_without_a_status_is_not_a_failure(measured: Measured) -> None:
+    """An answer whose series has no status counts as answered, not as failed."""
     measured.answer(0.001)
     text = re.sub(r'http_response_status_code="200",?', "", measured.text())
     sample = read_sample(text, at(0))
     assert (sample.answered, sample.failed) == (1, 0)
 
 
-def test_batches_count_and_are_no_latency(measured: Measured) -> None:
-    """Rate and failures hold batches too, latency single predictions only, and other routes nothing."""
+def test_batches_count_without_latency(measured: Measured) -> None:
+    """Rate and failures include batches, latency only single predictions; other routes do not count."""
     before = read_sample(measured.text(), at(0))
     measured.answer(0.001)
     measured.answer(0.2, route="/predict/batch", status=500)
@@ -71,7 +71,7 @@ def test_batches_count_and_are_no_latency(measured: Measured) -> None:
 
 
 def test_unusual_and_strange_are_one_kind(measured: Measured) -> None:
-    """Input with one unusual feature or more stands against usual input."""
+    """Input with unusual features is one kind, usual input the other."""
     before = read_sample(measured.text(), at(0))
     for seconds, kind in ((0.0015, "usual"), (0.004, "unusual"), (0.004, "strange")):
         measured.answer(seconds, kind)
@@ -81,14 +81,14 @@ def test_unusual_and_strange_are_one_kind(measured: Measured) -> None:
 
 
 def test_nothing_answered_is_unknown(measured: Measured) -> None:
-    """Where nothing was answered there is no latency, and not one of 0."""
+    """Without answers the latency is None, not 0."""
     sample = read_sample(measured.text(), at(0))
     found = between(sample, read_sample(measured.text(), at(1)))
     assert (found.rate, found.latency.p95, found.by_kind[NOT_USUAL].p95) == (0.0, None, None)
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.5, 0.01), (0.75, 0.015), (0.99, 0.02), (0.1, 0.002)])
-def test_quantile_is_prometheus_own(share: float, expected: float) -> None:
+def test_quantiles_are_those_of_prometheus(share: float, expected: float) -> None:
     """Within a bucket the quantile is linear; in the last one it is that bucket's lower bound."""
     assert quantile({0.01: 50.0, 0.02: 100.0 if share < 0.9 else 90.0, float("inf"): 100.0}, share) == pytest.approx(
         expected
@@ -96,7 +96,7 @@ def test_quantile_is_prometheus_own(share: float, expected: float) -> None:
 
 
 def test_figures_look_back_three_seconds(measured: Measured) -> None:
-    """Each sample's figures are those of the three seconds before it, and before the second there are none."""
+    """Each sample's figures are those of the three seconds before it; the first sample has none."""
     assert Samples().now is None
     samples = Samples()
     for second in range(8):
@@ -108,8 +108,8 @@ def test_figures_look_back_three_seconds(measured: Measured) -> None:
     assert [each.at for each in samples.over_time] == [at(second) for second in range(1, 8)]
 
 
-def test_an_act_has_figures_of_its_own(measured: Measured) -> None:
-    """Figures within a stretch are of its samples alone; one sample is too few."""
+def test_an_act_has_its_own_figures(measured: Measured) -> None:
+    """Figures of an interval come from its samples only; one sample is too few."""
     samples = Samples()
     for second in range(6):
         measured.answer(0.001)

@@ -10,12 +10,12 @@ from opentelemetry.trace import Link, SpanKind
 from cli.demo.spans import SERVER, Spans, read_spans
 from leeway.telemetry import names
 from leeway.telemetry.exporters import SpansFileExporter
-from tests.cli.demo.telling import a_slow_trace, a_span, at
+from tests.cli.demo.example_run import a_slow_trace, a_span, at
 from tests.drift.documents import TRACE
 
 
 def test_spans_are_read_as_they_were_written(tmp_path: Path) -> None:
-    """A trace written by the SDK comes back with its tree, its attributes and its links; half a line is passed over."""
+    """A trace written by the SDK is read with its tree, attributes and links; an incomplete line is skipped."""
     file = tmp_path / "spans.jsonl"
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(SpansFileExporter(file)))
@@ -39,12 +39,12 @@ def test_spans_are_read_as_they_were_written(tmp_path: Path) -> None:
     assert outer.links[0].attributes == {names.PREDICTION_ID: "p1"}
 
 
-def test_no_file_holds_no_spans(tmp_path: Path) -> None:
-    """Where nothing was written there is nothing, and no error."""
+def test_a_missing_file_has_no_spans(tmp_path: Path) -> None:
+    """Without a file there are no spans, and no error."""
     assert read_spans(tmp_path / "none").trace(TRACE) == []
 
 
-def test_children_stand_behind_their_parents() -> None:
+def test_children_follow_their_parents() -> None:
     """A trace is in the order of its tree, whatever the order in the file."""
     spans = [
         a_span("grandchild", "4", "2", start_ms=3),
@@ -55,8 +55,8 @@ def test_children_stand_behind_their_parents() -> None:
     assert [span.name for span in Spans(spans).trace(TRACE)] == ["root", "early", "grandchild", "late"]
 
 
-def test_a_slow_request_is_one_that_the_fault_struck() -> None:
-    """A request that the fault struck is shown, though another was as slow as p95."""
+def test_a_slow_request_is_one_that_the_fault_affected() -> None:
+    """A request that the fault affected is chosen, even if another was as slow as p95."""
     other = a_span(
         "POST /predict", "f1", trace_id="f" * 32, ms=95, kind=SERVER, attributes={names.HTTP_ROUTE: "/predict"}
     )
@@ -65,7 +65,7 @@ def test_a_slow_request_is_one_that_the_fault_struck() -> None:
 
 @pytest.mark.parametrize(("near_ms", "expected"), [(10.0, "1" * 32), (90.0, "9" * 32)])
 def test_without_faults_the_one_nearest_to_p95_is_slow(near_ms: float, expected: str) -> None:
-    """Where no fault struck, the request nearest to the given latency is shown; batches and other acts are not."""
+    """Without a fault, the request nearest to the given latency is chosen, no batches and no other acts."""
     spans = [
         a_span("POST", str(number), trace_id=f"{number}" * 32, ms=ms, start_ms=start_ms, kind=SERVER,
                attributes={names.HTTP_ROUTE: route})
@@ -76,6 +76,6 @@ def test_without_faults_the_one_nearest_to_p95_is_slow(near_ms: float, expected:
     assert Spans(spans).slow_one(at(30), at(40), near_ms)[0].trace_id == expected
 
 
-def test_no_request_has_no_trace() -> None:
-    """Where nothing was answered in that time, there is nothing to show."""
+def test_without_requests_there_is_no_trace() -> None:
+    """If nothing was answered in that time, the trace is empty."""
     assert Spans(a_slow_trace()).slow_one(at(50), at(60), 90.0) == []

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cli.traffic.bad_input import _MISTAKES
-from cli.traffic.plan import KINDS, MAX_BATCH, STEPS, Plan, Planned, Profile
+from cli.traffic.plan import MAX_BATCH, MISTAKES, REQUEST_KINDS, STEPS, Plan, PlannedRequest, Profile
 from cli.traffic.rows import AnsweredRows, DrawnRows, PopulationRows, Rows
 from leeway.model.bundle import Bundle
 from leeway.schema import CHURN_SCHEMA, FeatureSchema
@@ -34,12 +33,12 @@ def plan(rows: PopulationRows) -> Plan:
 
 
 def dice(seed: int) -> random.Random:
-    """Chance that comes out the same each time."""
+    """A seeded generator."""
     return random.Random(seed)  # noqa: S311 (no secret)
 
 
-def body(planned: Planned) -> Any:  # noqa: ANN401 (what JSON holds)
-    """What a request says."""
+def body(planned: PlannedRequest) -> Any:  # noqa: ANN401 (what JSON holds)
+    """A request's body."""
     return json.loads(planned.body)
 
 
@@ -51,19 +50,19 @@ def means(rows: Rows, drift: float, names: tuple[str, ...]) -> dict[str, float]:
 
 
 def test_a_seed_decides_everything(plan: Plan) -> None:
-    """The same plan sends the same requests at the same moments; another seed sends others."""
+    """The same plan sends the same requests at the same times; another seed sends others."""
     once = list(plan.requests())
     assert once == list(plan.requests())
     assert once != list(replace(plan, seed=8).requests())
 
 
-def test_another_rate_asks_the_same(plan: Plan) -> None:
-    """The rate decides when is asked, and not what."""
+def test_another_rate_sends_the_same_requests(plan: Plan) -> None:
+    """The rate decides when requests are sent, not what they contain."""
     slowly = islice(replace(plan, rate=1, duration_s=None).requests(), 50)
     assert [each.body for each in slowly] == [each.body for each in islice(plan.requests(), 50)]
 
 
-def test_requests_come_at_the_rate(plan: Plan) -> None:
+def test_requests_are_due_at_the_rate(plan: Plan) -> None:
     """In 30 s at 100 a second about 3,000 requests are due, in order, all within the duration."""
     due = [each.due_s for each in plan.requests()]
     assert 2_800 < len(due) < 3_200
@@ -71,47 +70,47 @@ def test_requests_come_at_the_rate(plan: Plan) -> None:
     assert due[-1] < 30
 
 
-def test_requests_come_at_random_moments(plan: Plan) -> None:
-    """The pauses between requests vary as much as they are long: nobody waits for anybody."""
+def test_requests_are_due_at_random_times(plan: Plan) -> None:
+    """The pauses are exponentially distributed: their deviation equals their mean."""
     pauses = np.diff([each.due_s for each in plan.requests()])
     assert np.std(pauses) == pytest.approx(np.mean(pauses), rel=0.1)
 
 
-def test_the_mix_is_as_told(plan: Plan) -> None:
+def test_the_mix_is_as_given(plan: Plan) -> None:
     """60 % ask for a customer, 30 % give features, 10 % are batches of 2 to 20."""
     planned = list(plan.requests())
-    shares = [sum(each.kind == kind for each in planned) / len(planned) for kind in KINDS]
+    shares = [sum(each.kind == kind for each in planned) / len(planned) for kind in REQUEST_KINDS]
     sizes = {len(body(each)["items"]) for each in planned if each.kind == "batch"}
     assert shares == pytest.approx([0.6, 0.3, 0.1, 0.0], abs=0.03)
     assert (min(sizes), max(sizes)) == (2, MAX_BATCH)
 
 
-def test_batches_go_to_their_route(plan: Plan) -> None:
-    """Batches go to /predict/batch, all else to /predict."""
+def test_batches_have_their_route(plan: Plan) -> None:
+    """Batches go to /predict/batch, all others to /predict."""
     found = {(each.kind, each.path) for each in plan.requests()}
     assert found == {("customer", "/predict"), ("features", "/predict"), ("batch", "/predict/batch")}
 
 
 def test_without_customers_all_go_by_features(plan: Plan) -> None:
-    """Where nobody is known by id, features go in the place of customers, in batches too."""
+    """Without known ids, features take the place of customers, in batches too."""
     planned = list(islice(replace(plan, user_ids=()).requests(), 300))
     assert {each.kind for each in planned} == {"features", "batch"}
     assert b"user_id" not in b"".join(each.body for each in planned)
 
 
 def test_drifted_requests_go_by_features(plan: Plan) -> None:
-    """From the moment of drift on nobody is asked for by id, whose snapshot would not drift."""
+    """Once drift begins, no request has an id, because snapshots do not drift."""
     planned = list(replace(plan, drift=0.4, profile=Profile(after_s=10)).requests())
     assert {each.drift for each in planned if each.due_s < 10} == {0.0}
     assert {each.drift for each in planned if each.due_s >= 10} == {0.4}
     assert not [each for each in planned if each.drift and b"user_id" in each.body]
 
 
-def test_concept_drift_leaves_requests_alone(plan: Plan) -> None:
-    """What turns labels changes no request."""
+def test_concept_drift_changes_no_request(plan: Plan) -> None:
+    """Concept drift changes labels, not requests."""
     turned = list(replace(plan, concept_drift=1.0, profile=Profile(after_s=10)).requests())
     assert [each.body for each in turned] == [each.body for each in plan.requests()]
-    assert {each.turned for each in turned} == {0.0, 1.0}
+    assert {each.concept_drift for each in turned} == {0.0, 1.0}
 
 
 @pytest.mark.parametrize(
@@ -119,26 +118,26 @@ def test_concept_drift_leaves_requests_alone(plan: Plan) -> None:
     [(0, 0), (9.9, 0), (10, 1), (14.9, 5), (19.9, STEPS - 1), (20, STEPS), (39.9, STEPS), (40, 0)],
 )
 def test_a_ramp_rises_and_ends(at_s: float, step: int) -> None:
-    """Drift begins when told, rises in ten steps, stays, and ends when told."""
+    """Drift begins at its time, rises in ten steps, stays, and ends at its time."""
     assert Profile(after_s=10, ramp_s=10, lasts_s=30).step(at_s) == step
 
 
-def test_a_step_is_at_once() -> None:
-    """Without a ramp drift is at full strength from its first moment, and stays."""
+def test_a_step_is_immediate() -> None:
+    """Without a ramp drift is at full strength from the start, and stays."""
     profile = Profile(after_s=10)
     assert (profile.step(9.999), profile.step(10), profile.step(1e6)) == (0, STEPS, STEPS)
     assert profile.strengths(0.4) == [0.0, 0.4]
 
 
-def test_a_ramp_makes_no_strength_that_is_not_prepared() -> None:
-    """Every strength on a ramp is one of those for which there is a population."""
+def test_ramps_use_prepared_strengths_only() -> None:
+    """Every strength on a ramp has a prepared population."""
     profile = Profile(ramp_s=10)
     plan = Plan(50, 12, PopulationRows(profile.strengths(0.7)), CHURN_SCHEMA, drift=0.7, profile=profile)
     assert {each.drift for each in plan.requests()} == set(profile.strengths(0.7)[1:])
 
 
 @pytest.mark.parametrize("kind", ["population", "answered"])
-def test_drift_moves_what_it_says(rows: PopulationRows, kind: str) -> None:
+def test_drift_changes_the_stated_features(rows: PopulationRows, kind: str) -> None:
     """A worse network: hours and sessions go down, rebuffering, skips, tickets and their time up; nothing else."""
     people = [rows.row(dice(seed), 0.0) for seed in range(2_000)]
     drawn: Rows = rows if kind == "population" else AnsweredRows(people)
@@ -150,7 +149,7 @@ def test_drift_moves_what_it_says(rows: PopulationRows, kind: str) -> None:
 
 @pytest.mark.parametrize("drift", [0.0, 1.0])
 def test_answered_rows_stay_valid(rows: PopulationRows, drift: float) -> None:
-    """Rows that drifted are still rows that the service takes."""
+    """Drifted rows are still valid."""
     rng = dice(1)
     learned = AnsweredRows([rows.row(rng, 0.0) for _ in range(200)])
     assert [CHURN_SCHEMA.problems(learned.row(rng, drift)) for _ in range(200)] == [{}] * 200
@@ -159,14 +158,14 @@ def test_answered_rows_stay_valid(rows: PopulationRows, drift: float) -> None:
 @pytest.mark.parametrize("drift", [0.0, 1.0])
 @pytest.mark.parametrize("seen", ["seen", "never seen"])
 def test_rows_of_any_schema_are_valid(awkward_bundle: Bundle, drift: float, seen: str) -> None:
-    """Rows drawn from a schema's ranges are rows that it takes, even where nothing was ever seen."""
+    """Rows drawn from a schema's ranges are valid, even if training had no values."""
     schema, rng = awkward_bundle.schema if seen == "seen" else AWKWARD_SCHEMA, dice(1)
     drawn = DrawnRows(schema)
     assert [schema.problems(drawn.row(rng, drift)) for _ in range(200)] == [{}] * 200
 
 
-def test_drift_of_any_schema_moves_what_it_says(awkward_bundle: Bundle) -> None:
-    """Of another schema's numbers every second one goes up, and `moved` names it."""
+def test_drift_of_any_schema_changes_the_stated_features(awkward_bundle: Bundle) -> None:
+    """Every second number of another schema goes up, and `moved` names it."""
     drawn = DrawnRows(awkward_bundle.schema)
     numbers = tuple(each.name for each in awkward_bundle.schema if each.kind in {"number", "integer"})
     before, after = means(drawn, 0.0, numbers), means(drawn, 1.0, numbers)
@@ -176,15 +175,15 @@ def test_drift_of_any_schema_moves_what_it_says(awkward_bundle: Bundle) -> None:
 
 
 def test_bad_input_has_its_share(plan: Plan) -> None:
-    """A fifth of the requests is bad where a fifth is asked for."""
+    """With a share of a fifth, a fifth of the requests is bad."""
     planned = list(replace(plan, bad_share=0.2).requests())
     assert sum(each.kind == "bad" for each in planned) / len(planned) == pytest.approx(0.2, abs=0.03)
 
 
-@pytest.mark.parametrize("mistake", _MISTAKES, ids=lambda mistake: mistake.__name__.strip("_"))
+@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.__name__.strip("_"))
 @pytest.mark.parametrize("of", ["churn", "awkward"])
 def test_bad_input_is_bad(mistake: Any, of: str, rows: PopulationRows) -> None:  # noqa: ANN401 (private functions)
-    """Each kind of mistake makes a body that breaks the rules of any schema."""
+    """Each mistake makes a body that is invalid for any schema."""
     schema: FeatureSchema = CHURN_SCHEMA if of == "churn" else AWKWARD_SCHEMA
     row = rows.row(dice(1), 0.0) if of == "churn" else DrawnRows(schema).row(dice(1), 0.0)
     said = mistake(schema, row, dice(1))

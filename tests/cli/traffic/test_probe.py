@@ -6,7 +6,7 @@ import pytest
 from opentelemetry.trace import SpanKind, StatusCode
 
 from cli.http import Target
-from cli.traffic.probe import NullTrafficProbe, OTelTrafficProbe, probe_from_environment
+from cli.traffic.probe import OTelTrafficProbe, TrafficProbe, probe_from_environment
 from leeway.telemetry import names
 from tests.telemetry import Telemetry, attributes_of, span_id, telemetry_in_memory, trace_id
 
@@ -22,7 +22,7 @@ def telemetry() -> Iterator[Telemetry]:
 
 @pytest.fixture
 def probe(telemetry: Telemetry) -> OTelTrafficProbe:
-    """A probe that tells it."""
+    """A probe that uses it."""
     return OTelTrafficProbe(telemetry.providers.tracer, TARGET)
 
 
@@ -43,8 +43,8 @@ def test_a_request_is_a_client_span(telemetry: Telemetry, probe: OTelTrafficProb
     }
 
 
-def test_the_service_is_told_of_the_trace(telemetry: Telemetry, probe: OTelTrafficProbe) -> None:
-    """The request carries the span's ids, so that the service's spans hang below it."""
+def test_requests_carry_the_trace_context(telemetry: Telemetry, probe: OTelTrafficProbe) -> None:
+    """The request carries the span's ids, so that the service's spans are its children."""
     sent = probe.sends("/predict", "features", 0.0)
     sent.answered(200)
     (span,) = telemetry.spans()
@@ -59,14 +59,14 @@ def test_the_service_is_told_of_the_trace(telemetry: Telemetry, probe: OTelTraff
 def test_an_error_answer_is_an_error(
     telemetry: Telemetry, probe: OTelTrafficProbe, status: int, code: StatusCode, error: str | None
 ) -> None:
-    """For a client every answer from 400 on is an error, whose type is the status."""
+    """For a client every status from 400 on is an error, with the status as its type."""
     probe.sends("/predict", "bad", 0.0).answered(status)
     (span,) = telemetry.spans()
     assert (span.status.status_code, attributes_of(span).get(names.ERROR_TYPE)) == (code, error)
 
 
 def test_no_answer_is_an_error(telemetry: Telemetry, probe: OTelTrafficProbe) -> None:
-    """Where no answer came, the type of the error is that of what happened, and there is no status."""
+    """Without an answer, the error type is that of the exception, and there is no status."""
     probe.sends("/predict", "features", 0.0).failed(ConnectionRefusedError())
     (span,) = telemetry.spans()
     assert span.status.status_code is StatusCode.ERROR
@@ -87,11 +87,11 @@ def test_no_answer_is_an_error(telemetry: Telemetry, probe: OTelTrafficProbe) ->
 def test_without_a_collector_there_is_no_traceparent(
     monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
 ) -> None:
-    """Where no span of ours would arrive, no request claims to have one."""
+    """If spans are not exported, requests carry no trace context."""
     for name in ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     with probe_from_environment(TARGET) as found:
-        assert isinstance(found, NullTrafficProbe)
+        assert type(found) is TrafficProbe
         assert found.sends("/predict", "features", 0.0).headers == {}

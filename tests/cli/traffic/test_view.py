@@ -17,7 +17,7 @@ NARROW = 50
 
 @pytest.fixture
 def tally() -> Tally:
-    """A hundred requests that took 20 ms each, and one that was not sent, under drift."""
+    """A hundred requests of 20 ms each, and one that was not sent, with drift."""
     made = Tally()
     for place in range(100):
         made.due("features", 0.4, 1.0)
@@ -30,12 +30,12 @@ def tally() -> Tally:
 
 
 def screen(width: int = NARROW) -> Console:
-    """A terminal that keeps what it shows."""
+    """A terminal that keeps its output."""
     return Console(file=io.StringIO(), force_terminal=True, width=width, color_system=None)
 
 
 def shown(out: Console) -> str:
-    """What it shows."""
+    """The output."""
     assert isinstance(out.file, io.StringIO)
     return out.file.getvalue()
 
@@ -49,12 +49,12 @@ def summary(tally: Tally) -> str:
 
 
 def unwrapped(text: str) -> str:
-    """All in one line, with single spaces."""
+    """On one line, with single spaces."""
     return " ".join(text.split())
 
 
-def test_the_frame_shows_all_in_a_narrow_terminal(tally: Tally) -> None:
-    """Rate, errors, strength of drift and three latencies fit below the bar in a phone's width, none cut off."""
+def test_the_frame_fits_a_narrow_terminal(tally: Tally) -> None:
+    """Rate, errors, drift and three latencies fit below the bar in 50 columns."""
     out = screen()
     out.print(View(out, tally, 10.0).frame(2.0))
     bar, state, latencies = shown(out).splitlines()
@@ -64,26 +64,28 @@ def test_the_frame_shows_all_in_a_narrow_terminal(tally: Tally) -> None:
 
 
 def test_a_run_without_end_shows_how_to_end_it(tally: Tally) -> None:
-    """Where there is no duration the bar says how long it has been and that Ctrl-C ends it."""
+    """Without a duration the bar shows the elapsed time and that Ctrl-C ends the run."""
     out = screen()
     out.print(View(out, tally, None).frame(2.0))
     assert shown(out).splitlines()[0].endswith("2 s, until Ctrl-C")
 
 
 def test_the_summary_says_what_happened(tally: Tally) -> None:
-    """The summary tells counts, errors by kind, latencies, drift and labels, its table in one piece."""
+    """The summary has counts, errors by kind, latencies, drift and labels, and its table is not wrapped."""
     tally.labels, tally.label_errors["HTTP 503"] = 90, 10
     text = summary(tally)
     assert "101 requests in 10.0 s (10.1/s), 100 answered, 1 error latency" in unwrapped(text)
     assert re.search(r"^by features +101( +(19|20)\.\d){4} *$", text, re.MULTILINE)
     assert f"Errors: 1 × {NOT_SENT}." in text
-    assert "Drift: 101 of the requests drifted, with strength 0.40" in unwrapped(text)
-    assert "Labels: 90 posted; not taken: 10 × HTTP 503. They follow a rule, turned by 1.00" in unwrapped(text)
+    assert "Drift: 101 requests drifted, with strength 0.40" in unwrapped(text)
+    assert "Labels: 90 posted; not accepted: 10 × HTTP 503. They follow a rule, with concept drift 1.00" in unwrapped(
+        text
+    )
     assert "This machine was busy" not in text
 
 
 def test_a_late_sender_says_so(tally: Tally) -> None:
-    """Where requests left late, the summary says that the latencies hold that too."""
+    """If requests were sent late, the summary says that the latencies include that."""
     for _ in range(10):
         tally.lateness.add(0.05)
-    assert re.search(r"requests left up to (49|50|51)\.\d ms late", unwrapped(summary(tally)))
+    assert re.search(r"requests were sent up to (49|50|51)\.\d ms late", unwrapped(summary(tally)))

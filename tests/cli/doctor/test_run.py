@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from cli.doctor import examination, metrics
-from cli.doctor.examination import examine
+from cli.doctor import metrics, run
+from cli.doctor.run import run_checks
 from leeway.settings import DoctorSettings
-from tests.cli.doctor.backends import a_service, backend, vector
+from tests.cli.doctor.replies import a_service, vector
+from tests.cli.stub_server import json_server
 from tests.service.processes import ROOT, eventually
 
 DOCTOR = (sys.executable, "-m", "cli.main", "doctor", "--timeout", "60")
@@ -19,9 +20,9 @@ QUERY = "/api/v1/query"
 SOON_S, LATER_S = 0.2, 0.8
 
 
-def test_a_count_that_is_exported_late_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where nobody says how long, metrics may take an export longer than the other signals."""
-    monkeypatch.setattr(examination, "SIGNAL_S", SOON_S)
+def test_late_exports_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By default metrics may arrive one export later than the other signals."""
+    monkeypatch.setattr(run, "SIGNAL_S", SOON_S)
     monkeypatch.setattr(metrics, "SCRAPE_S", 5.0)
     monkeypatch.setenv("OTEL_METRIC_EXPORT_INTERVAL", str(1_000 * LATER_S))
     began_s = time.monotonic()
@@ -29,25 +30,33 @@ def test_a_count_that_is_exported_late_is_waited_for(monkeypatch: pytest.MonkeyP
     def late(_: str) -> tuple[int, object]:
         return 200, vector(({"job": "j"}, 7 + (time.monotonic() - began_s > LATER_S)))
 
-    with backend(a_service() | {QUERY: late}) as there:
+    with json_server(a_service() | {QUERY: late}) as server:
         settings = DoctorSettings.read(
-            url=there.url, prometheus_url=there.url, jaeger_url=there.url, database_url="sqlite:///none/such.db"
+            url=server.url, prometheus_url=server.url, jaeger_url=server.url, database_url="sqlite:///none/such.db"
         )
-        found = {each.check: each for each in examine(settings).findings}
+        found = {each.check: each for each in run_checks(settings).all}
     assert (found["metric"].state, found["trace"].state) == ("ok", "failed")
 
 
-def test_ctrl_c_ends_the_waiting(tmp_path: Path) -> None:
-    """Who interrupts it while a signal is waited for has the terminal back at once, not after --timeout."""
-    with backend(a_service()) as there:
+def test_ctrl_c_ends_the_wait(tmp_path: Path) -> None:
+    """Ctrl-C during the wait for a signal ends the command at once, not after --timeout."""
+    with json_server(a_service()) as server:
         process = subprocess.Popen(
-            [*DOCTOR, "--url", there.url, "--jaeger-url", there.url, "--database-url", f"sqlite:///{tmp_path}/none.db"],
+            [
+                *DOCTOR,
+                "--url",
+                server.url,
+                "--jaeger-url",
+                server.url,
+                "--database-url",
+                f"sqlite:///{tmp_path}/none.db",
+            ],
             cwd=ROOT,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
         try:
-            assert eventually(lambda: any(path.startswith("/api/v3/traces/") for path, _ in there.asked))
+            assert eventually(lambda: any(each.path.startswith("/api/v3/traces/") for each in server.requests))
             process.send_signal(signal.SIGINT)
             began_s = time.monotonic()
             code = process.wait(30)

@@ -1,4 +1,4 @@
-"""Where the demo works: a folder of its own, for one demo at a time, and the settings of what runs in it."""
+"""The demo's workspace: a folder for one demo at a time, and the settings of the processes in it."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ HOST = "127.0.0.1"
 SERVICE_PORT, REPORTS_PORT = 8000, 8001
 
 
-class WorkshopError(Exception):
-    """The demo cannot work here, or one of its processes did not start; the message says why."""
+class WorkspaceError(Exception):
+    """The demo cannot run here, or one of its processes failed; the message says why."""
 
 
 SUBJECTS_A_REQUEST = 2
-"""One request in ten is a batch of eleven on average."""
+"""On average: one request in ten is a batch of eleven."""
 ENOUGH_SUBJECTS = 300
 FEWEST_LABELS = 250
 
 
 @dataclass(frozen=True)
-class Pace:
-    """How often the drift worker compares, over how long, and how many labels performance looks at, in this demo."""
+class DemoTiming:
+    """How often the drift worker compares, over which window, and how many labels it uses, in this demo."""
 
     interval_s: float
     window_s: float
     labels: int
 
     @classmethod
-    def of(cls, lasts_s: float, rate: float) -> Pace:
-        """Several comparisons an act; no window too small to judge, and labels of about one act."""
+    def of(cls, lasts_s: float, rate: float) -> DemoTiming:
+        """Several comparisons per act, windows large enough to judge, and the labels of about one act."""
         subjects_a_second = SUBJECTS_A_REQUEST * rate
         return cls(
             interval_s=max(lasts_s / 26, 0.5),
@@ -45,14 +45,14 @@ class Pace:
 
 
 @dataclass(frozen=True)
-class Workshop:
-    """Where the demo keeps what it makes."""
+class Workspace:
+    """The folder with everything that the demo creates."""
 
     folder: Path
 
     @property
     def marker(self) -> Path:
-        """A file that says whose folder this is; locked while a demo works here."""
+        """A file that marks the folder as a demo's; locked while a demo runs in it."""
         return self.folder / ".leeway-demo"
 
     @property
@@ -62,7 +62,7 @@ class Workshop:
 
     @property
     def database_url(self) -> str:
-        """The same as an address."""
+        """The same as a database URL."""
         return f"sqlite:///{self.database}"
 
     @property
@@ -91,32 +91,31 @@ class Workshop:
         return self.folder / "index.html"
 
     def log(self, process: str) -> Path:
-        """What a process printed."""
+        """A process's output."""
         return self.folder / f"{process}.log"
 
     @contextmanager
     def opened(self) -> Iterator[None]:
-        """Make the folder, or clear it of what an earlier demo made, and keep other demos out of it meanwhile.
+        """Create the folder, or clear it of an earlier demo's files, and lock it during the block.
 
         Raises:
-            WorkshopError: the folder holds things and no demo made it, another demo works there, or it cannot be
-                written.
+            WorkspaceError: the folder holds other files, another demo runs in it, or it cannot be written.
         """
         with ExitStack() as stack:
             try:
                 self._begin(stack)
             except OSError as error:
-                raise WorkshopError(f"{self.folder} cannot be the demo's folder: {error.strerror}") from error
+                raise WorkspaceError(f"cannot use {self.folder} as the demo's folder: {error.strerror}") from error
             yield
 
     def _begin(self, stack: ExitStack) -> None:
         if self.folder.is_dir() and any(self.folder.iterdir()) and not self.marker.exists():
-            raise WorkshopError(f"{self.folder} is not empty, and no demo made it: name another one with --folder")
+            raise WorkspaceError(f"{self.folder} is not empty and was not created by a demo: use another --folder")
         self.folder.mkdir(parents=True, exist_ok=True)
         marker = stack.enter_context(self.marker.open("a"))
         self._lock(marker.fileno())
         if not marker.tell():
-            marker.write("`leeway demo` made this folder, and begins it anew each time.\n")
+            marker.write("`leeway demo` created this folder and clears it on each run.\n")
             marker.flush()
         self._clear()
 
@@ -124,20 +123,20 @@ class Workshop:
         try:
             fcntl.flock(marker, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise WorkshopError(f"another demo works in {self.folder}: name another one with --folder") from error
+            raise WorkspaceError(f"another demo is running in {self.folder}: use another --folder") from error
 
     def _clear(self) -> None:
-        """Remove what demos make, by name, and nothing else."""
+        """Remove the files that demos create, by name, and nothing else."""
         for file in (self.page, self.spans, self.log("service"), self.log("drift")):
             file.unlink(missing_ok=True)
-        for file in (self.database, self.spool):  # each with what stands beside it: -wal, .lock, …
+        for file in (self.database, self.spool):  # each with its companions: -wal, .lock, …
             for path in self.folder.glob(f"{file.name}*"):
                 path.unlink()
         for made in (self.reports / "runs", self.bundle):
             shutil.rmtree(made, ignore_errors=True)
 
-    def environment(self, service_port: int, reports_port: int, pace: Pace) -> Mapping[str, str]:
-        """The environment of both processes: all in this folder, no Collector, and nothing of the user's settings."""
+    def environment(self, service_port: int, reports_port: int, timing: DemoTiming) -> Mapping[str, str]:
+        """The environment of both processes: this folder's files, no Collector, and none of the user's settings."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("LEEWAY_", "OTEL_"))}
         return kept | {
             "LEEWAY_DATABASE_URL": self.database_url,
@@ -152,14 +151,14 @@ class Workshop:
             "LEEWAY_REPORTS_HOST": HOST,
             "LEEWAY_REPORTS_PORT": str(reports_port),
             "LEEWAY_TRACE_URL": "none",  # no Jaeger here: the pages show ids and no links
-            "LEEWAY_DRIFT_INTERVAL": f"{pace.interval_s:g}",
-            "LEEWAY_DRIFT_WINDOW": f"{pace.window_s:g}",
-            "LEEWAY_DRIFT_LABELS": f"{pace.labels}",
+            "LEEWAY_DRIFT_INTERVAL": f"{timing.interval_s:g}",
+            "LEEWAY_DRIFT_WINDOW": f"{timing.window_s:g}",
+            "LEEWAY_DRIFT_LABELS": f"{timing.labels}",
         }
 
 
 def port_or_free(port: int) -> int:
-    """This port of the loopback address, or where somebody has it, one that is free now."""
+    """This port of the loopback address, or a free one if it is in use."""
     for wanted in (port, 0):
         with socket.socket() as tried:
             tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -168,4 +167,4 @@ def port_or_free(port: int) -> int:
             except OSError:
                 continue
             return int(tried.getsockname()[1])
-    raise WorkshopError(f"no port of {HOST} is free")
+    raise WorkspaceError(f"no port of {HOST} is free")

@@ -1,4 +1,4 @@
-"""A run of the demo as a test makes it up: scrapes, spans, results, and the evidence that they are."""
+"""An invented run of the demo: samples, spans, results, and the evidence of them."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from cli.demo.evidence import ActSeen, Evidence, Pointed
+from cli.demo.evidence import ActSeen, Evidence, LinkedPrediction
 from cli.demo.features import FeatureShift
 from cli.demo.samples import NOT_USUAL, USUAL, Figures, Quantiles
 from cli.demo.spans import SERVER, Span, SpanLink
 from cli.demo.story import story
-from cli.demo.workshop import Pace
+from cli.demo.workspace import DemoTiming
 from drift.result import RunResult, read_result
 from leeway.telemetry import names
 from tests.drift.documents import NOON, TRACE, result, run_id, verdict
@@ -20,20 +20,20 @@ ACT_S = 10.0
 
 
 def at(seconds: float) -> datetime:
-    """So many seconds from the beginning."""
+    """This many seconds after the start."""
     return NOON + timedelta(seconds=seconds)
 
 
 def a_run(number: int, seconds: float, *, drifted: int = 0, area: float | None = 0.84, **changes: Any) -> RunResult:  # noqa: ANN401 (members of the document)
-    """A drift run whose window of 6 s ended then."""
+    """A drift run whose window of 6 s ended at that time."""
     window = {"from": at(seconds - 6).isoformat(), "to": at(seconds).isoformat(), "rows": 700, "subjects": 600}
     measured = {"reference": 0.85, "current": area, "low": area and area - 0.05, "high": area and area + 0.05}
     performance = {"roc_auc": measured, "brier": {}, "labels": 800}
     return read_result(result(number, drifted=drifted, current=window, performance=performance, **changes))
 
 
-def a_coin(number: int, seconds: float) -> RunResult:
-    """A run that finds nothing wrong but that the model is a coin."""
+def a_useless_model(number: int, seconds: float) -> RunResult:
+    """A run that finds nothing wrong except that the model is no better than chance."""
     states = {question: verdict("ok", "As before.") for question in ("quality", "covariate", "prediction")}
     verdicts = {**states, "performance": verdict("act", "A significant loss.")}
     return a_run(number, seconds, area=0.49, recommendation="RETRAIN", verdicts=verdicts)
@@ -51,15 +51,15 @@ def a_span(
 
 
 def a_slow_trace() -> list[Span]:
-    """A request that a fault struck."""
-    struck = {
+    """A request that a fault affected."""
+    attributes = {
         names.HTTP_ROUTE: "/predict",
         names.FLAG_KEY: "slow_scoring",
         names.FLAG_VARIANT: "on",
         names.FLAG_VALUE: "80 ms",
     }
     return [
-        a_span("POST /predict", "a1", ms=90, kind=SERVER, attributes=struck),
+        a_span("POST /predict", "a1", ms=90, kind=SERVER, attributes=attributes),
         a_span("snapshot lookup", "a2", "a1", start_ms=2, ms=1),
         a_span("score", "a3", "a1", start_ms=5, ms=81),
     ]
@@ -78,7 +78,7 @@ def a_run_trace() -> list[Span]:
 
 
 def figures(seconds: float, p95: float) -> Figures:
-    """What the service measured until then."""
+    """The service's figures at that time."""
     quantiles = Quantiles(p95 / 4, p95, p95 * 2, 120)
     return Figures(at(seconds), 50.0, 0, quantiles, {USUAL: quantiles, NOT_USUAL: Quantiles(1.5, p95 + 1, 9.0, 20)})
 
@@ -93,22 +93,22 @@ def acts(runs: list[RunResult]) -> Iterator[ActSeen]:
 
 
 def evidence(**changes: Any) -> Evidence:  # noqa: ANN401 (members of the evidence)
-    """The whole story as it should go."""
+    """A complete story."""
     runs = [
         a_run(1, 8, area=None),
         a_run(2, 18, drifted=6, recommendation="INVESTIGATE"),
         *(a_run(number, 10 * number - 2) for number in (3, 4, 5)),
-        a_coin(6, 58),
+        a_useless_model(6, 58),
     ]
     given: dict[str, Any] = {
         "model": "churn 2024-01-31-8b8b4256",
-        "pace": Pace(interval_s=2.0, window_s=5.7778, labels=800),
+        "timing": DemoTiming(interval_s=2.0, window_s=5.7778, labels=800),
         "acts": list(acts(runs)),
         "figures": [figures(second, 95.0 if 30 < second < 40 else 8.0) for second in range(1, 60)],
         "runs": runs,
         "slow": a_slow_trace(),
         "run_trace": a_run_trace(),
-        "pointed": [Pointed("2" * 32, "p2", 2, "POST /predict", at(15), ("skips_7d", "watch_hours_30d"))],
+        "linked": [LinkedPrediction("2" * 32, "p2", 2, "POST /predict", at(15), ("skips_7d", "watch_hours_30d"))],
         "shifts": [FeatureShift("skips_7d", "", 0, 3, (0.5, 0.3, 0.2), (0.1, 0.2, 0.7), 0.7, 1.6)],
         "requests": 2_600,
         "failed": 0,

@@ -1,0 +1,105 @@
+"""Checks the other parts of the stack: the Collector, Prometheus, Jaeger, Grafana, and the drift worker's page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cli.doctor.check import CheckResult
+from cli.http import OK, Answer, EndpointError, ask
+from leeway.settings import DoctorSettings
+
+_JAEGER_VERSION = re.compile(rb'"gitVersion"\s*:\s*"v?(\d[\w.+-]*)"')
+"""In the HTML of Jaeger's page."""
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A process that should answer at `url`: what to ask, how to read its version, how to start it."""
+
+    check: str
+    variable: str
+    url: str | None
+    path: str
+    version: Callable[[Answer], str | None]
+    start: str
+    is_required: bool = True
+    """Whether it is a failure if nothing answers; otherwise the check is skipped."""
+
+
+def endpoints(settings: DoctorSettings) -> list[Endpoint]:
+    """All of them, at the addresses of the settings."""
+    return [
+        Endpoint(
+            "drift worker",
+            "LEEWAY_REPORTS_URL",
+            settings.reports_url,
+            "/",
+            _own_page,
+            "start it with `leeway drift worker` (in compose: docker compose up --detach drift)",
+            is_required="reports_url" in settings.model_fields_set,
+        ),
+        Endpoint("collector", "LEEWAY_COLLECTOR_URL", settings.collector_url, "/", _no_version, _up("otel-collector")),
+        Endpoint(
+            "prometheus",
+            "LEEWAY_PROMETHEUS_URL",
+            settings.prometheus_url,
+            "/api/v1/status/buildinfo",
+            lambda answer: str(answer.document()["data"]["version"]),
+            _up("prometheus"),
+        ),
+        Endpoint("jaeger", "LEEWAY_JAEGER_URL", settings.jaeger_url, "/", _jaeger_version, _up("jaeger")),
+        Endpoint(
+            "grafana",
+            "LEEWAY_GRAFANA_URL",
+            settings.grafana_url,
+            "/api/health",
+            lambda answer: str(answer.document()["version"]),
+            _up("grafana"),
+        ),
+    ]
+
+
+def answers(endpoint: Endpoint, timeout_s: float) -> CheckResult:
+    """Whether it answers, and its version."""
+    if endpoint.url is None:
+        return CheckResult(endpoint.check, "skipped", f"not checked: {endpoint.variable} is not set")
+    try:
+        answer = ask(endpoint.url, endpoint.path, timeout_s)
+        version = _version(endpoint, answer)
+    except EndpointError as error:
+        if endpoint.is_required:
+            next_step = f"{endpoint.start}, or correct {endpoint.variable}"
+            return CheckResult(endpoint.check, "failed", str(error), next_step)
+        return CheckResult(endpoint.check, "skipped", f"{error}; {endpoint.start}, or set {endpoint.variable}")
+    found = f"answers at {endpoint.url}"
+    return CheckResult(endpoint.check, "ok", found, version=version, clock_ahead_s=answer.clock_ahead_s)
+
+
+def _version(endpoint: Endpoint, answer: Answer) -> str | None:
+    if answer.status != OK:
+        raise EndpointError(f"answers at {endpoint.url} with status {answer.status}")
+    try:
+        return endpoint.version(answer)
+    except (KeyError, TypeError) as error:
+        raise EndpointError(f"is something else: the server at {endpoint.url} gives no version") from error
+
+
+def _up(service: str) -> str:
+    return f"start it (docker compose up --detach {service}), read its log (docker compose logs {service})"
+
+
+def _no_version(_answer: Answer) -> None:
+    return None
+
+
+def _own_page(answer: Answer) -> None:
+    """The drift worker's page names itself in a header."""
+    if answer.server != "leeway":
+        raise KeyError(answer.server)
+
+
+def _jaeger_version(answer: Answer) -> str | None:
+    match = _JAEGER_VERSION.search(answer.body)
+    return match and match[1].decode()

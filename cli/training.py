@@ -1,0 +1,95 @@
+"""From a month of snapshots to training data, and a trained bundle as tables for people."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import numpy as np
+from rich.markup import escape
+from rich.table import Table
+
+from leeway.data.tabular import typed_frame
+from leeway.model.bundle import Bundle
+from leeway.model.performance import Estimate
+from leeway.model.training import TrainingData, TrainingError
+from leeway.model.writer import Origin
+from leeway.schema import CHURN_SCHEMA, Feature, FeatureSchema
+from leeway.store.snapshots import Month, Snapshots
+
+
+def labelled_month(snapshots: Snapshots, as_of: date | None) -> Month:
+    """The month of that date, or the newest one with labels.
+
+    Raises:
+        TrainingError: there are no snapshots, or they have no labels.
+    """
+    dates = [as_of] if as_of else sorted(snapshots.dates(), reverse=True)
+    for each in dates:
+        month = snapshots.read(each)
+        if month.labels is not None:
+            return month
+    if not dates:
+        raise TrainingError(
+            "there are no snapshots yet: load an extract with `leeway ingest`, generate customers with `leeway setup`,"
+            " or train on a table with --data"
+        )
+    raise TrainingError(f"no labels as of {', '.join(map(str, dates))}: ingest an extract with labels.csv")
+
+
+def month_data(month: Month) -> TrainingData:
+    """A labelled month as training data."""
+    labels = np.array(month.labels, dtype=np.int64)
+    return TrainingData(CHURN_SCHEMA, typed_frame(CHURN_SCHEMA, month.columns), labels)
+
+
+def churn_origin(as_of: date, name: str = "churn") -> Origin:
+    """The origin of a model trained on the churn snapshots of a date, for its card."""
+    return Origin(name=name, target="churn", source="feature snapshots", as_of=as_of.isoformat())
+
+
+def card_table(bundle: Bundle) -> Table:
+    """The model card as a table."""
+    card = bundle.card
+    table = Table(title=escape(f"Model {bundle.name} {bundle.version}"), show_header=False, title_justify="left")
+    trained, held_out = card.trained_on, card.held_out
+    share = f", {held_out.positive_share:.1%} of them positive" if held_out.positive_share is not None else ""
+    rows = {
+        "trained on": ("" if trained.rows is None else f"{trained.rows:,} rows of ")
+        + trained.source
+        + (f" as of {trained.as_of}" if trained.as_of else ""),
+        "held out": f"{held_out.rows:,} rows{share}; the figures below and the drift reference come from them",
+        "ROC AUC": _estimate(card.roc_auc),
+        "Brier score": _estimate(card.brier),
+        "decision threshold": f"{bundle.decision_threshold:g}",
+        "scored by": "ONNX Runtime" if card.scorer == "onnx" else f"scikit-learn ({card.scorer_reason})",
+        "features": f"{len(bundle.schema)}, each with its drift method and noise",
+    }
+    for name, value in rows.items():
+        table.add_row(name, escape(value))
+    return table
+
+
+def schema_table(schema: FeatureSchema) -> Table:
+    """A schema as a table."""
+    headings = ("feature", "kind", "unit", "range or categories", "may be missing")
+    table = Table(*headings, title="Schema", title_justify="left")
+    for feature in schema:
+        missing = "yes" if feature.nullable else "no"
+        table.add_row(feature.name, feature.kind, feature.unit or "", escape(_range(feature)), missing)
+    return table
+
+
+def _range(feature: Feature) -> str:
+    if feature.kind == "flag":
+        return "true, false"
+    if feature.kind == "category":
+        return ", ".join(feature.seen.categories)
+    if feature.seen.minimum is None:
+        return "no values"
+    return f"{feature.seen.minimum:g} … {feature.seen.maximum:g}"
+
+
+def _estimate(estimate: Estimate | None) -> str:
+    if estimate is None:
+        return "unknown (no labels)"
+    return f"{estimate.value:.3f} (95 %: {estimate.low:.3f} to {estimate.high:.3f})"
