@@ -12,6 +12,7 @@ import pytest
 from cli.demo.play import DeferredLabels, Director, Played, requests, strengths
 from cli.demo.story import LASTS_S, starts_s, story
 from cli.demo.workspace import WorkspaceError
+from cli.http import ask
 from cli.traffic.labels import Answered, Labeller, PopulationTruth
 from cli.traffic.plan import PlannedRequest
 from cli.traffic.probe import TrafficProbe
@@ -113,6 +114,7 @@ def played_against(
 
     played = Played(story(STORY_S))
     with stub_server(reply) as server:
+        ask(server.target, "/health/live", 5)  # the first request imports what the others need
         asyncio.run(play())
     return played, server
 
