@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from leeway.model import bundle as bundles
 from leeway.model.bundle import Bundle, BundleError
 from leeway.settings import ServiceSettings, SettingsError
-from leeway.shutdown import cannot_start, defer_stop_signals, force_exit_if_threads_remain
+from leeway.shutdown import cannot_start, force_exit_if_threads_remain
 from leeway.store.engine import DatabaseError, create_tables, open_engine
 from leeway.store.predictions import PredictionLog
 from leeway.store.rejections import RejectionLog
@@ -25,7 +25,6 @@ from leeway.store.tables import tables_for
 from leeway.telemetry import names
 from leeway.telemetry.environment import TelemetryError, serves_metrics
 from leeway.telemetry.instruments import histogram, observe
-from leeway.telemetry.logs import configure_logging
 from leeway.telemetry.process import observe_process
 from leeway.telemetry.providers import ProcessIdentity, Providers, providers_from_environment
 from service.app import create_app
@@ -36,7 +35,7 @@ from service.core.readiness import check_readiness
 from service.core.recording import Recorder
 from service.core.rejections import RejectionTally, RejectionWriter
 from service.process.server import run, tune_interpreter
-from service.process.workers import COMMAND, listen
+from service.process.workers import COMMAND, serve_on_port
 from service.spool.drainer import PredictionWriter, SpoolDrainer
 from service.spool.spool import Spool, SpoolError
 from service.telemetry.http_instrumentation import instrument
@@ -57,14 +56,7 @@ _log = logging.getLogger("service")
 
 def main(settings: ServiceSettings) -> int:
     """Serve until SIGTERM or SIGINT; return the exit code: 0, or 2 with one line on stderr if it cannot start."""
-    configure_logging()
-    defer_stop_signals()
-    try:
-        listener = listen(settings.host, settings.port)
-    except OSError as error:
-        return cannot_start(COMMAND, str(error.strerror))
-    with listener:
-        return serve(settings, listener)
+    return serve_on_port(settings, partial(serve, settings))
 
 
 def serve(settings: ServiceSettings, listener: socket.socket, worker: int | None = None) -> int:

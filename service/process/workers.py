@@ -40,16 +40,9 @@ def supervise(settings: ServiceSettings, workers: int = 1) -> int:
 
     The port stays open while a killed process is replaced, so callers wait instead of being rejected.
     """
-    configure_logging()
-    defer_stop_signals()
     if workers > 1 and (reason := single_worker_reason(settings)):
         return cannot_start(COMMAND, reason)
-    try:
-        listener = listen(settings.host, settings.port)
-    except OSError as error:
-        return cannot_start(COMMAND, str(error.strerror))
-    with listener:
-        return run_workers(workers, _serve, settings, listener)
+    return serve_on_port(settings, lambda listener: run_workers(workers, _serve, settings, listener))
 
 
 def _serve(settings: ServiceSettings, listener: socket.socket, worker: int) -> int:
@@ -76,6 +69,21 @@ def single_worker_reason(settings: ServiceSettings) -> str | None:
             " OTEL_RESOURCE_ATTRIBUTES, or use one worker"
         )
     return None
+
+
+def serve_on_port(settings: ServiceSettings, serve: Callable[[socket.socket], int]) -> int:
+    """Configure logging, defer stop signals, and call `serve` with a listening socket; return its exit code.
+
+    Returns 2, with one line on standard error, if the port cannot be used.
+    """
+    configure_logging()
+    defer_stop_signals()
+    try:
+        listener = listen(settings.host, settings.port)
+    except OSError as error:
+        return cannot_start(COMMAND, str(error.strerror))
+    with listener:
+        return serve(listener)
 
 
 def listen(host: str, port: int) -> socket.socket:
