@@ -62,10 +62,10 @@ def judge_quality(report: DriftReport | None, rejections: Rejections | None, unk
         return Verdict(found[0].state, evidence + ".")
     if report is None:
         return Verdict("unknown", unknown_reason)
-    refused = (
+    rejected = (
         "" if rejections is None else f" {rejections.rejected:,} of {_requested(rejections):,} items were rejected."
     )
-    return Verdict("ok", "Missing shares, ranges and categories are as in the reference." + refused)
+    return Verdict("ok", "Missing shares, ranges and categories are as in the reference." + rejected)
 
 
 def _rejected(rejections: Rejections | None) -> Iterator[_Finding]:

@@ -72,17 +72,17 @@ def features_of(people: Population) -> pd.DataFrame:
 
 
 def scored(bundle: Bundle, frame: pd.DataFrame) -> pd.DataFrame:
-    """The same rows with what the model answers."""
+    """The same rows with the model's scores."""
     return frame.assign(**{SCORE_COLUMN: bundle.scorer.score(encode_frame(bundle.encoder, frame))})
 
 
 def with_column(frame: pd.DataFrame, name: str, values: Any) -> pd.DataFrame:  # noqa: ANN401 (whatever a column takes)
-    """The same rows with other values of one feature, of its own type."""
+    """The same rows with other values of one feature."""
     return frame.assign(**{name: pd.Series(values, index=frame.index).astype(frame[name].dtype)})
 
 
 def drawn(frame: pd.DataFrame, rows: int, rng: np.random.Generator) -> pd.DataFrame:
-    """So many rows, drawn with replacement."""
+    """This many rows, drawn with replacement."""
     return frame.iloc[rng.integers(0, len(frame), rows)]
 
 
@@ -111,7 +111,7 @@ def report(
 
 
 def labelled(auc: float, margin: float = 0.02, labels: int = 2_000, squared: float = 0.14) -> PerformanceWindow:
-    """So many labels, 26 % of them positive, on which the model did so well."""
+    """A window of labels, 26 % of them positive, with these estimates."""
     area, error = Estimate(auc, auc - margin, auc + margin), Estimate(squared, squared - 0.008, squared + 0.008)
     return PerformanceWindow(labels, 0.26, area, error, CARD.roc_auc, CARD.brier)
 
@@ -119,7 +119,7 @@ def labelled(auc: float, margin: float = 0.02, labels: int = 2_000, squared: flo
 def seen(
     found: DriftReport | None, minute: float = 0, performance: PerformanceWindow | None = None, version: str = "v1"
 ) -> Observation:
-    """What a run saw whose window ended so many minutes after noon."""
+    """An observation whose window ended this many minutes after noon."""
     end = NOON + timedelta(minutes=minute)
     start = end - timedelta(seconds=WINDOW_S)
     return Observation(version, start, end, found, "the window is empty", None, performance)

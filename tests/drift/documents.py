@@ -73,7 +73,7 @@ def a_run(number: int = 0, **changes: Any) -> RunResult:  # noqa: ANN401 (member
 
 
 def feature(name: str, score: float | None, **changes: object) -> dict[str, Any]:
-    """What was found of one feature, with the threshold of 1,204 subjects."""
+    """One feature, drifted if its score says so."""
     return {
         "feature": name,
         "method": "jensenshannon" if CHURN_SCHEMA[name].kind in {"flag", "category"} else "wasserstein",
@@ -90,7 +90,7 @@ def feature(name: str, score: float | None, **changes: object) -> dict[str, Any]
 def unknown(
     number: int, reason: str = "112 subjects are too few to compare; at least 200 are needed."
 ) -> dict[str, Any]:
-    """A run that could not tell: nulls, no features, no report of Evidently's."""
+    """An UNKNOWN run: no values, no features, no reports."""
     nothing = verdict("unknown", reason)
     given = result(number, recommendation="UNKNOWN", decision="UNKNOWN", reason=reason, share=None, features=[])
     return given | {
@@ -117,55 +117,9 @@ REASONS = {
 
 
 def history() -> list[dict[str, Any]]:
-    """An hour and a half, a run a minute: calm, unsure for a while, rising drift, a RETRAIN at the end."""
+    """An hour and a half, one run a minute: no drift, UNKNOWN for a while, rising drift, a RETRAIN at the end."""
     runs = [result(number) for number in range(30)]
     runs += [unknown(number) for number in range(30, 36)]
     runs += [result(number, drifted=1 + (number - 36) // 10) for number in range(36, 66)]
     runs += [result(number, drifted=5, recommendation="INVESTIGATE") for number in range(66, 89)]
     return [*runs, *(result(number, drifted=6, recommendation="RETRAIN") for number in range(89, 92))]
-
-
-def a_result(**changes: object) -> RunResult:
-    """A run over two features, one of which drifted; keywords replace members of the document."""
-    document: dict[str, Any] = {
-        "schema": 1,
-        "run_id": "01a20725-becc-73b9-bf77-f99f508bba04",
-        "reference": {"from": None, "to": None, "rows": 2113, "subjects": 2113},
-        "current": {"from": "2024-02-01T00:00:00Z", "to": "2024-02-01T00:15:00Z", "rows": 900, "subjects": 450},
-        "model": {"name": "churn", "version": "v1"},
-        "share": 0.5,
-        "threshold": 0.3,
-        "decision": "RETRAIN",
-        "recommendation": "INVESTIGATE",
-        "reason": "Over the threshold, not yet confirmed.",
-        "verdicts": {
-            "quality": _verdict("ok"),
-            "covariate": _verdict("act"),
-            "prediction": _verdict("watch"),
-            "performance": _verdict("unknown"),
-        },
-        "features": [_feature("watch_hours_30d", 0.4, detected=True), _feature("skips_7d", None, detected=False)],
-        "prediction": {"method": "wasserstein", "score": 0.11, "threshold": 0.1, "detected": True},
-        "target": {"difference": None, "labels": None},
-        "reports": {"html": None, "json": None},
-        "trace_id": "0" * 31 + "1",
-    }
-    return read_result(document | changes)
-
-
-def _feature(name: str, score: float | None, *, detected: bool) -> dict[str, Any]:
-    return {
-        "feature": name,
-        "method": "wasserstein",
-        "score": score,
-        "threshold": 0.12,
-        "detected": detected,
-        "constant": False,
-        "missing": {"reference": 0.0, "current": 0.0},
-        "outside_reference": 0.01,
-        "new_categories": [],
-    }
-
-
-def _verdict(state: str) -> dict[str, str]:
-    return {"state": state, "evidence": f"It is {state}."}

@@ -86,7 +86,7 @@ def test_the_state_of_one_run_confirms_the_next() -> None:
 
 
 def test_other_errors_pass_through() -> None:
-    """What the comparison raises is the caller's: a run of the worker is UNKNOWN for it."""
+    """An error of the comparison is not turned into a result."""
 
     def broken(*_frames: object, **_options: object) -> NoReturn:
         raise ZeroDivisionError("in the middle of it")
@@ -96,6 +96,6 @@ def test_other_errors_pass_through() -> None:
         evaluate(inputs, Policy(), min_subjects=1, compare=broken)
 
 
-def test_the_example_of_the_docstring_is_true() -> None:
-    """The lines of use in `evaluate` give what they say."""
+def test_the_example_in_the_docstring_works() -> None:
+    """The doctest of `evaluate` passes."""
     assert doctest.testmod(module) == (0, 11)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -20,11 +22,12 @@ from leeway.schema import SCORE_COLUMN
 from tests.drift.comparisons import features_of, scored, with_column
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
+Change: TypeAlias = Callable[["pd.Series[Any]"], "pd.Series[Any]"]
 
 
 @pytest.fixture(scope="module")
 def later(people: Population) -> Population:
-    """The same customers a month later, nothing drifted."""
+    """The same customers a month later, without drift."""
     return population(1, customers=len(people))
 
 
@@ -58,82 +61,74 @@ def states(judgement: Judgement) -> dict[str, str]:
 
 
 def test_a_month_without_drift_is_ok(bundle: Bundle, later: Population, window: pd.DataFrame) -> None:
-    """All four verdicts are ok, and there is nothing to do."""
+    """All four verdicts are ok, and no action is needed."""
     found = judged(bundle, window, labels=later.labels)
     assert states(found) == dict.fromkeys(("quality", "covariate", "prediction", "performance"), "ok")
     assert (found.decision, found.recommendation) == ("NO_ACTION", "NO_ACTION")
 
 
-def test_a_fee_in_cents_is_a_matter_of_quality(bundle: Bundle, window: pd.DataFrame) -> None:
-    """Multiplied by 100 it is one feature of fourteen, share 0.07: quality acts all the same."""
-    found = judged(bundle, with_column(window, "monthly_fee", window["monthly_fee"] * 100))
-    assert (found.decision, found.recommendation) == ("NO_ACTION", "INVESTIGATE")
-    assert states(found)["quality"] == "act"
-    assert "monthly_fee" in found.verdicts["quality"].evidence
+@pytest.mark.parametrize(
+    ("feature", "change", "evidence"),
+    [
+        ("monthly_fee", lambda fees: fees * 100, "values of monthly_fee are outside the reference range"),
+        ("watch_hours_30d", lambda hours: hours.where(hours < 0), "watch_hours_30d is entirely missing"),
+        ("net_service", lambda kinds: kinds.where(np.arange(len(kinds)) % 20 > 0, "Satellite"), "Satellite"),
+        ("monthly_fee", lambda fees: fees.where(np.arange(len(fees)) % 5 > 0), "monthly_fee is missing in 20.0%"),
+    ],
+    ids=["a fee in cents", "a missing feature", "a new category", "a changed missing share"],
+)
+def test_invalid_data_is_a_quality_problem(
+    bundle: Bundle,
+    window: pd.DataFrame,
+    feature: str,
+    change: Callable[[pd.Series[Any]], pd.Series[Any]],
+    evidence: str,
+) -> None:
+    """At most one feature of fourteen drifts, a share below the threshold: quality is act and names the feature."""
+    found = judged(bundle, with_column(window, feature, change(window[feature])))
+    assert (states(found)["quality"], found.decision, found.recommendation) == ("act", "NO_ACTION", "INVESTIGATE")
+    assert evidence in found.reason
 
 
-def test_a_feature_gone_missing_is_a_matter_of_quality(bundle: Bundle, window: pd.DataFrame) -> None:
-    """Entirely missing: quality acts and names it."""
-    found = judged(bundle, with_column(window, "watch_hours_30d", None))
-    assert states(found)["quality"] == "act"
-    assert "watch_hours_30d is entirely missing" in found.reason
-
-
-def test_a_new_category_is_a_matter_of_quality(bundle: Bundle, window: pd.DataFrame) -> None:
-    """A twentieth of the customers with a kind of connection that the model never saw: quality acts."""
-    kinds = window["net_service"].where(np.arange(len(window)) % 20 > 0, "Satellite")
-    found = judged(bundle, with_column(window, "net_service", kinds))
-    assert (states(found)["quality"], found.recommendation) == ("act", "INVESTIGATE")
-    assert "Satellite" in found.reason
-
-
-def test_a_single_new_category_is_watched(bundle: Bundle, window: pd.DataFrame) -> None:
-    """Three customers of two thousand: quality watches, and nobody is called."""
+def test_a_rare_new_category_is_watched(bundle: Bundle, window: pd.DataFrame) -> None:
+    """Three customers of two thousand: quality is watch, and no action is needed."""
     kinds = window["net_service"].where(np.arange(len(window)) >= 3, "Satellite")
     found = judged(bundle, with_column(window, "net_service", kinds))
     assert (states(found)["quality"], found.recommendation) == ("watch", "NO_ACTION")
 
 
-def test_a_missing_share_that_moved_is_a_matter_of_quality(bundle: Bundle, window: pd.DataFrame) -> None:
-    """A fifth of the fees go missing at random, which no distance sees: quality acts, nothing drifted."""
-    fees = window["monthly_fee"].where(np.arange(len(window)) % 5 > 0)
-    found = judged(bundle, with_column(window, "monthly_fee", fees))
-    assert (states(found)["quality"], states(found)["covariate"]) == ("act", "ok")
-    assert found.recommendation == "INVESTIGATE"
-
-
-def test_a_constant_that_begins_to_vary_is_a_matter_of_quality(bundle: Bundle, window: pd.DataFrame) -> None:
-    """What was constant in the reference, and meant nothing to the model, varies: quality acts."""
+def test_a_constant_that_begins_to_vary_is_a_quality_problem(bundle: Bundle, window: pd.DataFrame) -> None:
+    """A feature that was constant in the reference varies: the quality verdict is act."""
     still = with_column(bundle.reference(), "avg_session_mins_7d", 30.0)
     found = judged(bundle, window, reference=still)
     assert states(found)["quality"] == "act"
     assert "avg_session_mins_7d was constant and now varies" in found.reason
 
 
-def test_a_tenth_refused_is_a_matter_of_quality(bundle: Bundle, window: pd.DataFrame) -> None:
-    """What was refused is in no window: quality acts on the count."""
+def test_a_tenth_rejected_is_a_quality_problem(bundle: Bundle, window: pd.DataFrame) -> None:
+    """Rejected items are in no window: the quality verdict is act because of their number."""
     found = judged(bundle, window, rejections=Rejections(answered=1_800, rejected=200))
     assert (states(found)["quality"], found.recommendation) == ("act", "INVESTIGATE")
 
 
-def test_labels_turned_against_the_model(bundle: Bundle, people: Population) -> None:
-    """No feature moves and the model is no better than a coin: covariate ok, performance acts, RETRAIN."""
+def test_concept_drift_shows_in_performance(bundle: Bundle, people: Population) -> None:
+    """No feature drifts and the model is no better than chance: covariate ok, performance act, RETRAIN."""
     turned = population(1, customers=len(people), concept_drift=1)
     found = judged(bundle, features_of(turned), labels=turned.labels)
     assert (states(found)["covariate"], states(found)["performance"]) == ("ok", "act")
     assert (found.decision, found.recommendation) == ("NO_ACTION", "RETRAIN")
 
 
-def test_a_network_grown_worse(bundle: Bundle, people: Population) -> None:
-    """Covariate drift moves six features of fourteen: covariate acts, prediction too, RETRAIN."""
+def test_covariate_drift_asks_for_retraining(bundle: Bundle, people: Population) -> None:
+    """Six features of fourteen drift: covariate is act, prediction at least watch, RETRAIN."""
     found = judged(bundle, features_of(population(1, customers=len(people), covariate_drift=1)))
     assert (states(found)["covariate"], found.decision, found.recommendation) == ("act", "RETRAIN", "RETRAIN")
     assert states(found)["prediction"] in {"watch", "act"}
     assert states(found)["quality"] in {"ok", "watch"}
 
 
-def test_evidently_agrees_on_a_window_gone_wrong(bundle: Bundle, window: pd.DataFrame) -> None:
-    """Measured by Evidently, the fee in cents is the same one feature of fourteen."""
+def test_evidently_agrees_on_a_fee_in_cents(bundle: Bundle, window: pd.DataFrame) -> None:
+    """Measured by Evidently, it is the same one feature of fourteen."""
     fees = with_column(window, "monthly_fee", window["monthly_fee"] * 100)
     plan = bundle.card.drift
     report = compute_drift(bundle.reference(), scored(bundle, fees), bundle.schema, plan, min_subjects=200).report

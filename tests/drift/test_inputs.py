@@ -23,15 +23,15 @@ TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
 
 @pytest.fixture
-def watch(world: World) -> BundleReloader:
-    """A watch over the world's bundle."""
+def reloader(world: World) -> BundleReloader:
+    """Reloads the world's bundle."""
     return BundleReloader(world.bundle.folder, world.engine)
 
 
 @pytest.fixture
-def active(watch: BundleReloader) -> ActiveBundle:
-    """What is in force there."""
-    return watch.current()
+def active(reloader: BundleReloader) -> ActiveBundle:
+    """The active bundle."""
+    return reloader.current()
 
 
 def read(active: ActiveBundle, *, max_subjects: int = 50_000, max_labels: int = 2_000) -> ComparisonInputs:
@@ -42,32 +42,32 @@ def read(active: ActiveBundle, *, max_subjects: int = 50_000, max_labels: int = 
 # --- the bundle ---------------------------------------------------------------------------------------------------
 
 
-def test_a_bundle_is_loaded_once(watch: BundleReloader) -> None:
-    """While nothing changes, the same one is in force."""
-    assert watch.current() is watch.current()
+def test_a_bundle_is_loaded_once(reloader: BundleReloader) -> None:
+    """The same bundle stays active while its folder does not change."""
+    assert reloader.current() is reloader.current()
 
 
-def test_another_bundle_is_picked_up(world: World, watch: BundleReloader) -> None:
-    """Written over the folder, it is in force from then on."""
-    before = watch.current().bundle.version
+def test_a_new_bundle_is_picked_up(world: World, reloader: BundleReloader) -> None:
+    """A bundle written over the old one becomes active."""
+    before = reloader.current().bundle.version
     after = world.train_again().version
-    assert before != after == watch.current().bundle.version
+    assert before != after == reloader.current().bundle.version
 
 
-def test_no_bundle_is_an_error_until_there_is_one(world: World) -> None:
+def test_a_missing_bundle_is_an_error_until_it_exists(world: World) -> None:
     """A worker may start before the first training."""
     away = world.folder / "later"
-    watch = BundleReloader(away, world.engine)
+    reloader = BundleReloader(away, world.engine)
     with pytest.raises(BundleMissing):
-        watch.current()
+        reloader.current()
     world.bundle.folder.rename(away)
-    assert watch.current().bundle.version == world.bundle.version
+    assert reloader.current().bundle.version == world.bundle.version
 
 
 def test_a_bundle_replaced_while_it_is_read_is_not_used(world: World) -> None:
-    """The reference of one model and the card of another would be compared: the next cycle reads it whole."""
+    """The reference of one model would be compared by the card of another: the next cycle reads it again."""
     engine = open_engine(f"sqlite:///{world.folder / 'other.db'}")
-    watch = BundleReloader(world.bundle.folder, engine)
+    reloader = BundleReloader(world.bundle.folder, engine)
 
     def replace_it(_connection: object, _record: object) -> None:
         world.train_again()
@@ -76,13 +76,13 @@ def test_a_bundle_replaced_while_it_is_read_is_not_used(world: World) -> None:
         engine, "connect", replace_it, once=True
     )  # the tables are made after the card, before the reference
     with pytest.raises(BundleError, match="was replaced while it was read"):
-        watch.current()
-    assert watch.current().bundle.version == world.bundle.version
+        reloader.current()
+    assert reloader.current().bundle.version == world.bundle.version
     engine.dispose()
 
 
-def test_a_card_without_a_plan_is_the_bundle_s_fault(world: World) -> None:
-    """A bundle that does not say how to compare is told apart from a failure of ours."""
+def test_a_card_without_a_plan_is_a_bundle_error(world: World) -> None:
+    """A bundle without a plan is reported as a bundle error."""
     change_json(world.bundle.folder / CARD, lambda card: card["drift"].pop("score"))
     reseal(world.bundle.folder)
     with pytest.raises(BundleError, match="train again"):
@@ -93,7 +93,7 @@ def test_a_card_without_a_plan_is_the_bundle_s_fault(world: World) -> None:
 
 
 def test_a_window_has_features_and_scores(world: World, active: ActiveBundle) -> None:
-    """A row a subject, with the columns of the reference."""
+    """One row a subject, with the columns of the reference."""
     world.serve(calm_rows(20))
     frame = read(active).current
     assert list(frame) == [*world.bundle.schema.names, SCORE_COLUMN]
@@ -101,14 +101,14 @@ def test_a_window_has_features_and_scores(world: World, active: ActiveBundle) ->
 
 
 def test_scores_of_two_models_are_not_compared(world: World, active: ActiveBundle) -> None:
-    """After a change of models the window holds both's scores: its features count, its scores do not."""
+    """After a change of models the window contains scores of both: its features are compared, its scores are not."""
     world.serve(calm_rows(20))
     world.serve(calm_rows(20), model_version="before")
     assert list(read(active).current) == list(world.bundle.schema.names)
 
 
 def test_a_sample_of_a_batch_is_even(world: World, active: ActiveBundle) -> None:
-    """Ids made within a millisecond count up in their middle: half a batch is drawn, not the batch's first half."""
+    """Ids of one batch differ only in the middle: the sample is drawn from the whole batch, not its first half."""
     ids = [str(uuid_utils.uuid7()) for _ in range(1_000)]
     (record,) = world.serve(calm_rows(1))
     world.log.write_batch([replace(record, prediction_id=one) for one in ids])
@@ -118,7 +118,7 @@ def test_a_sample_of_a_batch_is_even(world: World, active: ActiveBundle) -> None
     assert 180 <= first_half <= 320
 
 
-def test_what_was_refused_is_read_with_its_cause(world: World, active: ActiveBundle) -> None:
+def test_rejections_are_read_with_their_causes(world: World, active: ActiveBundle) -> None:
     """Items are counted once, and again by feature and reason."""
     counts = {(ANY, ANY): 7, ("age", "missing"): 5, (ANY, "not JSON"): 2}
     rejected = [RejectedItems(NOON, "p", feature, reason, items) for (feature, reason), items in counts.items()]
@@ -134,7 +134,7 @@ def test_what_was_refused_is_read_with_its_cause(world: World, active: ActiveBun
 
 
 def test_labels_give_performance_and_target(world: World, active: ActiveBundle) -> None:
-    """Labels of predictions long before the window count: ROC AUC, and how far the label rate moved."""
+    """Labels of predictions before the window count for ROC AUC and for the label rate."""
     records = world.serve(calm_rows(100), start_s=-90_000)
     labels = [PredictionLabel(each.prediction_id, int(place < 90)) for place, each in enumerate(records)]
     world.log.write_labels(labels, datetime.now(UTC))
@@ -144,16 +144,16 @@ def test_labels_give_performance_and_target(world: World, active: ActiveBundle) 
     assert served.target.difference == pytest.approx(0.4)
 
 
-def test_a_check_is_in_no_window(world: World, active: ActiveBundle) -> None:
-    """What `leeway doctor` asks for is neither compared nor linked to, however unusual."""
+def test_synthetic_requests_are_in_no_window(world: World, active: ActiveBundle) -> None:
+    """Synthetic requests are neither compared nor linked to, however unusual."""
     world.serve(calm_rows(20))
     world.serve(calm_rows(1).assign(age=999), traced=True, is_synthetic=True)
     served = read(active)
     assert (served.current_window.rows, len(served.current), served.unusual) == (20, 20, ())
 
 
-def test_an_empty_window_is_read_as_any_other(active: ActiveBundle) -> None:
-    """No rows, no labels, nothing to link to."""
+def test_an_empty_window_can_be_read(active: ActiveBundle) -> None:
+    """No rows, no labels, no links."""
     served = read(active)
     assert served.performance is not None
     assert (served.current_window.subjects, served.performance.labels, served.target.difference) == (0, 0, None)
@@ -163,24 +163,24 @@ def test_an_empty_window_is_read_as_any_other(active: ActiveBundle) -> None:
 # --- where to look ------------------------------------------------------------------------------------------------
 
 
-def test_the_most_unusual_predictions_are_named(world: World, active: ActiveBundle) -> None:
-    """At most twenty, by their own traces."""
+def test_the_most_unusual_predictions_are_linked(world: World, active: ActiveBundle) -> None:
+    """At most twenty, each with its own trace."""
     world.serve(calm_rows(60).assign(age=999), traced=True)
     named = read(active).unusual
     assert len(named) == 20
     assert all(int(each.trace_id, 16) == int(each.span_id, 16) for each in named)
 
 
-def test_only_sampled_predictions_are_named(world: World, active: ActiveBundle) -> None:
-    """A trace that was not kept is no place to send anybody."""
+def test_only_sampled_predictions_are_linked(world: World, active: ActiveBundle) -> None:
+    """A trace that was not sampled cannot be opened."""
     strange = calm_rows(40).assign(age=999)
     world.serve(strange)
     (kept,) = world.serve(strange.head(1), unusual_features=1, trace_id=TRACE, span_id=SPAN)
     assert [(each.prediction_id, each.trace_id) for each in read(active).unusual] == [(kept.prediction_id, TRACE)]
 
 
-def test_usual_predictions_are_not_named(world: World, active: ActiveBundle) -> None:
-    """A window without unusual features links to nothing."""
+def test_usual_predictions_are_not_linked(world: World, active: ActiveBundle) -> None:
+    """A window without unusual features has no links."""
     world.serve(calm_rows(30).assign(age=40, **{"monthly fee": 40.25}), trace_id=TRACE, span_id=SPAN)
     assert read(active).unusual == ()
 
@@ -202,31 +202,31 @@ def places(*rows: tuple[Value, Value, Value], limit: int = 20) -> list[int]:
     return most_unusual(ENCODER, ENCODER.encode(rows), limit)
 
 
-def test_a_usual_row_is_never_named() -> None:
-    """Rows within the reference's range are left out, also where fewer than the limit are found."""
+def test_a_usual_row_is_left_out() -> None:
+    """Rows within the reference range are left out, even below the limit."""
     assert places((50, 3, "DSL"), (95, 3, "DSL"), (10, 9, "Fiber")) == [1]
 
 
-def test_more_unusual_features_go_first() -> None:
-    """Two slightly unusual features go before one that is far out."""
+def test_more_unusual_features_come_first() -> None:
+    """Two slightly unusual features come before one far outside the range."""
     assert places((1_000, 3, "DSL"), (91, 10, "DSL")) == [1, 0]
 
 
-def test_among_equals_the_deeper_goes_first() -> None:
-    """With one unusual feature each, the one further beyond the range leads."""
+def test_among_equals_the_deeper_comes_first() -> None:
+    """With one unusual feature each, the row further outside the range comes first."""
     assert places((91, 3, "DSL"), (170, 3, "DSL"), (9, 3, "DSL")) == [1, 0, 2]
 
 
-def test_unseen_and_missing_count_as_well() -> None:
-    """A category never seen and a value never missing before are each as deep as one whole range."""
+def test_new_categories_and_missing_values_count() -> None:
+    """An unseen category and an unexpected missing value have the depth of one range."""
     assert places((50, 3, "Satellite"), (None, 3, "DSL"), (91, 3, "DSL")) == [0, 1, 2]
 
 
-def test_no_more_than_the_limit() -> None:
-    """The limit holds."""
+def test_the_limit_applies() -> None:
+    """Of thirty unusual rows twenty are returned."""
     assert len(places(*[(95, 3, "DSL")] * 30, limit=20)) == 20
 
 
-def test_an_absurd_value_does_not_break_the_order() -> None:
-    """The depth of one feature is bounded, and stays a number."""
+def test_an_extreme_value_does_not_break_the_order() -> None:
+    """The depth of one feature is bounded and finite."""
     assert places((1e300, 3, "DSL"), (-1e300, 3, "DSL")) == [0, 1]

@@ -52,7 +52,7 @@ class Loop:
 
 @pytest.fixture(scope="module")
 def loop(bundle: Bundle, people: Population, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loop]:
-    """Customers of a network grown worse ask one by one; then the worker looks, once."""
+    """Customers send requests during covariate drift; then the worker makes one run."""
     folder = tmp_path_factory.mktemp("loop")
     worse = population(1, customers=CUSTOMERS, covariate_drift=1)
     with ExitStack() as stack:
@@ -88,15 +88,15 @@ def wait_for(engine: sa.Engine, bundle: Bundle, rows: int) -> None:
     raise AssertionError("the drainer did not write the predictions in time")
 
 
-def test_the_drift_of_what_was_served_is_a_metric(loop: Loop, bundle: Bundle) -> None:
-    """The share of the features that moved, over its threshold, of the model that answered."""
+def test_drift_of_served_predictions_is_a_metric(loop: Loop, bundle: Bundle) -> None:
+    """The share of drifted features of the active model is above its threshold."""
     (point,) = loop.measured.points(names.DRIFT_SHARE, {names.MODEL_VERSION: bundle.version})
     assert point.value >= 0.3
     assert {answer["model"]["version"] for answer in loop.answers} == {bundle.version}
 
 
-def test_the_features_that_moved_are_found(loop: Loop) -> None:
-    """Detected are features that the worse network moves, by metric and on the run's span."""
+def test_the_drifted_features_are_found(loop: Loop) -> None:
+    """The detected features are those that the scenario shifts, in the metric and on the span."""
     points = loop.measured.points(names.DRIFT_FEATURE_DETECTED)
     detected = {point.attributes[names.FEATURE_NAME] for point in points if point.value == 1}
     assert detected <= MOVED
@@ -104,8 +104,8 @@ def test_the_features_that_moved_are_found(loop: Loop) -> None:
     assert set(attributes_of(loop.run)[names.DRIFT_DETECTED_FEATURES]) == detected
 
 
-def test_the_run_links_to_requests_that_were_served(loop: Loop) -> None:
-    """Each link is the server span of a request, with the id of the prediction that it answered."""
+def test_the_run_links_to_served_requests(loop: Loop) -> None:
+    """Each link is the server span of a request, with the id of its prediction."""
     served = {(trace_id(span), span_id(span)) for span in loop.requests}
     answered = {answer["prediction_id"]: answer["trace_id"] for answer in loop.answers}
     assert 1 <= len(loop.run.links) <= 20
@@ -115,7 +115,7 @@ def test_the_run_links_to_requests_that_were_served(loop: Loop) -> None:
         assert answered[str((link.attributes or {})[names.PREDICTION_ID])] == ids[0]
 
 
-def test_the_window_holds_what_was_answered(loop: Loop) -> None:
+def test_the_window_contains_all_answers(loop: Loop) -> None:
     """As many rows and subjects as answers."""
     attributes = attributes_of(loop.run)
     assert (attributes[names.DRIFT_ROWS], attributes[names.DRIFT_SUBJECTS]) == (CUSTOMERS, CUSTOMERS)
@@ -126,12 +126,12 @@ def test_the_window_holds_what_was_answered(loop: Loop) -> None:
 
 @pytest.fixture(scope="module")
 def turned() -> Population:
-    """Customers whose features are as ever, and who leave for other reasons than the model learnt."""
+    """Customers with the usual features whose labels no longer follow from them."""
     return population(1, customers=LABELLED, concept_drift=1)
 
 
 def looked_at(service: Service, policy: Policy | None = None) -> RunResult:
-    """The result of one look at what this service answered."""
+    """The result of one run over this service's predictions."""
     service.move()
     probe = RememberingProbe()
     Cycle(
@@ -149,18 +149,18 @@ def looked_at(service: Service, policy: Policy | None = None) -> RunResult:
 
 
 def ask(service: Service, items: list[dict[str, Any]]) -> list[str]:
-    """Answer these items in one batch; return the ids of the predictions."""
+    """Predict these items in one batch; return the ids of the predictions."""
     return [each["prediction_id"] for each in service.post("/predict/batch", {"items": items}).json()["results"]]
 
 
 def feed_back(service: Service, ids: list[str], labels: list[int]) -> None:
-    """Tell the service what turned out to be true."""
+    """Send labels to the service."""
     items = [{"prediction_id": one, "label": label} for one, label in zip(ids, labels, strict=True)]
     assert service.post("/feedback", {"items": items}).status_code == 202
 
 
-def test_turned_labels_by_feedback_ask_for_training(serve: Serve, bundle: Bundle, turned: Population) -> None:
-    """POST /feedback for what was answered: performance acts while no feature moved, RETRAIN at once."""
+def test_labels_by_feedback_ask_for_retraining(serve: Serve, bundle: Bundle, turned: Population) -> None:
+    """Labels by POST /feedback: performance is act while no feature drifted, RETRAIN at once."""
     service = serve(bundle)
     ids = ask(service, [{"features": turned.row(place)} for place in range(LABELLED)])
     feed_back(service, ids, turned.labels)
@@ -171,8 +171,8 @@ def test_turned_labels_by_feedback_ask_for_training(serve: Serve, bundle: Bundle
     assert result.performance.labels == LABELLED
 
 
-def test_turned_labels_by_an_ingested_month_ask_for_training(serve: Serve, bundle: Bundle, turned: Population) -> None:
-    """Customers are answered from a month without labels; the month comes again with labels, and they are matched."""
+def test_labels_by_an_ingested_month_ask_for_retraining(serve: Serve, bundle: Bundle, turned: Population) -> None:
+    """Labels by ingesting the month again are matched with its predictions."""
     service = serve(bundle)
     snapshots = Snapshots(service.engine, service.tables)
     snapshots.ingest(AS_OF, turned.user_ids, turned.columns, None)
@@ -185,8 +185,8 @@ def test_turned_labels_by_an_ingested_month_ask_for_training(serve: Serve, bundl
     assert result.performance.labels == LABELLED
 
 
-def test_too_few_labels_say_nothing_yet(serve: Serve, bundle: Bundle, turned: Population) -> None:
-    """One label under the minimum: performance is unknown and says how many are needed."""
+def test_too_few_labels_are_unknown(serve: Serve, bundle: Bundle, turned: Population) -> None:
+    """One label below the minimum: performance is unknown and says how many are needed."""
     service = serve(bundle)
     ids = ask(service, [{"features": turned.row(place)} for place in range(LABELLED)])
     feed_back(service, ids[:199], turned.labels[:199])

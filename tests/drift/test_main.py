@@ -48,7 +48,7 @@ def environment(world: World, **changes: str) -> dict[str, str]:
 
 @pytest.fixture
 def like_a_process() -> Iterator[None]:
-    """Give back what `main` takes over: the root logger and two signals."""
+    """Restore what `main` changes: the root logger and two signals."""
     root, numbers = logging.getLogger(), (signal.SIGTERM, signal.SIGINT)
     handlers, level, signals = root.handlers[:], root.level, [signal.getsignal(number) for number in numbers]
     root.handlers.clear()  # so that none of them is closed
@@ -64,34 +64,34 @@ def like_a_process() -> Iterator[None]:
 
 @pytest.mark.usefixtures("like_a_process")
 @pytest.mark.parametrize("url", ["ftp://x", "hooks.example", "http://", "http://host:port/", "https://a host/"])
-def test_a_webhook_that_is_no_address_is_refused(world: World, url: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Exit code 2 and one line that names the variable: a typing error is found at the start, not when it matters."""
+def test_an_invalid_webhook_address_is_rejected(world: World, url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 2 and one line that names the variable, at the start."""
     assert main(settings(world, webhook_url=url)) == 2
-    told = capsys.readouterr().err
-    assert told.startswith("leeway drift worker: LEEWAY_WEBHOOK_URL=")
-    assert told.count("\n") == 1
+    error = capsys.readouterr().err
+    assert error.startswith("leeway drift worker: LEEWAY_WEBHOOK_URL=")
+    assert error.count("\n") == 1
 
 
 @pytest.mark.usefixtures("like_a_process")
-def test_a_port_that_is_taken_is_said(world: World, capsys: pytest.CaptureFixture[str]) -> None:
-    """Exit code 2 and one line that says which variable to set."""
+def test_a_port_in_use_is_an_error(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 2 and one line that names the setting."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         assert main(settings(world, reports_port=taken.getsockname()[1])) == 2
-    told = capsys.readouterr().err
-    assert "LEEWAY_REPORTS_PORT" in told
-    assert told.count("\n") == 1
+    error = capsys.readouterr().err
+    assert "LEEWAY_REPORTS_PORT" in error
+    assert error.count("\n") == 1
 
 
 @pytest.mark.usefixtures("like_a_process")
-def test_a_database_s_address_that_is_none_is_said(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_invalid_database_address_is_an_error(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     """Exit code 2 and one line."""
     assert main(settings(world, database_url="excel://here")) == 2
-    told = capsys.readouterr().err
-    assert told.startswith("leeway drift worker: LEEWAY_DATABASE_URL")
-    assert told.count("\n") == 1
+    error = capsys.readouterr().err
+    assert error.startswith("leeway drift worker: LEEWAY_DATABASE_URL")
+    assert error.count("\n") == 1
 
 
-def test_a_setting_that_is_none_is_said(world: World) -> None:
+def test_an_invalid_setting_is_an_error(world: World) -> None:
     """`python -m drift` ends with 2 and one line without a traceback."""
     ran = subprocess.run(
         [sys.executable, "-m", "drift"],
@@ -109,7 +109,7 @@ def test_a_setting_that_is_none_is_said(world: World) -> None:
 # --- what does not ------------------------------------------------------------------------------------------------
 
 
-def test_without_a_bundle_it_starts_and_waits_for_one(world: World, caplog: pytest.LogCaptureFixture) -> None:
+def test_it_starts_without_a_bundle(world: World, caplog: pytest.LogCaptureFixture) -> None:
     """Drift is unknown until the first training; the bundle is picked up when it appears."""
     world.bundle.folder.rename(world.folder / "later")
     with ExitStack() as stack:
@@ -122,8 +122,8 @@ def test_without_a_bundle_it_starts_and_waits_for_one(world: World, caplog: pyte
     assert [row["model_version"] for row in world.runs()] == [world.bundle.version]
 
 
-def test_without_the_database_it_starts_and_waits_for_it(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    """Drift is unknown until the database is there, tables and all."""
+def test_it_starts_without_the_database(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """Drift is unknown until the database can be opened; then its tables are created."""
     world.engine.dispose()
     for file in world.database.parent.iterdir():
         file.unlink()
@@ -137,8 +137,8 @@ def test_without_the_database_it_starts_and_waits_for_it(world: World, caplog: p
     assert [row["recommendation"] for row in world.runs()] == ["UNKNOWN"]
 
 
-def test_where_reports_cannot_be_written_it_starts_and_says_so(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    """A full disk at a restart does not take the monitor's own voice away."""
+def test_it_starts_without_a_writable_report_folder(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """A full disk at a restart does not stop the worker."""
     world.reports.path.write_text("a file where the folder should be")
     with ExitStack() as stack:
         compose(settings(world), stack)()
@@ -146,8 +146,8 @@ def test_where_reports_cannot_be_written_it_starts_and_says_so(world: World, cap
     assert "drift is unknown" in caplog.text
 
 
-def test_what_a_killed_process_left_is_removed_at_the_start(world: World) -> None:
-    """A half-written report of the run before is gone, and an index is there."""
+def test_temporary_files_are_removed_at_the_start(world: World) -> None:
+    """A partial report of a killed process is removed, and an index is written."""
     half = world.reports.path / "runs" / ".tmp-01a20725-becc-73b9-bf77-f99f508bba04"
     half.mkdir(parents=True)
     with ExitStack() as stack:
@@ -156,8 +156,8 @@ def test_what_a_killed_process_left_is_removed_at_the_start(world: World) -> Non
     assert (world.reports.path / "index.html").is_file()
 
 
-def test_metrics_are_served_beside_the_reports(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    """Without a Collector `/metrics` has the worker's, as Prometheus names them."""
+def test_metrics_are_served_with_the_reports(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """Without a Collector `/metrics` has the worker's metrics, under their Prometheus names."""
     with ExitStack() as stack, caplog.at_level(logging.INFO):
         compose(settings(world), stack)()
         (url,) = [vars(record)["url"] for record in caplog.records if "url" in vars(record)]
@@ -167,8 +167,8 @@ def test_metrics_are_served_beside_the_reports(world: World, caplog: pytest.LogC
     assert 'leeway_drift_runs_total{error_type="too_few_rows",leeway_drift_recommendation="UNKNOWN"} 1.0' in text
 
 
-def test_links_lead_to_the_port_that_was_taken(world: World, tmp_path: Path) -> None:
-    """Where no base of links is set, the run's span names the page that is served."""
+def test_links_use_the_bound_port(world: World, tmp_path: Path) -> None:
+    """Without a base of links, the run's span links to the page that is served."""
     with ExitStack() as stack:
         compose(settings(world, spans_file=tmp_path / "spans.jsonl"), stack)()
     spans = [json.loads(line) for line in (tmp_path / "spans.jsonl").read_text().splitlines()]
@@ -181,7 +181,7 @@ def test_links_lead_to_the_port_that_was_taken(world: World, tmp_path: Path) -> 
 
 
 def start(world: World, **changes: str) -> subprocess.Popen[str]:
-    """Start a worker, and wait until it serves its page: the first cycle begins then."""
+    """Start a worker, and wait until it serves its page: then the first cycle starts."""
     process = subprocess.Popen(
         [sys.executable, "-m", "drift"],
         cwd=ROOT,
@@ -197,28 +197,28 @@ def start(world: World, **changes: str) -> subprocess.Popen[str]:
 
 
 def test_sigterm_in_the_middle_of_a_run_leaves_no_half_report(world: World) -> None:
-    """While Evidently is imported: exit code 0 within 10 s, and of the run there is all or nothing."""
+    """During the import of Evidently: exit code 0 within 10 s, and the run exists completely or not at all."""
     start_s = time.time() - world.clock.seconds() - 300
     world.serve(calm_rows(RATE), start_s=start_s, seconds=290)
     process = start(world)
     time.sleep(0.5)
     process.send_signal(signal.SIGTERM)
-    told = time.monotonic()
+    stopped = time.monotonic()
     output, _ = process.communicate(timeout=20)
     assert process.returncode == 0, output
-    assert time.monotonic() - told < 10
+    assert time.monotonic() - stopped < 10
     assert "Traceback" not in output
     assert [folder.name for folder in world.run_folders()] == [row["run_id"] for row in world.runs()]
 
 
 def test_sigterm_between_two_runs_ends_at_once(world: World) -> None:
-    """While it waits for the next cycle there is nothing to wait for."""
+    """While it waits for the next cycle it stops at once."""
     process = start(world)
     deadline = time.monotonic() + 20
     while not world.runs() and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
-    told = time.monotonic()
+    stopped = time.monotonic()
     output, _ = process.communicate(timeout=20)
     assert (process.returncode, len(world.runs())) == (0, 1), output
-    assert time.monotonic() - told < 3
+    assert time.monotonic() - stopped < 3

@@ -25,7 +25,7 @@ CUSTOMERS = 700
 
 @pytest.fixture(scope="module")
 def snapshots(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Snapshots]:
-    """Four months: calm, calm, labels turned against the model, and a network grown worse without labels."""
+    """Four months: two without drift, one with concept drift, one with covariate drift and without labels."""
     engine = open_engine(f"sqlite:///{tmp_path_factory.mktemp('months') / 'leeway.db'}")
     tables = tables_for(CHURN_SCHEMA)
     create_tables(engine, tables)
@@ -51,36 +51,36 @@ def states(result: RunResult) -> list[str]:
     return [each.state for each in result.verdicts.values()]
 
 
-def test_two_calm_months_ask_for_nothing(snapshots: Snapshots, bundle: Bundle) -> None:
-    """With a bundle all four questions are answered, and the answer is ok."""
+def test_two_months_without_drift_need_no_action(snapshots: Snapshots, bundle: Bundle) -> None:
+    """With a bundle all four verdicts are ok."""
     result = compared(months(snapshots, JANUARY, FEBRUARY, bundle))
     assert (states(result), result.recommendation) == (["ok"] * 4, "NO_ACTION")
     assert result.performance.labels == result.target.labels == CUSTOMERS
     assert result.model.version == bundle.version
 
 
-def test_a_month_of_turned_labels_asks_for_training(snapshots: Snapshots, bundle: Bundle) -> None:
-    """No feature drifts and the model is no better than a coin: performance acts, RETRAIN."""
+def test_concept_drift_asks_for_retraining(snapshots: Snapshots, bundle: Bundle) -> None:
+    """No feature drifts and the model is no better than chance: performance is act, RETRAIN."""
     result = compared(months(snapshots, JANUARY, TURNED, bundle))
     assert (states(result)[1], states(result)[3]) == ("ok", "act")
     assert (result.decision, result.recommendation) == ("NO_ACTION", "RETRAIN")
 
 
 def test_one_comparison_decides_at_once(snapshots: Snapshots, bundle: Bundle) -> None:
-    """A share over its threshold is a RETRAIN: there is no second window to confirm it."""
+    """A share above its threshold is a RETRAIN: there is no second window to confirm it."""
     result = compared(months(snapshots, JANUARY, WORSE, bundle))
     assert (result.decision, result.recommendation) == ("RETRAIN", "RETRAIN")
 
 
 def test_a_month_without_labels_has_no_performance(snapshots: Snapshots, bundle: Bundle) -> None:
-    """Performance is unknown and the target's difference null, never 0."""
+    """Performance is unknown and the target's difference is None, never 0."""
     result = compared(months(snapshots, JANUARY, WORSE, bundle))
     assert states(result)[3] == "unknown"
     assert result.target == Target()
 
 
 def test_without_a_bundle_the_reference_month_sets_the_rules(snapshots: Snapshots) -> None:
-    """Features are compared by the same methods; prediction and performance are unknown, target drift is not."""
+    """Features are compared by the same methods; prediction and performance are unknown, target drift is known."""
     result = compared(months(snapshots, JANUARY, FEBRUARY, None))
     assert states(result) == ["ok", "ok", "unknown", "unknown"]
     assert result.model == Model()
@@ -89,14 +89,14 @@ def test_without_a_bundle_the_reference_month_sets_the_rules(snapshots: Snapshot
     assert result.target.difference < 0.05
 
 
-def test_a_month_that_was_never_ingested_is_named(snapshots: Snapshots, bundle: Bundle) -> None:
-    """The message says which there are."""
+def test_an_unknown_month_is_an_error(snapshots: Snapshots, bundle: Bundle) -> None:
+    """The message lists the ingested months."""
     with pytest.raises(UnknownMonth, match=r"no snapshots as of 2025-12-31; loaded: 2026-01-31, "):
         months(snapshots, date(2025, 12, 31), FEBRUARY, bundle)
 
 
-def test_the_windows_are_told_by_their_dates(snapshots: Snapshots, bundle: Bundle) -> None:
-    """An ingested month begins and ends with its date, and each customer is a row and a subject."""
+def test_the_windows_have_their_dates(snapshots: Snapshots, bundle: Bundle) -> None:
+    """An ingested month starts and ends with its date, and each customer is a row and a subject."""
     result = compared(months(snapshots, JANUARY, FEBRUARY, bundle))
     assert result.reference == Window("2026-01-31", "2026-01-31", CUSTOMERS, CUSTOMERS)
     assert result.current == Window("2026-02-28", "2026-02-28", CUSTOMERS, CUSTOMERS)
@@ -108,14 +108,14 @@ def test_the_result_names_the_reports(snapshots: Snapshots, bundle: Bundle) -> N
 
 
 def test_too_few_customers_are_unknown(snapshots: Snapshots, bundle: Bundle) -> None:
-    """There is neither a share nor a report, and the reason gives both numbers."""
+    """Neither a share nor a report, and the reason gives both numbers."""
     result = compared(months(snapshots, JANUARY, FEBRUARY, bundle), min_subjects=1_000)
     assert (result.decision, result.share, result.reports) == ("UNKNOWN", None, Reports())
     assert "700 subjects are too few to compare; at least 1,000 are needed" in result.reason
 
 
-def test_what_was_served_is_compared_with_the_bundle(world: World) -> None:
-    """The last window against the reference, decided at once, and the worker's runs are left alone."""
+def test_served_predictions_are_compared_with_the_bundle(world: World) -> None:
+    """The last window against the reference, decided at once; the worker's runs are not changed."""
     world.serve(shifted_rows(RATE))
     active = load_active_bundle(world.bundle.folder, world.engine)
     end = NOON + timedelta(seconds=WINDOW_S)
@@ -125,8 +125,8 @@ def test_what_was_served_is_compared_with_the_bundle(world: World) -> None:
     assert world.runs() == []
 
 
-def test_what_could_not_begin_has_a_whole_document(tmp_path: Path) -> None:
-    """UNKNOWN with its reason, and every member of schema 1: the page can read it."""
+def test_a_comparison_that_could_not_start_has_a_complete_result(tmp_path: Path) -> None:
+    """UNKNOWN with its reason, readable in both forms."""
     result = unknown_result(f"{tmp_path} holds no bundle", Policy())
     assert read_result(result.to_json()) == read_result(result.to_file()) == result
     assert (result.recommendation, result.reason) == ("UNKNOWN", f"{tmp_path} holds no bundle")

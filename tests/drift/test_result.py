@@ -64,7 +64,7 @@ def test_a_result_survives_both_forms(given: RunResult) -> None:
 
 @pytest.mark.parametrize("document", [result(), unknown(1), result(current={"from": None, "to": None})])
 def test_every_result_can_be_shown(document: dict[str, Any]) -> None:
-    """Results with nulls in any place make both pages."""
+    """Results with None anywhere can be rendered on both pages."""
     run = read_result(document)
     assert run.run_id in render_index([run], ()) + render_run(run, ())
 
@@ -91,8 +91,8 @@ def test_other_documents_are_rejected(changes: dict[str, Any]) -> None:
         read_result(result() | changes)
 
 
-def test_a_run_without_times_stands_where_its_id_says() -> None:
-    """A UUIDv7 holds the time at which it was made."""
+def test_a_run_without_times_has_the_time_of_its_id() -> None:
+    """A UUIDv7 contains the time at which it was made."""
     run = read_result(result(run_id="01a20725-becc-73b9-bf77-f99f508bba04", current={}))
     assert run.time == datetime.fromtimestamp(0x01A20725BECC / 1_000, UTC)
 
@@ -110,7 +110,7 @@ def test_the_documented_example_can_be_shown() -> None:
 
 
 def test_the_plain_line() -> None:
-    """Exactly as the design prints it."""
+    """The line is exactly that of the design."""
     assert evidently_line(COMPARED) == (
         "[Evidently] report_html=reports/drift_2024-03-31_vs_2024-04-30.html"
         " report_json=reports/drift_2024-03-31_vs_2024-04-30.json"
@@ -119,14 +119,14 @@ def test_the_plain_line() -> None:
 
 
 def test_the_plain_line_over_the_threshold() -> None:
-    """RETRAIN names the share that reached the threshold; no labels, no target drift."""
+    """RETRAIN with the share that reached the threshold; without labels there is no target drift."""
     assert evidently_line(replace(COMPARED, share=1.0, decision="RETRAIN", target=Target())).endswith(
         " drift_share=1.00 -> RETRAIN drift_share=1.00 >= 0.30 (target_drift=n/a)"
     )
 
 
 def test_the_plain_line_of_an_unknown_run() -> None:
-    """Where nothing could be compared it says so, and why."""
+    """The line gives the reason."""
     assert evidently_line(UNKNOWN) == (
         "[Evidently] report_html=n/a report_json=n/a drift_share=n/a"
         " -> UNKNOWN 50 subjects are too few; at least 200 are needed (target_drift=n/a)"
@@ -139,7 +139,7 @@ def test_a_reason_of_several_lines_stays_on_one() -> None:
 
 
 def test_our_line() -> None:
-    """Exactly as the design prints it."""
+    """The line is exactly that of the design."""
     assert leeway_line(COMPARED) == (
         "[Leeway] quality ok, covariate watch, prediction watch, performance act"
         " (ROC AUC 0.81 -> 0.63, 0.61...0.65 on 5,120 labels) -> RETRAIN"
@@ -154,7 +154,7 @@ def test_our_line_without_labels() -> None:
 
 
 def test_our_line_without_a_card() -> None:
-    """Where the reference has no ROC AUC, n/a stands in its place."""
+    """Without a ROC AUC on the card the line has n/a."""
     performance = Performance(Measure(None, 0.63, 0.61, 0.65), Measure(), 5_120)
     assert "(ROC AUC n/a -> 0.63, 0.61...0.65 on 5,120 labels)" in leeway_line(
         replace(COMPARED, performance=performance)

@@ -5,8 +5,10 @@ import shutil
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
@@ -35,7 +37,7 @@ from tests.drift.worlds import (
 
 @pytest.fixture
 def probe() -> RememberingProbe:
-    """What the cycle tells."""
+    """Remembers what the cycle reports."""
     return RememberingProbe()
 
 
@@ -49,7 +51,7 @@ def drifting(world: World) -> World:
 
 @pytest.fixture
 def calm(world: World) -> World:
-    """Two hours of predictions as they always were, and the clock at the end of the first window."""
+    """Two hours of predictions without drift, and the clock at the end of the first window."""
     world.serve(calm_rows(8 * RATE), seconds=8 * WINDOW_S)
     world.clock.forward(WINDOW_S)
     return world
@@ -59,7 +61,7 @@ def calm(world: World) -> World:
 
 
 def test_a_run_is_stored_with_its_result(drifting: World, probe: RememberingProbe) -> None:
-    """One row in `drift_runs`: the window, what was found, and the same document that the probe was told."""
+    """One row in `drift_runs`: the window, the figures, and the same result that the probe was given."""
     drifting.cycle(probe)()
     (row,) = drifting.runs()
     (result,) = probe.results
@@ -69,29 +71,29 @@ def test_a_run_is_stored_with_its_result(drifting: World, probe: RememberingProb
     assert (row["decision"], row["recommendation"]) == ("RETRAIN", "INVESTIGATE")
 
 
-def test_a_run_leaves_its_report(drifting: World, probe: RememberingProbe) -> None:
-    """A folder with both of the detector's files and the result, and an index that leads to it."""
+def test_a_run_writes_its_report(drifting: World, probe: RememberingProbe) -> None:
+    """A folder with both reports and the result, and an index that links to it."""
     drifting.cycle(probe)()
     (folder,) = drifting.run_folders()
     assert {file.name for file in folder.iterdir()} == {*MEMBERS, "index.html"}
     assert f"runs/{folder.name}/" in (drifting.reports.path / "index.html").read_text()
 
 
-def test_calm_is_no_action(calm: World, probe: RememberingProbe) -> None:
-    """Predictions like the reference ask for nothing."""
+def test_no_drift_is_no_action(calm: World, probe: RememberingProbe) -> None:
+    """Predictions like the reference need no action."""
     repeat(calm, calm.cycle(probe), 3)
     assert probe.ended == ["NO_ACTION"] * 3
 
 
 def test_old_reports_are_removed(calm: World, probe: RememberingProbe) -> None:
-    """No more runs stay than are kept."""
+    """At most `keep` runs stay."""
     calm.reports = ReportFolder(calm.folder / "reports", keep=3)
     repeat(calm, calm.cycle(probe), 6)
     assert len(calm.run_folders()) == 3
 
 
-def test_windows_above_the_cap_are_sampled_and_say_so(drifting: World, probe: RememberingProbe) -> None:
-    """The result tells all subjects of the window, and the evidence how many were compared."""
+def test_large_windows_are_sampled(drifting: World, probe: RememberingProbe) -> None:
+    """The result has all subjects of the window, and the evidence how many were compared."""
     drifting.cycle(probe, max_subjects=250)()
     (result,) = probe.results
     assert (result.current.rows, result.current.subjects) == (RATE, RATE)
@@ -118,67 +120,43 @@ def test_one_customer_is_one_subject(world: World, probe: RememberingProbe) -> N
 # --- failures -------------------------------------------------------------------------------------------------------
 
 
-def lose_database(world: World) -> None:
-    world.database.parent.rename(world.folder / "away")
-
-
-def find_database(world: World) -> None:
-    (world.folder / "away").rename(world.database.parent)
-
-
-def lose_bundle(world: World) -> None:
-    world.bundle.folder.rename(world.folder / "bundle-away")
-
-
-def find_bundle(world: World) -> None:
-    (world.folder / "bundle-away").rename(world.bundle.folder)
-
-
-def damage_bundle(world: World) -> None:
-    manifest = world.bundle.folder / MANIFEST
-    manifest.rename(world.folder / MANIFEST)
-    manifest.write_text("{")
-
-
-def mend_bundle(world: World) -> None:
-    (world.folder / MANIFEST).replace(world.bundle.folder / MANIFEST)
-
-
-def block_reports(world: World) -> None:
-    shutil.rmtree(world.reports.path)
-    world.reports.path.write_text("a file where the folder should be")
-
-
-def unblock_reports(world: World) -> None:
-    world.reports.path.unlink()
+@contextmanager
+def replaced(path: Path, text: str | None = None) -> Iterator[None]:
+    """While the block runs, `path` is gone, or a file with this text."""
+    away = path.with_name(f"{path.name}-away")
+    path.rename(away)
+    if text is not None:
+        path.write_text(text)
+    yield
+    path.unlink(missing_ok=True)
+    away.rename(path)
 
 
 @pytest.mark.parametrize(
-    ("kind", "spoil", "mend"),
+    ("kind", "failure"),
     [
-        ("database", lose_database, find_database),
-        ("bundle", lose_bundle, find_bundle),
-        ("bundle", damage_bundle, mend_bundle),
-        ("reports", block_reports, unblock_reports),
+        ("database", lambda world: replaced(world.database.parent)),
+        ("bundle", lambda world: replaced(world.bundle.folder)),
+        ("bundle", lambda world: replaced(world.bundle.folder / MANIFEST, "{")),
+        ("reports", lambda world: replaced(world.reports.path, "a file where the folder should be")),
     ],
-    ids=["database away", "bundle gone", "bundle damaged", "reports not writable"],
+    ids=["no database", "no bundle", "damaged bundle", "reports not writable"],
 )
 def test_a_failure_is_unknown_and_passes(
-    calm: World, probe: RememberingProbe, kind: str, spoil: Callable[[World], None], mend: Callable[[World], None]
+    calm: World, probe: RememberingProbe, kind: str, failure: Callable[[World], AbstractContextManager[None]]
 ) -> None:
-    """While it lasts each run is UNKNOWN for that reason; the first one after it sees as before."""
+    """During a failure each run is UNKNOWN for that reason; the first one after it compares again."""
     cycle = calm.cycle(probe)
     repeat(calm, cycle, 1)
-    spoil(calm)
-    repeat(calm, cycle, 2)
-    mend(calm)
+    with failure(calm):
+        repeat(calm, cycle, 2)
     repeat(calm, cycle, 1)
     assert probe.ended == ["NO_ACTION", kind, kind, "NO_ACTION"]
     assert all(reason for _, reason in probe.unknowns)
 
 
 def test_a_database_that_comes_back_empty_is_used(calm: World, probe: RememberingProbe) -> None:
-    """The file and its tables are gone for good: the tables are made anew, and new predictions are seen."""
+    """The file and its tables are gone: the tables are created again, and new predictions are compared."""
     cycle = calm.cycle(probe)
     repeat(calm, cycle, 1)
     shutil.rmtree(calm.database.parent)
@@ -192,10 +170,10 @@ def test_a_database_that_comes_back_empty_is_used(calm: World, probe: Rememberin
     assert probe.ended == ["NO_ACTION", "database", "too_few_rows", "NO_ACTION"]
 
 
-def test_a_detector_that_raises_is_unknown(
+def test_a_failing_comparison_is_unknown(
     calm: World, probe: RememberingProbe, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whatever Evidently raises is counted, its traceback is logged once, and the next cycle has its turn."""
+    """The error is counted, its traceback is logged once, and the next cycle tries again."""
 
     def broken(*_arguments: object, **_options: object) -> NoReturn:
         raise ZeroDivisionError("in the middle of it")
@@ -206,7 +184,7 @@ def test_a_detector_that_raises_is_unknown(
 
 
 def test_a_failed_run_leaves_nothing_half_done(calm: World, probe: RememberingProbe) -> None:
-    """Where the page cannot be written there is neither a folder nor a row: nobody counts what nobody can read."""
+    """If the page cannot be written there is neither a folder nor a row."""
 
     def unwritable(*arguments: Any, **options: Any) -> Comparison:  # noqa: ANN401 (handed on)
         made = plain_compare(*arguments, **options)
@@ -219,7 +197,7 @@ def test_a_failed_run_leaves_nothing_half_done(calm: World, probe: RememberingPr
 
 
 def test_too_few_rows_are_stored_as_unknown(world: World, probe: RememberingProbe) -> None:
-    """The row says UNKNOWN and why, with a share of null."""
+    """The row has UNKNOWN, the reason, and no share."""
     world.serve(calm_rows(150))
     world.clock.forward(WINDOW_S)
     world.cycle(probe)()
@@ -239,19 +217,18 @@ def test_a_quiet_night_leaves_one_report_and_one_line(
     assert [record.levelname for record in caplog.records if record.name.startswith("drift")] == ["WARNING"]
 
 
-def test_unknown_neither_counts_nor_breaks_the_row(drifting: World, probe: RememberingProbe) -> None:
+def test_unknown_does_not_reset_the_count(drifting: World, probe: RememberingProbe) -> None:
     """Two drifted windows, an outage, one more: the third one confirms."""
     cycle = drifting.cycle(probe)
     repeat(drifting, cycle, 2, WINDOW_S)
-    lose_database(drifting)
-    repeat(drifting, cycle, 1, WINDOW_S)
-    find_database(drifting)
+    with replaced(drifting.database.parent):
+        repeat(drifting, cycle, 1, WINDOW_S)
     repeat(drifting, cycle, 1, WINDOW_S)
     assert probe.ended == ["INVESTIGATE", "INVESTIGATE", "database", "RETRAIN"]
 
 
 def test_a_clock_that_steps_back_counts_nothing_twice(drifting: World, probe: RememberingProbe) -> None:
-    """Set back, the same two windows are seen again and confirm nothing."""
+    """After the clock was set back, the same two windows confirm nothing."""
     cycle = drifting.cycle(probe)
     repeat(drifting, cycle, 2, WINDOW_S)
     drifting.clock.forward(-WINDOW_S)
@@ -263,13 +240,13 @@ def test_a_clock_that_steps_back_counts_nothing_twice(drifting: World, probe: Re
 
 
 def test_windows_that_overlap_confirm_nothing(drifting: World, probe: RememberingProbe) -> None:
-    """An interval of 60 s and a window of 900 s: RETRAIN comes with the third window that overlaps none before it."""
+    """With an interval of 60 s and a window of 900 s, RETRAIN comes with the third window without overlap."""
     repeat(drifting, drifting.cycle(probe), 31)
     assert probe.ended == ["INVESTIGATE"] * 30 + ["RETRAIN"]
 
 
 def test_the_count_survives_a_restart(drifting: World) -> None:
-    """With a new process for each window the third one confirms all the same."""
+    """With a new process for each window the third one still confirms."""
     ended = []
     for _ in range(3):
         probe = RememberingProbe()
@@ -279,7 +256,7 @@ def test_the_count_survives_a_restart(drifting: World) -> None:
 
 
 def test_the_cooldown_survives_a_restart(world: World, probe: RememberingProbe) -> None:
-    """Drift, calm, drift: a RETRAIN within an hour of the last one is held back, also by a new process."""
+    """Drift, calm, drift: a RETRAIN within an hour of the last one is withheld, also by a new process."""
     world.serve(shifted_rows(RATE), 0)
     world.serve(calm_rows(RATE), WINDOW_S)
     world.serve(shifted_rows(RATE), 2 * WINDOW_S)
@@ -292,7 +269,7 @@ def test_the_cooldown_survives_a_restart(world: World, probe: RememberingProbe) 
 
 
 def test_a_new_model_starts_a_new_count(drifting: World, probe: RememberingProbe) -> None:
-    """A bundle written over the old one is picked up, and what was confirmed of the old model is forgotten."""
+    """A bundle written over the old one is picked up, and the count starts again."""
     cycle = drifting.cycle(probe)
     repeat(drifting, cycle, 2, WINDOW_S)
     before = drifting.bundle.version
@@ -302,8 +279,8 @@ def test_a_new_model_starts_a_new_count(drifting: World, probe: RememberingProbe
     assert probe.ended == ["INVESTIGATE"] * 4
 
 
-def test_the_last_result_is_taken_up_after_a_restart(calm: World, probe: RememberingProbe) -> None:
-    """A new process reports what the old one saw, before its own first look is done."""
+def test_the_last_result_is_restored_after_a_restart(calm: World, probe: RememberingProbe) -> None:
+    """A new process reports the last result before its own first comparison."""
     calm.cycle(probe)()
     again = RememberingProbe()
     calm.cycle(again)()
@@ -313,7 +290,7 @@ def test_the_last_result_is_taken_up_after_a_restart(calm: World, probe: Remembe
 def test_a_state_that_cannot_be_read_starts_again(
     drifting: World, probe: RememberingProbe, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A row of another version of this program costs the count, not the run."""
+    """An unreadable state costs the count, not the run."""
     drifting.cycle(probe)()
     with drifting.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE drift_runs SET state = '{}'")
@@ -326,36 +303,36 @@ def test_a_state_that_cannot_be_read_starts_again(
 
 
 def test_only_a_change_is_posted(world: World, probe: RememberingProbe) -> None:
-    """Calm, drift twice, a quiet window, drift, calm: two events, one for each change, none for UNKNOWN."""
+    """No drift, drift twice, an empty window, drift, no drift: two events, none for UNKNOWN."""
     world.serve(calm_rows(RATE), 0)
     world.serve(shifted_rows(2 * RATE), WINDOW_S, seconds=2 * WINDOW_S)
     world.serve(shifted_rows(RATE), 4 * WINDOW_S)
     world.serve(calm_rows(RATE), 5 * WINDOW_S)
     world.clock.forward(WINDOW_S)
-    with receiver([200]) as (url, came):
+    with receiver([200]) as (url, received):
         hook = Webhook(url, source="http://reports")
         repeat(world, world.cycle(probe, webhook=hook, policy=Policy(breaches=9)), 6, WINDOW_S)
         hook.close(timeout_s=5)
     assert probe.ended == ["NO_ACTION", "INVESTIGATE", "INVESTIGATE", "too_few_rows", "INVESTIGATE", "NO_ACTION"]
-    assert [(event["data"]["previous"], event["data"]["recommendation"]) for event in came] == [
+    assert [(event["data"]["previous"], event["data"]["recommendation"]) for event in received] == [
         ("NO_ACTION", "INVESTIGATE"),
         ("INVESTIGATE", "NO_ACTION"),
     ]
-    assert [event["id"] for event in came] == [probe.results[1].run_id, probe.results[4].run_id]
+    assert [event["id"] for event in received] == [probe.results[1].run_id, probe.results[4].run_id]
 
 
-def test_what_was_told_before_a_restart_is_not_told_again(drifting: World, probe: RememberingProbe) -> None:
-    """A new process that recommends the same has nothing to post."""
-    with receiver([200]) as (url, came):
+def test_a_restart_posts_nothing(drifting: World, probe: RememberingProbe) -> None:
+    """A new process with the same recommendation posts nothing."""
+    with receiver([200]) as (url, received):
         for _ in range(2):
             hook = Webhook(url, source="http://reports")
             drifting.cycle(probe, webhook=hook)()
             hook.close(timeout_s=5)
-    assert len(came) == 1
+    assert len(received) == 1
 
 
-def test_a_receiver_that_hangs_holds_up_no_cycle(drifting: World, probe: RememberingProbe) -> None:
-    """A receiver that takes the connection and never answers costs the cycle nothing."""
+def test_a_hanging_receiver_does_not_block_a_cycle(drifting: World, probe: RememberingProbe) -> None:
+    """A receiver that accepts the connection and never answers does not delay the cycle."""
     with socket.create_server(("127.0.0.1", 0)) as hanging:
         hook = Webhook(f"http://127.0.0.1:{hanging.getsockname()[1]}/hook", source="s", pause=lambda _s: None)
         started = time.monotonic()
@@ -370,8 +347,8 @@ def test_a_receiver_that_hangs_holds_up_no_cycle(drifting: World, probe: Remembe
 # --- the loop -------------------------------------------------------------------------------------------------------
 
 
-def test_the_loop_goes_on_until_it_is_told_to_stop() -> None:
-    """The first cycle comes at once, the next after the interval, and none after the stop."""
+def test_the_loop_runs_until_stopped() -> None:
+    """The first cycle starts at once, the next after the interval, and none after the stop."""
     stop, calls = threading.Event(), []
 
     def cycle() -> None:

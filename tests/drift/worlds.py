@@ -1,4 +1,4 @@
-"""A drift worker over a real database, a small model and its own clock, without Evidently unless asked for."""
+"""A drift worker over a real database, a small model and its own clock, without Evidently by default."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Clock:
         return self.now.timestamp()
 
     def forward(self, seconds: float) -> None:
-        """Let so many seconds pass; fewer than none set it back."""
+        """Move the clock; a negative number sets it back."""
         self.now += timedelta(seconds=seconds)
 
 
@@ -103,7 +103,7 @@ def plain_compare(
     min_subjects: int = 0,
     current_subjects: int | None = None,
 ) -> Comparison:
-    """As `drift.comparison.evidently.compute_drift`, by the same rules, without Evidently: it costs a second a time."""
+    """Like `drift.comparison.evidently.compute_drift`, but without Evidently, which takes a second."""
     report = compare(
         Reference(reference, schema, plan),
         current,
@@ -119,7 +119,7 @@ def plain_compare(
 
 
 def calm_rows(count: int, seed: int = 2) -> pd.DataFrame:
-    """Rows as the small model's reference has them."""
+    """Rows like the small model's reference."""
     return some_rows(count, seed)[0]
 
 
@@ -137,7 +137,7 @@ RATE = 300
 
 @dataclass
 class World:
-    """A bundle, a database, a report folder and a clock, and the worker's cycle over them."""
+    """A bundle, a database, a report folder and a clock, for the worker's cycle."""
 
     folder: Path
     bundle: Bundle
@@ -250,7 +250,7 @@ def a_prediction(**changes: Any) -> PredictionRecord:  # noqa: ANN401 (each fiel
 
 
 def a_probe(telemetry: Telemetry, bundle: Bundle, clock: Clock) -> OTelDriftProbe:
-    """The worker's probe as its composition root makes it, by a clock of the test's."""
+    """The worker's probe as its composition root makes it, with the test's clock."""
     gauges = DriftGauges(0.3, bundle.card, INTERVAL_S, clock.seconds)
     meter = telemetry.providers.meter
     for metric, read in gauges.readings().items():
@@ -262,7 +262,7 @@ def a_probe(telemetry: Telemetry, bundle: Bundle, clock: Clock) -> OTelDriftProb
 
 @contextmanager
 def a_world(folder: Path, model: Bundle) -> Iterator[World]:
-    """Yield a world of its own in `folder`, with a copy of the model's bundle."""
+    """Yield a world in `folder`, with a copy of the model's bundle."""
     copy = folder / "bundle"
     copy.mkdir(parents=True)
     for file in model.folder.iterdir():
@@ -273,7 +273,7 @@ def a_world(folder: Path, model: Bundle) -> Iterator[World]:
 
 
 def repeat(world: World, cycle: Cycle, times: int, interval_s: float = 60) -> None:
-    """Run the cycle so often, each time an interval later."""
+    """Run the cycle this many times, each an interval later."""
     for _ in range(times):
         cycle()
         world.clock.forward(interval_s)

@@ -33,47 +33,47 @@ from tests.drift.comparisons import (
 
 
 def test_features_keep_the_schemas_order_and_methods() -> None:
-    """Every feature of the schema is there, once, in its order, by the plan's method."""
+    """Every feature of the schema appears once, in order, with the plan's method."""
     report = report_of(frame(seed=3))
     assert [each.feature for each in report.features] == list(SCHEMA.names)
     assert [each.method for each in report.features] == [PLAN.features[name].method for name in SCHEMA.names]
 
 
-def test_columns_that_are_no_features_do_not_count() -> None:
-    """Ids, times, labels: what the schema does not name is not looked at."""
+def test_other_columns_are_ignored() -> None:
+    """Ids, times and labels are not compared."""
     others = frame(seed=3).assign(user_id="x", _label=1)
     assert report_of(others) == report_of(frame(seed=3))
 
 
-def test_the_threshold_is_that_of_the_size() -> None:
-    """A feature's threshold is max(base, c·√(1/n + 1/m)) with the window's subjects and the reference's rows."""
+def test_the_threshold_depends_on_the_window_size() -> None:
+    """A feature's threshold is max(base, c·√(1/n + 1/m)) for n subjects and m reference rows."""
     plan = DriftPlan({**PLAN.features, "amount": ColumnPlan("wasserstein", 0.1, 2.5)})
     found = report_of(frame(rows=200), plan=plan)["amount"]
     assert found.threshold == effective_threshold(2.5, 200, 500)
     assert found.threshold > 0.1
 
 
-def test_a_feature_that_moved_is_detected() -> None:
-    """A shift of the mean by two standard deviations is a detection, and the share counts it."""
+def test_a_shifted_feature_is_detected() -> None:
+    """A shift of the mean by two standard deviations is detected, and counts in the share."""
     moved = report_of(frame(seed=3, amount=[16.0 + place % 5 for place in range(ROWS)]))
     assert [each.feature for each in moved.detected] == ["amount"]
     assert moved.share == pytest.approx(1 / 6)
 
 
-def test_a_feature_gone_missing_is_detected_without_a_score() -> None:
-    """Entirely missing now: no score, detected, missing share 1."""
+def test_an_entirely_missing_feature_is_detected_without_a_score() -> None:
+    """No score, detected, missing share 1."""
     found = report_of(frame(seed=3, amount=[None] * ROWS))["amount"]
     assert (found.score, found.detected, found.missing.current) == (None, True, 1.0)
 
 
 def test_a_feature_missing_on_both_sides_is_constant() -> None:
-    """Entirely missing before and now: no score, not drifted."""
+    """Entirely missing in both windows: no score, not drifted."""
     found = report_of(frame(seed=3))["never"]
     assert (found.score, found.detected, found.constant) == (None, False, True)
 
 
 def test_a_feature_that_appears_is_detected() -> None:
-    """Entirely missing before and there now: no score, detected."""
+    """Entirely missing in the reference and present now: no score, detected."""
     found = report_of(frame(seed=3, never=[1.0, 2.0] * (ROWS // 2)))["never"]
     assert (found.score, found.detected, found.constant) == (None, True, False)
 
@@ -85,15 +85,15 @@ def test_the_same_value_everywhere_is_constant() -> None:
 
 
 def test_a_constant_that_begins_to_vary_is_compared() -> None:
-    """A single value before, others now: compared, detected, and marked."""
+    """A single value in the reference, others now: compared, detected, and marked."""
     report = report_of(frame(seed=3, still=[5.0, 6.0, 7.5, None] * (ROWS // 4)))
     found = report["still"]
     assert (found.constant, found.detected, set(report.began_to_vary)) == (False, True, {"still"})
     assert found.outside_reference == pytest.approx(2 / 3)
 
 
-def test_new_categories_are_named_and_few() -> None:
-    """Up to twenty new categories, the most frequent first; their share is of the values present."""
+def test_new_categories_are_listed_up_to_a_limit() -> None:
+    """Up to twenty new categories, most frequent first; their share is of the present values."""
     kinds = ["satellite"] * 10 + [f"x{place:02}" for place in range(40)] + ["a"] * 50 + [None] * 300
     found = report_of(frame(seed=3, kind=kinds))["kind"]
     assert found.new_categories[:2] == ("satellite", "x00")
@@ -102,7 +102,7 @@ def test_new_categories_are_named_and_few() -> None:
 
 
 def test_a_category_that_the_model_was_trained_on_is_not_new() -> None:
-    """What the schema has seen is known, although the held-out reference does not hold it."""
+    """A category that the schema has seen is known, even if the reference does not contain it."""
     schema = SCHEMA.with_seen({each.name: Seen(categories=("d",) if each.name == "kind" else ()) for each in SCHEMA})
     current = frame(seed=3, kind=["d", "e"] * (ROWS // 2))
     found = compare(Reference(REFERENCE, schema, PLAN), current, plain_measure)["kind"]
@@ -118,7 +118,7 @@ def test_numbers_outside_the_reference_are_counted() -> None:
 
 
 def test_thousands_of_new_values_are_measured_as_a_few() -> None:
-    """Of many new values most share one name, and the distance is the same: Evidently would take minutes."""
+    """Most new values share one label, and the distance is the same: Evidently would take minutes."""
     seen: list[Pair] = []
 
     def measure(pairs: Sequence[Pair]) -> dict[str, float]:
@@ -137,8 +137,8 @@ def test_thousands_of_new_values_are_measured_as_a_few() -> None:
     assert found.score == pytest.approx(math.sqrt(ours / 2), abs=1e-9)
 
 
-def test_scores_of_the_model_are_compared_where_both_have_them(bundle: Bundle, people: Population) -> None:
-    """`_score` is no feature; where both frames have it, its drift is reported beside theirs."""
+def test_scores_are_compared_if_both_windows_have_them(bundle: Bundle, people: Population) -> None:
+    """`_score` is not a feature; with scores in both frames, its drift is reported separately."""
     window = drawn(features_of(people), 500, np.random.default_rng(0))
     reference = Reference(bundle.reference(), bundle.schema, bundle.card.drift)
     with_scores = compare(reference, scored(bundle, window), plain_measure)
@@ -148,8 +148,8 @@ def test_scores_of_the_model_are_compared_where_both_have_them(bundle: Bundle, p
     assert without.prediction is None
 
 
-def test_scores_that_moved_are_detected(bundle: Bundle, people: Population) -> None:
-    """A shift of all scores is a detection of its own."""
+def test_shifted_scores_are_detected(bundle: Bundle, people: Population) -> None:
+    """A shift of all scores is detected."""
     window = scored(bundle, features_of(people))
     reference = Reference(bundle.reference(), bundle.schema, bundle.card.drift)
     found = compare(reference, with_column(window, "_score", window["_score"] / 2 + 0.5), plain_measure).prediction
@@ -157,8 +157,8 @@ def test_scores_that_moved_are_detected(bundle: Bundle, people: Population) -> N
     assert found.detected
 
 
-def test_a_sample_says_of_how_many() -> None:
-    """Rows compared and subjects of the window are told apart."""
+def test_a_sample_reports_the_number_of_all_subjects() -> None:
+    """The report distinguishes compared rows from subjects in the window."""
     report = compare(Reference(REFERENCE, SCHEMA, PLAN), frame(), plain_measure, current_subjects=9_000)
     assert (report.reference_rows, report.current_rows, report.current_subjects) == (500, ROWS, 9_000)
 
@@ -166,8 +166,8 @@ def test_a_sample_says_of_how_many() -> None:
 # --- performance ----------------------------------------------------------------------------------------------------
 
 
-def test_no_labels_at_all_make_an_empty_window() -> None:
-    """Nothing labelled yet: no figures, and the card's beside them."""
+def test_without_labels_performance_is_empty() -> None:
+    """No estimates, but those of the card."""
     window = performance_window([], [], CARD)
     assert (window.labels, window.roc_auc, window.brier) == (0, None, None)
     assert window.card_roc_auc == Estimate(0.84, 0.82, 0.86)

@@ -17,7 +17,7 @@ from tests.drift.comparisons import PLAN, REFERENCE, SCHEMA, columns, frame, rep
 
 @pytest.fixture(scope="module")
 def awkward() -> Comparison:
-    """Evidently's comparison of a window with gaps, absurd numbers, and text from a hostile request."""
+    """Evidently's comparison of a window with gaps, extreme numbers, and text from a hostile request."""
     given = columns(seed=2)
     given["amount"][:3] = [1e300, math.inf, -math.inf]
     given["kind"][:4] = ["</script><script>alert(1)</script>"] * 4
@@ -25,8 +25,8 @@ def awkward() -> Comparison:
     return compute_drift(REFERENCE, typed_frame(SCHEMA, given), SCHEMA, PLAN)
 
 
-def test_evidently_measures_what_distances_measures(awkward: Comparison) -> None:
-    """With gaps, infinities and new categories too, Evidently's scores are ours within 1e-9."""
+def test_evidently_and_our_distances_agree(awkward: Comparison) -> None:
+    """With gaps, infinities and new categories, Evidently's scores equal ours within 1e-9."""
     given = columns(seed=2)
     given["amount"][:3] = [1e300, math.inf, -math.inf]
     given["kind"][:4] = ["</script><script>alert(1)</script>"] * 4
@@ -40,7 +40,7 @@ def test_evidently_measures_what_distances_measures(awkward: Comparison) -> None
 
 
 def test_the_page_is_self_contained_and_of_the_same_run(awkward: Comparison, tmp_path: Path) -> None:
-    """Evidently's files hold the report's scores, and the page loads no script or style from anywhere."""
+    """Evidently's files contain the report's scores, and the page loads no script or style."""
     awkward.write_html(tmp_path / "report.html")
     awkward.write_json(tmp_path / "report.json")
     figures = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
@@ -50,8 +50,8 @@ def test_the_page_is_self_contained_and_of_the_same_run(awkward: Comparison, tmp
     assert not re.search(r"<(script|link|img)[^>]+(src|href)=[\"']?(https?:)?//", page)
 
 
-def test_a_category_cannot_break_out_of_the_page(awkward: Comparison, tmp_path: Path) -> None:
-    """Text that came with a request does not become markup of Evidently's page."""
+def test_a_category_is_escaped_in_the_page(awkward: Comparison, tmp_path: Path) -> None:
+    """Text from a request does not become markup in Evidently's page."""
     awkward.write_html(tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "alert(1)" in page
@@ -59,28 +59,28 @@ def test_a_category_cannot_break_out_of_the_page(awkward: Comparison, tmp_path: 
 
 
 def test_evidently_is_imported_only_to_compare() -> None:
-    """Importing the detector imports no Evidently."""
+    """Importing the module does not import Evidently."""
     code = "import sys, drift.comparison.evidently; print('evidently' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 
 
-def test_too_few_subjects_are_refused_with_both_numbers() -> None:
-    """Two thousand calls from 50 customers are 50 subjects: fewer than 200 are not compared."""
+def test_too_few_subjects_are_rejected_with_both_numbers() -> None:
+    """50 subjects are not compared if 200 are needed."""
     with pytest.raises(TooFewRows, match=r"50 .* 200"):
         compute_drift(REFERENCE, frame(rows=50), SCHEMA, PLAN, min_subjects=200)
 
 
-def test_nothing_cannot_be_compared() -> None:
-    """An empty window or an empty reference raises TooFewRows, whatever the least number."""
+def test_an_empty_window_cannot_be_compared() -> None:
+    """An empty window or an empty reference raises TooFewRows, whatever the minimum."""
     with pytest.raises(TooFewRows, match="0 subjects"):
         compute_drift(REFERENCE, frame(rows=0), SCHEMA, PLAN)
     with pytest.raises(TooFewRows, match="reference"):
         compute_drift(frame(rows=0), REFERENCE, SCHEMA, PLAN)
 
 
-def test_all_features_missing_still_makes_a_report(tmp_path: Path) -> None:
-    """Where nothing at all can be measured there is a report, and a page."""
+def test_a_window_without_values_has_a_report(tmp_path: Path) -> None:
+    """If nothing can be measured there is still a report and a page."""
     empty = typed_frame(SCHEMA, {name: [None] * 300 for name in SCHEMA.names})
     comparison = compute_drift(REFERENCE, empty, SCHEMA, PLAN)
     comparison.write_html(tmp_path / "report.html")

@@ -1,4 +1,4 @@
-"""The reports over real HTTP on a loopback port: read-only, nothing outside the folder, nobody waits for the slow."""
+"""The reports over real HTTP on a loopback port."""
 
 from __future__ import annotations
 
@@ -18,18 +18,23 @@ HOST = "127.0.0.1"
 BIG = 4_500_000
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> ReportFolder:
+def a_folder(path: Path) -> ReportFolder:
     """Two runs ten minutes apart, the first with a report as large as Evidently's, and a single comparison."""
-    made = ReportFolder(tmp_path / "reports", trace_url="http://127.0.0.1:16686/trace")
+    made = ReportFolder(path / "reports", trace_url="http://127.0.0.1:16686/trace")
     made.write(a_run(0), lambda path: path.write_bytes(b"x" * BIG), lambda path: path.write_text("{}"))
     made.write(a_run(10))
     replace_file(made.path / "drift_a_vs_b.html", lambda path: path.write_text("<p>"))
-    (tmp_path / "secret.json").write_text("secret")
+    (path / "secret.json").write_text("secret")
     return made
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> ReportFolder:
+    """A folder that tests only read."""
+    return a_folder(tmp_path_factory.mktemp("reports"))
+
+
+@pytest.fixture(scope="module")
 def site(folder: ReportFolder) -> Iterator[Address]:
     """The folder, served."""
     with serve_reports(folder, HOST, 0, metrics_text=lambda: b"up 1\n") as address:
@@ -63,7 +68,7 @@ def ask(site: Address, path: str, method: str = "GET", body: bytes | None = None
     ],
 )
 def test_every_page_has_its_type_and_its_length(site: Address, path: str, content_type: str) -> None:
-    """Each address answers with its content type; HEAD gives the same headers and no body."""
+    """Each address has its content type; HEAD returns the same headers and no body."""
     answer, body = ask(site, path)
     head, nothing = ask(site, path, "HEAD")
     assert (answer.status, answer.headers["Content-Type"]) == (200, content_type)
@@ -72,15 +77,17 @@ def test_every_page_has_its_type_and_its_length(site: Address, path: str, conten
     assert (head.status, head.headers["Content-Length"], nothing) == (200, str(len(body)), b"")
 
 
-def test_index_is_fresh(site: Address, folder: ReportFolder) -> None:
-    """A run that was just written is on the page, whatever the written file says."""
+def test_index_is_current(tmp_path: Path) -> None:
+    """The page shows a run that was just written, also if the index file is older."""
+    folder = ReportFolder(tmp_path)
     folder.write_index()
-    folder.write(a_run(20))
-    assert run_id(20).encode() in ask(site, "/")[1]
+    with serve_reports(folder, HOST, 0) as site:
+        folder.write(a_run(20))
+        assert run_id(20).encode() in ask(site, "/")[1]
 
 
 def test_run_page_is_that_run(site: Address) -> None:
-    """A run's page names its window and leads to its reports and its trace."""
+    """A run's page shows its window and links to its reports and its trace."""
     page = ask(site, f"/runs/{run_id(0)}/")[1].decode()
     assert "1 Mar 2026, 11:45–12:00 UTC" in page
     assert 'href="report.html"' in page
@@ -89,7 +96,7 @@ def test_run_page_is_that_run(site: Address) -> None:
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "FROB"])
 def test_only_reading_is_allowed(site: Address, method: str) -> None:
-    """Any other method is 405 and says which are allowed, also with a body."""
+    """Any other method is 405 and lists the allowed ones, also with a body."""
     answer, _ = ask(site, "/", method, b"x" * 1_000)
     assert (answer.status, answer.headers["Allow"]) == (405, "GET, HEAD")
 
@@ -107,13 +114,13 @@ def test_at_leads_to_the_nearest_run(site: Address, minute: int, expected: str) 
 @pytest.mark.parametrize(
     "query", ["", "?time=", "?time=now", "?time=-5", "?time=nan", "?time=1&time=2", "?time=" + "9" * 40, "?when=1"]
 )
-def test_at_nonsense_is_refused(site: Address, query: str) -> None:
-    """What is no time is 400."""
+def test_an_invalid_time_is_rejected(site: Address, query: str) -> None:
+    """Anything but one Unix time in milliseconds is 400."""
     assert ask(site, f"/at{query}")[0].status == 400
 
 
 def test_at_without_runs_is_not_found(tmp_path: Path) -> None:
-    """Where there is no run yet, there is none nearest."""
+    """Without runs there is no nearest one."""
     with serve_reports(ReportFolder(tmp_path), HOST, 0) as site:
         assert ask(site, "/at?time=1772366400000")[0].status == 404
         assert b"No run yet" in ask(site, "/")[1]
@@ -142,33 +149,35 @@ def test_at_without_runs_is_not_found(tmp_path: Path) -> None:
         "http://elsewhere.example/",
     ],
 )
-def test_nothing_else_is_there(site: Address, path: str) -> None:
-    """Other addresses, however they are spelt, are 404 and give away nothing."""
+def test_other_addresses_are_not_found(site: Address, path: str) -> None:
+    """Other addresses, however they are spelt, are 404 and reveal nothing."""
     answer, body = ask(site, path)
     assert answer.status == 404
     assert b"secret" not in body
 
 
-def test_asking_for_what_is_gone_fills_no_log(site: Address, caplog: pytest.LogCaptureFixture) -> None:
-    """An old link is no corrupt report: nothing is told of it."""
+def test_a_removed_run_is_not_logged(site: Address, caplog: pytest.LogCaptureFixture) -> None:
+    """An old link is not a corrupt report: nothing is logged."""
     assert ask(site, f"/runs/{run_id(99)}/")[0].status == 404
     assert caplog.records == []
 
 
-def test_links_out_of_the_folder_are_not_followed(site: Address, folder: ReportFolder) -> None:
-    """A symbolic link in a run's folder, or for a run, or for a single comparison, leads nowhere."""
+def test_links_out_of_the_folder_are_not_followed(tmp_path: Path) -> None:
+    """A symbolic link in a run's folder, or to a run or a single comparison elsewhere, is not found."""
+    folder = a_folder(tmp_path)
     outside = folder.path.parent / "secret.json"
     (folder.path / "runs" / run_id(10) / "report.json").symlink_to(outside)
     (folder.path / "drift_x_vs_y.json").symlink_to(outside)
     (folder.path.parent / "elsewhere").mkdir()
     (folder.path.parent / "elsewhere" / "report.json").write_text("secret")
     (folder.path / "runs" / run_id(30)).symlink_to(folder.path.parent / "elsewhere")
-    for path in (f"/runs/{run_id(10)}/report.json", "/drift_x_vs_y.json", f"/runs/{run_id(30)}/report.json"):
-        assert ask(site, path)[0].status == 404
+    with serve_reports(folder, HOST, 0) as site:
+        for path in (f"/runs/{run_id(10)}/report.json", "/drift_x_vs_y.json", f"/runs/{run_id(30)}/report.json"):
+            assert ask(site, path)[0].status == 404
 
 
-def test_pages_may_load_nothing_and_reports_may_talk_to_nobody(site: Address) -> None:
-    """Our pages run no script; Evidently's runs its own, and neither may connect anywhere."""
+def test_pages_and_reports_cannot_connect_anywhere(site: Address) -> None:
+    """Our pages run no script; Evidently's runs its own; neither may connect anywhere."""
     ours = ask(site, "/")[0].headers["Content-Security-Policy"]
     evidently = ask(site, f"/runs/{run_id(0)}/report.html")[0].headers["Content-Security-Policy"]
     assert "default-src 'none'" in ours
@@ -177,7 +186,7 @@ def test_pages_may_load_nothing_and_reports_may_talk_to_nobody(site: Address) ->
     assert "http" not in ours + evidently
 
 
-def test_a_slow_client_holds_up_nobody(site: Address) -> None:
+def test_a_slow_client_does_not_block_others(site: Address) -> None:
     """While one client sends nothing and another does not read its report, a third is answered."""
     with socket.create_connection((HOST, site.port)) as silent, socket.create_connection((HOST, site.port)) as lazy:
         silent.sendall(b"GET / HT")
@@ -186,12 +195,12 @@ def test_a_slow_client_holds_up_nobody(site: Address) -> None:
 
 
 def test_large_report_arrives_whole(site: Address) -> None:
-    """Four and a half megabytes come byte for byte."""
+    """Four and a half megabytes arrive byte for byte."""
     assert ask(site, f"/runs/{run_id(0)}/report.html")[1] == b"x" * BIG
 
 
-def test_a_failing_page_is_told_and_the_next_is_served(folder: ReportFolder, caplog: pytest.LogCaptureFixture) -> None:
-    """What breaks one request is a 500 and a line in the log; the server goes on."""
+def test_a_failing_page_is_logged(folder: ReportFolder, caplog: pytest.LogCaptureFixture) -> None:
+    """A failing request is a 500 and a line in the log; the server continues."""
 
     def fails() -> bytes:
         raise RuntimeError("no registry")
@@ -202,8 +211,8 @@ def test_a_failing_page_is_told_and_the_next_is_served(folder: ReportFolder, cap
     assert "no registry" in caplog.text
 
 
-def test_a_taken_port_is_named(folder: ReportFolder, site: Address) -> None:
-    """Where the port is taken, the message says which and what to set."""
+def test_a_port_in_use_is_an_error(folder: ReportFolder, site: Address) -> None:
+    """The message names the address and the settings."""
     with (
         pytest.raises(ReportsPageError, match=rf"{HOST}:{site.port}.*LEEWAY_REPORTS_PORT"),
         serve_reports(folder, HOST, site.port),
@@ -212,7 +221,7 @@ def test_a_taken_port_is_named(folder: ReportFolder, site: Address) -> None:
 
 
 def test_the_port_is_free_again_afterwards(folder: ReportFolder) -> None:
-    """Leaving the block stops the server: its port can be taken at once."""
+    """Leaving the block stops the server: its port can be used again at once."""
     with serve_reports(folder, HOST, 0) as first:
         ask(first, "/")
     with serve_reports(folder, HOST, first.port) as second:

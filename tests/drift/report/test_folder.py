@@ -23,24 +23,24 @@ from tests.drift.documents import NOON, a_run, result, run_id, unknown
 
 
 def html(path: Path) -> None:
-    """Stands for Evidently's page."""
+    """Writes a stand-in for Evidently's page."""
     path.write_text("<html>")
 
 
 def text(path: Path) -> None:
-    """Stands for Evidently's JSON."""
+    """Writes a stand-in for Evidently's JSON."""
     path.write_text("{}")
 
 
 def filled(path: Path, documents: Sequence[dict[str, Any]], keep: int = 100) -> ReportFolder:
-    """A folder with these runs, written by another one."""
+    """A folder with these runs, written by another instance."""
     for document in documents:
         ReportFolder(path).write(read_result(document), html, text)
     return ReportFolder(path, keep)
 
 
 def names(folder: Path) -> list[str]:
-    """What lies in a folder, sorted."""
+    """The names in a folder, sorted."""
     return sorted(path.name for path in folder.iterdir())
 
 
@@ -50,7 +50,7 @@ def ids(folder: ReportFolder) -> list[str]:
 
 
 def test_a_run_has_its_three_files_and_a_page(tmp_path: Path) -> None:
-    """The three members stand in the run's folder, with what the writers wrote and the result as it was given."""
+    """The run's folder contains what the writers wrote, the result, and a page."""
     place = ReportFolder(tmp_path).write(a_run(1), html, text)
     assert place == tmp_path / "runs" / run_id(1)
     assert names(place) == ["index.html", "report.html", "report.json", "result.json"]
@@ -58,7 +58,7 @@ def test_a_run_has_its_three_files_and_a_page(tmp_path: Path) -> None:
 
 
 def test_a_run_without_comparison_has_no_report(tmp_path: Path) -> None:
-    """Where nothing could be compared the result stands alone, and only its link is shown."""
+    """Without a comparison only the result is linked."""
     ReportFolder(tmp_path).write(read_result(unknown(1)))
     page = ReportFolder(tmp_path).page()
     assert f"{run_id(1)}/result.json" in page
@@ -66,7 +66,7 @@ def test_a_run_without_comparison_has_no_report(tmp_path: Path) -> None:
 
 
 def test_a_failing_writer_leaves_nothing(tmp_path: Path) -> None:
-    """Where a report cannot be written no part of it stays, and the failure is heard."""
+    """If a report cannot be written no part of it stays, and the error passes through."""
 
     def fails(path: Path) -> None:
         path.write_text("half")
@@ -79,7 +79,7 @@ def test_a_failing_writer_leaves_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("bad", ["", "../x", "A" * 36, run_id(1) + "/..", f"{run_id(1)}\n", "é" * 36])
 def test_only_a_run_id_becomes_a_path(tmp_path: Path, bad: str) -> None:
-    """Anything but a UUID is refused before anything is written."""
+    """Anything but a UUID is rejected before anything is written."""
     with pytest.raises(ReportError, match="is not a run id"):
         ReportFolder(tmp_path).write(msgspec.structs.replace(a_run(1), run_id=bad), html, text)
     assert names(tmp_path) == []
@@ -93,7 +93,7 @@ def test_numbers_that_json_lacks_are_written_as_null(tmp_path: Path, number: flo
 
 
 def test_a_run_is_written_once(tmp_path: Path) -> None:
-    """A second report of the same run is refused, and the first stays as it was."""
+    """A second report of the same run is rejected, and the first is unchanged."""
     folder = filled(tmp_path, [result(1)])
     with pytest.raises(ReportError, match=run_id(1)):
         folder.write(a_run(1, reason="another"), html, text)
@@ -101,7 +101,7 @@ def test_a_run_is_written_once(tmp_path: Path) -> None:
 
 
 def test_a_killed_writer_leaves_no_half_report(tmp_path: Path) -> None:
-    """After SIGKILL in the middle of a report no run is there; what was left is gone after the next sweep."""
+    """After SIGKILL in the middle of a report the run does not exist; the next sweep removes the rest."""
     program = (
         "import sys, time\nfrom pathlib import Path\nfrom drift.report.folder import ReportFolder\n"
         "from tests.drift.documents import a_run\n"
@@ -120,7 +120,7 @@ def test_a_killed_writer_leaves_no_half_report(tmp_path: Path) -> None:
 
 
 def test_newest_first_by_the_times_inside(tmp_path: Path) -> None:
-    """The order is that of the windows, whenever the files were written or touched."""
+    """The order is that of the windows, not of the files."""
     folder = filled(tmp_path, [result(number) for number in (3, 1, 2)])
     os.utime(tmp_path / "runs" / run_id(1) / "result.json", (2e9, 2e9))
     assert ids(folder) == [run_id(3), run_id(2), run_id(1)]
@@ -134,14 +134,14 @@ def test_nearest_run_in_time(tmp_path: Path) -> None:
 
 
 def test_prune_keeps_the_newest(tmp_path: Path) -> None:
-    """The oldest go until as many are left as were asked for."""
+    """The oldest runs are removed until `keep` are left."""
     folder = filled(tmp_path, [result(number) for number in range(6)], keep=4)
     assert folder.prune() == [run_id(0), run_id(1)]
     assert ids(folder) == [run_id(number) for number in (5, 4, 3, 2)]
 
 
 def test_prune_keeps_the_newest_retrain(tmp_path: Path) -> None:
-    """Of two old RETRAINs the newer stays, and counts among those kept."""
+    """The newer of two old RETRAINs stays, and counts as one of those kept."""
     retrains = [result(number, drifted=6, recommendation="RETRAIN") for number in (0, 1)]
     folder = filled(tmp_path, [*retrains, *(result(number) for number in range(2, 7))], keep=3)
     folder.prune()
@@ -149,15 +149,15 @@ def test_prune_keeps_the_newest_retrain(tmp_path: Path) -> None:
 
 
 def test_prune_keeps_what_was_just_written(tmp_path: Path) -> None:
-    """After the clock stepped back the newest report looks like the oldest, and stays all the same."""
+    """After the clock was set back the newest report looks like the oldest, and stays."""
     folder = filled(tmp_path, [result(number) for number in range(10, 14)], keep=2)
     folder.write(a_run(0), html, text)
     folder.prune()
     assert ids(folder) == [run_id(13), run_id(0)]
 
 
-def test_a_corrupt_folder_is_passed_over_and_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Broken, foreign and half-empty folders hide nothing, stay where they are, and are each told of once."""
+def test_a_corrupt_folder_is_ignored_and_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Broken, foreign and half-empty folders hide nothing, are not removed, and are each logged once."""
     folder = filled(tmp_path, [result(number) for number in range(5)], keep=1)
     runs = tmp_path / "runs"
     (runs / run_id(0) / "result.json").write_text("{half")
@@ -173,8 +173,8 @@ def test_a_corrupt_folder_is_passed_over_and_told_once(tmp_path: Path, caplog: p
     assert len(caplog.records) == 4
 
 
-def test_missing_members_are_survived(tmp_path: Path) -> None:
-    """A run whose HTML somebody deleted is listed, without that link."""
+def test_a_deleted_report_is_not_linked(tmp_path: Path) -> None:
+    """A run whose HTML was deleted is listed, without that link."""
     folder = filled(tmp_path, [result(1)])
     (tmp_path / "runs" / run_id(1) / "report.html").unlink()
     page = folder.page()
@@ -183,7 +183,7 @@ def test_missing_members_are_survived(tmp_path: Path) -> None:
 
 
 def test_a_changed_result_is_read_again(tmp_path: Path) -> None:
-    """A folder that remembers a result sees that it was replaced."""
+    """A cached result is replaced when its file changes."""
     folder = filled(tmp_path, [result(1)])
     folder.runs()
     place = tmp_path / "runs" / run_id(1) / "result.json"
@@ -193,7 +193,7 @@ def test_a_changed_result_is_read_again(tmp_path: Path) -> None:
 
 
 def test_index_is_a_file_that_needs_no_server(tmp_path: Path) -> None:
-    """The written page links to files that exist beside it."""
+    """The written page links to existing files by relative addresses."""
     folder = filled(tmp_path, [result(1)])
     page = folder.write_index().read_text()
     for name in ("index.html", "report.html", "report.json", "result.json"):
@@ -202,7 +202,7 @@ def test_index_is_a_file_that_needs_no_server(tmp_path: Path) -> None:
     assert names(tmp_path) == ["index.html", "runs"]
 
 
-def test_single_comparison_lies_flat_and_is_listed(tmp_path: Path) -> None:
+def test_a_single_comparison_is_listed(tmp_path: Path) -> None:
     """`drift run` writes two files named after its dates; the index lists them."""
     paths = single_reports(tmp_path / "new", "2024-03-31", "2024-04-30")
     assert paths.html == str(tmp_path / "new" / "drift_2024-03-31_vs_2024-04-30.html")
@@ -210,14 +210,14 @@ def test_single_comparison_lies_flat_and_is_listed(tmp_path: Path) -> None:
     assert "drift_2024-03-31_vs_2024-04-30.html" in ReportFolder(tmp_path / "new").page()
 
 
-def test_single_comparison_cannot_leave_its_folder(tmp_path: Path) -> None:
+def test_a_single_comparison_stays_in_its_folder(tmp_path: Path) -> None:
     """Slashes in a name become hyphens."""
     paths = single_reports(tmp_path, "../../etc", "a/b c")
     assert paths.html == str(tmp_path / "drift_..-..-etc_vs_a-b-c.html")
 
 
-def test_failed_single_comparison_leaves_the_old_one(tmp_path: Path) -> None:
-    """Where the new report cannot be written, the old one stays whole and no temporary is left."""
+def test_a_failed_write_keeps_the_old_file(tmp_path: Path) -> None:
+    """If the new report cannot be written, the old one is unchanged and no temporary file is left."""
 
     def fails(path: Path) -> None:
         path.write_text("half")
@@ -231,7 +231,7 @@ def test_failed_single_comparison_leaves_the_old_one(tmp_path: Path) -> None:
 
 
 def test_only_old_temporary_files_are_swept(tmp_path: Path) -> None:
-    """A temporary file of an hour ago is nobody's any more; a fresh one may be somebody's work."""
+    """A temporary file of an hour ago is removed; a new one may still be in use."""
     for name, age_s in ((".tmp-1-index.html", 4_000), (".tmp-2-index.html", 5)):
         (tmp_path / name).touch()
         os.utime(tmp_path / name, (time.time() - age_s,) * 2)
@@ -239,7 +239,7 @@ def test_only_old_temporary_files_are_swept(tmp_path: Path) -> None:
     assert names(tmp_path) == [".tmp-2-index.html"]
 
 
-def test_a_hundred_runs_make_a_page_at_once(tmp_path: Path) -> None:
+def test_a_page_of_a_hundred_runs_is_fast(tmp_path: Path) -> None:
     """The page of a full folder takes well under a second."""
     folder = filled(tmp_path, [result(number, drifted=number % 7) for number in range(100)])
     started_s = time.perf_counter()

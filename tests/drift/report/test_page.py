@@ -27,7 +27,7 @@ def summaries(*documents: dict[str, Any]) -> list[RunResult]:
 
 
 def parse(svg: Markup) -> ET.Element:
-    """The drawing as a tree: it is well-formed."""
+    """The drawing as a tree; raises if it is not well-formed."""
     return ET.fromstring(svg)  # noqa: S314 (we drew it ourselves)
 
 
@@ -50,13 +50,13 @@ def visible(page: str) -> str:
 
 
 def test_headline_is_the_newest_recommendation() -> None:
-    """The first words are what to do and why, of the newest run."""
+    """The headline is the recommendation of the newest run, with its reason."""
     page = render_index(summaries(*a_history()), ())
     assert re.search(r"<h1>.*Retrain the model</h1>\s*<p class=\"reason\">The drift share 0.43 is at or above", page)
 
 
-def test_index_gives_each_run_its_facts() -> None:
-    """A run has its window in UTC, subjects, share, evidence, features with score and threshold, and links."""
+def test_index_shows_each_run() -> None:
+    """Window in UTC, subjects, share, evidence, features with score and threshold, and links."""
     page = render_index(summaries(result(4)), {f"{run_id(4)}/report.html"}, trace_url="http://jaeger.example/trace/")
     text = visible(page)
     for expected in (
@@ -72,37 +72,37 @@ def test_index_gives_each_run_its_facts() -> None:
 
 
 def test_links_lead_only_to_what_exists() -> None:
-    """Without a report there is no link to one, and without a place for traces the id stands alone."""
+    """Without a report there is no link to one, and without a base for traces the id is text."""
     page = render_index(summaries(result()), (), trace_url="javascript:alert(1)")
     assert "report.html" not in page
     assert "javascript:" not in page
     assert f"<code>{TRACE}</code>" in page
 
 
-def test_unknown_says_why_and_what_was_known() -> None:
-    """A run that could not tell says so, shows n/a and never 0, and recalls the last one that could."""
+def test_unknown_shows_the_reason_and_the_last_known_run() -> None:
+    """An UNKNOWN run shows n/a, never 0, and the last run that compared a window."""
     text = visible(render_index(summaries(result(1, drifted=2), unknown(2)), ()))
     assert "Drift unknown 112 subjects are too few to compare; at least 200 are needed." in text
     assert "drift share n/a" in text
     assert "Last known: No action needed, drift share 0.14, 1 Mar 2026, 12:01 UTC" in text
 
 
-def test_empty_index_says_what_will_come() -> None:
-    """Before the first run the page says what will appear here, and when."""
+def test_an_empty_index_explains_itself() -> None:
+    """Before the first run the page says what will appear, and when."""
     text = visible(render_index([], ()))
     assert "No run yet" in text
     assert "within one interval" in text
 
 
-def test_a_page_for_one_reader_says_how_old_it_is() -> None:
-    """With the time at hand the age of the newest run is said; a file, which grows old, does not say it."""
+def test_a_served_page_shows_its_age() -> None:
+    """With the current time the page shows the age of the newest run; a file does not."""
     runs = summaries(result())
     assert "(2 hours ago)" in visible(render_index(runs, (), now=NOON + timedelta(minutes=130)))
     assert "ago" not in visible(render_index(runs, ()))
 
 
 def test_run_page_has_every_feature() -> None:
-    """All features, the farthest first, with n/a where nothing could be computed and what is odd in words."""
+    """All features, furthest first, with n/a for what cannot be computed, and remarks."""
     document = result(drifted=2)
     document["features"][3] = feature("plan_stream_tv", None, detected=True, missing={"reference": 0.2, "current": 1})
     document["features"][5] |= {"new_categories": ["satellite"], "constant": True}
@@ -136,15 +136,15 @@ def test_pages_load_nothing() -> None:
     assert str(Markup.escape(page_policy())) in pages
 
 
-def test_document_has_the_same_look_around_other_charts() -> None:
-    """Another page, such as the demo's, takes the charts and the style as they are."""
+def test_another_document_has_the_same_style() -> None:
+    """Another page, such as the demo's, uses the charts and the style unchanged."""
     page = render_document("Demo & drift", line_chart("latency", "Latency", HOUR, [Series("p95", minutes(2, 3))]))
     assert "<title>Demo &amp; drift</title>" in page
     assert 'id="latency" class="chart" role="img"' in page
 
 
 def test_another_package_may_add_its_style() -> None:
-    """A page with a style sheet of its own allows that one too, and our own pages' policy stays as it is."""
+    """A page with its own style sheet allows that one too; the policy of our pages is unchanged."""
     more = "h1 { margin: 1px; }"
     page = page_environment(more_style=more).get_template("document.html.j2").render(title="t", main="m")
     digest = hashlib.sha256(page[page.index("<style>") + 7 : page.index("</style>")].encode()).digest()
@@ -156,8 +156,8 @@ def test_another_package_may_add_its_style() -> None:
 # --- runs over time -------------------------------------------------------------------------------------------------
 
 
-def test_line_breaks_where_no_run_finished() -> None:
-    """Where runs are missing for longer than three intervals the line has a gap, and so have the bands."""
+def test_missing_runs_are_a_gap() -> None:
+    """If no run finished for three intervals the line and the bands have a gap."""
     runs = summaries(*(result(number) for number in [*range(20), *range(60, 80)]))[::-1]
     axis = history.time_axis(runs)
     assert of_class(parse(history.share_chart(runs, axis)), "line")[0].attrib["d"].count("M") == 2
@@ -165,8 +165,8 @@ def test_line_breaks_where_no_run_finished() -> None:
     assert len(quality) == 2
 
 
-def test_share_chart_holds_the_results_shares() -> None:
-    """The chart's values are those of the results, run by run; a run that could not tell has none."""
+def test_the_share_chart_shows_the_results() -> None:
+    """The chart's values are those of the results; an UNKNOWN run has none."""
     runs = summaries(*a_history())[::-1]
     tree = parse(history.share_chart(runs, history.time_axis(runs)))
     drawn = [float(each.attrib["data-value"]) for each in of_class(tree, "tone-1")[-1] if each.get("data-value")]
@@ -174,8 +174,8 @@ def test_share_chart_holds_the_results_shares() -> None:
     assert len(drawn) == len(runs) - 6
 
 
-def test_recommendations_are_marked_where_they_change() -> None:
-    """One marker for each new recommendation, in order."""
+def test_changes_of_the_recommendation_are_marked() -> None:
+    """One marker for each change, in order."""
     runs = summaries(*a_history())[::-1]
     said = [each.findtext("title") or "" for each in of_class(parse(history.share_chart(runs, HOUR)), "marker")]
     assert [each.split(",")[0] for each in said] == [
@@ -187,7 +187,7 @@ def test_recommendations_are_marked_where_they_change() -> None:
 
 
 def test_an_old_run_does_not_squeeze_the_axis() -> None:
-    """A RETRAIN kept from a month ago is not charted with today's runs, but listed."""
+    """A RETRAIN kept from a month ago is listed, but not in today's charts."""
     old = result(1_000, current={"from": "2026-01-29T00:00:00Z", "to": "2026-01-29T00:15:00Z"})
     runs = summaries(old, *(result(number) for number in range(10)))
     assert [run.run_id for run in history.recent(runs)] == [run_id(number) for number in range(10)]
@@ -197,7 +197,7 @@ def test_an_old_run_does_not_squeeze_the_axis() -> None:
 
 
 def test_bar_shows_score_against_its_own_threshold() -> None:
-    """The upright stands at the threshold and the bar ends at the score, on the same scale."""
+    """The vertical line is at the threshold and the bar ends at the score, on the same scale."""
     found = read_result(result(features=[feature("skips_7d", 0.3, threshold=0.2)])).features[0]
     tree = parse(history.bar(found, 3.0))
     (bar,), upright = of_class(tree, "over"), tree.findall("line")[0]
@@ -208,7 +208,7 @@ def test_bar_shows_score_against_its_own_threshold() -> None:
 
 
 def test_points_carry_their_data() -> None:
-    """Each point names its series, its time and its value as they were given, so that a chart can be held to them."""
+    """Each point has its series, time and value as data attributes."""
     tree = parse(line_chart("c", "Share", HOUR, [Series("a", minutes(0.1, None, 0.3)), Series("b", minutes(0.5))]))
     carried = [
         (each.attrib["data-series"], each.attrib["data-time"], float(each.attrib["data-value"]))
@@ -220,7 +220,7 @@ def test_points_carry_their_data() -> None:
 
 
 def test_stretches_lie_under_lines_and_bands() -> None:
-    """A named stretch is a ground from its start to its end, below everything else; every second one is shaded."""
+    """A named stretch is drawn first, from its start to its end; every second one is shaded."""
     quarter = timedelta(minutes=15)
     stretches = [
         Stretch(NOON + number * quarter, NOON + (number + 1) * quarter, f"act {number}") for number in range(2)
@@ -239,8 +239,8 @@ def test_stretches_lie_under_lines_and_bands() -> None:
         assert [each.get("class") for each in tree][2] == "grounds"
 
 
-def test_points_stand_where_their_values_are() -> None:
-    """Each point's place, turned back by the axes' ends, is its time and value."""
+def test_points_are_at_their_values() -> None:
+    """Each point's position corresponds to its time and value."""
     values = [0.0714, 0.2143, 0.3571, 0.5]
     tree = parse(line_chart("c", "Share", HOUR, [Series("share", minutes(*values))]))
     top = max(float(text.text or 0) for text in of_class(tree, "tick") if text.get("x") == "-8")
@@ -250,22 +250,22 @@ def test_points_stand_where_their_values_are() -> None:
     assert [float(dot.attrib["data-value"]) for dot in dots] == values
 
 
-def test_what_is_unknown_is_a_gap() -> None:
-    """A point without a value breaks the line in two and gets no dot, least of all at 0."""
+def test_an_unknown_value_is_a_gap() -> None:
+    """A point without a value breaks the line in two and has no dot."""
     tree = parse(line_chart("c", "Share", HOUR, [Series("share", minutes(0.1, 0.1, None, 0.2, 0.2))]))
     (path,) = of_class(tree, "line")
     assert path.attrib["d"].count("M") == 2
     assert len([each for each in of_class(tree, "target") if each.tag == "circle"]) == 4
 
 
-def test_a_point_alone_is_seen() -> None:
-    """Between two gaps a line has no length, so a dot stands there, even where the line is long."""
+def test_an_isolated_point_is_a_dot() -> None:
+    """Between two gaps a line has no length, so a dot is drawn, even on a long line."""
     tree = parse(line_chart("c", "Share", HOUR, [Series("share", minutes(*[0.1, 0.1] * 20, None, 0.2, None))]))
     assert len(of_class(tree, "dot")) == 1
 
 
 def test_threshold_and_markers_are_drawn() -> None:
-    """The threshold is a line of its own, and a marker says what happened and when, with its state's shape."""
+    """The threshold has its own line, and a marker has a label, a time and its state's shape."""
     marker = Marker(NOON + timedelta(minutes=30), "Retrain the model", "act")
     drawn = line_chart(
         "c", "S", HOUR, [Series("s", minutes(0.1))], threshold=Series("t", minutes(0.3, 0.3)), markers=[marker]
@@ -278,7 +278,7 @@ def test_threshold_and_markers_are_drawn() -> None:
 
 
 def test_state_bands_differ_by_more_than_colour() -> None:
-    """Each state has its own height or outline, and each band says its state and times in words."""
+    """Each state has its own height or outline, and each band has a title with its state and times."""
     times = [NOON + timedelta(minutes=15 * number) for number in range(5)]
     bands = [Band(times[n], times[n + 1], state) for n, state in enumerate(["ok", "watch", "act", "unknown"])]
     drawn = of_class(parse(state_timeline("c", "Verdicts", HOUR, {"Quality": bands})), "band")
@@ -286,8 +286,8 @@ def test_state_bands_differ_by_more_than_colour() -> None:
     assert drawn[1].findtext("title") == "Quality: watch, 1 Mar 2026, 12:15 UTC to 1 Mar 2026, 12:30 UTC"
 
 
-def test_charts_say_themselves_to_who_cannot_see_them() -> None:
-    """A chart is one image with a title and a sentence on each line."""
+def test_charts_have_a_text_alternative() -> None:
+    """A chart is one image with a title and a description of each line."""
     tree = parse(line_chart("c", "Latency", HOUR, [Series("p95", minutes(2, 9, 4), 2)], show="{:g} ms".format))
     assert tree.get("role") == "img"
     assert (tree.findtext("title"), tree.findtext("desc")) == ("Latency", "p95: last 4 ms, from 2 ms to 9 ms")
@@ -302,15 +302,15 @@ def test_names_in_charts_are_escaped() -> None:
 # --- axes -----------------------------------------------------------------------------------------------------------
 
 
-def test_short_axes_tell_seconds() -> None:
-    """On an axis of minutes a point's time is said to the second, on a longer one to the minute."""
+def test_short_axes_show_seconds() -> None:
+    """On an axis of minutes times are shown to the second, on a longer one to the minute."""
     assert TimeAxis(NOON, NOON + timedelta(seconds=50)).say(NOON + timedelta(seconds=7)) == "12:00:07 UTC"
     assert HOUR.say(NOON + timedelta(seconds=7)) == "1 Mar 2026, 12:00 UTC"
 
 
 @pytest.mark.parametrize("span_s", [0, 1, 40, 900, 6_400, 86_400, 800_000, 40_000_000, 2_000_000_000])
 def test_time_ticks_are_few_and_inside(span_s: float) -> None:
-    """Whatever the span, there are at most seven labels, all on the axis and in order."""
+    """For any span there are at most seven labels, all on the axis and in order."""
     places = [tick.place for tick in TimeAxis(NOON, NOON + timedelta(seconds=span_s)).ticks()]
     assert len(places) <= 7
     assert places == sorted(places)

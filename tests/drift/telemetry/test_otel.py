@@ -25,7 +25,7 @@ ONLY_KEPT = 45
 
 
 @dataclass(frozen=True)
-class Told:
+class ObservedRun:
     """A run, and what telemetry holds of it."""
 
     world: World
@@ -51,15 +51,15 @@ class Told:
 
 
 def broken(*_arguments: object, **_options: object) -> NoReturn:
-    """A detector that fails."""
+    """A comparison that fails."""
     raise ZeroDivisionError("in the middle of it")
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory, small_model: Bundle) -> Iterator[Told]:
-    """One real run, Evidently's, over a window that drifted, with labels; some predictions' traces were kept."""
+def observed(tmp_path_factory: pytest.TempPathFactory, small_model: Bundle) -> Iterator[ObservedRun]:
+    """One real run with Evidently, over a drifted window with labels; some predictions' traces were sampled."""
     with ExitStack() as stack:
-        world = stack.enter_context(a_world(tmp_path_factory.mktemp("told"), small_model))
+        world = stack.enter_context(a_world(tmp_path_factory.mktemp("observed"), small_model))
         telemetry = stack.enter_context(telemetry_in_memory(IDENTITY))
         records = world.serve(shifted_rows(RATE - ONLY_KEPT), seconds=600)
         world.serve(shifted_rows(ONLY_KEPT, seed=5), start_s=600, seconds=300, traced=True, unusual_features=1)
@@ -67,19 +67,19 @@ def told(tmp_path_factory: pytest.TempPathFactory, small_model: Bundle) -> Itera
         world.log.write_labels(labels, datetime.now(UTC))
         world.clock.forward(WINDOW_S)
         world.cycle(a_probe(telemetry, world.bundle, world.clock), compare=compute_drift)()
-        yield Told(world, telemetry, telemetry.collect())
+        yield ObservedRun(world, telemetry, telemetry.collect())
 
 
 @pytest.fixture(autouse=True)
-def _release_connections(told: Told) -> Iterator[None]:
+def _release_connections(observed: ObservedRun) -> Iterator[None]:
     """No test keeps a connection to the database that they share."""
     yield
-    told.world.engine.dispose()
+    observed.world.engine.dispose()
 
 
 @pytest.fixture
 def telemetry() -> Iterator[Telemetry]:
-    """Telemetry of a worker that has not looked yet."""
+    """Telemetry of a worker before its first run."""
     with telemetry_in_memory(IDENTITY) as made:
         yield made
 
@@ -93,17 +93,17 @@ def probe(telemetry: Telemetry, world: World) -> OTelDriftProbe:
 # --- spans ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_run_is_one_trace_with_its_stages(told: Told) -> None:
-    """A root, and below it the five stages in their order."""
-    spans = sorted(told.telemetry.spans(), key=lambda span: span.start_time or 0)
+def test_a_run_is_one_trace_with_its_stages(observed: ObservedRun) -> None:
+    """A root span, and the five stages as its children, in order."""
+    spans = sorted(observed.telemetry.spans(), key=lambda span: span.start_time or 0)
     assert [span.name for span in spans] == [names.SPAN_DRIFT_RUN, *STAGES]
-    assert {trace_id(span) for span in spans} == {trace_id(told.root)}
-    assert [parent_id(span) for span in spans] == [None, *[span_id(told.root)] * len(STAGES)]
+    assert {trace_id(span) for span in spans} == {trace_id(observed.root)}
+    assert [parent_id(span) for span in spans] == [None, *[span_id(observed.root)] * len(STAGES)]
 
 
-def test_the_run_s_span_says_what_came_of_it(told: Told) -> None:
-    """Id, window, decision, share, sizes, the features that drifted, and where the report is."""
-    result, attributes = told.result, attributes_of(told.root)
+def test_the_span_of_a_run_has_its_result(observed: ObservedRun) -> None:
+    """Id, window, decision, share, sizes, drifted features, and the report's address."""
+    result, attributes = observed.result, attributes_of(observed.root)
     assert attributes == {
         names.DRIFT_RUN_ID: result["run_id"],
         names.DRIFT_WINDOW_START: result["current"]["from"],
@@ -116,27 +116,30 @@ def test_the_run_s_span_says_what_came_of_it(told: Told) -> None:
         names.DRIFT_SUBJECTS: RATE,
         names.DRIFT_DETECTED_FEATURES: ["age"],
         names.DRIFT_REPORT_URL: f"http://reports/runs/{result['run_id']}/",
-        names.MODEL_VERSION: told.world.bundle.version,
+        names.MODEL_VERSION: observed.world.bundle.version,
     }
-    assert told.root.status.status_code is StatusCode.UNSET
+    assert observed.root.status.status_code is StatusCode.UNSET
 
 
-def test_the_run_is_stored_with_its_trace(told: Told) -> None:
+def test_the_run_is_stored_with_its_trace(observed: ObservedRun) -> None:
     """The row, the result and the page of runs name the trace."""
-    assert told.row["trace_id"] == told.result["trace_id"] == trace_id(told.root)
-    assert trace_id(told.root) in (told.world.reports.path / "runs" / told.row["run_id"] / "result.json").read_text()
+    assert observed.row["trace_id"] == observed.result["trace_id"] == trace_id(observed.root)
+    assert (
+        trace_id(observed.root)
+        in (observed.world.reports.path / "runs" / observed.row["run_id"] / "result.json").read_text()
+    )
 
 
-def test_evidently_s_report_is_written_and_asks_for_nothing(told: Told) -> None:
-    """The page is Evidently's own, whole, and no tag in it loads from the network."""
-    page = (told.world.reports.path / "runs" / told.row["run_id"] / "report.html").read_text()
+def test_evidently_s_report_is_written_and_loads_nothing(observed: ObservedRun) -> None:
+    """The page is Evidently's own, complete, and no tag in it loads from the network."""
+    page = (observed.world.reports.path / "runs" / observed.row["run_id"] / "report.html").read_text()
     assert len(page) > 1_000_000
     assert re.findall(r"<(?:script|link|img|iframe)[^>]+(?:src|href)=[\"']?(?:https?:)?//", page) == []
 
 
-def test_the_run_links_to_its_most_unusual_predictions(told: Told) -> None:
-    """Twenty links, sampled, to spans that were recorded with their predictions, and no two alike."""
-    links = told.root.links
+def test_the_run_links_to_its_most_unusual_predictions(observed: ObservedRun) -> None:
+    """Twenty links, sampled, to different spans that were recorded with their predictions."""
+    links = observed.root.links
     ids = {(format_trace_id(link.context.trace_id), format_span_id(link.context.span_id)) for link in links}
     kept = {(f"{number:032x}", f"{number:016x}") for number in range(1, ONLY_KEPT + 1)}
     assert len(links) == 20
@@ -147,7 +150,7 @@ def test_the_run_links_to_its_most_unusual_predictions(told: Told) -> None:
 
 
 def test_a_failed_run_is_an_error_at_its_stage(telemetry: Telemetry, probe: OTelDriftProbe, world: World) -> None:
-    """Root and stage have the status ERROR, the stage the exception, the root its kind."""
+    """Root and stage have the status ERROR, the stage the exception, the root the error type."""
     world.serve(calm_rows(RATE))
     world.clock.forward(WINDOW_S)
     world.cycle(probe, compare=broken)()
@@ -157,8 +160,8 @@ def test_a_failed_run_is_an_error_at_its_stage(telemetry: Telemetry, probe: OTel
     assert attributes_of(root)[names.ERROR_TYPE] == "other"
 
 
-def test_a_quiet_night_is_no_error(telemetry: Telemetry, probe: OTelDriftProbe, world: World) -> None:
-    """Too few rows: UNKNOWN and why, all five stages, and no span with an error."""
+def test_too_few_rows_are_not_an_error(telemetry: Telemetry, probe: OTelDriftProbe, world: World) -> None:
+    """UNKNOWN with its reason, all five stages, and no span with an error."""
     world.cycle(probe)()
     (root,) = telemetry.spans(names.SPAN_DRIFT_RUN)
     assert {span.status.status_code for span in telemetry.spans()} == {StatusCode.UNSET}
@@ -167,8 +170,8 @@ def test_a_quiet_night_is_no_error(telemetry: Telemetry, probe: OTelDriftProbe, 
     assert names.ERROR_TYPE not in attributes_of(root)
 
 
-def test_a_run_without_a_report_names_none(telemetry: Telemetry, probe: OTelDriftProbe, world: World) -> None:
-    """Of a quiet night only the first run has a page: the others' spans lead to no missing one."""
+def test_a_run_without_a_report_has_no_address(telemetry: Telemetry, probe: OTelDriftProbe, world: World) -> None:
+    """In a quiet night only the first run has a page, so only its span links to one."""
     cycle = world.cycle(probe)
     cycle()
     cycle()
@@ -201,19 +204,19 @@ OF_A_RESULT = tuple(
 
 
 @pytest.mark.parametrize("metric", WORKERS, ids=lambda metric: metric.name)
-def test_every_metric_is_reported_as_it_is_described(told: Told, metric: names.Metric) -> None:
-    """After a run with labels each is there, in its unit and with its attributes and no others."""
-    found = told.measured.metrics[metric.name]
+def test_every_metric_is_reported_as_described(observed: ObservedRun, metric: names.Metric) -> None:
+    """After a run with labels each metric has its unit, its description and its attributes."""
+    found = observed.measured.metrics[metric.name]
     assert (found.unit, found.description) == (metric.unit, metric.description)
-    for point in told.measured.points(metric):
+    for point in observed.measured.points(metric):
         optional = {names.ERROR_TYPE} if metric == names.DRIFT_RUNS else set()
         assert set(metric.attributes) - optional <= set(point.attributes) <= set(metric.attributes)
 
 
-def test_the_share_is_the_result_s(told: Told) -> None:
-    """One series, of the model in force; one feature of three drifted."""
-    (point,) = told.measured.points(names.DRIFT_SHARE, {names.MODEL_VERSION: told.world.bundle.version})
-    assert point.value == told.result["share"] == pytest.approx(1 / 3, abs=1e-4)
+def test_the_share_is_the_result_s(observed: ObservedRun) -> None:
+    """One series, of the active bundle; one feature of three drifted."""
+    (point,) = observed.measured.points(names.DRIFT_SHARE, {names.MODEL_VERSION: observed.world.bundle.version})
+    assert point.value == observed.result["share"] == pytest.approx(1 / 3, abs=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -224,67 +227,67 @@ def test_the_share_is_the_result_s(told: Told) -> None:
         (names.DRIFT_FEATURE_DETECTED, "detected"),
     ],
 )
-def test_each_feature_has_its_own_series(told: Told, metric: names.Metric, member: str) -> None:
+def test_each_feature_has_its_own_series(observed: ObservedRun, metric: names.Metric, member: str) -> None:
     """Score, effective threshold and detection are those of the result, by feature."""
-    reported = {point.attributes[names.FEATURE_NAME]: point.value for point in told.measured.points(metric)}
-    assert reported == {each["feature"]: each[member] for each in told.result["features"]}
+    reported = {point.attributes[names.FEATURE_NAME]: point.value for point in observed.measured.points(metric)}
+    assert reported == {each["feature"]: each[member] for each in observed.result["features"]}
 
 
-def test_the_verdicts_are_numbers(told: Told) -> None:
+def test_the_verdicts_are_numbers(observed: ObservedRun) -> None:
     """0 ok, 1 watch, 2 act, by question."""
     number = {"ok": 0, "watch": 1, "act": 2}
     reported = {
-        point.attributes[names.DRIFT_QUESTION]: point.value for point in told.measured.points(names.DRIFT_VERDICT)
+        point.attributes[names.DRIFT_QUESTION]: point.value for point in observed.measured.points(names.DRIFT_VERDICT)
     }
-    assert reported == {question: number[each["state"]] for question, each in told.result["verdicts"].items()}
+    assert reported == {question: number[each["state"]] for question, each in observed.result["verdicts"].items()}
     assert reported["covariate"] == 2
 
 
-def test_the_sizes_are_those_of_both_windows(told: Told) -> None:
-    """Rows and subjects, of the reference and of what was served."""
+def test_the_sizes_are_those_of_both_windows(observed: ObservedRun) -> None:
+    """Rows and subjects of the reference and of the current window."""
     role = names.DRIFT_WINDOW_ROLE
     for metric in (names.DRIFT_WINDOW_ROWS, names.DRIFT_WINDOW_SUBJECTS):
-        reported = {point.attributes[role]: point.value for point in told.measured.points(metric)}
+        reported = {point.attributes[role]: point.value for point in observed.measured.points(metric)}
         assert reported == {"reference": 400, "current": RATE}
 
 
-def test_live_figures_stand_beside_the_card_s(told: Told) -> None:
-    """ROC AUC and labels of the card, and of what was served."""
-    basis, live = names.MODEL_BASIS, told.result["performance"]
-    areas = {point.attributes[basis]: point.value for point in told.measured.points(names.MODEL_ROC_AUC)}
-    labels = {point.attributes[basis]: point.value for point in told.measured.points(names.MODEL_LABELS)}
-    on_card = told.world.bundle.card.roc_auc
+def test_live_and_card_figures_are_reported(observed: ObservedRun) -> None:
+    """ROC AUC and labels of the card, and of the served predictions."""
+    basis, live = names.MODEL_BASIS, observed.result["performance"]
+    areas = {point.attributes[basis]: point.value for point in observed.measured.points(names.MODEL_ROC_AUC)}
+    labels = {point.attributes[basis]: point.value for point in observed.measured.points(names.MODEL_LABELS)}
+    on_card = observed.world.bundle.card.roc_auc
     assert on_card is not None
     assert areas == {"card": on_card.value, "live": live["roc_auc"]["current"]}
     assert labels == {"card": 400, "live": RATE - ONLY_KEPT}
 
 
-def test_a_run_is_counted_once_and_timed(told: Told) -> None:
-    """One INVESTIGATE, of some duration."""
-    assert told.measured.total(names.DRIFT_RUNS, {names.DRIFT_RECOMMENDATION: "INVESTIGATE"}) == 1
-    assert told.measured.total(names.DRIFT_RUNS) == 1
-    (duration,) = told.measured.points(names.DRIFT_RUN_DURATION)
+def test_a_run_is_counted_once_and_timed(observed: ObservedRun) -> None:
+    """One INVESTIGATE, with a duration."""
+    assert observed.measured.total(names.DRIFT_RUNS, {names.DRIFT_RECOMMENDATION: "INVESTIGATE"}) == 1
+    assert observed.measured.total(names.DRIFT_RUNS) == 1
+    (duration,) = observed.measured.points(names.DRIFT_RUN_DURATION)
     assert (duration.count, tuple(duration.explicit_bounds)) == (1, names.RUN_BUCKETS)
     assert duration.sum > 0
 
 
 @pytest.mark.parametrize("metric", [names.DRIFT_RUNS, names.DRIFT_RUN_DURATION], ids=["runs", "duration"])
-def test_the_run_s_trace_is_its_exemplar(told: Told, metric: names.Metric) -> None:
+def test_the_run_s_trace_is_its_exemplar(observed: ObservedRun, metric: names.Metric) -> None:
     """From the point on a panel to the run's trace."""
-    (exemplar,) = told.measured.exemplars(metric)
+    (exemplar,) = observed.measured.exemplars(metric)
     assert exemplar.trace_id is not None
-    assert format_trace_id(exemplar.trace_id) == trace_id(told.root)
+    assert format_trace_id(exemplar.trace_id) == trace_id(observed.root)
 
 
-def test_one_recommendation_is_active(told: Told) -> None:
+def test_one_recommendation_is_active(observed: ObservedRun) -> None:
     """1 for that of the run, 0 for the three others."""
-    points = told.measured.points(names.DRIFT_RECOMMENDATION_ACTIVE)
+    points = observed.measured.points(names.DRIFT_RECOMMENDATION_ACTIVE)
     active = {point.attributes[names.DRIFT_RECOMMENDATION]: point.value for point in points}
     assert active == {"NO_ACTION": 0, "INVESTIGATE": 1, "RETRAIN": 0, "UNKNOWN": 0}
 
 
 def test_before_the_first_run_there_are_counters_and_no_result(telemetry: Telemetry, probe: OTelDriftProbe) -> None:
-    """Every recommendation and reason stands at 0, so that the first event is an increase; no gauge claims anything."""
+    """Every recommendation and error type starts at 0, so that the first event is an increase; no gauge has a value."""
     before = telemetry.collect()
     assert probe is not None
     assert {(point.value, *sorted(point.attributes.values())) for point in before.points(names.DRIFT_RUNS)} == {
@@ -311,7 +314,7 @@ def test_what_is_unknown_is_absent(telemetry: Telemetry, probe: OTelDriftProbe, 
 def test_a_result_stops_being_reported_after_three_intervals(
     telemetry: Telemetry, probe: OTelDriftProbe, world: World
 ) -> None:
-    """At three intervals without a success it is still there, after them it is gone; the two times go on."""
+    """After three intervals without a success the result is absent; the two timestamps remain."""
     world.serve(calm_rows(RATE))
     world.clock.forward(WINDOW_S)
     cycle, finished_s = world.cycle(probe), world.clock.seconds()
@@ -324,8 +327,8 @@ def test_a_result_stops_being_reported_after_three_intervals(
     assert [stale.total(metric) for metric in (names.DRIFT_LAST_SUCCESS, names.DRIFT_LAST_CYCLE)] == [finished_s] * 2
 
 
-def test_a_failure_moves_only_the_last_cycle(telemetry: Telemetry, probe: OTelDriftProbe, world: World) -> None:
-    """The last success stands still, the last cycle moves, and UNKNOWN is what is active."""
+def test_a_failure_changes_only_the_last_cycle(telemetry: Telemetry, probe: OTelDriftProbe, world: World) -> None:
+    """The last success stays, the last cycle moves, and UNKNOWN is active."""
     world.serve(calm_rows(RATE))
     world.clock.forward(WINDOW_S)
     success_s = world.clock.seconds()
@@ -338,8 +341,8 @@ def test_a_failure_moves_only_the_last_cycle(telemetry: Telemetry, probe: OTelDr
     assert after.total(names.DRIFT_RECOMMENDATION_ACTIVE, {names.DRIFT_RECOMMENDATION: "UNKNOWN"}) == 1
 
 
-def test_each_reason_is_counted_by_itself(telemetry: Telemetry, probe: OTelDriftProbe, world: World) -> None:
-    """Too few rows, a detector that fails, reports, bundle and database away: one UNKNOWN each, by `error.type`."""
+def test_each_error_type_is_counted(telemetry: Telemetry, probe: OTelDriftProbe, world: World) -> None:
+    """Too few rows, a failing comparison, reports, bundle and database unavailable: one UNKNOWN each."""
     cycle = world.cycle(probe)
     cycle()
     world.serve(calm_rows(RATE))
@@ -360,7 +363,7 @@ def test_each_reason_is_counted_by_itself(telemetry: Telemetry, probe: OTelDrift
 
 
 def test_a_restarted_worker_reports_the_last_result(probe: OTelDriftProbe, world: World) -> None:
-    """Where its own first run fails, the result of the process before stands, with its time."""
+    """If its first run fails, the result of the previous process is reported, with its time."""
     world.serve(shifted_rows(RATE))
     world.clock.forward(WINDOW_S)
     success_s = world.clock.seconds()

@@ -15,7 +15,7 @@ from tests.drift.comparisons import NOON, POLICY, report, seen
 def worked(
     states: Sequence[DriftReport | None], policy: Policy = POLICY, state: State | None = None
 ) -> list[Judgement]:
-    """What a worker judges of windows of 15 minutes, one a minute."""
+    """The judgements of windows of 15 minutes, one a minute."""
     judged: list[Judgement] = []
     for minute, found in enumerate(states):
         judged.append(judge(seen(found, minute), policy, judged[-1].state if judged else state))
@@ -37,34 +37,34 @@ def test_confirmation_takes_windows_that_do_not_overlap() -> None:
     assert [len(judged[minute].state.counted) for minute in (0, 14, 15, 29, 30)] == [1, 1, 2, 2, 3]
 
 
-def test_a_window_under_the_threshold_breaks_the_row() -> None:
-    """After a calm window the count begins anew."""
+def test_a_window_below_the_threshold_resets_the_count() -> None:
+    """After a window without drift the count starts again."""
     judged = worked([OVER] * 29 + [UNDER] + [OVER] * 31)
     assert retrained(judged) == [60]
 
 
-def test_a_window_that_cannot_be_seen_neither_counts_nor_breaks() -> None:
-    """UNKNOWN in between: the row goes on where it stood."""
+def test_an_unknown_window_does_not_change_the_count() -> None:
+    """After UNKNOWN the count continues where it was."""
     judged = worked([OVER] * 20 + [None] * 5 + [OVER] * 10)
     assert retrained(judged) == list(range(30, 35))
     assert {each.recommendation for each in judged[20:25]} == {"UNKNOWN"}
 
 
 def test_a_retrain_stands_while_its_reason_does() -> None:
-    """It is not taken back by its own cooldown, nor by a cycle that sees nothing."""
+    """Neither its own cooldown nor an UNKNOWN run ends it."""
     judged = worked([OVER] * 100 + [None] + [OVER] * 20)
     assert retrained(judged) == [*range(30, 100), *range(101, 121)]
 
 
 def test_a_new_retrain_waits_for_the_cooldown() -> None:
-    """Ended and confirmed again within the hour: INVESTIGATE until the hour since the last RETRAIN began is over."""
+    """Confirmed again within the hour: INVESTIGATE until an hour after the last RETRAIN began."""
     judged = worked([OVER] * 31 + [UNDER] + [OVER] * 80)
     assert retrained(judged) == [30, *range(90, 112)]
     assert "no new one before 2026-03-01T13:30:00+00:00" in judged[70].reason
 
 
 def test_a_new_model_version_starts_a_new_count() -> None:
-    """What another version breached does not count, and what was just trained is not told to train within the hour."""
+    """Breaches of another version do not count, and a new model is not retrained within the hour."""
     old = worked([OVER] * 31)[-1]
     new = judge(seen(OVER, 46, version="v2"), POLICY, old.state)
     assert new.recommendation == "INVESTIGATE"
@@ -73,7 +73,7 @@ def test_a_new_model_version_starts_a_new_count() -> None:
 
 
 def test_a_clock_stepping_back_counts_nothing_twice() -> None:
-    """After a step of ten minutes the same half hour is needed, no less, and no window is lost for good."""
+    """After a step back of ten minutes confirmation takes the same half hour, and no window is lost."""
     before = worked([OVER] * 16)[-1].state
     assert len(before.counted) == 2
     after = [judge(seen(OVER, 5), POLICY, before)]
@@ -83,8 +83,8 @@ def test_a_clock_stepping_back_counts_nothing_twice() -> None:
     assert first == 15
 
 
-def test_a_clock_that_was_years_ahead_holds_nothing_up() -> None:
-    """Counts and cooldowns from the future are taken for now."""
+def test_a_clock_that_was_years_ahead_delays_nothing() -> None:
+    """Counts and cooldowns from the future count as now."""
     future = NOON + timedelta(days=2_000)
     state = State("v1", (future,), future, standing=False)
     judged = worked([OVER] * 80, state=state)
@@ -92,7 +92,7 @@ def test_a_clock_that_was_years_ahead_holds_nothing_up() -> None:
 
 
 def test_a_state_survives_json() -> None:
-    """What the database keeps of it is all of it."""
+    """The stored state is complete."""
     state = worked([OVER] * 31)[-1].state
     assert State.from_json(json.loads(json.dumps(state.to_json()))) == state
     assert State.from_json(State("v1").to_json()) == State("v1")

@@ -8,50 +8,50 @@ from drift.verdicts.quality import judge_quality, surely
 from tests.drift.comparisons import feature, report
 
 
-def test_quality_is_ok_where_nothing_changed() -> None:
-    """Nothing missing, new, outside or refused: ok."""
+def test_quality_is_ok_without_changes() -> None:
+    """Nothing missing, new, outside the range or rejected: ok."""
     assert judge_quality(report(feature(outside_reference=0.012)), Rejections(999, 1)).state == "ok"
 
 
-def test_quality_is_unknown_without_anything_to_see() -> None:
-    """No report and no refusal: unknown, with the reason."""
+def test_quality_is_unknown_without_data() -> None:
+    """No report and no rejections: unknown, with the reason."""
     verdict = judge_quality(None, None, "the database is down")
     assert (verdict.state, verdict.evidence) == ("unknown", "the database is down")
 
 
-@pytest.mark.parametrize(("refused", "state"), [(0, "ok"), (9, "ok"), (10, "watch"), (99, "watch"), (100, "act")])
-def test_quality_counts_what_was_refused(refused: int, state: str) -> None:
-    """From 1 % of the items on it is worth a look, from a tenth on it acts."""
-    assert judge_quality(report(), Rejections(1_000 - refused, refused)).state == state
+@pytest.mark.parametrize(("rejected", "state"), [(0, "ok"), (9, "ok"), (10, "watch"), (99, "watch"), (100, "act")])
+def test_quality_counts_rejections(rejected: int, state: str) -> None:
+    """From 1 % of the items the verdict is watch, from 10 % act."""
+    assert judge_quality(report(), Rejections(1_000 - rejected, rejected)).state == state
 
 
-def test_quality_says_what_was_refused_most() -> None:
-    """The evidence names the feature and the reason behind most refusals."""
+def test_quality_names_the_most_frequent_cause() -> None:
+    """The evidence names the feature and the reason behind most rejections."""
     refusals = (RejectionCause("skips_7d", "out_of_range", 30), RejectionCause("monthly_fee", "wrong_type", 170))
     evidence = judge_quality(report(), Rejections(800, 200, refusals)).evidence
     assert "200 of 1,000 items" in evidence
     assert "monthly_fee (wrong_type)" in evidence
 
 
-def test_a_refused_handful_is_only_watched() -> None:
-    """One refused item of five is a fifth, and no reason to wake anybody."""
+def test_a_few_rejections_are_only_watched() -> None:
+    """One rejected item of five is a fifth, and not enough to act."""
     assert judge_quality(report(), Rejections(4, 1)).state == "watch"
 
 
-def test_quality_sees_refusals_without_a_window() -> None:
-    """Where everything is refused nothing can be compared, and quality acts all the same."""
+def test_quality_counts_rejections_without_a_window() -> None:
+    """If everything is rejected nothing can be compared, and the verdict is act."""
     assert judge_quality(None, Rejections(0, 500), "0 subjects").state == "act"
 
 
-def test_quality_acts_on_a_feature_gone_missing() -> None:
-    """Entirely missing now, and not before: act, by name."""
+def test_quality_acts_on_a_missing_feature() -> None:
+    """Entirely missing now, and not in the reference: act, by name."""
     verdict = judge_quality(report(feature("fee", None, missing=MissingShares(0.0, 1.0), detected=True)), None)
     assert verdict.state == "act"
     assert "fee is entirely missing" in verdict.evidence
 
 
-def test_a_feature_that_was_never_there_is_not_missed() -> None:
-    """Entirely missing before and now: ok."""
+def test_a_feature_that_was_always_missing_is_ok() -> None:
+    """Entirely missing in both windows: ok."""
     verdict = judge_quality(report(feature("fee", None, missing=MissingShares(1.0, 1.0))), None)
     assert verdict.state == "ok"
 
@@ -69,8 +69,8 @@ def test_a_feature_that_was_never_there_is_not_missed() -> None:
         (0.2, 0.35, 200, "act"),
     ],
 )
-def test_quality_sees_a_missing_share_that_moved(before: float, now: float, rows: int, state: str) -> None:
-    """More than 0.1 acts, more than 0.05 is watched, in either direction; what chance may do never acts."""
+def test_quality_sees_a_changed_missing_share(before: float, now: float, rows: int, state: str) -> None:
+    """Above 0.1 act, above 0.05 watch, in either direction; a change within chance is never act."""
     moved = feature(missing=MissingShares(before, now))
     assert judge_quality(report(moved, rows=rows), None).state == state
 
@@ -79,7 +79,7 @@ def test_quality_sees_a_missing_share_that_moved(before: float, now: float, rows
     ("share", "rows", "state"), [(0.002, 1_000, "watch"), (0.04, 1_000, "act"), (0.01, 200, "watch")]
 )
 def test_quality_sees_new_categories(share: float, rows: int, state: str) -> None:
-    """A few single new values are watched; surely more than 1 % act."""
+    """A few new values are watched; surely more than 1 % is act."""
     new = feature("net_service", outside_reference=share, new_categories=("Satellite",))
     verdict = judge_quality(report(new, rows=rows), None)
     assert verdict.state == state
@@ -88,7 +88,7 @@ def test_quality_sees_new_categories(share: float, rows: int, state: str) -> Non
 
 @pytest.mark.parametrize(("share", "state"), [(0.001, "watch"), (0.5, "act")])
 def test_quality_sees_a_constant_that_began_to_vary(share: float, state: str) -> None:
-    """One odd value is watched, more act: what never varied meant nothing to the model."""
+    """One other value is watched, more is act."""
     verdict = judge_quality(report(feature("still", outside_reference=share), began_to_vary=frozenset({"still"})), None)
     assert verdict.state == state
     assert "still was constant and now varies" in verdict.evidence
@@ -99,12 +99,12 @@ def test_quality_sees_a_constant_that_began_to_vary(share: float, state: str) ->
     [(0.02, 1_000, "ok"), (0.06, 200, "ok"), (0.06, 1_000, "watch"), (0.2, 1_000, "act"), (1.0, 200, "act")],
 )
 def test_quality_sees_values_outside_the_reference(share: float, rows: int, state: str) -> None:
-    """1 % lie outside by definition; surely more than 3 % are watched, surely more than 10 % act."""
+    """1 % are outside by definition; surely more than 3 % is watch, surely more than 10 % act."""
     assert judge_quality(report(feature(outside_reference=share), rows=rows), None).state == state
 
 
-def test_quality_tells_the_worst_first_and_stays_short() -> None:
-    """Of many findings three are told, those that act first, and the rest counted."""
+def test_quality_lists_the_worst_first() -> None:
+    """Three findings are listed, those that are act first, and the others counted."""
     many = [feature(f"f{place}", outside_reference=0.06) for place in range(4)]
     evidence = judge_quality(report(*many, feature("fee", outside_reference=1.0)), None).evidence
     assert evidence.startswith("100.0% of the values of fee")
@@ -112,6 +112,6 @@ def test_quality_tells_the_worst_first_and_stays_short() -> None:
 
 
 @pytest.mark.parametrize(("share", "rows"), [(0.0, 200), (0.01, 200), (0.5, 50), (1.0, 1)])
-def test_what_is_sure_is_less_than_what_is_seen(share: float, rows: int) -> None:
-    """The lower end of a share's interval lies between 0 and the share."""
+def test_the_lower_end_is_below_the_share(share: float, rows: int) -> None:
+    """The lower end of a share's interval is between 0 and the share."""
     assert 0 <= surely(share, rows) <= share

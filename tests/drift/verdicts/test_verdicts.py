@@ -16,7 +16,7 @@ from tests.leeway.model.bundles import golden_card
 
 @pytest.mark.parametrize(("drifted", "state"), [(0, "ok"), (1, "watch"), (2, "watch"), (3, "act")])
 def test_covariate_follows_the_share(drifted: int, state: str) -> None:
-    """One drifted feature is watched; at the threshold, 3 of 10, it acts."""
+    """One drifted feature is watched; at the threshold, 3 of 10, the verdict is act."""
     assert judge_covariate(report(drifted=drifted), 0.30).state == state
 
 
@@ -25,8 +25,8 @@ def test_covariate_is_unknown_without_a_report() -> None:
     assert judge_covariate(None, 0.30, "too few").state == "unknown"
 
 
-def test_covariate_says_when_it_saw_a_sample() -> None:
-    """A sample of the window is told from the whole."""
+def test_covariate_mentions_a_sample() -> None:
+    """The evidence gives the number of compared and of all subjects."""
     sampled = replace(report(drifted=1), current_subjects=300_000)
     assert "1,000 of 300,000 subjects" in judge_covariate(sampled, 0.30).evidence
 
@@ -35,7 +35,7 @@ def test_covariate_says_when_it_saw_a_sample() -> None:
     ("score", "state"), [(0.05, "ok"), (0.1, "watch"), (0.29, "watch"), (0.31, "act"), (None, "unknown")]
 )
 def test_prediction_follows_the_scores(score: float | None, state: str) -> None:
-    """At its threshold the scores' distance is watched, at three times it acts; unknown without scores."""
+    """At its threshold the distance is watched, at three times it is act; unknown without scores."""
     assert judge_prediction(report(score=score)).state == state
 
 
@@ -47,31 +47,25 @@ def test_prediction_is_unknown_without_a_report() -> None:
 # --- performance -----------------------------------------------------------------------------------------------------
 
 
-def test_performance_is_ok_as_on_the_card() -> None:
-    """Within what chance explains: ok."""
-    assert judge_performance(labelled(0.83), 200).state == "ok"
+@pytest.mark.parametrize(
+    ("window", "state"),
+    [
+        (labelled(0.83), "ok"),  # within chance
+        (labelled(0.80), "watch"),  # a significant loss below the margin
+        (labelled(0.84, squared=0.175), "watch"),  # the ranking holds and the probabilities do not
+        (labelled(0.63), "act"),  # a significant loss above the margin
+        (labelled(0.84, squared=0.24), "act"),  # a constant prediction is better
+    ],
+)
+def test_performance_follows_the_loss(window: PerformanceWindow, state: str) -> None:
+    """A significant loss is watched, above its margin it is act; so is a Brier score above p(1 − p)."""
+    assert judge_performance(window, 200).state == state
 
 
-def test_performance_watches_a_small_certain_loss() -> None:
-    """It fell for certain, and by less than the margin: watch."""
-    assert judge_performance(labelled(0.80), 200).state == "watch"
-
-
-def test_performance_acts_on_a_certain_loss() -> None:
-    """The loss is over its margin beyond doubt: act, with figures."""
-    verdict = judge_performance(labelled(0.63, labels=5_120), 200)
-    assert verdict.state == "act"
-    assert "ROC AUC 0.84 -> 0.63, 0.61...0.65 on 5,120 labels" in verdict.evidence
-
-
-def test_performance_watches_a_worse_brier_score() -> None:
-    """The order holds and the probabilities do not: watch."""
-    assert judge_performance(labelled(0.84, squared=0.175), 200).state == "watch"
-
-
-def test_performance_acts_where_a_constant_does_better() -> None:
-    """A Brier score above p(1 − p) for certain: act, although the order holds."""
-    assert judge_performance(labelled(0.84, squared=0.24), 200).state == "act"
+def test_performance_has_its_figures() -> None:
+    """The evidence gives both values, the interval and the number of labels."""
+    evidence = judge_performance(labelled(0.63, labels=5_120), 200).evidence
+    assert "ROC AUC 0.84 -> 0.63, 0.61...0.65 on 5,120 labels" in evidence
 
 
 @pytest.mark.parametrize(
@@ -83,21 +77,21 @@ def test_performance_acts_where_a_constant_does_better() -> None:
         replace(labelled(0.5), card_roc_auc=None),
     ],
 )
-def test_performance_is_unknown_without_enough_to_go_by(window: PerformanceWindow | None) -> None:
+def test_performance_is_unknown_without_enough_labels(window: PerformanceWindow | None) -> None:
     """No labels, too few, one class only, or no card: unknown."""
     assert judge_performance(window, 200).state == "unknown"
 
 
-def test_a_coin_acts_from_the_fewest_labels_on() -> None:
-    """Two hundred labels are enough to tell a coin from a good model, whichever labels they are."""
+def test_chance_is_detected_with_few_labels() -> None:
+    """Two hundred labels distinguish a model no better than chance from a good one."""
     rng = np.random.default_rng(0)
     for _ in range(20):
         window = performance_window((rng.random(200) < 0.26).astype(int), rng.random(200), CARD)
         assert judge_performance(window, 200).state == "act"
 
 
-def test_a_model_as_good_as_its_card_calls_nobody() -> None:
-    """Of 200 windows of 200 labels of a model that is as it was, at most two act."""
+def test_a_model_as_good_as_its_card_is_ok() -> None:
+    """Of 200 windows of 200 labels of an unchanged model at most two are act."""
     rng = np.random.default_rng(1)
 
     def window(n: int) -> tuple[list[int], list[float]]:
@@ -115,23 +109,23 @@ def test_a_model_as_good_as_its_card_calls_nobody() -> None:
 # --- decision and recommendation -------------------------------------------------------------------------------------
 
 
-def test_no_action_where_nothing_acts() -> None:
-    """Share under its threshold, no verdict acts: NO_ACTION."""
+def test_no_action_without_a_verdict_of_act() -> None:
+    """A share below its threshold and no verdict of act: NO_ACTION."""
     judged = judge(seen(report(drifted=1)), POLICY)
     assert (judged.decision, judged.recommendation) == ("NO_ACTION", "NO_ACTION")
 
 
-def test_unknown_where_nothing_was_compared() -> None:
+def test_unknown_without_a_comparison() -> None:
     """No report: decision and recommendation UNKNOWN, with the reason."""
     judged = judge(seen(None), POLICY)
     assert (judged.decision, judged.recommendation, judged.reason) == ("UNKNOWN", "UNKNOWN", "the window is empty")
     assert {each.state for each in judged.verdicts.values()} == {"unknown"}
 
 
-def test_unknown_does_not_keep_back_what_is_wrong() -> None:
-    """Where all requests are refused the reason says so."""
-    blind = replace(seen(None), rejections=Rejections(0, 500))
-    judged = judge(blind, POLICY)
+def test_unknown_names_known_problems() -> None:
+    """If all items are rejected the reason says so."""
+    uncompared = replace(seen(None), rejections=Rejections(0, 500))
+    judged = judge(uncompared, POLICY)
     assert judged.recommendation == "UNKNOWN"
     assert "quality needs action: 500 of 500 items were rejected" in judged.reason
 
@@ -146,32 +140,32 @@ def test_unknown_does_not_keep_back_what_is_wrong() -> None:
     ],
 )
 def test_investigate(found: DriftReport) -> None:
-    """Quality acts, a feature or the scores far beyond their threshold, or a share over and not confirmed."""
+    """Quality act, a feature or the scores far beyond their threshold, or a share not yet confirmed."""
     assert judge(seen(found), POLICY).recommendation == "INVESTIGATE"
 
 
-def test_one_feature_over_its_threshold_is_no_reason_to_act() -> None:
-    """Less than three times its threshold: NO_ACTION, and covariate watches."""
+def test_one_drifted_feature_needs_no_action() -> None:
+    """Below three times its threshold: NO_ACTION, and covariate is watch."""
     judged = judge(seen(report(feature("fee", 0.29))), POLICY)
     assert judged.recommendation == "NO_ACTION"
     assert judged.verdicts["covariate"].state == "watch"
 
 
 def test_performance_alone_retrains_at_once() -> None:
-    """Labels turned against the model while no feature moved: RETRAIN, and the decision on the share says NO_ACTION."""
+    """Concept drift without drifted features: RETRAIN, while the decision on the share is NO_ACTION."""
     judged = judge(seen(report(), performance=labelled(0.5)), POLICY)
     assert (judged.decision, judged.recommendation) == ("NO_ACTION", "RETRAIN")
     assert "0.84 -> 0.50" in judged.reason
 
 
 def test_a_single_comparison_decides_at_once() -> None:
-    """One window over the threshold: RETRAIN, without confirmation."""
+    """One window above the threshold: RETRAIN, without confirmation."""
     judged = judge(seen(report(drifted=3)), POLICY.at_once())
     assert (judged.decision, judged.recommendation) == ("RETRAIN", "RETRAIN")
 
 
-def test_retraining_on_broken_data_is_warned_of() -> None:
-    """Where quality acts too, the reason says to mend the data first."""
+def test_retraining_on_invalid_data_has_a_warning() -> None:
+    """If quality is act too, the reason says to fix the data first."""
     judged = judge(
         seen(report(feature("fee", None, missing=MissingShares(0.0, 1.0), detected=True), drifted=3)), POLICY.at_once()
     )
