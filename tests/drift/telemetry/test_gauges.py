@@ -35,8 +35,8 @@ def test_before_the_first_run_there_are_no_results() -> None:
 
 def test_an_unknown_value_is_absent() -> None:
     """A score of None, an unknown verdict and a missing label rate have no reading."""
-    found = readings(a_run(features=[feature("a", 0.4), feature("b", None)]))
-    assert [attributes[names.FEATURE_NAME] for _, attributes in found[names.DRIFT_FEATURE_SCORE]] == ["a"]
+    found = readings(a_run(features=[feature("skips_7d", 0.4), feature("monthly_fee", None)]))
+    assert [attributes[names.FEATURE_NAME] for _, attributes in found[names.DRIFT_FEATURE_SCORE]] == ["skips_7d"]
     questions = [attributes[names.DRIFT_QUESTION] for _, attributes in found[names.DRIFT_VERDICT]]
     assert questions == ["quality", "covariate", "prediction"]
     assert found[names.DRIFT_TARGET_DIFFERENCE] == []
