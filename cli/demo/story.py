@@ -39,7 +39,7 @@ STORY: Final = (
         drift=1.0, ramp_s=5,
     ),
     Act("mended", "Recovered", "The network is repaired: requests look like the training data again.", 9),
-    Act("slow", "Scoring slows down", "One request in seven takes 80 ms longer in the model. The inputs do not change.",
+    Act("slow", "Slow scoring", "One request in seven takes 80 ms longer in the model. The inputs do not change.",
         8, faults=SLOWNESS),
     Act(
         "green", "All green", "The fault is over. Customers now leave for other reasons, but no labels show it yet.", 8,

@@ -44,51 +44,21 @@ class DemoTiming:
         )
 
 
-@dataclass(frozen=True)
 class Workspace:
     """The folder with everything that the demo creates."""
 
-    folder: Path
-
-    @property
-    def marker(self) -> Path:
-        """A file that marks the folder as a demo's; locked while a demo runs in it."""
-        return self.folder / ".leeway-demo"
-
-    @property
-    def database(self) -> Path:
-        """The SQLite file."""
-        return self.folder / "leeway.db"
-
-    @property
-    def database_url(self) -> str:
-        """The same as a database URL."""
-        return f"sqlite:///{self.database}"
-
-    @property
-    def bundle(self) -> Path:
-        """The model bundle."""
-        return self.folder / "bundle"
-
-    @property
-    def spool(self) -> Path:
-        """Where predictions wait for the database."""
-        return self.folder / "spool.db"
-
-    @property
-    def spans(self) -> Path:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.marker = folder / ".leeway-demo"
+        """Marks the folder as a demo's; locked while a demo runs in it."""
+        self.database = folder / "leeway.db"
+        self.database_url = f"sqlite:///{self.database}"
+        self.bundle = folder / "bundle"
+        self.spool = folder / "spool.db"
+        self.spans = folder / "spans.jsonl"
         """Spans of both processes, as JSON lines."""
-        return self.folder / "spans.jsonl"
-
-    @property
-    def reports(self) -> Path:
-        """The drift worker's reports."""
-        return self.folder / "reports"
-
-    @property
-    def page(self) -> Path:
-        """The page that the demo leaves."""
-        return self.folder / "index.html"
+        self.reports = folder / "reports"
+        self.page = folder / "index.html"
 
     def log(self, process: str) -> Path:
         """A process's output."""

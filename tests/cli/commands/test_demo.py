@@ -85,7 +85,7 @@ def data(played: tuple[str, Path]) -> dict[str, Any]:
         r"Act 6 of 6: Labels arrive\.",
         r" s +\d+/s  p50 .*  share .*  quality",
         r"requests, none failed; [\d,]+ labels\.",
-        r"  4\. Scoring slows down: p95 [\d.]+ ms",
+        r"  4\. Slow scoring: p95 [\d.]+ ms",
         r"Result: Retrain the model\. .* no better than chance",
         r"Open \S+index\.html in a browser\.",
     ],

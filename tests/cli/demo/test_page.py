@@ -236,7 +236,7 @@ def test_the_closing_lines_sum_up_each_act() -> None:
     lines = list(words.closing(evidence()))
     assert lines[0] == "2,600 requests, none failed; 5,000 labels."
     assert "  2. Inputs drift: p95 8.0 ms, drift share 0.43, ROC AUC 0.84: investigate." in lines
-    assert "  4. Scoring slows down: p95 95.0 ms, drift share 0.00, ROC AUC 0.84: no action needed." in lines
+    assert "  4. Slow scoring: p95 95.0 ms, drift share 0.00, ROC AUC 0.84: no action needed." in lines
     assert "While scoring was slow, p95 was 95.0 ms, and the share was 0.00." in lines
     assert lines[-1].startswith("Result: Retrain the model. Answers take 8.0 ms (p95)")
 
