@@ -43,6 +43,13 @@ def create_app(
     """Build the API from finished objects. Without `faults` it has no `/faults`.
 
     `faults_hosts` are names under which `/faults` answers, besides addresses and names that nobody can register.
+
+    >>> tally = RejectionTally(bundle.schema.names)
+    >>> ready = Readiness(spool="ok", database="ok")
+    >>> app = create_app(predictor, feedback, bundle, lambda: ready, PredictionProbe(), tally)
+    >>> with TestClient(app) as client:
+    ...     client.post("/predict", json={"features": bundle.card.example}).json()["recorded"]
+    True
     """
     app = FastAPI(
         title=f"Leeway: {bundle.name}",

@@ -84,7 +84,14 @@ class SnapshotSource(Protocol):
 
 
 class Predictor:
-    """Answers prediction requests, one or many at a time; safe to call from several threads."""
+    """Answers prediction requests, one or many at a time; safe to call from several threads.
+
+    >>> probe = PredictionProbe()
+    >>> predictor = Predictor(bundle, snapshots, Recorder(spool, probe, required=False), probe)
+    >>> prediction = predictor.predict(PredictionRequest(user_id="7590-VHVEG"))
+    >>> prediction.record.as_of, prediction.recorded
+    (datetime.date(2026, 1, 31), True)
+    """
 
     def __init__(
         self,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import doctest
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +15,8 @@ from leeway.data.population import Population
 from leeway.model.bundle import Bundle
 from leeway.schema import CHURN_SCHEMA, FeatureRow, Value
 from leeway.store.record import PredictionRecord
-from leeway.store.snapshots import Snapshot, SnapshotsUnavailable
+from leeway.store.snapshots import Snapshot, Snapshots, SnapshotsUnavailable
+from service.core import predictor as predictor_module
 from service.core.predictor import (
     NoSnapshots,
     NotRecorded,
@@ -27,35 +30,36 @@ from service.core.predictor import (
 from service.core.recording import Recorder
 from service.spool.spool import SpoolError
 from service.telemetry.probe import PredictionProbe
-from tests.fakes import RememberingProbe
+from tests.conftest import AS_OF
+from tests.fakes import RememberingProbe, service_over
 from tests.leeway.store.records import NOON
 
 DAY = date(2026, 2, 28)
 
 
 @dataclass
-class Shelf:
-    """A `SnapshotSource` in memory, which can be out of reach."""
+class Store:
+    """A `SnapshotSource` in memory that can be made unreachable."""
 
     snapshots: dict[str, Snapshot] = field(default_factory=dict)
-    is_away: bool = False
-    times_asked: int = 0
+    is_unreachable: bool = False
+    lookups: int = 0
 
     def lookup_many(self, user_ids: Sequence[str]) -> Mapping[str, Snapshot]:
-        """Those that are there."""
-        self.times_asked += 1
-        if self.is_away:
-            raise SnapshotsUnavailable("away")
+        """See `SnapshotSource`."""
+        self.lookups += 1
+        if self.is_unreachable:
+            raise SnapshotsUnavailable("unreachable")
         return {user_id: self.snapshots[user_id] for user_id in user_ids if user_id in self.snapshots}
 
     def is_empty(self) -> bool:
-        """Whether there are none."""
+        """See `SnapshotSource`."""
         return not self.snapshots
 
 
 @dataclass
 class Sink:
-    """A `RecordSink` in memory, which can be full."""
+    """A `RecordSink` in memory that can be made full."""
 
     is_full: bool = False
     kept: list[PredictionRecord] = field(default_factory=list)
@@ -72,7 +76,7 @@ class Setting:
     """A predictor and what it was built from."""
 
     predictor: Predictor
-    shelf: Shelf
+    store: Store
     sink: Sink
     probe: RememberingProbe
 
@@ -94,13 +98,13 @@ def by_id(user_id: str) -> PredictionRequest:
 
 @pytest.fixture
 def make(bundle: Bundle, people: Population) -> Callable[..., Setting]:
-    """Build a predictor over a shelf with the customers `u0` to `u2`; the clock stands at noon."""
+    """Build a predictor with snapshots of the customers `u0` to `u2`, at noon."""
 
     def build(*, required: bool = False) -> Setting:
-        shelf = Shelf({f"u{place}": Snapshot(f"u{place}", DAY, row(people, place)) for place in range(3)})
+        store = Store({f"u{place}": Snapshot(f"u{place}", DAY, row(people, place)) for place in range(3)})
         sink, probe = Sink(), RememberingProbe()
         recorder = Recorder(sink, probe, required=required)
-        return Setting(Predictor(bundle, shelf, recorder, probe, lambda: NOON), shelf, sink, probe)
+        return Setting(Predictor(bundle, store, recorder, probe, lambda: NOON), store, sink, probe)
 
     return build
 
@@ -109,7 +113,7 @@ def make(bundle: Bundle, people: Population) -> Callable[..., Setting]:
 
 
 def test_a_prediction_carries_its_record(make: Callable[..., Setting], people: Population) -> None:
-    """The record that was kept is the one in the answer, with time, customer, date and features."""
+    """The answer has the record that was kept, with time, customer, date and features."""
     setting = make()
 
     prediction = setting.predictor.predict(by_id("u1"))
@@ -125,30 +129,30 @@ def test_a_prediction_carries_its_record(make: Callable[..., Setting], people: P
 
 
 def test_features_need_no_look_up(make: Callable[..., Setting], example: dict[str, Value]) -> None:
-    """Where features are given the snapshots are not asked, and there is no look-up time."""
+    """With features there is no look-up, and no look-up time."""
     setting = make()
 
     prediction = setting.predictor.predict(by_features(example))
 
-    assert (setting.shelf.times_asked, prediction.record.lookup_duration_s) == (0, None)
+    assert (setting.store.lookups, prediction.record.lookup_duration_s) == (0, None)
 
 
-def test_each_kind_of_failure_is_its_own(make: Callable[..., Setting]) -> None:
-    """Unknown customer, no snapshots and no store are told apart."""
+def test_each_failure_has_its_own_error(make: Callable[..., Setting]) -> None:
+    """Unknown customer, no snapshots and an unreachable store are different errors."""
     setting = make()
     with pytest.raises(UnknownCustomer):
         setting.predictor.predict(by_id("nobody"))
-    setting.shelf.snapshots.clear()
+    setting.store.snapshots.clear()
     with pytest.raises(NoSnapshots):
         setting.predictor.predict(by_id("nobody"))
-    setting.shelf.is_away = True
+    setting.store.is_unreachable = True
     with pytest.raises(SnapshotStoreDown):
         setting.predictor.predict(by_id("u1"))
     assert setting.probe.failures == ["UnknownCustomer", "NoSnapshots", "SnapshotStoreDown"]
 
 
 def test_not_recorded_is_raised_only_where_required(make: Callable[..., Setting]) -> None:
-    """A full sink fails the prediction where recording is required, else marks it."""
+    """A full sink fails the prediction if recording is required, else `recorded` is false."""
     strict, lenient = make(required=True), make()
     strict.sink.is_full = lenient.sink.is_full = True
 
@@ -157,7 +161,7 @@ def test_not_recorded_is_raised_only_where_required(make: Callable[..., Setting]
         strict.predictor.predict(by_id("u1"))
 
 
-def test_a_batch_fails_whole_where_recording_is_required(make: Callable[..., Setting]) -> None:
+def test_a_batch_fails_as_one_if_recording_is_required(make: Callable[..., Setting]) -> None:
     """A batch is recorded in one step, so it fails as one."""
     setting = make(required=True)
     setting.sink.is_full = True
@@ -167,7 +171,7 @@ def test_a_batch_fails_whole_where_recording_is_required(make: Callable[..., Set
 
 
 def test_a_batch_keeps_the_order(make: Callable[..., Setting], example: dict[str, Value]) -> None:
-    """Answers and failures stand where their requests stood; only answers are recorded."""
+    """Answers and errors have the order of the requests; only answers are recorded."""
     setting = make()
     requests = [by_id("u2"), by_id("nobody"), by_features(example), by_id("u0")]
 
@@ -179,14 +183,14 @@ def test_a_batch_keeps_the_order(make: Callable[..., Setting], example: dict[str
 
 
 def test_an_empty_batch_has_no_answers(make: Callable[..., Setting]) -> None:
-    """Nothing in, nothing out, and the model is not called."""
+    """An empty batch has an empty answer, without a call of the model."""
     setting = make()
 
     assert (setting.predictor.predict_batch([]), setting.probe.scorings) == ([], [])
 
 
 def test_a_batch_of_failures_scores_nothing(make: Callable[..., Setting]) -> None:
-    """Where nobody is known the model is not called."""
+    """If no customer is known the model is not called."""
     setting = make()
 
     answers = setting.predictor.predict_batch([by_id("nobody"), by_id("no one")])
@@ -195,10 +199,10 @@ def test_a_batch_of_failures_scores_nothing(make: Callable[..., Setting]) -> Non
     assert setting.probe.scorings == []
 
 
-def test_a_predictor_works_untold(bundle: Bundle, example: dict[str, Value]) -> None:
-    """With the null probe predictions are made all the same, without a trace."""
+def test_a_predictor_works_without_telemetry(bundle: Bundle, example: dict[str, Value]) -> None:
+    """With the base probe predictions work, without a trace."""
     probe = PredictionProbe()
-    predictor = Predictor(bundle, Shelf(), Recorder(Sink(), probe, required=True), probe)
+    predictor = Predictor(bundle, Store(), Recorder(Sink(), probe, required=True), probe)
 
     prediction = predictor.predict(by_features(example))
 
@@ -206,7 +210,7 @@ def test_a_predictor_works_untold(bundle: Bundle, example: dict[str, Value]) -> 
 
 
 def test_threads_do_not_mix_answers(make: Callable[..., Setting], people: Population) -> None:
-    """Predictions made at the same time are each their own customer's."""
+    """Concurrent predictions use their own customer's features."""
     setting = make()
     with ThreadPoolExecutor(8) as threads:
         predictions = list(threads.map(setting.predictor.predict, [by_id(f"u{place % 3}") for place in range(300)]))
@@ -218,8 +222,8 @@ def test_threads_do_not_mix_answers(make: Callable[..., Setting], people: Popula
 # --- the probe --------------------------------------------------------------------------------------------------------
 
 
-def test_the_probe_hears_of_the_look_up(make: Callable[..., Setting]) -> None:
-    """How many were asked for, how many found, and how long it took."""
+def test_the_probe_gets_the_look_up(make: Callable[..., Setting]) -> None:
+    """The look-up has the numbers of requested and found customers, and its duration."""
     setting = make()
     setting.predictor.predict_batch([by_id("u0"), by_id("u1"), by_id("nobody")])
 
@@ -228,16 +232,16 @@ def test_the_probe_hears_of_the_look_up(make: Callable[..., Setting]) -> None:
     assert lookup.duration_ns > 0
 
 
-def test_the_probe_hears_of_a_look_up_that_failed(make: Callable[..., Setting]) -> None:
-    """A failed look-up is told with its error."""
+def test_the_probe_gets_a_failed_look_up(make: Callable[..., Setting]) -> None:
+    """A failed look-up has its error."""
     setting = make()
-    setting.shelf.is_away = True
+    setting.store.is_unreachable = True
     setting.predictor.predict_batch([by_id("u0")])
 
     assert [(lookup.found, lookup.error) for lookup in setting.probe.lookups] == [(0, "SnapshotStoreDown")]
 
 
-def test_the_probe_hears_which_features_are_unusual(make: Callable[..., Setting], example: dict[str, Value]) -> None:
+def test_the_probe_gets_the_unusual_features(make: Callable[..., Setting], example: dict[str, Value]) -> None:
     """The unusual features of each row are named, and their number is recorded."""
     setting = make()
     strange = {**example, "net_service": "satellite", "monthly_fee": 9_999.0}
@@ -248,8 +252,8 @@ def test_the_probe_hears_which_features_are_unusual(make: Callable[..., Setting]
     assert prediction.record.unusual_features == 2
 
 
-def test_the_whole_takes_longer_than_its_part(make: Callable[..., Setting]) -> None:
-    """Scoring is told with the time of the inference within it; the record has the latter in seconds."""
+def test_scoring_includes_inference(make: Callable[..., Setting]) -> None:
+    """Scoring has its duration and that of the inference within it; the record has the latter in seconds."""
     setting = make()
 
     record = setting.predictor.predict(by_id("u0")).record
@@ -257,3 +261,11 @@ def test_the_whole_takes_longer_than_its_part(make: Callable[..., Setting]) -> N
     (scoring,) = setting.probe.scorings
     assert scoring.duration_ns >= scoring.inference_ns > 0
     assert record.inference_duration_s == scoring.inference_ns / 1e9
+
+
+def test_the_docstrings_example_works(bundle: Bundle, people: Population, tmp_path: Path) -> None:
+    """The docstring of `Predictor` shows its use."""
+    with service_over(bundle, tmp_path) as service:
+        service.ingest(people, AS_OF)
+        parts = {"bundle": bundle, "snapshots": Snapshots(service.engine, service.tables), "spool": service.spool}
+        assert doctest.testmod(predictor_module, extraglobs=parts) == (0, 4)

@@ -1,23 +1,32 @@
-"""The limit of a request body."""
+"""The application, and the limit of a request body."""
 
 from __future__ import annotations
 
 import asyncio
+import doctest
 import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from fastapi.testclient import TestClient
 
 from leeway.schema import Value
+from leeway.store.predictions import PredictionLog
+from leeway.store.snapshots import Snapshots
+from service import app as app_module
 from service.app import MAX_BODY_BYTES
+from service.core.feedback import Feedback
+from service.core.predictor import Predictor
+from service.core.recording import Recorder
 from service.http.problems import MEDIA_TYPE
+from service.telemetry.probe import PredictionProbe
 from tests.fakes import Service
 
 Example = dict[str, Value]
 
 
-def test_a_body_of_a_mebibyte_is_taken(service: Service) -> None:
+def test_a_body_of_a_mebibyte_is_accepted(service: Service) -> None:
     """The limit itself is within the limit."""
     body = b'{"user_id": "7590-VHVEG"}'.ljust(MAX_BODY_BYTES)
 
@@ -26,12 +35,12 @@ def test_a_body_of_a_mebibyte_is_taken(service: Service) -> None:
 
 @pytest.mark.parametrize("path", ["/predict", "/predict/batch", "/feedback", "/nothing"])
 def test_a_larger_body_is_413(service: Service, path: str) -> None:
-    """One byte more is refused, at every address."""
+    """One byte more is rejected, at every path."""
     assert service.post_raw(path, b" " * (MAX_BODY_BYTES + 1)).status_code == 413
 
 
 def test_a_larger_body_in_pieces_is_413(service: Service) -> None:
-    """A body that does not state its length is refused, too."""
+    """A body without a content length is rejected, too."""
 
     def pieces() -> Iterator[bytes]:
         for _ in range(17):
@@ -78,8 +87,8 @@ class Wire:
         return self.sent[0]["status"], json.loads(self.sent[1]["body"])
 
 
-def test_a_body_that_states_too_great_a_length_is_not_read(service: Service) -> None:
-    """Where the length is stated the refusal needs not one byte of the body."""
+def test_a_body_with_too_great_a_content_length_is_not_read(service: Service) -> None:
+    """With a content length the body is rejected before it is read."""
     wire = Wire((b"content-length", b"%d" % (MAX_BODY_BYTES + 1)))
 
     status, problem = wire.answer(service)
@@ -89,9 +98,22 @@ def test_a_body_that_states_too_great_a_length_is_not_read(service: Service) -> 
 
 @pytest.mark.parametrize("headers", [[], [(b"content-length", b"10")], [(b"content-length", b"9" * 5_000)]])
 def test_an_endless_body_is_not_read_to_its_end(service: Service, headers: list[tuple[bytes, bytes]]) -> None:
-    """Where no length is stated, or a false one, reading ends just beyond the limit."""
+    """Without a content length, or with a wrong one, reading ends just beyond the limit."""
     wire = Wire(*headers)
 
     status, _ = wire.answer(service)
 
     assert (status, wire.pieces_read) == (413, 17)
+
+
+def test_the_docstrings_example_works(service: Service) -> None:
+    """The docstring of `create_app` shows its use."""
+    probe, log = PredictionProbe(), PredictionLog(service.engine, service.tables)
+    recorder = Recorder(service.spool, probe, required=True)
+    parts = {
+        "bundle": service.bundle,
+        "predictor": Predictor(service.bundle, Snapshots(service.engine, service.tables), recorder, probe),
+        "feedback": Feedback(log),
+        "TestClient": TestClient,
+    }
+    assert doctest.testmod(app_module, extraglobs=parts) == (0, 4)

@@ -17,7 +17,7 @@ import pytest
 from leeway.model.bundle import Bundle
 from tests.service.processes import environment, running
 
-pytestmark = [pytest.mark.contract, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.contract, pytest.mark.timeout(1_800)]
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 EXAMPLES = 500
 SEED = 20_261_128
