@@ -11,7 +11,7 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from observability.grafana.generate.files import FOLDER
+from observability.grafana.generate.__main__ import FOLDER
 
 Document = dict[str, Any]
 BOARDS: Final[dict[str, Document]] = {path.stem: json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))}

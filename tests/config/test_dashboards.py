@@ -20,9 +20,8 @@ from drift.telemetry.gauges import DriftGauges
 from drift.verdicts.verdicts import FAR_BEYOND
 from leeway.telemetry import names
 from observability.grafana.generate import features, links, states
-from observability.grafana.generate.__main__ import main
+from observability.grafana.generate.__main__ import FOLDER, main, texts
 from observability.grafana.generate.board import WINDOWS
-from observability.grafana.generate.files import FOLDER, texts
 from observability.grafana.generate.home import KINDS
 from observability.grafana.generate.queries import Recorded
 from observability.grafana.generate.runs import STAGES

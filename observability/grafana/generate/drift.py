@@ -8,7 +8,6 @@ from grafana_foundation_sdk.models import dashboard as models
 from leeway.telemetry import names
 from observability.grafana.generate import features, limits, links, performance, runs, saturation, states
 from observability.grafana.generate.board import Row, board
-from observability.grafana.generate.overrides import dashed, stepped, tint
 from observability.grafana.generate.panels import (
     COUNT,
     DISTANCE,
@@ -17,12 +16,15 @@ from observability.grafana.generate.panels import (
     TIMES,
     Query,
     bars,
+    dashed,
     heat_map,
     lines,
     listed,
     state_now,
     stats,
+    stepped,
     timeline,
+    tint,
 )
 from observability.grafana.generate.queries import (
     OF_MODEL,

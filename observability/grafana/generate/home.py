@@ -8,7 +8,6 @@ from grafana_foundation_sdk.models import dashboard as models
 from leeway.telemetry import names
 from observability.grafana.generate import features, limits, links, states
 from observability.grafana.generate.board import Row, board
-from observability.grafana.generate.overrides import dashed, quantiles, right_axis, stepped, tint
 from observability.grafana.generate.panels import (
     COUNT,
     REQUESTS,
@@ -16,11 +15,16 @@ from observability.grafana.generate.panels import (
     SHARE,
     TIMES,
     Query,
+    dashed,
     heat_map,
     lines,
+    quantiles,
+    right_axis,
     state_now,
     stats,
+    stepped,
     timeline,
+    tint,
 )
 from observability.grafana.generate.queries import (
     FAILED,

@@ -1,4 +1,4 @@
-"""Our kinds of panels: each has a unit, a description, a legend with values, and a text for absent data."""
+"""Our kinds of panels, each with a unit, a description, a legend and a text for absent data; overrides of series."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.common import DataSourceRef
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
-from observability.grafana.generate.states import GREEN, States, mapping, steps, thresholds
+from observability.grafana.generate.states import BLUE, GREEN, States, mapping, steps, thresholds
 
 DATA_SOURCE: Final = DataSourceRef(type_val="prometheus", uid="leeway-prometheus")
 SHARE, COUNT, BYTES = units.PercentUnit, units.Short, units.BytesIEC
@@ -248,3 +248,40 @@ def _target(query: Query, reference: str) -> prometheus.Dataquery:
         .legend_format(query.legend)
         .exemplar(query.exemplars)
     )
+
+
+def tint(colour: str) -> models.DynamicConfigValue:
+    """An override: the colour of a series."""
+    return models.DynamicConfigValue("color", {"mode": "fixed", "fixedColor": colour})
+
+
+def quantiles(panel: timeseries.Panel) -> timeseries.Panel:
+    """The colours of p50, p95 and p99, the same on all dashboards."""
+    for name, colour in (("p50", BLUE), ("p95", "#f2cc0c"), ("p99", "#ff780a")):
+        panel.override_by_name(name, [tint(colour)])
+    return panel
+
+
+def dashed() -> models.DynamicConfigValue:
+    """An override: a dashed line, for limits as opposed to measurements."""
+    return models.DynamicConfigValue("custom.lineStyle", {"fill": "dash", "dash": [8, 6]})
+
+
+def right_axis(unit: str, label: str, *, soft_max: float) -> list[models.DynamicConfigValue]:
+    """An override: a second axis at the right, from zero, without the left axis' thresholds."""
+    return [
+        models.DynamicConfigValue("unit", unit),
+        models.DynamicConfigValue("min", 0),
+        models.DynamicConfigValue("custom.axisPlacement", choices.AxisPlacement.RIGHT.value),
+        models.DynamicConfigValue("custom.axisLabel", label),
+        models.DynamicConfigValue("custom.axisSoftMax", soft_max),
+        models.DynamicConfigValue("custom.thresholdsStyle", {"mode": choices.GraphThresholdsStyleMode.OFF.value}),
+    ]
+
+
+def stepped() -> list[models.DynamicConfigValue]:
+    """An override: a thick line that keeps its value until the next run."""
+    return [
+        models.DynamicConfigValue("custom.lineInterpolation", choices.LineInterpolation.STEP_AFTER.value),
+        models.DynamicConfigValue("custom.lineWidth", 3),
+    ]

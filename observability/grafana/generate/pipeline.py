@@ -9,7 +9,6 @@ from grafana_foundation_sdk.models import dashboard as models
 
 from observability.grafana.generate import foreign, limits, links, states
 from observability.grafana.generate.board import Row, board
-from observability.grafana.generate.overrides import tint
 from observability.grafana.generate.panels import (
     BYTES,
     COUNT,
@@ -21,6 +20,7 @@ from observability.grafana.generate.panels import (
     stacked,
     stats,
     timeline,
+    tint,
 )
 from observability.grafana.generate.queries import WHOLE_RANGE, increase, rate, total
 
