@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from cli.demo.features import FeatureShift, read_shifts
 from cli.demo.play import Played
-from cli.demo.samples import Figures, Quantiles
+from cli.demo.samples import Figures
 from cli.demo.spans import Span, Spans, read_spans
 from cli.demo.story import Act
 from cli.demo.workspace import DemoTiming, Workspace
-from drift.result import QUESTIONS, RunResult
+from drift.result import RunResult
 from leeway.telemetry import names
 
 MOST_LINKS: Final = 8
@@ -63,7 +63,7 @@ class Evidence:
     @property
     def last(self) -> RunResult | None:
         """The newest run with a recommendation other than UNKNOWN."""
-        return next((run for run in reversed(self.runs) if run.recommendation != "UNKNOWN"), None)
+        return _last_known(self.runs)
 
     def act(self, key: str) -> ActSeen | None:
         """The act with this key."""
@@ -73,6 +73,10 @@ class Evidence:
     def farthest(self) -> RunResult | None:
         """The run with the greatest share of drifted features."""
         return farthest(self.runs)
+
+
+def _last_known(runs: Sequence[RunResult]) -> RunResult | None:
+    return next((run for run in reversed(runs) if run.recommendation != "UNKNOWN"), None)
 
 
 def farthest(runs: Sequence[RunResult]) -> RunResult | None:
@@ -117,9 +121,7 @@ def _seen(played: Played, number: int) -> ActSeen:
     start, end = played.stretch(number)
     is_last = number == len(played.began) - 1
     inside = [run for run in played.runs if start <= run.time and (run.time < end or is_last)]
-    known = [run for run in inside if run.recommendation != "UNKNOWN"]
-    figures = played.samples.within(start, end)
-    return ActSeen(number + 1, played.acts[number], start, end, figures, known[-1] if known else None)
+    return ActSeen(number + 1, played.acts[number], start, end, played.samples.within(start, end), _last_known(inside))
 
 
 def _slow(spans: Spans, act: ActSeen | None) -> list[Span]:
@@ -133,11 +135,11 @@ def _linked(run: Span, spans: Spans) -> list[LinkedPrediction]:
     """The predictions that the run's span links to: single ones first, the most unusual first."""
     found = []
     for link in run.links:
-        trace = spans.trace(link.trace_id)
+        trace = spans.trace(link.context.trace_id)
         unusual = [name for span in trace for name in span.attributes.get(names.UNUSUAL_NAMES, ())]
         found.append(
             LinkedPrediction(
-                link.trace_id,
+                link.context.trace_id,
                 str(link.attributes.get(names.PREDICTION_ID, "")),
                 int(link.attributes.get(names.UNUSUAL_COUNT, 0)),
                 trace[0].name if trace else "not in the spans file",
@@ -147,77 +149,3 @@ def _linked(run: Span, spans: Spans) -> list[LinkedPrediction]:
         )
     # Spans of single predictions name their features; spans of batches do not.
     return sorted(found, key=lambda each: (bool(each.names), each.unusual), reverse=True)[:MOST_LINKS]
-
-
-def as_json(evidence: Evidence) -> dict[str, Any]:
-    """The page's data as JSON: times in ISO 8601, latencies in milliseconds, unknown values null."""
-    return {
-        "model": evidence.model,
-        "requests": evidence.requests,
-        "failed": evidence.failed,
-        "labels": evidence.labels,
-        "acts": [_act_json(each) for each in evidence.acts],
-        "figures": [_figures_json(each) for each in evidence.figures],
-        "runs": [_run_json(run) for run in evidence.runs],
-        "slow_trace": [_span_json(span) for span in evidence.slow],
-        "run_trace": [_span_json(span) for span in evidence.run_trace],
-        "linked": [
-            {"trace_id": each.trace_id, "prediction_id": each.prediction_id, "unusual": each.unusual,
-             "names": list(each.names)}
-            for each in evidence.linked
-        ],
-        "features": [
-            {"feature": each.feature, "low": each.low, "high": each.high, "before": list(each.before),
-             "after": list(each.after), "mean_before": each.mean_before, "mean_after": each.mean_after}
-            for each in evidence.shifts
-        ],
-    }  # fmt: skip
-
-
-def _act_json(seen: ActSeen) -> dict[str, Any]:
-    return {
-        "number": seen.number,
-        "key": seen.act.key,
-        "title": seen.act.title,
-        "from": seen.start.isoformat(),
-        "to": seen.end.isoformat(),
-        "figures": None if seen.figures is None else _figures_json(seen.figures),
-        "run_id": None if seen.run is None else seen.run.run_id,
-    }
-
-
-def _figures_json(figures: Figures) -> dict[str, Any]:
-    return {
-        "at": figures.at.isoformat(),
-        "rate": round(figures.rate, 3),
-        "failed": figures.failed,
-        "latency_ms": _quantiles_json(figures.latency),
-        "by_kind": {kind: _quantiles_json(each) for kind, each in figures.by_kind.items()},
-    }
-
-
-def _quantiles_json(quantiles: Quantiles) -> dict[str, Any]:
-    return {"p50": quantiles.p50, "p95": quantiles.p95, "p99": quantiles.p99, "count": quantiles.count}
-
-
-def _run_json(run: RunResult) -> dict[str, Any]:
-    return {
-        "run_id": run.run_id,
-        "at": run.time.isoformat(),
-        "share": run.share,
-        "threshold": run.threshold,
-        "recommendation": run.recommendation,
-        "roc_auc": run.performance.roc_auc.current,
-        "roc_auc_card": run.performance.roc_auc.reference,
-        "verdicts": {question: run.verdicts[question].state for question in QUESTIONS},
-    }
-
-
-def _span_json(span: Span) -> dict[str, Any]:
-    return {
-        "name": span.name,
-        "span_id": span.span_id,
-        "parent_id": span.parent_id,
-        "start": span.start.isoformat(),
-        "ms": round(span.lasted_ms, 3),
-    }

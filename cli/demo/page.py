@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from importlib.resources import files as files_of_package
 from typing import Final
 
@@ -11,7 +13,7 @@ from markupsafe import Markup
 
 from cli.demo import words
 from cli.demo.drawings import act_strip, histogram, kinds_of_input, waterfall
-from cli.demo.evidence import Evidence, as_json
+from cli.demo.evidence import Evidence
 from cli.demo.play import SAMPLE_EVERY_S
 from cli.demo.samples import OVER_S
 from cli.demo.spans import Span
@@ -49,8 +51,8 @@ def render(evidence: Evidence, files: Collection[str], commands: Sequence[tuple[
 
 
 def embedded(evidence: Evidence) -> Markup:
-    """The page's data as JSON that is safe inside a script element."""
-    text = msgspec.json.encode(as_json(evidence)).decode()
+    """The evidence as JSON that is safe inside a script element; times as in the charts' attributes."""
+    text = json.dumps(msgspec.to_builtins(evidence, builtin_types=(datetime,)), default=datetime.isoformat)
     return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))  # noqa: S704 (no tag is left)
 
 

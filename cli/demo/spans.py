@@ -4,39 +4,45 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from leeway.telemetry import names
 
 SERVER = "SpanKind.SERVER"
 
 
-@dataclass(frozen=True)
-class SpanLink:
-    """A link from a span to another trace."""
+class SpanContext(Struct):
+    """Which span of which trace; ids in hex, that of the trace without its prefix 0x."""
 
     trace_id: str
     span_id: str
+
+    def __post_init__(self) -> None:
+        self.trace_id = self.trace_id.removeprefix("0x")
+
+
+class SpanLink(Struct, frozen=True):
+    """A link from a span to another trace."""
+
+    context: SpanContext
     attributes: Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class Span:
-    """One span; ids in hex, times aware."""
+class Span(Struct, frozen=True, rename={"start": "start_time", "end": "end_time"}):
+    """One span; times aware."""
 
     name: str
-    trace_id: str
-    span_id: str
+    context: SpanContext
     parent_id: str | None
     kind: str
     start: datetime
     end: datetime
-    attributes: Mapping[str, Any] = field(default_factory=dict)
+    attributes: Mapping[str, Any] = {}
     links: tuple[SpanLink, ...] = ()
 
     @property
@@ -51,12 +57,12 @@ class Spans:
     def __init__(self, spans: Iterable[Span]) -> None:
         self._traces: dict[str, list[Span]] = defaultdict(list)
         for span in spans:
-            self._traces[span.trace_id].append(span)
+            self._traces[span.context.trace_id].append(span)
 
     def trace(self, trace_id: str) -> list[Span]:
         """The spans of one trace, each after its parent, in the order of their starts."""
         spans = sorted(self._traces.get(trace_id, []), key=lambda span: (span.start, span.parent_id is not None))
-        own = {span.span_id for span in spans}
+        own = {span.context.span_id for span in spans}
         roots = [span for span in spans if span.parent_id not in own]
         return [each for root in roots for each in _with_children(root, spans)]
 
@@ -78,15 +84,15 @@ class Spans:
             (span for span in found if names.FLAG_KEY in span.attributes), key=lambda span: span.lasted_ms
         )
         if affected:
-            return self.trace(affected[len(affected) // 2].trace_id)
+            return self.trace(affected[len(affected) // 2].context.trace_id)
         chosen = min(found, key=lambda span: abs(span.lasted_ms - near_ms), default=None)
-        return self.trace(chosen.trace_id) if chosen is not None else []
+        return self.trace(chosen.context.trace_id) if chosen is not None else []
 
 
 def _with_children(parent: Span, spans: list[Span]) -> Iterator[Span]:
     yield parent
     for span in spans:
-        if span.parent_id == parent.span_id:
+        if span.parent_id == parent.context.span_id:
             yield from _with_children(span, spans)
 
 
@@ -94,28 +100,6 @@ def read_spans(path: Path) -> Spans:
     """Read a file without an incomplete last line; a missing file has no spans."""
     try:
         with path.open(encoding="utf-8") as file:
-            return Spans(_span(msgspec.json.decode(line)) for line in file if line.endswith("\n"))
+            return Spans(msgspec.json.decode(line, type=Span) for line in file if line.endswith("\n"))
     except FileNotFoundError:
         return Spans(())
-
-
-def _span(written: Mapping[str, Any]) -> Span:
-    context = written["context"]
-    return Span(
-        name=written["name"],
-        trace_id=_hex(context["trace_id"]),
-        span_id=_hex(context["span_id"]),
-        parent_id=_hex(written["parent_id"]) if written["parent_id"] else None,
-        kind=written["kind"],
-        start=datetime.fromisoformat(written["start_time"]),
-        end=datetime.fromisoformat(written["end_time"]),
-        attributes=written["attributes"],
-        links=tuple(
-            SpanLink(_hex(link["context"]["trace_id"]), _hex(link["context"]["span_id"]), link["attributes"])
-            for link in written["links"]
-        ),
-    )
-
-
-def _hex(number: str) -> str:
-    return number.removeprefix("0x")

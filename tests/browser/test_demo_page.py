@@ -32,7 +32,7 @@ def data_of(page: Page) -> dict[str, Any]:
 
 def latencies(data: dict[str, Any], quantile: str) -> list[float]:
     """One quantile of the data, in order of time."""
-    return [each["latency_ms"][quantile] for each in data["figures"] if each["latency_ms"][quantile] is not None]
+    return [each["latency"][quantile] for each in data["figures"] if each["latency"][quantile] is not None]
 
 
 def at_scale(drawn: list[Point]) -> list[float]:
@@ -57,7 +57,7 @@ def test_charts_hold_the_pages_data(visitor: Visitor, address: str) -> None:
     for quantile in QUANTILES:
         assert [point.value for point in points(page, "latency", quantile)] == latencies(data, quantile)
     assert [point.value for point in points(page, "share", "share")] == [run["share"] for run in data["runs"]]
-    areas = [run["roc_auc"] for run in data["runs"] if run["roc_auc"] is not None]
+    areas = [area for run in data["runs"] if (area := run["performance"]["roc_auc"]["current"]) is not None]
     assert [point.value for point in points(page, "auc", "ROC AUC")] == areas
 
 
@@ -74,7 +74,7 @@ def test_latency_and_drift_share_one_time_axis(visitor: Visitor, address: str) -
     """A drift run stands above the latency of its moment: both charts have the same axis, on the screen too."""
     page = visitor.open(address)
     data = data_of(page)
-    times = [*(each["at"] for each in data["figures"]), *(run["at"] for run in data["runs"])]
+    times = [*(each["at"] for each in data["figures"]), *(run["current"]["to"] for run in data["runs"])]
     drawn = [*points(page, "latency", "p95"), *points(page, "share", "share")]
     together = sorted(zip(map(datetime.fromisoformat, times), drawn, strict=True), key=lambda each: each[0])
     places = [point.x for _, point in together]

@@ -9,7 +9,7 @@ from typing import Any
 from cli.demo.evidence import ActSeen, Evidence, LinkedPrediction
 from cli.demo.features import FeatureShift
 from cli.demo.samples import NOT_USUAL, USUAL, Figures, Quantiles
-from cli.demo.spans import SERVER, Span, SpanLink
+from cli.demo.spans import SERVER, Span, SpanContext, SpanLink
 from cli.demo.story import story
 from cli.demo.workspace import DemoTiming
 from drift.result import RunResult, read_result
@@ -44,10 +44,10 @@ def a_span(
 ) -> Span:
     """A span of a trace that began with the fourth act."""
     start = at(30) + timedelta(milliseconds=start_ms)
-    given: dict[str, Any] = {"trace_id": TRACE, "kind": "SpanKind.INTERNAL", **more}
-    return Span(
-        name=name, span_id=span_id, parent_id=parent_id, start=start, end=start + timedelta(milliseconds=ms), **given
-    )
+    given: dict[str, Any] = {"kind": "SpanKind.INTERNAL", **more}
+    context = SpanContext(given.pop("trace_id", TRACE), span_id)
+    end = start + timedelta(milliseconds=ms)
+    return Span(name=name, context=context, parent_id=parent_id, start=start, end=end, **given)
 
 
 def a_slow_trace() -> list[Span]:
@@ -68,7 +68,9 @@ def a_slow_trace() -> list[Span]:
 def a_run_trace() -> list[Span]:
     """A drift run that links to two predictions."""
     links = tuple(
-        SpanLink(f"{number}" * 32, "b" * 16, {names.PREDICTION_ID: f"p{number}", names.UNUSUAL_COUNT: number})
+        SpanLink(
+            SpanContext(f"{number}" * 32, "b" * 16), {names.PREDICTION_ID: f"p{number}", names.UNUSUAL_COUNT: number}
+        )
         for number in (1, 2)
     )
     return [

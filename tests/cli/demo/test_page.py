@@ -4,13 +4,13 @@ import base64
 import hashlib
 import json
 import re
+from datetime import datetime
 from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
 
 from cli.demo import words
-from cli.demo.evidence import as_json
 from cli.demo.page import render
 from leeway.telemetry import names
 from tests.cli.demo.example_run import COMMANDS, FILES, a_run, a_span, evidence
@@ -36,6 +36,18 @@ def data_of(page: str) -> dict[str, Any]:
     assert match is not None
     found: dict[str, Any] = json.loads(match[1])
     return found
+
+
+def area_of(run: dict[str, Any]) -> float | None:
+    """A run's ROC AUC in the page's data."""
+    area: float | None = run["performance"]["roc_auc"]["current"]
+    return area
+
+
+def lasted_ms(span: dict[str, Any]) -> float:
+    """A span's duration in the page's data."""
+    start, end = (datetime.fromisoformat(span[name]) for name in ("start_time", "end_time"))
+    return (end - start).total_seconds() * 1_000
 
 
 def drawing(page: str, key: str) -> ET.Element:
@@ -101,7 +113,7 @@ def test_latency_chart_is_its_data(page: str, data: dict[str, Any], quantile: st
         for each in carriers(page, "latency", "data-series")
         if each["data-series"] == quantile
     ]
-    assert drawn == [(each["at"], each["latency_ms"][quantile]) for each in data["figures"]]
+    assert drawn == [(each["at"], each["latency"][quantile]) for each in data["figures"]]
 
 
 def test_share_and_area_charts_are_their_data(page: str, data: dict[str, Any]) -> None:
@@ -111,16 +123,16 @@ def test_share_and_area_charts_are_their_data(page: str, data: dict[str, Any]) -
         for key, series in (("share", "share"), ("auc", "ROC AUC"))
     )
     assert shares == [run["share"] for run in data["runs"]]
-    assert areas == [run["roc_auc"] for run in data["runs"] if run["roc_auc"] is not None]
+    assert areas == [area for area in map(area_of, data["runs"]) if area is not None]
 
 
 def test_acts_and_recommendations_are_marked(page: str, data: dict[str, Any]) -> None:
     """The acts are on the time axis from start to end, and each new recommendation at its time."""
     assert [(each["data-from"], each["data-to"]) for each in carriers(page, "acts", "data-act")] == [
-        (act["from"], act["to"]) for act in data["acts"]
+        (act["start"], act["end"]) for act in data["acts"]
     ]
     changed = [
-        (after["at"], after["recommendation"])
+        (after["current"]["to"], after["recommendation"])
         for before, after in zip([{"recommendation": "NO_ACTION"}, *data["runs"]], data["runs"], strict=False)
         if before["recommendation"] != after["recommendation"]
     ]
@@ -141,16 +153,16 @@ def test_kinds_of_input_are_compared(page: str, data: dict[str, Any]) -> None:
     ]
 
 
-@pytest.mark.parametrize(("key", "member"), [("slow-trace", "slow_trace"), ("run-trace", "run_trace")])
+@pytest.mark.parametrize(("key", "member"), [("slow-trace", "slow"), ("run-trace", "run_trace")])
 def test_waterfalls_are_their_traces(page: str, data: dict[str, Any], key: str, member: str) -> None:
     """Each span of a trace has a bar as long as its duration, on the scale of the root span."""
     bars = carriers(page, key, "data-span")
     assert [(each["data-span"], float(each["data-ms"])) for each in bars] == [
-        (span["name"], span["ms"]) for span in data[member]
+        (span["name"], lasted_ms(span)) for span in data[member]
     ]
-    whole = data[member][0]["ms"]
+    whole = lasted_ms(data[member][0])
     widths = [float(each["width"][:-1]) for each in bars]
-    assert widths == pytest.approx([max(100 * span["ms"] / whole, 0.25) for span in data[member]], abs=1e-2)
+    assert widths == pytest.approx([max(100 * lasted_ms(span) / whole, 0.25) for span in data[member]], abs=1e-2)
 
 
 def test_histograms_are_their_data(page: str, data: dict[str, Any]) -> None:
@@ -158,7 +170,7 @@ def test_histograms_are_their_data(page: str, data: dict[str, Any]) -> None:
     drawn = carriers(page, "feature-skips_7d", "data-share")
     for kind in ("before", "after"):
         shares = [float(each["data-share"]) for each in drawn if each["class"] == kind]
-        assert shares == data["features"][0][kind]
+        assert shares == data["shifts"][0][kind]
 
 
 def test_the_slow_trace_is_explained(page: str) -> None:
@@ -241,8 +253,7 @@ def test_the_closing_lines_sum_up_each_act() -> None:
     assert lines[-1].startswith("Result: Retrain the model. Answers take 8.0 ms (p95)")
 
 
-def test_data_is_plain_json() -> None:
+def test_data_is_plain_json(data: dict[str, Any]) -> None:
     """Unknown values are null, and there is no NaN."""
-    data = as_json(evidence())
     assert json.loads(json.dumps(data, allow_nan=False)) == data
-    assert data["runs"][0]["roc_auc"] is None
+    assert area_of(data["runs"][0]) is None

@@ -33,9 +33,9 @@ def test_spans_are_read_as_they_were_written(tmp_path: Path) -> None:
         spans.write('{"name": "ha')
     outer, inner = read_spans(file).trace(f"{root.get_span_context().trace_id:032x}")
     assert (outer.name, outer.kind, outer.attributes, inner.name) == ("POST /predict", SERVER, {"x": 1}, "score")
-    assert inner.parent_id == outer.span_id
+    assert inner.parent_id == outer.context.span_id
     assert 0 <= inner.lasted_ms <= outer.lasted_ms
-    assert outer.links[0].trace_id == f"{before.get_span_context().trace_id:032x}"
+    assert outer.links[0].context.trace_id == f"{before.get_span_context().trace_id:032x}"
     assert outer.links[0].attributes == {names.PREDICTION_ID: "p1"}
 
 
@@ -73,7 +73,7 @@ def test_without_faults_the_one_nearest_to_p95_is_slow(near_ms: float, expected:
             (1, 9, "/predict", 0), (9, 80, "/predict", 0), (5, 90, "/predict/batch", 0), (6, 90, "/predict", 60_000),
         )
     ]  # fmt: skip
-    assert Spans(spans).slow_one(at(30), at(40), near_ms)[0].trace_id == expected
+    assert Spans(spans).slow_one(at(30), at(40), near_ms)[0].context.trace_id == expected
 
 
 def test_without_requests_there_is_no_trace() -> None:
