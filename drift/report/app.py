@@ -18,6 +18,7 @@ from typing import Final
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
@@ -43,24 +44,24 @@ class ReportsPageError(Exception):
 
 
 class _Endpoints:
-    """Answers GET and HEAD; Starlette calls the methods in threads."""
+    """Answers GET and HEAD, one at a time in the server's thread: a page takes milliseconds."""
 
     def __init__(self, folder: ReportFolder, metrics_text: Callable[[], bytes | str] | None) -> None:
         self._folder = folder
         self._metrics_text = metrics_text
 
-    def index(self, _request: Request) -> Response:
+    async def index(self, _request: Request) -> Response:
         return _page(self._folder.page(now=datetime.now(UTC)))
 
-    def health(self, _request: Request) -> Response:
+    async def health(self, _request: Request) -> Response:
         return PlainTextResponse("ok\n")
 
-    def metrics(self, _request: Request) -> Response:
+    async def metrics(self, _request: Request) -> Response:
         if self._metrics_text is None:
             return _not_found()
         return Response(self._metrics_text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    def nearest(self, request: Request) -> Response:
+    async def nearest(self, request: Request) -> Response:
         moment = _moment(request.query_params.getlist("time"))
         if moment is None:
             return _text(HTTPStatus.BAD_REQUEST, "Give a Unix time in milliseconds: /at?time=1767225600000")
@@ -69,11 +70,11 @@ class _Endpoints:
             return _text(HTTPStatus.NOT_FOUND, "No run yet.")
         return RedirectResponse(f"/runs/{run.run_id}/", HTTPStatus.FOUND)
 
-    def run_without_slash(self, request: Request) -> Response:
+    async def run_without_slash(self, request: Request) -> Response:
         run = self._folder.find(request.path_params["run_id"])
         return RedirectResponse(f"/runs/{run.run_id}/", HTTPStatus.MOVED_PERMANENTLY) if run else _no_run()
 
-    def run(self, request: Request) -> Response:
+    async def run(self, request: Request) -> Response:
         run = self._folder.find(request.path_params["run_id"])
         if run is None:
             return _no_run()
@@ -82,7 +83,7 @@ class _Endpoints:
             return _page(render_run(run, self._folder.files([run]), trace_url=self._folder.trace_url))
         return _file(self._folder.member(run.run_id, name))
 
-    def single(self, request: Request) -> Response:
+    async def single(self, request: Request) -> Response:
         return _file(self._folder.single(request.path_params["name"]))
 
 
@@ -101,13 +102,7 @@ def reports_app(folder: ReportFolder, metrics_text: Callable[[], bytes | str] | 
             Route("/runs/{run_id}/{name}", answer.run),
             Route("/{name}", answer.single),
         ],
-        exception_handlers={
-            HTTPStatus.NOT_FOUND: lambda _request, _error: _not_found(),
-            HTTPStatus.METHOD_NOT_ALLOWED: lambda _request, _error: _read_only(),
-            Exception: lambda _request, _error: _text(
-                HTTPStatus.INTERNAL_SERVER_ERROR, "The page cannot be rendered; see the worker's log."
-            ),
-        },
+        exception_handlers={HTTPException: _http_error, Exception: _server_error},
     )
     app.router.redirect_slashes = False
     return app
@@ -144,10 +139,18 @@ def _not_found() -> Response:
     return _text(HTTPStatus.NOT_FOUND, "Not found.")
 
 
-def _read_only() -> Response:
+async def _http_error(_request: Request, error: Exception) -> Response:
+    """No route has the path, or the method is not GET or HEAD."""
+    if not isinstance(error, HTTPException) or error.status_code != HTTPStatus.METHOD_NOT_ALLOWED:
+        return _not_found()
     response = _text(HTTPStatus.METHOD_NOT_ALLOWED, "These pages are read-only: use GET or HEAD.")
     response.headers["Allow"] = "GET, HEAD"
     return response
+
+
+async def _server_error(_request: Request, _error: Exception) -> Response:
+    """Uvicorn logs the traceback."""
+    return _text(HTTPStatus.INTERNAL_SERVER_ERROR, "The page cannot be rendered; see the worker's log.")
 
 
 def _text(status: HTTPStatus, text: str) -> Response:
