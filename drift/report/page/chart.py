@@ -89,11 +89,11 @@ def line_chart(
     """
     lines = [*series, *([threshold] if threshold else [])]
     values = value_axis([value for line in lines for _, value in line.points if value is not None], show)
-    said = "; ".join(_in_words(line, show) for line in lines)
+    text = "; ".join(_in_words(line, show) for line in lines)
     return _chart(
         key,
         title,
-        said,
+        text,
         height,
         _grounds(axis, stretches),
         _grid(axis, values),
@@ -108,12 +108,12 @@ def state_timeline(
     key: str, title: str, axis: TimeAxis, rows: Mapping[str, Sequence[Band]], stretches: Sequence[Stretch] = ()
 ) -> Markup:
     """Draw one row of bands for each name. A taller band is worse, a hollow one is unknown."""
-    said = "; ".join(f"{name}: last {bands[-1].state if bands else 'unknown'}" for name, bands in rows.items())
+    text = "; ".join(f"{name}: last {bands[-1].state if bands else 'unknown'}" for name, bands in rows.items())
     drawn = [
         part for place, (name, bands) in enumerate(rows.items()) for part in _row(axis, name, bands, place * _ROW_PITCH)
     ]
     height = _ROW_PITCH * len(rows) + 6
-    return _chart(key, title, said, height, _grounds(axis, stretches), _time_grid(axis), *drawn)
+    return _chart(key, title, text, height, _grounds(axis, stretches), _time_grid(axis), *drawn)
 
 
 def _grounds(axis: TimeAxis, stretches: Sequence[Stretch]) -> Markup:
@@ -131,8 +131,8 @@ def _grounds(axis: TimeAxis, stretches: Sequence[Stretch]) -> Markup:
     return element("g", *drawn, class_="grounds") if drawn else Markup("")
 
 
-def _chart(key: str, title: str, said: str, height: int, *parts: Markup) -> Markup:
-    named = (element("title", title, id=f"{key}-title"), element("desc", said, id=f"{key}-said"))
+def _chart(key: str, title: str, text: str, height: int, *parts: Markup) -> Markup:
+    named = (element("title", title, id=f"{key}-title"), element("desc", text, id=f"{key}-text"))
     return element(
         "svg",
         *named,
@@ -142,7 +142,7 @@ def _chart(key: str, title: str, said: str, height: int, *parts: Markup) -> Mark
         role="img",
         width="100%",
         height=str(height),
-        aria_labelledby=f"{key}-title {key}-said",
+        aria_labelledby=f"{key}-title {key}-text",
     )
 
 
@@ -208,11 +208,11 @@ def _dots(axis: TimeAxis, values: ValueAxis, line: Series) -> Markup:
     for number, (at, value) in enumerate(line.points):
         if value is not None:
             seen = len(line.points) <= _MOST_DOTS or _is_isolated(line.points, number)
-            said = f"{line.name} {values.show(value)} at {axis.say(at)}"
+            text = f"{line.name} {values.show(value)} at {axis.say(at)}"
             place = {"cx": percent(axis.place(at)), "cy": percent(values.place(value))}
             dot = element("circle", **place, r="3", class_="dot") if seen else Markup("")
-            held = {"data_series": line.name, "data_time": at.isoformat(), "data_value": str(value)}
-            target = element("circle", element("title", said), **place, r="8", class_="target", **held)
+            data = {"data_series": line.name, "data_time": at.isoformat(), "data_value": str(value)}
+            target = element("circle", element("title", text), **place, r="8", class_="target", **data)
             drawn += [dot, target]
     return element("g", *drawn, class_=f"dots tone-{line.tone}")
 
@@ -225,13 +225,13 @@ def _is_isolated(points: Sequence[tuple[datetime, float | None]], number: int) -
 
 def _marker(axis: TimeAxis, marker: Marker) -> Markup:
     place = percent(axis.place(marker.time))
-    upright = element("line", x1=place, x2=place, y1="0", y2="100%")
+    line = element("line", x1=place, x2=place, y1="0", y2="100%")
     target = element("rect", x=place, y="-16", width="20", height="22", transform="translate(-10 0)", class_="target")
     sign = element("svg", shape(marker.state), x=place, y="-14", overflow="visible")
-    said = element("title", f"{marker.label}, {axis.say(marker.time)}")
+    text = element("title", f"{marker.label}, {axis.say(marker.time)}")
     sign = element("g", sign, transform="translate(-6 0)")
-    held = {"data_state": marker.state, "data_time": marker.time.isoformat()}
-    return element("g", said, upright, sign, target, class_=f"marker {marker.state}", **held)
+    data = {"data_state": marker.state, "data_time": marker.time.isoformat()}
+    return element("g", text, line, sign, target, class_=f"marker {marker.state}", **data)
 
 
 def _row(axis: TimeAxis, name: str, bands: Sequence[Band], top: int) -> Iterable[Markup]:
@@ -240,10 +240,10 @@ def _row(axis: TimeAxis, name: str, bands: Sequence[Band], top: int) -> Iterable
     for band in bands:
         left, right = axis.place(band.start), axis.place(band.end)
         tall = BAND_HEIGHT[band.state]
-        said = f"{name}: {band.state}, {axis.say(band.start)} to {axis.say(band.end)}"
+        text = f"{name}: {band.state}, {axis.say(band.start)} to {axis.say(band.end)}"
         yield element(
             "rect",
-            element("title", said),
+            element("title", text),
             x=percent(left),
             width=percent(right - left),
             y=str(middle - tall // 2),
