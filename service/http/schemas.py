@@ -20,8 +20,8 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainValidator,
-    SkipValidation,
     WithJsonSchema,
+    WrapValidator,
     create_model,
     model_validator,
 )
@@ -65,7 +65,7 @@ class Features(Strict):
 
 def _one_of_two(schema: dict[str, Any]) -> None:
     """State in a request's JSON schema that exactly one of its two members is given; the other may be null."""
-    members = {name: {**member, **member.pop("anyOf")[0]} for name, member in schema.pop("properties").items()}
+    members = {name: member.pop("anyOf")[0] | member for name, member in schema.pop("properties").items()}
     del schema["type"], schema["additionalProperties"]
     schema["oneOf"] = [
         {
@@ -181,11 +181,12 @@ def prediction_models(schema: FeatureSchema) -> PredictionModels:
     item: Any = create_model(
         "PredictRequest", __base__=PredictItem, __doc__=PredictItem.__doc__, features=(features | None, None)
     )
+    unvalidated = Annotated[item, WrapValidator(lambda value, _validate: value)]  # in the schema, but validated later
     batch: Any = create_model(
         "BatchRequest",
         __base__=PredictBatch,
         __doc__=PredictBatch.__doc__,
-        items=(Annotated[list[SkipValidation[item]], Field(min_length=1, max_length=MAX_ITEMS)], ...),
+        items=(Annotated[list[unvalidated], Field(min_length=1, max_length=MAX_ITEMS)], ...),
     )
     used = Field(description="The features that were scored")
     response: Any = create_model(

@@ -33,8 +33,8 @@ def full(serve: Serve, bundle: Bundle) -> StartFull:
     return start
 
 
-def test_available_answers_and_says_the_truth(full: StartFull, example: Example) -> None:
-    """With the policy `available` a full spool is no reason not to answer; `recorded` is false."""
+def test_available_answers_without_a_record(full: StartFull, example: Example) -> None:
+    """With the policy `available` a full spool does not prevent an answer; `recorded` is false."""
     service = full("available")
 
     response = service.post("/predict", {"features": example})
@@ -60,7 +60,7 @@ def test_available_marks_each_answer_of_a_batch(full: StartFull, example: Exampl
 
 
 def test_required_does_not_answer(full: StartFull, example: Example) -> None:
-    """With the policy `required` a full spool is 503 and the prediction is not told."""
+    """With the policy `required` a full spool is 503, without the prediction."""
     response = full("required").post("/predict", {"features": example})
 
     assert response.status_code == 503
@@ -76,7 +76,7 @@ def test_required_loses_nothing(full: StartFull, example: Example) -> None:
 
 
 def test_answers_are_recorded_again_once_there_is_room(full: StartFull, example: Example) -> None:
-    """When the spool was emptied the next answer is recorded, without a restart."""
+    """When the spool is drained the next answer is recorded, without a restart."""
     service = full("available")
     service.post("/predict", {"features": example})
     service.move()
@@ -86,7 +86,7 @@ def test_answers_are_recorded_again_once_there_is_room(full: StartFull, example:
 
 
 def test_a_spool_with_room_records(service: Service, example: Example) -> None:
-    """Where all is well `recorded` is true and the record is counted."""
+    """Normally `recorded` is true and the record is counted."""
     answer = service.post("/predict", {"features": example}).json()
 
     assert (answer["recorded"], service.probe.spooled, service.probe.lost) == (True, 1, 0)
@@ -97,7 +97,7 @@ def test_a_spool_with_room_records(service: Service, example: Example) -> None:
 
 @dataclass
 class Sink:
-    """A `RecordSink` that keeps what it is given, until it is told to fail."""
+    """A `RecordSink` that keeps its records until it is set to fail."""
 
     failing: bool = False
     kept: list[PredictionRecord] = field(default_factory=list)
@@ -111,7 +111,7 @@ class Sink:
 
 @dataclass
 class Clock:
-    """A clock that stands still until it is moved."""
+    """A clock that a test moves."""
 
     now_s: float = 0.0
 
@@ -135,8 +135,8 @@ def test_a_loss_is_logged_once_a_minute(caplog: pytest.LogCaptureFixture) -> Non
     ]
 
 
-def test_a_refusal_is_logged_too(caplog: pytest.LogCaptureFixture) -> None:
-    """Where recording is required the log says that predictions were refused."""
+def test_a_rejection_is_logged_too(caplog: pytest.LogCaptureFixture) -> None:
+    """If recording is required the log says that predictions were rejected."""
     recorder = Recorder(Sink(failing=True), RememberingProbe(), required=True)
     with caplog.at_level(logging.ERROR):
         recorder.record(some_records(1))
@@ -153,14 +153,14 @@ def test_no_customer_is_named_in_the_log(caplog: pytest.LogCaptureFixture) -> No
 
 
 def test_nothing_to_record_is_recorded() -> None:
-    """No records are no loss, even where nothing can be written."""
+    """No records are no loss, even if nothing can be written."""
     probe = RememberingProbe()
 
     assert Recorder(Sink(failing=True), probe, required=True).record([]) is True
 
 
 def test_what_is_kept_is_counted() -> None:
-    """The sink gets the records in order, and the probe hears how many."""
+    """The sink gets the records in order, and the probe their number."""
     sink, probe, records = Sink(), RememberingProbe(), some_records(3)
 
     assert Recorder(sink, probe, required=False).record(records) is True

@@ -19,19 +19,19 @@ class Clock:
 
 
 class Sink:
-    """Keeps what it is told, as the table does: the last count of a key holds."""
+    """Keeps counts as the table does: the last count of a key wins."""
 
-    def __init__(self, *, away: bool = False) -> None:
-        self.away = away
+    def __init__(self, *, unreachable: bool = False) -> None:
+        self.unreachable = unreachable
         self.kept: dict[tuple[datetime, str, str], int] = {}
 
     def write(self, counts: Sequence[RejectedItems]) -> None:
-        if self.away:
-            raise PredictionLogError("away")
+        if self.unreachable:
+            raise PredictionLogError("unreachable")
         self.kept |= {(each.minute, each.feature, each.reason): each.items for each in counts}
 
 
-def test_an_item_counts_once_however_many_features_were_at_fault() -> None:
+def test_an_item_counts_once_for_any_number_of_features() -> None:
     """Each feature has its count, and the item one of its own."""
     sink, tally = Sink(), RejectionTally(["skips_7d", "monthly_fee"], Clock())
     tally.add([("skips_7d", "missing"), ("monthly_fee", "out_of_range")])
@@ -43,7 +43,7 @@ def test_an_item_counts_once_however_many_features_were_at_fault() -> None:
     }
 
 
-def test_what_clients_invent_makes_no_new_counts() -> None:
+def test_unknown_names_make_no_new_counts() -> None:
     """A thousand unknown features are one count."""
     sink, tally = Sink(), RejectionTally(["skips_7d"], Clock())
     for number in range(1_000):
@@ -52,8 +52,8 @@ def test_what_clients_invent_makes_no_new_counts() -> None:
     assert {key[1:]: items for key, items in sink.kept.items()} == {(ANY, "unknown"): 1_000, (ANY, ANY): 1_000}
 
 
-def test_a_running_minute_is_stored_again_with_all_of_it() -> None:
-    """Flushing in the middle of a minute loses none and doubles none."""
+def test_the_current_minute_is_stored_repeatedly() -> None:
+    """A flush within a minute loses no count and doubles none."""
     clock, sink = Clock(), Sink()
     tally = RejectionTally([], clock)
     for _ in range(3):
@@ -65,9 +65,9 @@ def test_a_running_minute_is_stored_again_with_all_of_it() -> None:
     assert sorted(items for (_, _, reason), items in sink.kept.items() if reason == ANY) == [1, 3]
 
 
-def test_while_the_database_is_away_counts_wait_an_hour() -> None:
+def test_counts_wait_for_the_database_for_an_hour() -> None:
     """An outage of half an hour loses no count; after an hour the oldest are dropped, so that memory is bounded."""
-    clock, sink = Clock(), Sink(away=True)
+    clock, sink = Clock(), Sink(unreachable=True)
     tally = RejectionTally([], clock)
     tally.add([(None, "malformed")])
     with pytest.raises(PredictionLogError):
@@ -75,7 +75,7 @@ def test_while_the_database_is_away_counts_wait_an_hour() -> None:
     clock.now += timedelta(minutes=30)
     tally.add([(None, "malformed")])
     clock.now += timedelta(minutes=45)
-    sink.away = False
+    sink.unreachable = False
     tally.flush(sink)
     assert sink.kept == {
         (NOON.replace(second=0) + timedelta(minutes=30), ANY, "malformed"): 1,
@@ -84,7 +84,7 @@ def test_while_the_database_is_away_counts_wait_an_hour() -> None:
 
 
 def test_stopping_flushes_once_more() -> None:
-    """What was refused just before the end is stored."""
+    """Rejections just before the end are stored."""
     sink, tally = Sink(), RejectionTally([], Clock())
     writer = RejectionWriter(tally, sink, interval_s=60)
     writer.start()

@@ -15,7 +15,7 @@ Example = dict[str, Value]
 
 
 def results(service: Service, *items: object) -> list[dict[str, Any]]:
-    """What a batch of these items is answered."""
+    """The results of a batch of these items."""
     response = service.post("/predict/batch", {"items": list(items)})
     assert response.status_code == 200, response.text
     return list(response.json()["results"])
@@ -53,7 +53,7 @@ def test_an_answer_in_a_batch_has_the_members_of_a_single_one(service: Service) 
 
 
 def test_a_batch_is_one_look_up_and_one_call_of_the_model(service: Service, people: Population) -> None:
-    """However many items: the snapshots are asked once, and the model is called once."""
+    """For any number of items there is one look-up and one call of the model."""
     customers = [{"user_id": people.user_ids[place]} for place in range(10)]
     results(service, *customers, *({"features": people.row(place)} for place in range(10)))
 
@@ -62,14 +62,14 @@ def test_a_batch_is_one_look_up_and_one_call_of_the_model(service: Service, peop
 
 
 def test_a_thousand_items_are_answered(service: Service, example: Example) -> None:
-    """A thousand items are as many as a batch takes, and each is recorded under an id of its own."""
+    """A batch may have a thousand items; each is recorded with its own id."""
     found = results(service, *[{"features": example}] * 1_000)
 
     assert len({each["prediction_id"] for each in found}) == len(service.spooled()) == 1_000
 
 
-def test_the_same_customer_may_come_twice(service: Service) -> None:
-    """A customer who comes twice is answered twice, under two ids."""
+def test_a_customer_may_be_in_a_batch_twice(service: Service) -> None:
+    """A customer that is in a batch twice is answered twice, with two ids."""
     one, other = results(service, {"user_id": "7590-VHVEG"}, {"user_id": "7590-VHVEG"})
 
     assert one["probability"] == other["probability"]
@@ -91,8 +91,8 @@ def test_the_same_customer_may_come_twice(service: Service) -> None:
         ({"user_id": "7590-VHVEG", "other": 1}, 422),
     ],
 )
-def test_one_bad_item_fails_alone(service: Service, bad: object, status: int) -> None:
-    """An item that cannot be answered carries a problem document; its neighbours are answered."""
+def test_an_invalid_item_fails_alone(service: Service, bad: object, status: int) -> None:
+    """An item that cannot be answered has a problem document; the others are answered."""
     before, failed, after = results(service, {"user_id": "7590-VHVEG"}, bad, {"user_id": "7590-VHVEG"})
 
     assert before["recorded"] is after["recorded"] is True
@@ -107,15 +107,15 @@ def test_an_items_problem_names_its_fields(service: Service, example: Example) -
     assert failed["error"]["errors"] == [{"field": "features.skips_7d", "reason": "must be at least 0"}]
 
 
-def test_an_item_that_is_no_object_is_called_one(service: Service) -> None:
-    """Where the item itself is at fault the problem says so."""
+def test_an_item_that_is_not_an_object_is_named(service: Service) -> None:
+    """If the item itself is invalid the problem says so."""
     (failed,) = results(service, 3)
 
     assert failed["error"]["detail"] == "Invalid input: item must be a JSON object."
 
 
 def test_a_lone_surrogate_in_one_item_fails_alone(service: Service, example: Example) -> None:
-    """Text that is no Unicode, in a value or a name, does not break the answer to the others."""
+    """Invalid Unicode in a value or a name does not affect the other items."""
     items = [r'{"user_id": "\ud800"}', r'{"\ud800": 1}', r'{"features": {"\ud800": 1}}']
     body = f'{{"items": [{", ".join(items)}, {json.dumps({"features": example})}]}}'
 
@@ -124,15 +124,15 @@ def test_a_lone_surrogate_in_one_item_fails_alone(service: Service, example: Exa
     assert [each.get("error", {}).get("status") for each in found] == [422, 422, 422, None]
 
 
-def test_refused_items_are_counted(service: Service, example: Example) -> None:
-    """Each refused item is counted by feature and reason, as a single request is."""
+def test_rejected_items_are_counted(service: Service, example: Example) -> None:
+    """Each rejected item is counted by feature and reason, as a single request is."""
     results(service, {"features": {**example, "skips_7d": -1}}, {"features": {**example, "skips_7d": "1"}})
 
     assert service.probe.rejections == [("skips_7d", "out_of_range"), ("skips_7d", "wrong_type")]
 
 
-def test_a_batch_of_nothing_but_bad_items_is_answered(service: Service) -> None:
-    """Where no item can be answered the batch still is: nothing is scored and nothing recorded."""
+def test_a_batch_without_a_valid_item_is_answered(service: Service) -> None:
+    """A batch in which no item can be answered is answered; nothing is scored or recorded."""
     found = results(service, {}, {"user_id": "nobody"})
 
     assert [each["error"]["status"] for each in found] == [422, 404]
@@ -151,22 +151,22 @@ def test_a_batch_of_nothing_but_bad_items_is_answered(service: Service) -> None:
     ],
 )
 def test_a_batch_holds_1_to_1000_items(service: Service, body: dict[str, Any], reason: str) -> None:
-    """Too few, too many and no list at all are refused as a whole."""
+    """Too few, too many and something other than a list are rejected as a whole."""
     response = service.post("/predict/batch", body)
 
     assert response.status_code == 422
     assert response.json()["errors"] == [{"field": "items", "reason": reason}]
 
 
-def test_an_unknown_member_of_a_batch_is_refused(service: Service) -> None:
-    """A member beside `items` is not passed over."""
+def test_an_unknown_member_of_a_batch_is_rejected(service: Service) -> None:
+    """A member other than `items` is not ignored."""
     response = service.post("/predict/batch", {"items": [{"user_id": "7590-VHVEG"}], "fast": True})
 
     assert response.json()["errors"] == [{"field": "fast", "reason": "is unknown: remove it"}]
 
 
 def test_without_the_snapshot_store_only_customers_fail(service: Service, example: Example) -> None:
-    """While the database is away each customer's item is 503, and features are answered."""
+    """While the database is unreachable each customer's item is 503, and features are answered."""
     service.lose_database()
 
     customer, features = results(service, {"user_id": "7590-VHVEG"}, {"features": example})
@@ -174,8 +174,8 @@ def test_without_the_snapshot_store_only_customers_fail(service: Service, exampl
     assert (customer["error"]["status"], features["recorded"]) == (503, True)
 
 
-def test_without_snapshots_each_customer_is_told_so(serve: Serve, bundle: Bundle, example: Example) -> None:
-    """Where nothing was ingested each customer's item says so, and features are answered."""
+def test_without_snapshots_each_customer_fails(serve: Serve, bundle: Bundle, example: Example) -> None:
+    """If nothing was ingested each customer's item says so, and features are answered."""
     customer, features = results(serve(bundle), {"user_id": "7590-VHVEG"}, {"features": example})
 
     assert (customer["error"]["type"], features["recorded"]) == ("urn:leeway:problem:no-snapshots", True)

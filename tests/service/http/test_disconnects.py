@@ -1,4 +1,4 @@
-"""Clients that go away in mid-body, over a real socket."""
+"""Clients that disconnect amid the body, over a real socket."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ WAYS = [
 
 
 @dataclass
-class Told:
-    """What the service told of a client that went away."""
+class Seen:
+    """The telemetry of a client that disconnected."""
 
     span: ReadableSpan
     measured: Measured
@@ -37,9 +37,9 @@ class Told:
 
 
 @pytest.fixture(scope="module", params=WAYS, ids=lambda way: f"{way[0]} {way[1].decode()}")
-def told(
+def seen(
     request: pytest.FixtureRequest, bundle: Bundle, people: Population, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Told]:
+) -> Iterator[Seen]:
     """A client sends half a body and closes."""
     path, content_type = request.param
     whole = post(path, {"items": [{"user_id": "7590-VHVEG"}] * 100}, {b"content-type": content_type})
@@ -51,26 +51,26 @@ def told(
         with socket.create_connection(address(url), 5) as connection:
             connection.sendall(whole[: len(whole) // 2])
         assert eventually(lambda: service.telemetry.collect().total(names.HTTP_REQUEST_DURATION) == 1)
-        yield Told(service.telemetry.server_span(), service.telemetry.collect(), entries(log))
+        yield Seen(service.telemetry.server_span(), service.telemetry.collect(), entries(log))
 
 
-def test_a_client_that_went_away_is_no_error_of_ours(told: Told) -> None:
-    """Its span is that of a client's error, without an exception."""
-    assert attributes_of(told.span)["http.response.status_code"] == 400
-    assert (told.span.status.status_code, list(told.span.events)) == (StatusCode.UNSET, [])
+def test_a_disconnected_client_is_not_a_server_error(seen: Seen) -> None:
+    """Its span is that of a client error, without an exception."""
+    assert attributes_of(seen.span)["http.response.status_code"] == 400
+    assert (seen.span.status.status_code, list(seen.span.events)) == (StatusCode.UNSET, [])
 
 
-def test_a_client_that_went_away_costs_no_budget(told: Told) -> None:
-    """The availability objective counts 5xx answers: this is none."""
-    statuses = {point.attributes[names.HTTP_STATUS] for point in told.measured.points(names.HTTP_REQUEST_DURATION)}
+def test_a_disconnected_client_costs_no_error_budget(seen: Seen) -> None:
+    """The availability objective counts 5xx answers; this is a 400."""
+    statuses = {point.attributes[names.HTTP_STATUS] for point in seen.measured.points(names.HTTP_REQUEST_DURATION)}
     assert statuses == {400}
 
 
-def test_a_client_that_went_away_leaves_no_traceback(told: Told) -> None:
-    """The log is for what somebody must look at."""
-    assert [line for line in told.log if line["level"] != "INFO"] == []
+def test_a_disconnected_client_leaves_no_traceback(seen: Seen) -> None:
+    """The log has no warning and no error."""
+    assert [line for line in seen.log if line["level"] != "INFO"] == []
 
 
-def test_a_client_that_went_away_sent_nothing_bad(told: Told) -> None:
-    """Nobody knows what it would have sent: no item counts as refused, and quality is judged without it."""
-    assert told.measured.total(names.REQUEST_REJECTED) == 0
+def test_a_disconnected_client_is_not_a_rejected_item(seen: Seen) -> None:
+    """The rest of its body is unknown: no item counts as rejected."""
+    assert seen.measured.total(names.REQUEST_REJECTED) == 0

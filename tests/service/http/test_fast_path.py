@@ -37,30 +37,30 @@ def _odd_items() -> Iterator[object]:
     yield from ({}, [], None, "a")
 
 
-def _told_apart(request: PredictionRequest) -> str:
-    """Also tells 1 from 1.0 and from True, and one order from another."""
+def _exactly(request: PredictionRequest) -> str:
+    """A text that also distinguishes 1, 1.0 and True, and the order of features."""
     return repr(request)
 
 
 def by_models(model: type[PredictItem], item: str) -> str | None:
-    """What the request models make of an item's JSON; None where they refuse it."""
+    """How the request models read an item's JSON; None if they reject it."""
     try:
-        return _told_apart(model.model_validate_json(item).request())
+        return _exactly(model.model_validate_json(item).request())
     except ValidationError:
         return None
 
 
 def by_reader(read: Callable[[bytes], list[PredictionRequest]], item: str) -> str | None:
-    """What the quick reader makes of a batch of this item alone; None where it refuses it."""
+    """How the fast reader reads a batch of this one item; None if it rejects it."""
     try:
         (request,) = read(f'{{"items": [{item}]}}'.encode())
     except ValueError:
         return None
-    return _told_apart(request)
+    return _exactly(request)
 
 
-def test_the_reader_takes_what_the_models_take() -> None:
-    """Each odd value of each feature is taken with the same result, or refused, as the request models do it."""
+def test_the_reader_accepts_what_the_models_accept() -> None:
+    """Each odd value of each feature is read to the same result, or rejected by both."""
     model, read = prediction_models(AWKWARD_SCHEMA).item, batch_reader(AWKWARD_SCHEMA)
     found = [(by_models(model, each), by_reader(read, each), each) for each in map(json.dumps, _odd_items())]
 
@@ -69,15 +69,15 @@ def test_the_reader_takes_what_the_models_take() -> None:
 
 
 @pytest.mark.parametrize("count", [0, MAX_ITEMS + 1])
-def test_the_reader_refuses_too_few_and_too_many(count: int) -> None:
+def test_the_reader_rejects_too_few_and_too_many(count: int) -> None:
     """A batch has 1 to 1,000 items."""
     with pytest.raises(ValueError, match="items"):
         batch_reader(AWKWARD_SCHEMA)(json.dumps({"items": [{"user_id": "a"}] * count}).encode())
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b'{"items": null}', b'{"items": [], "more": 1}', b"\xff"])
-def test_the_reader_refuses_what_is_no_batch(body: bytes) -> None:
-    """What is no JSON, or JSON of another shape, is refused as any other bad body."""
+def test_the_reader_rejects_other_bodies(body: bytes) -> None:
+    """Bodies that are not JSON, or JSON of another shape, are rejected."""
     with pytest.raises(ValueError, match=r"JSON|truncated|object|array"):
         batch_reader(AWKWARD_SCHEMA)(body)
 
@@ -91,7 +91,7 @@ def test_the_reader_refuses_what_is_no_batch(body: bytes) -> None:
     ],
 )
 def test_the_reader_reads_json_as_the_models_do(text: str) -> None:
-    """Whatever a value is written as, both take it for the same, or both refuse it."""
+    """Every notation of a value is read to the same result, or rejected by both."""
     model, read = prediction_models(AWKWARD_SCHEMA).item, batch_reader(AWKWARD_SCHEMA)
     row = json.dumps(ROW)[1:-1]
     texts = [f'{{"user_id": {text}}}', *(f'{{"features": {{{row}, "{name}": {text}}}}}' for name in ROW)]

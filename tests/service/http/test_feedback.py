@@ -58,8 +58,8 @@ def test_an_id_is_the_same_however_it_is_written(service: Service, text: str) ->
 
 
 @pytest.mark.parametrize("prediction_id", ["7590-VHVEG", "", 5, None, True, [ID], ID + "0", "\ud800"])
-def test_what_is_no_id_is_refused(service: Service, prediction_id: object) -> None:
-    """An id that no answer can have had is refused, and nothing is stored."""
+def test_what_is_no_id_is_rejected(service: Service, prediction_id: object) -> None:
+    """An id that no answer can have had is rejected, and nothing is stored."""
     body = json.dumps({"items": [{"prediction_id": prediction_id, "label": 1}]})
 
     response = service.post_raw("/feedback", body.encode())
@@ -84,7 +84,7 @@ def test_a_label_is_0_or_1_however_json_writes_it(service: Service, label: float
     assert repr(labels(service)) == repr({ID: int(label)})
 
 
-def test_one_bad_label_refuses_them_all(service: Service) -> None:
+def test_one_bad_label_rejects_them_all(service: Service) -> None:
     """Labels are taken together or not at all; the one at fault is named by its place."""
     response = send(service, {"prediction_id": ID, "label": 1}, {"prediction_id": OTHER_ID, "label": 7})
 
@@ -107,15 +107,15 @@ def test_one_bad_label_refuses_them_all(service: Service) -> None:
         ({"items": [{"prediction_id": ID, "label": 1}], "source": "crm"}, "source"),
     ],
 )
-def test_other_shapes_are_refused(service: Service, body: dict[str, Any], field: str) -> None:
-    """Too few, too many, half a label and unknown members are refused, each by its field."""
+def test_other_shapes_are_rejected(service: Service, body: dict[str, Any], field: str) -> None:
+    """Too few, too many, half a label and unknown members are rejected, each by its field."""
     response = service.post("/feedback", body)
 
     assert (response.status_code, [each["field"] for each in response.json()["errors"]]) == (422, [field])
 
 
-def test_without_the_database_labels_are_refused(service: Service) -> None:
-    """While the database is away the answer is 503 and says that the labels must come again; then they are taken."""
+def test_without_the_database_labels_are_rejected(service: Service) -> None:
+    """While the database is unreachable the answer is 503 and says to send the labels again; later they are stored."""
     service.lose_database()
     response = send(service, {"prediction_id": ID, "label": 1})
     service.find_database()

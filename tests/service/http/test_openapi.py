@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -25,7 +26,7 @@ def features_of(service: Service) -> dict[str, Any]:
 
 
 def inner(feature: Feature, shown: dict[str, Any]) -> dict[str, Any]:
-    """The part that speaks of the value, where it may be null too."""
+    """The schema of the value itself, if it is nullable."""
     return dict(shown["anyOf"][0]) if feature.nullable else shown
 
 
@@ -84,7 +85,7 @@ def test_every_feature_is_shown_with_its_kind(service: Service) -> None:
 
 
 def test_every_feature_is_shown_with_its_unit(service: Service) -> None:
-    """A feature's unit stands in its description, and for programs in `x-unit`."""
+    """A feature's unit is in its description, and for programs in `x-unit`."""
     shown = features_of(service)
 
     assert {name: each.get("x-unit") for name, each in shown.items()} == {each.name: each.unit for each in CHURN_SCHEMA}
@@ -99,8 +100,8 @@ def test_every_feature_is_shown_with_its_valid_range(service: Service) -> None:
     assert found == {each.name: limits_of(each) for each in CHURN_SCHEMA}
 
 
-def test_what_was_seen_is_told(service: Service) -> None:
-    """What was seen in training is described, and does not limit what is valid."""
+def test_the_range_in_training_is_shown(service: Service) -> None:
+    """The values seen in training are in the description, and do not limit valid values."""
     shown = features_of(service)
 
     assert "seen in training: DSL, Fiber optic, No" in shown["net_service"]["description"]
@@ -108,15 +109,15 @@ def test_what_was_seen_is_told(service: Service) -> None:
     assert "seen in training: 18" in shown["monthly_fee"]["description"]
 
 
-def test_what_may_be_missing_is_not_required(service: Service) -> None:
-    """Features that may be missing are not required, all others are."""
+def test_nullable_features_are_not_required(service: Service) -> None:
+    """Nullable features are not required, all others are."""
     schema = document_of(service)["components"]["schemas"]["Features"]
 
     assert schema["required"] == [each.name for each in CHURN_SCHEMA if not each.nullable]
     assert schema["additionalProperties"] is False
 
 
-def test_the_width_of_numbers_is_told(serve: Serve, awkward_bundle: Bundle) -> None:
+def test_the_width_of_numbers_is_shown(serve: Serve, awkward_bundle: Bundle) -> None:
     """Integers are of 64 bits, with their exact limits, and numbers double, nullable or not."""
     shown = features_of(serve(awkward_bundle))
 
@@ -127,8 +128,8 @@ def test_the_width_of_numbers_is_told(serve: Serve, awkward_bundle: Bundle) -> N
             assert (value.get("minimum"), value.get("maximum")) == limits_of(feature)
 
 
-def test_the_mark_of_a_check_is_shown(service: Service) -> None:
-    """OpenAPI has the header, says what it does, and that nobody need send it."""
+def test_the_synthetic_header_is_shown(service: Service) -> None:
+    """OpenAPI has the header with its description, and it is optional."""
     (header,) = document_of(service)["paths"]["/predict"]["post"]["parameters"]
 
     assert (header["name"], header["in"], header["required"]) == (SYNTHETIC_HEADER, "header", False)
@@ -137,7 +138,7 @@ def test_the_mark_of_a_check_is_shown(service: Service) -> None:
 
 @pytest.mark.parametrize("path", ["/predict", "/predict/batch", "/feedback"])
 def test_errors_are_shown_as_problem_documents(service: Service, path: str) -> None:
-    """Every error that OpenAPI lists is a problem document; FastAPI's own shape is nowhere."""
+    """Every error in OpenAPI is a problem document; FastAPI's own error model is absent."""
     document = document_of(service)
     responses = document["paths"][path]["post"]["responses"]
 
@@ -148,8 +149,56 @@ def test_errors_are_shown_as_problem_documents(service: Service, path: str) -> N
 
 
 def test_every_route_is_described(service: Service) -> None:
-    """All routes are there, each with a sentence."""
+    """OpenAPI has all routes, each with a description."""
     paths = document_of(service)["paths"]
 
     assert set(paths) == {"/predict", "/predict/batch", "/feedback", "/model", "/health/live", "/health/ready"}
     assert all(operation["description"] for methods in paths.values() for operation in methods.values())
+
+
+def test_operations_have_names_for_generated_clients(serve: Serve, bundle: Bundle) -> None:
+    """Operation ids read well as functions."""
+    document = document_of(serve(bundle, metrics_text=lambda: (b"", "text/plain")))
+    ids = {operation["operationId"] for methods in document["paths"].values() for operation in methods.values()}
+
+    predictions, operation = {"predict", "predict_batch", "send_feedback"}, {"get_model", "get_metrics"}
+    assert ids == predictions | operation | {"get_liveness", "get_readiness"}
+
+
+def test_exactly_one_of_user_id_and_features_is_stated(service: Service) -> None:
+    """The request is one of two objects: each requires its member, and the other one may only be null."""
+    schemas = document_of(service)["components"]["schemas"]
+    branches = schemas["PredictRequest"]["oneOf"]
+
+    assert [each["required"] for each in branches] == [["user_id"], ["features"]]
+    assert [each["properties"]["features"].get("type") for each in branches] == ["null", None]
+    assert [each["properties"]["user_id"]["type"] for each in branches] == ["string", "null"]
+    assert all(each["additionalProperties"] is False for each in branches)
+
+
+def test_items_of_a_batch_have_their_schema(service: Service) -> None:
+    """They are those of a single request, and there are 1 to 1,000."""
+    items = document_of(service)["components"]["schemas"]["BatchRequest"]["properties"]["items"]
+
+    assert items["items"] == {"$ref": "#/components/schemas/PredictRequest"}
+    assert (items["minItems"], items["maxItems"]) == (1, 1_000)
+
+
+def test_metrics_are_documented_as_text(serve: Serve, bundle: Bundle) -> None:
+    """`/metrics` is not JSON."""
+    document = document_of(serve(bundle, metrics_text=lambda: (b"", "text/plain")))
+
+    assert list(document["paths"]["/metrics"]["get"]["responses"]["200"]["content"]) == ["text/plain"]
+
+
+def test_every_reference_resolves(service: Service) -> None:
+    """Each `$ref` names a schema of the document."""
+    response = service.client.get("/openapi.json")
+
+    names = set(re.findall(r'"#/components/schemas/([^"]+)"', response.text))
+    assert names <= response.json()["components"]["schemas"].keys()
+
+
+def test_a_label_is_documented_as_json_writes_it(service: Service) -> None:
+    """0, 1, false and true; JSON Schema takes 0.0 for 0."""
+    assert document_of(service)["components"]["schemas"]["Label"]["properties"]["label"]["enum"] == [0, 1, False, True]

@@ -113,7 +113,7 @@ def test_there_are_no_metrics_where_not_asked_for(service: Service) -> None:
 
 @pytest.mark.parametrize("path", ["/model", "/health/live", "/health/ready", "/metrics"])
 @pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "POST", "PUT", "DELETE", "TRACE", "BREW"])
-def test_other_methods_are_refused(serve: Serve, bundle: Bundle, path: str, method: str) -> None:
+def test_other_methods_are_rejected(serve: Serve, bundle: Bundle, path: str, method: str) -> None:
     """A method that an address does not take is 405, and the answer says which one it does."""
     service = serve(bundle, metrics_text=lambda: (b"", "text/plain"))
 

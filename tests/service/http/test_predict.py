@@ -36,7 +36,7 @@ def test_a_customer_is_answered_from_the_newest_snapshot(serve: Serve, bundle: B
 
 
 def test_an_answer_has_all_its_members(service: Service) -> None:
-    """An answer holds these members, and nothing else."""
+    """An answer has these members, and no others."""
     answer = service.post("/predict", {"user_id": "7590-VHVEG"}).json()
 
     assert answer == {
@@ -84,14 +84,14 @@ def test_the_prediction_follows_the_threshold(service: Service, people: Populati
 
 
 def test_a_whole_number_is_a_number(service: Service, example: Example) -> None:
-    """JSON knows one kind of number: 60 is a valid fee."""
+    """JSON has one kind of number: 60 is a valid fee."""
     answer = service.post("/predict", {"features": {**example, "monthly_fee": 60}}).json()
 
     assert answer["features_used"]["monthly_fee"] == 60.0
 
 
 @pytest.mark.parametrize("change", [{"plan_stream_tv": None}, {}], ids=["null", "absent"])
-def test_a_feature_that_may_be_missing_may(service: Service, example: Example, change: Example) -> None:
+def test_a_nullable_feature_may_be_missing(service: Service, example: Example, change: Example) -> None:
     """A nullable feature may be null or left out; either way it is used as missing, in its own place."""
     others = {name: value for name, value in example.items() if name != "plan_stream_tv"}
 
@@ -100,8 +100,8 @@ def test_a_feature_that_may_be_missing_may(service: Service, example: Example, c
     assert answer["features_used"] == {**example, "plan_stream_tv": None}
 
 
-def test_a_null_beside_the_other_is_as_good_as_nothing(service: Service, example: Example) -> None:
-    """`user_id: null` beside features is the same as no `user_id`."""
+def test_a_null_user_id_is_ignored(service: Service, example: Example) -> None:
+    """`user_id: null` with features is the same as no `user_id`."""
     response = service.post("/predict", {"user_id": None, "features": example})
 
     assert response.status_code == 200
@@ -118,7 +118,7 @@ def test_what_was_never_seen_is_answered_and_counted_as_unusual(service: Service
 
 
 def test_typical_features_are_not_unusual(service: Service, example: Example) -> None:
-    """What the training data is full of counts as nothing unusual."""
+    """Values that are common in the training data are not unusual."""
     service.post("/predict", {"features": example})
 
     (record,) = service.spooled()
@@ -145,8 +145,8 @@ def test_prediction_ids_are_uuids_of_version_7(service: Service, example: Exampl
     assert before_ms <= found.int >> 80 <= after_ms
 
 
-def test_a_batch_of_ids_does_not_run_ahead_of_the_clock(service: Service, example: Example) -> None:
-    """A thousand ids at once still tell the time at which they were made."""
+def test_a_batch_of_ids_is_not_ahead_of_the_clock(service: Service, example: Example) -> None:
+    """A thousand ids at once still contain the time at which they were created."""
     batch = service.post("/predict/batch", {"items": [{"features": example}] * 1_000}).json()["results"]
     after_ms = time_ns() // 1_000_000
 
@@ -174,12 +174,12 @@ def test_an_unknown_customer_is_404(service: Service) -> None:
 
 
 def test_an_unknown_customers_id_is_not_repeated(service: Service) -> None:
-    """A problem document may end in a log; it does not hold the id."""
+    """A problem document may end up in a log: it does not contain the id."""
     assert "4711-SECRET" not in service.post("/predict", {"user_id": "4711-SECRET"}).text
 
 
 def test_a_schema_without_snapshots_says_so(serve: Serve, bundle: Bundle) -> None:
-    """Where nothing was ever ingested the answer is another 404, which says what to run."""
+    """If nothing was ever ingested the answer is another 404, which says what to run."""
     response = serve(bundle).post("/predict", {"user_id": "7590-VHVEG"})
 
     assert (response.status_code, response.json()["type"]) == (404, "urn:leeway:problem:no-snapshots")
@@ -187,7 +187,7 @@ def test_a_schema_without_snapshots_says_so(serve: Serve, bundle: Bundle) -> Non
 
 
 def test_without_the_snapshot_store_customers_get_503(service: Service) -> None:
-    """A customer cannot be looked up while the database is away; the detail says that features work."""
+    """A customer cannot be looked up while the database is unreachable; the detail says that features work."""
     service.lose_database()
 
     response = service.post("/predict", {"user_id": "7590-VHVEG"})
@@ -254,7 +254,7 @@ def test_what_is_recorded_reaches_the_database(service: Service, people: Populat
 
 
 def test_a_trace_that_is_not_sampled_is_not_recorded(service: Service, example: Example) -> None:
-    """The answer names its trace; the record does not where a link to it would lead nowhere."""
+    """The answer names its trace; the record does not, because the trace will not be stored."""
     service.probe.trace = type(TRACE)(TRACE.trace_id, TRACE.span_id, sampled=False)
 
     answer = service.post("/predict", {"features": example}).json()
@@ -263,7 +263,7 @@ def test_a_trace_that_is_not_sampled_is_not_recorded(service: Service, example: 
     assert (answer["trace_id"], record.trace_id) == (TRACE.trace_id, None)
 
 
-def test_what_is_refused_is_not_recorded(service: Service) -> None:
+def test_what_is_rejected_is_not_recorded(service: Service) -> None:
     """Neither an invalid request nor an unknown customer leaves a record."""
     service.post("/predict", {"features": {}})
     service.post("/predict", {"user_id": "nobody"})
@@ -276,7 +276,7 @@ def test_what_is_refused_is_not_recorded(service: Service) -> None:
 
 @pytest.mark.parametrize("place", range(0, 90, 9))
 def test_any_feature_name_that_a_schema_allows_works(serve: Serve, awkward_bundle: Bundle, place: int) -> None:
-    """Names with spaces and dots, and names that are taken elsewhere, go in and come out as they are."""
+    """Names with spaces and dots, and names that Python or pydantic use, are accepted and returned unchanged."""
     row = awkward_row(place)
 
     answer = serve(awkward_bundle).post("/predict", {"features": row}).json()
@@ -285,8 +285,8 @@ def test_any_feature_name_that_a_schema_allows_works(serve: Serve, awkward_bundl
     assert answer["probability"] == pytest.approx(awkward_bundle.score([row])[0])
 
 
-def test_awkward_names_are_named_in_refusals(serve: Serve, awkward_bundle: Bundle) -> None:
-    """A refusal names an awkward feature by its own name, and counts it under it."""
+def test_awkward_names_are_named_in_rejections(serve: Serve, awkward_bundle: Bundle) -> None:
+    """A rejection names an awkward feature by its own name, and is counted under it."""
     service = serve(awkward_bundle)
 
     response = service.post("/predict", {"features": {**awkward_row(1), "_private name": -6, "a.b-c": 1}})
@@ -296,7 +296,7 @@ def test_awkward_names_are_named_in_refusals(serve: Serve, awkward_bundle: Bundl
 
 
 def test_awkward_names_reach_the_database(serve: Serve, awkward_bundle: Bundle) -> None:
-    """A customer of another schema is looked up, answered and stored; features called as our columns are kept apart."""
+    """A customer of another schema is looked up, answered and stored; a feature may have the name of a column."""
     service, rows = serve(awkward_bundle), [awkward_row(place) for place in range(5)]
     people = Population(
         [f"u{place}" for place in range(5)],
@@ -314,7 +314,7 @@ def test_awkward_names_reach_the_database(serve: Serve, awkward_bundle: Bundle) 
 
 
 def test_64_bits_are_the_limit_of_an_integer_without_limits(serve: Serve, awkward_bundle: Bundle) -> None:
-    """An inferred integer takes all of 64 bits, and not one more."""
+    """An inferred integer accepts 64 bits, and no more."""
     service = serve(awkward_bundle)
 
     def status(value: int) -> int:

@@ -46,14 +46,14 @@ def test_every_error_is_a_problem_document(service: Service, status: int) -> Non
 
 @pytest.mark.parametrize("status", [404, 422, 503])
 def test_trace_id_is_null_without_telemetry(service: Service, status: int) -> None:
-    """Where telemetry is off the member is there, and null."""
+    """Where telemetry is off the member is null."""
     service.probe.trace = None
 
     assert provoke(service, status).json()["trace_id"] is None
 
 
 class Broken:
-    """A scorer that fails as no scorer should."""
+    """A scorer that fails."""
 
     def score(self, encoded: Encoded) -> Any:  # noqa: ANN401, ARG002 (the protocol's signature; it never returns)
         """Fail."""
@@ -61,7 +61,7 @@ class Broken:
 
 
 def test_an_unexpected_error_is_a_problem_without_internals(serve: Serve, bundle: Bundle, example: Example) -> None:
-    """An exception that nobody foresaw is a 500 problem document that tells nothing of the code."""
+    """An unexpected exception is a 500 problem document that reveals nothing of the code."""
     service = serve(bundle, scorer=Broken())
 
     response = service.post("/predict", {"features": example})
@@ -72,8 +72,8 @@ def test_an_unexpected_error_is_a_problem_without_internals(serve: Serve, bundle
     assert "RuntimeError" not in response.text
 
 
-def test_an_unexpected_error_is_told_to_the_probe(serve: Serve, bundle: Bundle, example: Example) -> None:
-    """Latency counts failures too: the probe hears of it by the exception's type."""
+def test_the_probe_gets_an_unexpected_error(serve: Serve, bundle: Bundle, example: Example) -> None:
+    """Latency includes failures: the probe gets the exception's type."""
     service = serve(bundle, scorer=Broken())
     service.post("/predict", {"features": example})
 
@@ -95,7 +95,7 @@ def test_one_failure_does_not_end_the_service(serve: Serve, bundle: Bundle, exam
     "content_type", [None, "text/plain", "text/json", "application/notjson", "application/x-www-form-urlencoded", ";;;"]
 )
 @pytest.mark.parametrize("path", ["/predict", "/predict/batch", "/feedback"])
-def test_only_json_is_taken(service: Service, path: str, content_type: str | None) -> None:
+def test_only_json_is_accepted(service: Service, path: str, content_type: str | None) -> None:
     """A missing or other content type is 415, and the detail names the right one."""
     response = service.post_raw(path, b'{"user_id": "7590-VHVEG"}', content_type)
 
@@ -106,8 +106,8 @@ def test_only_json_is_taken(service: Service, path: str, content_type: str | Non
 @pytest.mark.parametrize(
     "content_type", ["application/json; charset=utf-8", "APPLICATION/JSON", "application/vnd.leeway+json"]
 )
-def test_json_by_another_spelling_is_taken(service: Service, content_type: str) -> None:
-    """Parameters, capitals and a +json suffix are JSON, too."""
+def test_other_forms_of_the_json_content_type_are_accepted(service: Service, content_type: str) -> None:
+    """Parameters, upper case and a +json suffix are JSON, too."""
     assert service.post_raw("/predict", b'{"user_id": "7590-VHVEG"}', content_type).status_code == 200
 
 
@@ -120,21 +120,21 @@ def test_json_by_another_spelling_is_taken(service: Service, content_type: str) 
     ids=["cut off", "a form", "no UTF-8", "too deep", "two", "another encoding", "single quotes"],
 )
 def test_malformed_json_is_400(service: Service, body: bytes) -> None:
-    """What is no JSON is 400, whatever is wrong with it."""
+    """A body that is not JSON is 400, for every kind of error."""
     response = service.post_raw("/predict", body)
 
     assert (response.status_code, response.json()["type"]) == (400, "urn:leeway:problem:malformed-json")
 
 
-def test_malformed_json_is_told_where(service: Service) -> None:
-    """The detail says where the JSON ends to be JSON."""
+def test_the_position_of_malformed_json_is_named(service: Service) -> None:
+    """The detail has the position of the error."""
     detail = service.post_raw("/predict", b'{"user_id": }').json()["detail"]
 
     assert detail == "The body is not JSON: Expecting value at character 12."
 
 
 def test_an_empty_body_is_missing(service: Service) -> None:
-    """No body at all is 422."""
+    """An empty body is 422."""
     assert service.post_raw("/predict", b"").json()["errors"] == [{"field": "body", "reason": "is missing"}]
 
 
@@ -144,7 +144,7 @@ def test_an_empty_body_is_missing(service: Service) -> None:
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE", "TRACE", "PROPFIND", "BREW"])
 @pytest.mark.parametrize("path", ["/predict", "/predict/batch", "/feedback"])
 def test_other_methods_are_405(service: Service, method: str, path: str) -> None:
-    """Any other method, known or not, is 405, and the answer says which one is taken."""
+    """Any other method, known or not, is 405, and `Allow` names the supported one."""
     response = service.client.request(method, path)
 
     assert (response.status_code, response.headers["allow"]) == (405, "POST")
