@@ -1,1 +1,1 @@
-"""Tables from outside, and the synthetic population."""
+"""Extracts, training data, and the built-in population."""

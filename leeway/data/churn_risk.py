@@ -1,4 +1,4 @@
-"""Who of the built-in population leaves: a known risk, so that it is known how good a model of it can be."""
+"""The churn risk of the built-in population. It is known, and so is the best possible model of it."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 Numbers: TypeAlias = NDArray[np.float64]
-"""One number a customer, shape (n,). Flags are 0 or 1, categories their place in `SERVICES`."""
+"""One number per customer, shape (n,). Flags are 0 or 1, categories their index in `SERVICES`."""
 
 SERVICES: Final = ("DSL", "Fiber optic", "No")
 DSL, FIBER, NO_INTERNET = range(3)
 
 INTERCEPT: Final = -1.57
 STEEPNESS: Final = 1.8
-"""The log odds of leaving are INTERCEPT + STEEPNESS × risk: set so that 26 % leave and a good model has a ROC AUC of
-0.84."""
+"""The log odds of leaving are INTERCEPT + STEEPNESS × risk. With these values 26 % leave and a good model has a ROC AUC
+of 0.84."""
 
 
 def chance_of_leaving(values: Mapping[str, Numbers], concept_drift: float = 0.0) -> Numbers:
-    """How likely customers with these features are to leave, 0…1.
+    """The probability that customers with these features leave.
 
-    `concept_drift`, 0…1, turns `risk` into `turned_risk`: at 1 nothing is left of the first.
+    `concept_drift`, from 0 to 1, replaces `risk` by `turned_risk`; at 1 it does so completely.
     """
     angle = concept_drift * np.pi / 2
     log_odds = INTERCEPT + STEEPNESS * (np.cos(angle) * risk(values) + np.sin(angle) * turned_risk(values))
@@ -31,10 +31,10 @@ def chance_of_leaving(values: Mapping[str, Numbers], concept_drift: float = 0.0)
 
 
 def risk(values: Mapping[str, Numbers]) -> Numbers:
-    """What makes customers leave, by feature name: mean 0 and standard deviation 1 without drift.
+    """The risk of leaving, with mean 0 and standard deviation 1 without drift.
 
-    New customers, fibre, paperless bills, failed payments, tickets and rebuffering add to it; hours watched and long
-    sessions take from it. Two interactions: fibre in its first year, and tickets that take long to close.
+    It increases for new customers, fibre, paperless bills, failed payments, tickets and rebuffering; it decreases with
+    hours watched and long sessions. It has two interactions: fibre in the first year, and tickets that take long.
     """
     months, fiber = values["months_active"], values["net_service"] == FIBER
     tickets = values["support_tickets_90d"]
@@ -55,10 +55,10 @@ def risk(values: Mapping[str, Numbers]) -> Numbers:
 
 
 def turned_risk(values: Mapping[str, Numbers]) -> Numbers:
-    """What makes customers leave once the risk has turned: mean 0, standard deviation 1, all but independent of `risk`.
+    """The risk after concept drift, with mean 0 and standard deviation 1, almost independent of `risk`.
 
-    Long-standing customers, those without internet or with a single device, skips, tickets and a slow help desk; one
-    interaction: a high fee for few hours watched.
+    It increases for old customers, those without internet or with one device, skips, tickets and a slow help desk. It
+    has one interaction: a high fee for few hours watched.
     """
     raw = (
         0.25 * (values["months_active"] - 32) / 24
@@ -68,6 +68,6 @@ def turned_risk(values: Mapping[str, Numbers]) -> Numbers:
         + 0.6 * (values["unique_devices_30d"] == 1)
         + 0.6 * values["support_tickets_90d"]
         + 0.6 * (values["ticket_avg_resolution_hrs_90d"] - 10) / 3.9
-        + 0.5 * (values["monthly_fee"] > 80) * (values["watch_hours_30d"] < 30)  # noqa: PLR2004 (in the docstring's words)
+        + 0.5 * (values["monthly_fee"] > 80) * (values["watch_hours_30d"] < 30)  # noqa: PLR2004 (see the docstring)
     )
     return np.asarray((raw - 0.517) / 1.045)

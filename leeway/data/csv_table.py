@@ -86,10 +86,9 @@ def read_csv(
         for name, values in table.columns.items():
             texts, first = chunk.columns[name], len(values)
             try:
-                for value in map(cells[name].__getitem__, texts):
-                    values.append(value)
+                values.extend(texts if readers[name] is str else map(cells[name].__getitem__, texts))
             except ValueError as error:
-                row = len(values) - first
+                row = len(values) - first  # extend keeps the values before the error
                 raise TableError(
                     str(error), file=path.name, line=chunk.lines[row], column=name, value=texts[row]
                 ) from None

@@ -113,17 +113,15 @@ def _read_features(path: Path) -> _CustomerTable:
 
 
 def _read_customers(path: Path, readers: Mapping[str, CellReader], others: tuple[str, ...] = ()) -> _CustomerTable:
-    table = read_csv(path, {ID_COLUMN: _read_id, **readers}, others=others)
+    table = read_csv(path, {ID_COLUMN: str, **readers}, others=others)
     ids = table.columns.pop(ID_COLUMN)
+    for line, user_id in zip(table.lines, ids, strict=True):
+        if not 0 < len(user_id) <= MAX_ID_LENGTH:
+            reason = f"must be 1 to {MAX_ID_LENGTH} characters long"
+            raise TableError(reason, file=table.file, line=line, column=ID_COLUMN, value=user_id)
     return _CustomerTable(
         table.file, ids, table.lines, table.columns, [name for name in table.header if name in others]
     )
-
-
-def _read_id(text: str) -> str:
-    if not 0 < len(text) <= MAX_ID_LENGTH:
-        raise ValueError(f"must be 1 to {MAX_ID_LENGTH} characters long")
-    return text
 
 
 @dataclass(frozen=True)

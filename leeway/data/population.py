@@ -1,7 +1,7 @@
-"""A built-in population of a streaming provider's customers, so that nothing need be downloaded.
+"""A built-in, synthetic population of a streaming provider's customers, so that no download is needed.
 
-It is made up, by stated rules and a seed: the same arguments give the same customers (on the same NumPy). The shapes of
-the features follow those of a real provider; no customer in it is real.
+The same arguments give the same customers (on the same version of NumPy). The distributions of the features follow
+those of a real provider.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from leeway.data.churn_risk import DSL, FIBER, NO_INTERNET, SERVICES, Numbers, c
 from leeway.schema import CHURN_SCHEMA, Feature, Value
 
 AS_OF = date(2024, 1, 31)
-"""The month that stands for the population wherever one is needed."""
+"""The date of the population's first month."""
 
 Flags: TypeAlias = NDArray[np.bool_]
 
@@ -30,7 +30,7 @@ _MISSING_WITHOUT_INTERNET: Final = ("plan_stream_tv", "plan_stream_movies")
 
 @dataclass(frozen=True)
 class Population:
-    """All customers as of one month's end: every list has one entry a customer; None is missing.
+    """All customers at the end of a month. Every list has one entry per customer; None is a missing value.
 
     `labels` are 1 for a customer who leaves, else 0.
     """
@@ -43,7 +43,7 @@ class Population:
         return len(self.user_ids)
 
     def row(self, place: int) -> dict[str, Value]:
-        """The features of one customer, as a request would send them."""
+        """The features of one customer, as in a request."""
         return {name: values[place] for name, values in self.columns.items()}
 
 
@@ -55,30 +55,29 @@ def population(
     covariate_drift: float = 0.0,
     concept_drift: float = 0.0,
 ) -> Population:
-    """Make the customers as they are at the end of a month (0, 1, 2, …), and who of them leaves.
+    """Generate the customers at the end of a month (0, 1, 2, …), and who of them leaves.
 
-    **From month to month** connection, plans, fee and billing stay. `months_active` grows by one and is counted up to
-    72; a contract that ends begins again at 0, so that old and new customers stay in balance. The other features are
-    drawn anew around each customer's own level. No feature drifts by that. The customers of a smaller population are
-    the first ones of a larger one.
+    **From month to month** connection, plans, fee and billing stay the same. `months_active` increases by one, up to
+    72; a contract that ends starts again at 0, which keeps old and new customers in balance. The other features vary
+    around each customer's own level. None of this is drift. A smaller population has the first customers of a larger
+    one.
 
-    **Who leaves** follows from a known risk, see `leeway.data.churn_risk`: about 26 in 100, and a good model of it has
-    a ROC AUC of 0.84.
+    **Who leaves** follows from a known risk, see `leeway.data.churn_risk`: about 26 %, and a good model of it has a ROC
+    AUC of 0.84.
 
-    **Covariate drift**, from 0 (none) to 1, is a network that grows worse, and moves six features. At 1 customers watch
-    5 h a month less, sessions are 25 % shorter, skips come 1.5 times, rebuffering 1.7 times and tickets twice as often
-    (and more, as rebuffering brings them), and tickets take 3 h longer to close; in between, in proportion. The risk
-    stays as it is, so more customers leave: at 1 about 47 in 100.
+    **Covariate drift**, from 0 (none) to 1, is a network that gets worse, and moves six features. At 1, customers watch
+    5 h a month less, sessions are 25 % shorter, there are 1.5 times as many skips, 1.7 times as much rebuffering and
+    twice as many tickets (and more, because rebuffering causes tickets), and tickets take 3 h longer to close; in
+    between, proportionally. The risk function does not change, so more customers leave: about 47 % at 1.
 
-    **Concept drift**, from 0 (none) to 1, leaves every feature as it is and turns the risk into another one: what
-    made customers leave no longer does, and something else does. At 1 a model of the old risk is no better than a coin.
-    About as many leave.
+    **Concept drift**, from 0 (none) to 1, changes no feature, but replaces the risk function by another one. At 1, a
+    model of the old risk is no better than chance. About as many customers leave.
 
     Raises:
-        ValueError: `month`, `customers` or `seed` is negative, or a drift is not within 0…1.
+        ValueError: `month`, `customers` or `seed` is negative, or a drift is not between 0 and 1.
     """
     if min(month, customers, seed) < 0 or not (0 <= covariate_drift <= 1 and 0 <= concept_drift <= 1):
-        raise ValueError("month, customers and seed must not be negative, and a drift must be within 0 and 1")
+        raise ValueError("month, customers and seed must not be negative, and a drift must be between 0 and 1")
     draws = _Draws(seed, customers)
     traits = _traits(draws)
     values = {**traits, **_month(draws, traits, month, covariate_drift)}
@@ -91,21 +90,21 @@ def population(
 
 
 class _Draws:
-    """Random numbers, a stream of its own for each name and month: what is drawn for one touches no other."""
+    """Random numbers, with an independent stream for each name and month."""
 
     def __init__(self, seed: int, customers: int) -> None:
         self._seed, self._customers = seed, customers
 
     def uniform(self, name: str, month: int = -1) -> Numbers:
-        """Even numbers from 0 to 1; without a month, for what stays."""
+        """Uniform numbers from 0 to 1. Without a month, they are the same every month (also below)."""
         return self._stream(name, month).random(self._customers)
 
     def chance(self, name: str, share: float | Numbers, month: int = -1) -> Flags:
-        """True for this share of the customers; without a month, for what stays."""
+        """True for this share of the customers."""
         return self.uniform(name, month) < share
 
     def normal(self, name: str, month: int = -1) -> Numbers:
-        """Standard normal numbers; without a month, for what stays."""
+        """Standard normal numbers."""
         return self._stream(name, month).standard_normal(self._customers)
 
     def counts(self, name: str, month: int, means: Numbers) -> Numbers:
@@ -117,7 +116,7 @@ class _Draws:
 
 
 def _traits(draws: _Draws) -> dict[str, Numbers]:
-    """What stays with a customer: connection, plans, fee, billing, contract, and levels for what changes."""
+    """What does not change: connection, plans, fee, billing, contract, and the levels of what changes."""
     service = np.searchsorted([0.344, 0.784], draws.uniform("service"), side="right")
     internet = service != NO_INTERNET
     tv = internet & draws.chance("tv", 0.5)
@@ -145,7 +144,7 @@ def _traits(draws: _Draws) -> dict[str, Numbers]:
 
 
 def _month(draws: _Draws, traits: Mapping[str, Numbers], month: int, drift: float) -> dict[str, Numbers]:
-    """What changes from month to month; `drift` is the strength of covariate drift, 0…1."""
+    """What changes from month to month; `drift` is the strength of covariate drift, 0 to 1."""
     taste, haste, watching = traits["taste"], traits["haste"], traits["watching"]
     stalls = np.where(traits["net_service"] == DSL, 3.0, 2.0) * np.exp(0.1 * haste) * (1 + 0.7 * drift)
     rebuffering = draws.counts("rebuffering", month, stalls)
@@ -168,7 +167,7 @@ def _month(draws: _Draws, traits: Mapping[str, Numbers], month: int, drift: floa
 
 
 def _column(feature: Feature, values: Mapping[str, Numbers]) -> list[Value]:
-    """One feature's plain Python values, of its kind."""
+    """A feature's values as plain Python values of its kind."""
     numbers = values[feature.name]
     column: list[Value]
     if feature.kind == "category":
@@ -179,12 +178,12 @@ def _column(feature: Feature, values: Mapping[str, Numbers]) -> list[Value]:
         column = numbers.astype(np.int64 if feature.kind == "integer" else np.float64).tolist()
     if feature.name in _MISSING_WITHOUT_INTERNET:
         internet = (values["net_service"] != NO_INTERNET).tolist()
-        column = [value if there else None for value, there in zip(column, internet, strict=True)]
+        column = [value if connected else None for value, connected in zip(column, internet, strict=True)]
     return column
 
 
 def _user_id(place: int) -> str:
-    """Four digits, a dash and five capitals: `7590-VHVEG` first, and no id twice."""
+    """Four digits, a dash and five capitals; `7590-VHVEG` is the first, and all are unique."""
     digits, rest = divmod((_FIRST_ID + place * _ID_STRIDE) % _IDS, 26**5)
     letters = ""
     for _ in range(5):
@@ -195,4 +194,4 @@ def _user_id(place: int) -> str:
 
 _IDS: Final = 10_000 * 26**5
 _FIRST_ID: Final = 7_590 * 26**5 + 9_733_834
-_ID_STRIDE: Final = 74_207_281_633  # shares no divisor with _IDS, so that every id comes up once
+_ID_STRIDE: Final = 74_207_281_633  # coprime with _IDS, so that ids are unique

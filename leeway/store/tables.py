@@ -74,21 +74,9 @@ _COLUMN_TYPE: dict[Kind, sa.types.TypeEngine[Any]] = {
 }
 _OWN_COLUMNS = frozenset(
     {
-        "user_id",
-        "as_of",
-        "prediction_id",
-        "predicted_at",
-        "model_version",
-        "score",
-        "prediction",
-        "unusual_features",
-        "lookup_duration_s",
-        "inference_duration_s",
-        "trace_id",
-        "span_id",
-        "is_synthetic",
-        # PostgreSQL adds these to every table.
-        *("tableoid", "ctid", "xmin", "xmax", "cmin", "cmax"),
+        *("user_id", "as_of", "prediction_id", "predicted_at", "model_version", "score", "prediction"),
+        *("unusual_features", "lookup_duration_s", "inference_duration_s", "trace_id", "span_id", "is_synthetic"),
+        *("tableoid", "ctid", "xmin", "xmax", "cmin", "cmax"),  # PostgreSQL adds these to every table
     }
 )
 _LONGEST_NAME = 63

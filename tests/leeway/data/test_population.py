@@ -126,9 +126,9 @@ def test_customers_keep_their_traits(first: Population) -> None:
 def test_invalid_arguments_are_rejected() -> None:
     """A strength beyond 1 or a negative month is an error."""
     for strength in (1.1, -0.1, float("nan")):
-        with pytest.raises(ValueError, match="within 0 and 1"):
+        with pytest.raises(ValueError, match="between 0 and 1"):
             population(covariate_drift=strength)
-        with pytest.raises(ValueError, match="within 0 and 1"):
+        with pytest.raises(ValueError, match="between 0 and 1"):
             population(concept_drift=strength)
     with pytest.raises(ValueError, match="must not be negative"):
         population(-1)
