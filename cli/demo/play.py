@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -14,7 +13,7 @@ from cli.demo.samples import Samples, read_sample
 from cli.demo.story import Act, starts_s
 from cli.demo.workspace import WorkspaceError
 from cli.http import OK, Answer, EndpointError, Target, ask_async
-from cli.traffic.labels import Answered, Labeller, PopulationTruth
+from cli.traffic.labels import Labeller, PopulationTruth
 from cli.traffic.plan import Plan, PlannedRequest, Profile
 from cli.traffic.probe import TrafficProbe
 from cli.traffic.rows import PopulationRows, Rows
@@ -91,41 +90,14 @@ def _profile(act: Act) -> Profile:
     return Profile(ramp_s=act.ramp_s if act.drift else 0.0)
 
 
-class DeferredLabels:
-    """Passes answered predictions to the labeller, or holds them back until `release`."""
-
-    def __init__(self, labeller: Labeller) -> None:
-        self._labeller = labeller
-        self._held: deque[Answered] | None = None
-
-    def expect(self, answered: Answered) -> None:
-        """See `cli.traffic.sender.AnswersTaker`."""
-        if self._held is None:
-            self._labeller.expect(answered)
-        else:
-            self._held.append(answered)
-
-    def hold(self) -> None:
-        """Hold back predictions from now on."""
-        self._held = deque()
-
-    def release(self) -> None:
-        """Pass on the held predictions, and all later ones."""
-        while self._held:
-            self._labeller.expect(self._held.popleft())
-        self._held = None
-
-
+@dataclass(frozen=True)
 class Director:
     """Plays the acts against the service at `target`; `read_runs` reads the drift worker's runs, oldest first."""
 
-    def __init__(
-        self, target: Target, rows: PopulationRows, rate: float, read_runs: Callable[[], list[RunResult]]
-    ) -> None:
-        self._target = target
-        self._rows = rows
-        self._rate = rate
-        self._read_runs = read_runs
+    target: Target
+    rows: PopulationRows
+    rate: float
+    read_runs: Callable[[], list[RunResult]]
 
     async def play(self, played: Played, over: asyncio.Event) -> None:
         """Play all acts, and always set `over` at the end.
@@ -133,7 +105,7 @@ class Director:
         Raises:
             ExceptionGroup: of a WorkspaceError: the service stopped answering, or does not allow faults.
         """
-        client = LoadClient(self._target, TIMEOUT_S)
+        client = LoadClient(self.target, TIMEOUT_S)
         try:
             await self._play(played, client)
         finally:
@@ -143,9 +115,8 @@ class Director:
     async def _play(self, played: Played, client: LoadClient) -> None:
         probe = TrafficProbe()
         labeller = Labeller(client, probe, played.tally, PopulationTruth(), LABEL_DELAY_S, SEED)
-        labels = DeferredLabels(labeller)
-        sender = Sender(client, probe, played.tally, MAX_IN_FLIGHT, labels)
-        plan = requests(played.acts, self._rate, self._rows, self._rows.user_ids)
+        sender = Sender(client, probe, played.tally, MAX_IN_FLIGHT, labeller.expect)
+        plan = requests(played.acts, self.rate, self.rows, self.rows.user_ids)
         enough, settled = asyncio.Event(), asyncio.Event()
         never = asyncio.Event()  # these tasks end by being cancelled
         async with asyncio.TaskGroup() as group:
@@ -155,7 +126,7 @@ class Director:
                 group.create_task(labeller.run(never)),
             ]
             sending = group.create_task(sender.run(plan, enough))
-            await self._begin_acts(played, labels)
+            await self._begin_acts(played, labeller)
             await _settle(played, settled)
             enough.set()
             await sending
@@ -164,17 +135,17 @@ class Director:
             for task in watching:
                 task.cancel()
 
-    async def _begin_acts(self, played: Played, labels: DeferredLabels) -> None:
+    async def _begin_acts(self, played: Played, labeller: Labeller) -> None:
         """Begin each act when it is due; return at the end of the last one."""
         loop = asyncio.get_running_loop()
         start_s = loop.time()
         for act, due_s in zip(played.acts, starts_s(played.acts), strict=True):
             await asyncio.sleep(start_s + due_s - loop.time())
             await self._inject_faults(act)
-            if act.labels == "held":
-                labels.hold()
-            elif act.labels == "released":
-                labels.release()
+            if act.labels_held:
+                labeller.hold()
+            else:
+                labeller.release()
             played.began.append(datetime.now(UTC))
         await asyncio.sleep(start_s + sum(act.lasts_s for act in played.acts) - loop.time())
 
@@ -193,7 +164,7 @@ class Director:
 
     async def _ask(self, path: str, method: str = "GET", body: object = None) -> Answer:
         try:
-            return await ask_async(self._target, path, TIMEOUT_S, method=method, body=body)
+            return await ask_async(self.target, path, TIMEOUT_S, method=method, body=body)
         except EndpointError as error:
             raise WorkspaceError(f"the service stopped answering: it {error}") from error
 
@@ -212,7 +183,7 @@ class Director:
         """Read the drift worker's runs regularly; the first one after the last act sets `settled`."""
         while True:
             await asyncio.sleep(SAMPLE_EVERY_S)
-            played.runs = await asyncio.to_thread(self._read_runs)
+            played.runs = await asyncio.to_thread(self.read_runs)
             if played.settling and played.runs and played.runs[-1].time >= played.settling:
                 settled.set()
 

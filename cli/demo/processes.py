@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -22,21 +23,14 @@ LOW_PRIORITY = 10
 """The niceness of the drift worker: it shares the processors with a service whose latency is measured."""
 
 
+@dataclass(frozen=True)
 class Running:
-    """A process that is starting or running."""
+    """A process that is starting or running; `ready` is the path that answers 200 once it is ready."""
 
-    def __init__(
-        self, module: str, log: Path, environment: Mapping[str, str], ready: str, *, low_priority: bool
-    ) -> None:
-        with log.open("w") as file:
-            self._process = subprocess.Popen(  # noqa: S603 (our own modules)
-                [sys.executable, "-m", module], env=environment, stdout=file, stderr=subprocess.STDOUT,
-                process_group=0,  # Ctrl-C reaches us alone, and we stop them in order
-            )  # fmt: skip
-        self._module, self._log, self._ready = module, log, ready
-        if low_priority:
-            with suppress(OSError):
-                os.setpriority(os.PRIO_PROCESS, self._process.pid, LOW_PRIORITY)
+    module: str
+    log: Path
+    ready: str
+    process: subprocess.Popen[bytes]
 
     def url(self) -> str:
         """Wait until it answers, and return its address.
@@ -45,21 +39,13 @@ class Running:
             WorkspaceError: it did not start; the message holds its last lines.
         """
         deadline_s = time.monotonic() + START_TIMEOUT_S
-        while time.monotonic() < deadline_s and self._process.poll() is None:
-            url = _url_in(self._log)
-            if url is not None and _answers(url, self._ready):
+        while time.monotonic() < deadline_s and self.process.poll() is None:
+            url = _url_in(self.log)
+            if url is not None and _answers(url, self.ready):
                 return url
             time.sleep(0.05)
-        tail = "\n".join(self._log.read_text().splitlines()[-5:])
-        raise WorkspaceError(f"{self._module} did not start. The end of its log ({self._log}):\n{tail}")
-
-    def terminate(self) -> None:
-        """Send SIGTERM without waiting."""
-        self._process.terminate()
-
-    def stop(self) -> None:
-        """Send SIGTERM; after a grace period, or on a second Ctrl-C, send SIGKILL."""
-        stop_children([self._process], STOP_TIMEOUT_S)
+        tail = "\n".join(self.log.read_text().splitlines()[-5:])
+        raise WorkspaceError(f"{self.module} did not start. The end of its log ({self.log}):\n{tail}")
 
 
 @contextmanager
@@ -68,13 +54,20 @@ def running(
 ) -> Iterator[Running]:
     """Run `python -m module` during the block; its output goes to `log`.
 
-    `ready` is the path that answers 200 once the process is ready.
+    At the end it gets SIGTERM and, after a grace period or on a second Ctrl-C, SIGKILL.
     """
-    process = Running(module, log, environment, ready, low_priority=low_priority)
+    with log.open("w") as file:
+        process = subprocess.Popen(  # noqa: S603 (our own modules)
+            [sys.executable, "-m", module], env=environment, stdout=file, stderr=subprocess.STDOUT,
+            process_group=0,  # Ctrl-C reaches us alone, and we stop them in order
+        )  # fmt: skip
     try:
-        yield process
+        if low_priority:
+            with suppress(OSError):
+                os.setpriority(os.PRIO_PROCESS, process.pid, LOW_PRIORITY)
+        yield Running(module, log, ready, process)
     finally:
-        process.stop()
+        stop_children([process], STOP_TIMEOUT_S)
 
 
 def _url_in(log: Path) -> str | None:

@@ -101,7 +101,7 @@ def _start(screen: Screen, workspace: Workspace, timing: DemoTiming, stack: Exit
         running("drift", workspace.log("drift"), environment, ready="/healthz", low_priority=True)
     )
     service = stack.enter_context(running("service", workspace.log("service"), environment, ready="/health/ready"))
-    stack.callback(worker.terminate)  # both end at the same time, so we wait once
+    stack.callback(worker.process.terminate)  # both end at the same time, so we wait once
     with screen.stage("Starting the service") as said:
         url = service.url()
         said.append(f"serving at {url}")

@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
-from typing import Any, Final, Literal
-
-LabelTiming = Literal["soon", "held", "released"]
-"""When labels are posted: soon after each answer; held back; or again soon, with those held back before."""
+from typing import Any, Final
 
 
 @dataclass(frozen=True)
@@ -16,7 +13,8 @@ class Act:
     """One act. `description` says what happens in it; `lasts_s` is in seconds.
 
     `drift` and `concept_drift` are strengths, 0…1; covariate drift rises to its strength in `ramp_s` seconds.
-    `faults` is the body of `PUT /faults` without its seconds, None for no faults.
+    Labels that are held are posted in the next act. `faults` is the body of `PUT /faults` without its seconds, None
+    for no faults.
     """
 
     key: str
@@ -26,7 +24,7 @@ class Act:
     drift: float = 0.0
     ramp_s: float = 0.0
     concept_drift: float = 0.0
-    labels: LabelTiming = "soon"
+    labels_held: bool = False
     faults: dict[str, Any] | None = None
 
 
@@ -43,10 +41,9 @@ STORY: Final = (
         8, faults=SLOWNESS),
     Act(
         "green", "All green", "The fault is over. Customers now leave for other reasons, but no labels show it yet.", 8,
-        concept_drift=1.0, labels="held",
+        concept_drift=1.0, labels_held=True,
     ),
-    Act("labels", "Labels arrive", "Now the labels show who left and who stayed.", 8, concept_drift=1.0,
-        labels="released"),
+    Act("labels", "Labels arrive", "Now the labels show who left and who stayed.", 8, concept_drift=1.0),
 )  # fmt: skip
 LASTS_S: Final = sum(act.lasts_s for act in STORY)
 SHORTEST_S: Final[float] = 15

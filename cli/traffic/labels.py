@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import msgspec
@@ -36,6 +37,16 @@ class Answered:
     features: Mapping[str, Value]
     probability: float
     concept_drift: float
+
+    @classmethod
+    def read(cls, answer: Mapping[str, Any], concept_drift: float) -> Answered:
+        """From the service's answer to one request.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is not an answer with a prediction.
+        """
+        features, probability = dict(answer["features_used"]), float(answer["probability"])
+        return cls(str(answer["prediction_id"]), features, probability, concept_drift)
 
 
 class Truth(Protocol):
@@ -108,35 +119,42 @@ def _draw(features: Mapping[str, Value], seed: int) -> float:
     return int.from_bytes(hashlib.blake2b(key, digest_size=7).digest(), "big") / 2**56
 
 
+@dataclass
 class Labeller:
     """Keeps answered predictions and posts their labels `delay_s` seconds later.
 
     At most `MAX_WAITING` wait; beyond that the oldest get no label, and are counted.
     """
 
-    def __init__(
-        self, client: LoadClient, probe: TrafficProbe, tally: Tally, truth: Truth, delay_s: float, seed: int
-    ) -> None:
-        self._client = client
-        self._probe = probe
-        self._tally = tally
-        self._truth = truth
-        self._delay_s = delay_s
-        self._seed = seed
-        self._waiting: deque[tuple[float, Answered]] = deque()
+    client: LoadClient
+    probe: TrafficProbe
+    tally: Tally
+    truth: Truth
+    delay_s: float
+    seed: int
+    _waiting: deque[tuple[float, Answered]] = field(default_factory=deque)
+    _held_after_s: float = math.inf
 
     def expect(self, answered: Answered) -> None:
-        """See `cli.traffic.sender.AnswersTaker`."""
+        """A prediction was answered: its label follows."""
         if len(self._waiting) >= MAX_WAITING:
             self._waiting.popleft()
-            self._tally.label_errors["too many waiting"] += 1
-        self._waiting.append((_now_s() + self._delay_s, answered))
+            self.tally.label_errors["too many waiting"] += 1
+        self._waiting.append((_now_s() + self.delay_s, answered))
+
+    def hold(self) -> None:
+        """Keep the labels of predictions answered from now on until `release`."""
+        self._held_after_s = _now_s() + self.delay_s
+
+    def release(self) -> None:
+        """Post labels when they are due again, including those held."""
+        self._held_after_s = math.inf
 
     async def run(self, stop: asyncio.Event) -> None:
         """Post due labels regularly until `stop` is set."""
         while not stop.is_set():
             await asyncio.sleep(EVERY_S)
-            await self._post_where(lambda due_s: due_s <= _now_s())
+            await self._post_where(lambda due_s: due_s <= min(_now_s(), self._held_after_s))
 
     async def post_rest(self) -> None:
         """Post all waiting labels, due or not, at the end of the run; give up after `REST_S`."""
@@ -144,7 +162,7 @@ class Labeller:
             async with asyncio.timeout(REST_S):
                 await self._post_where(lambda _: True)
         except TimeoutError:
-            self._tally.label_errors["no time left"] += len(self._waiting)
+            self.tally.label_errors["no time left"] += len(self._waiting)
 
     async def _post_where(self, due: Callable[[float], bool]) -> None:
         while self._waiting and due(self._waiting[0][0]):
@@ -155,20 +173,20 @@ class Labeller:
 
     async def _post(self, answers: list[Answered]) -> None:
         """Post some labels; they are not sent again if that fails."""
-        found = zip(answers, labels(self._truth, answers, self._seed), strict=True)
+        found = zip(answers, labels(self.truth, answers, self.seed), strict=True)
         items = [{"prediction_id": each.prediction_id, "label": label} for each, label in found]
-        request = self._probe.sends(FEEDBACK, "labels", 0.0)
+        request = self.probe.sends(FEEDBACK, "labels", 0.0)
         try:
-            reply = await self._client.post(FEEDBACK, msgspec.json.encode({"items": items}), request.headers)
+            reply = await self.client.post(FEEDBACK, msgspec.json.encode({"items": items}), request.headers)
         except OSError as error:  # TimeoutError is one
             request.failed(error)
-            self._tally.label_errors[type(error).__name__] += len(answers)
+            self.tally.label_errors[type(error).__name__] += len(answers)
             return
         request.answered(reply.status)
         if reply.status == ACCEPTED:
-            self._tally.labels += len(answers)
+            self.tally.labels += len(answers)
         else:
-            self._tally.label_errors[f"HTTP {reply.status}"] += len(answers)
+            self.tally.label_errors[f"HTTP {reply.status}"] += len(answers)
 
 
 def _now_s() -> float:

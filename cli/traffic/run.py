@@ -83,7 +83,7 @@ async def _run(
     """Send, show, post labels; then print the summary."""
     tally, over = Tally(), asyncio.Event()
     labeller = Labeller(client, probe, tally, truth, options.label_delay_s, options.seed) if options.labels else None
-    sender = Sender(client, probe, tally, options.max_in_flight, labeller)
+    sender = Sender(client, probe, tally, options.max_in_flight, labeller.expect if labeller else None)
     view = View(out, tally, plan.duration_s)
     gc.collect()
     gc.freeze()  # the population stays: no collection walks through it while answers wait

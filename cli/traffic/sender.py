@@ -6,8 +6,9 @@ Latency counts from when a request was due, so that a stall of the service shows
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -23,32 +24,20 @@ LONG_S = 0.5
 GRACE_S = 2.0
 
 
-class AnswersTaker(Protocol):
-    """Takes answered predictions, as `cli.traffic.labels.Labeller` does."""
-
-    def expect(self, answered: Answered) -> None:
-        """A prediction was answered; its label follows."""
-        ...
-
-
+@dataclass
 class Sender:
-    """Sends at most `max_in_flight` requests at once; any more are counted as errors and not sent."""
+    """Sends at most `max_in_flight` requests at once; any more are counted as errors and not sent.
 
-    def __init__(
-        self,
-        client: LoadClient,
-        probe: TrafficProbe,
-        tally: Tally,
-        max_in_flight: int,
-        labeller: AnswersTaker | None = None,
-    ) -> None:
-        self._client = client
-        self._probe = probe
-        self._tally = tally
-        self._max_in_flight = max_in_flight
-        self._labeller = labeller
-        self._tasks: set[asyncio.Task[None]] = set()
-        self.started_s = 0.0
+    `take_answer` gets each answered prediction.
+    """
+
+    client: LoadClient
+    probe: TrafficProbe
+    tally: Tally
+    max_in_flight: int
+    take_answer: Callable[[Answered], None] | None = None
+    started_s: float = field(default=0.0, init=False)
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set, init=False)
 
     @property
     def now_s(self) -> float:
@@ -62,14 +51,14 @@ class Sender:
             await self._until(planned.due_s, stop)
             if stop.is_set():
                 return
-            self._tally.due(planned.kind, planned.drift, planned.concept_drift)
-            if len(self._tasks) >= self._max_in_flight:
-                self._tally.errors[NOT_SENT] += 1
+            self.tally.due(planned.kind, planned.drift, planned.concept_drift)
+            if len(self._tasks) >= self.max_in_flight:
+                self.tally.errors[NOT_SENT] += 1
                 continue
             task = asyncio.create_task(self._send(planned))
             self._tasks.add(task)
             task.add_done_callback(self._done)
-            self._tally.in_flight = len(self._tasks)
+            self.tally.in_flight = len(self._tasks)
 
     async def drain(self, stop: asyncio.Event) -> None:
         """Wait for requests in flight. Once `stop` is set, wait at most `GRACE_S`, then cancel the rest."""
@@ -77,7 +66,7 @@ class Sender:
             await asyncio.wait(self._tasks, timeout=0.1)
         if self._tasks:
             _, left = await asyncio.wait(self._tasks, timeout=GRACE_S)
-            self._tally.unfinished = len(left)
+            self.tally.unfinished = len(left)
             for task in left:
                 task.cancel()
             await asyncio.gather(*left, return_exceptions=True)
@@ -86,32 +75,30 @@ class Sender:
         """Wait until then, or until `stop`; always let answers be handled in between."""
         wait_s = due_s - self.now_s
         if wait_s > LONG_S:
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
                     await stop.wait()
-            except TimeoutError:
-                pass
         else:
             await asyncio.sleep(max(wait_s, 0))
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        self._tally.in_flight = len(self._tasks)
+        self.tally.in_flight = len(self._tasks)
         if not task.cancelled():
             task.result()
 
     async def _send(self, planned: PlannedRequest) -> None:
         """Send one request and count its result."""
-        self._tally.lateness.add(self.now_s - planned.due_s)
-        request = self._probe.sends(planned.path, planned.kind, planned.drift)
+        self.tally.lateness.add(self.now_s - planned.due_s)
+        request = self.probe.sends(planned.path, planned.kind, planned.drift)
         try:
-            reply = await self._client.post(planned.path, planned.body, request.headers)
+            reply = await self.client.post(planned.path, planned.body, request.headers)
         except TimeoutError as error:
             request.failed(error)
-            self._tally.errors["timeout"] += 1
+            self.tally.errors["timeout"] += 1
         except OSError as error:
             request.failed(error)
-            self._tally.errors[f"no connection: {type(error).__name__}"] += 1
+            self.tally.errors[f"no connection: {type(error).__name__}"] += 1
             return  # rejected at once, so there is no latency to count
         except asyncio.CancelledError as error:
             request.failed(error)
@@ -120,40 +107,31 @@ class Sender:
             request.answered(reply.status)
             self._take(planned, reply)
         ended_s = self.now_s
-        self._tally.took(planned.kind, ended_s - planned.due_s, ended_s)
+        self.tally.took(planned.kind, ended_s - planned.due_s, ended_s)
 
     def _take(self, planned: PlannedRequest, reply: Reply) -> None:
         """Compare a reply with the expected one."""
-        self._tally.answered[planned.kind] += 1
+        self.tally.answered[planned.kind] += 1
         if planned.kind == "bad":
             if reply.status not in REJECTED:
-                self._tally.errors[f"bad input answered with HTTP {reply.status}"] += 1
+                self.tally.errors[f"bad input answered with HTTP {reply.status}"] += 1
             return
         reason = f"HTTP {reply.status}" if reply.status != OK else None
-        if reason is None and (planned.kind == "batch" or self._labeller is not None):
+        if reason is None and (planned.kind == "batch" or self.take_answer is not None):
             reason = self._take_results(planned, reply.body)
         if reason is not None:
-            self._tally.errors[reason] += 1
+            self.tally.errors[reason] += 1
 
     def _take_results(self, planned: PlannedRequest, body: bytes) -> str | None:
         """Pass on the predictions; return the first error among them."""
         reason = None
         try:
-            for result in _results(msgspec.json.decode(body), planned):
+            document = msgspec.json.decode(body)
+            for result in document["results"] if planned.kind == "batch" else [document]:
                 if "error" in result:
                     reason = reason or f"batch item rejected with HTTP {result['error']['status']}"
-                elif self._labeller is not None:
-                    self._labeller.expect(_answered(result, planned.concept_drift))
+                elif self.take_answer is not None:
+                    self.take_answer(Answered.read(result, planned.concept_drift))
         except (KeyError, TypeError, ValueError):
             return "answer is not a Leeway prediction"
         return reason
-
-
-def _results(document: Any, planned: PlannedRequest) -> Iterator[Mapping[str, Any]]:  # noqa: ANN401 (what JSON holds)
-    return iter(document["results"] if planned.kind == "batch" else [document])
-
-
-def _answered(result: Mapping[str, Any], concept_drift: float) -> Answered:
-    return Answered(
-        str(result["prediction_id"]), dict(result["features_used"]), float(result["probability"]), concept_drift
-    )

@@ -5,20 +5,15 @@ import json
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import islice, takewhile
-from random import Random
 
 import pytest
 
-from cli.demo.play import DeferredLabels, Director, Played, requests, strengths
+from cli.demo.play import Director, Played, requests, strengths
 from cli.demo.story import LASTS_S, starts_s, story
 from cli.demo.workspace import WorkspaceError
 from cli.http import ask
-from cli.traffic.labels import Answered, Labeller, PopulationTruth
 from cli.traffic.plan import PlannedRequest
-from cli.traffic.probe import TrafficProbe
 from cli.traffic.rows import PopulationRows
-from cli.traffic.tally import Tally
-from cli.traffic.transport import LoadClient
 from drift.result import RunResult
 from tests.cli.demo.example_run import a_run
 from tests.cli.stub_server import Request, StubServer, http, stub_server
@@ -165,24 +160,3 @@ def test_the_end_is_always_signalled(answer: bytes, rows: PopulationRows) -> Non
     with suppress(ExceptionGroup):
         ended.append(played_against(failing("PUT", "/faults", answer), rows)[0].ended)
     assert len(ended) == (b" 200 " in answer)
-
-
-def test_deferred_labels_are_held_until_released(rows: PopulationRows) -> None:
-    """Held labels are posted only after their release, together with the later ones."""
-    row = rows.row(Random(7), 0.0)  # noqa: S311 (no secret)
-
-    async def counts(client: LoadClient) -> list[int]:
-        tally, found = Tally(), list[int]()
-        labeller = Labeller(client, TrafficProbe(), tally, PopulationTruth(), 0.0, 7)
-        labels = DeferredLabels(labeller)
-        for step in (labels.hold, labels.release):
-            labels.expect(Answered(f"p{len(found)}", row, 0.5, 0.0))
-            step()
-            labels.expect(Answered(f"q{len(found)}", row, 0.5, 0.0))
-            await labeller.post_rest()
-            found.append(tally.labels)
-        client.close()
-        return found
-
-    with stub_server(service) as server:
-        assert asyncio.run(counts(LoadClient(server.target, 2))) == [1, 4]

@@ -126,3 +126,27 @@ def test_waiting_labels_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_WAITING", 2)
     tally, server = labelled(5, lambda _: http(status=202))
     assert (set(posted(server)), tally.label_errors.total()) == ({"p3", "p4"}, 3)
+
+
+def test_held_labels_wait_for_their_release(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Labels of predictions answered while labels are held are posted after the release; earlier ones are not held."""
+    monkeypatch.setattr(module, "EVERY_S", 0.01)
+
+    async def run(client: LoadClient) -> list[set[str]]:
+        labeller, found = Labeller(client, TrafficProbe(), Tally(), ModelTruth(0.5), 0.0, seed=7), []
+        posting = asyncio.create_task(labeller.run(asyncio.Event()))
+        labeller.expect(Answered("before", {"x": 0}, 0.0, 0.0))
+        await asyncio.sleep(0.002)
+        for step, name in ((labeller.hold, "held"), (labeller.release, "after")):
+            step()
+            await asyncio.sleep(0.002)
+            labeller.expect(Answered(name, {"x": 0}, 0.0, 0.0))
+            await asyncio.sleep(0.3)
+            found.append(set(posted(server)))
+        posting.cancel()
+        client.close()
+        return found
+
+    with stub_server(lambda _: http(status=202)) as server:
+        found = asyncio.run(run(LoadClient(server.target, 1.0)))
+    assert found == [{"before"}, {"before", "held", "after"}]

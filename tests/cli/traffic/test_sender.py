@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import count
 
 import pytest
@@ -18,17 +18,6 @@ from tests.cli import stub_server as stubs
 from tests.cli.stub_server import http, predicted, stub_server
 
 
-class Kept:
-    """Keeps the answers."""
-
-    def __init__(self) -> None:
-        self.answers: list[Answered] = []
-
-    def expect(self, answered: Answered) -> None:
-        """See `AnswersTaker`."""
-        self.answers.append(answered)
-
-
 def every(step_s: float, number: int, kind: RequestKind = "features") -> list[PlannedRequest]:
     """Equal requests at equal intervals."""
     return [PlannedRequest(place * step_s, kind, b"{}") for place in range(number)]
@@ -40,14 +29,14 @@ def sent(
     *,
     max_in_flight: int = 50,
     timeout_s: float = 5.0,
-    taker: Kept | None = None,
+    take_answer: Callable[[Answered], None] | None = None,
     stop_after_s: float | None = None,
 ) -> Tally:
     """Send a plan to a server with these answers; return the tally."""
 
     async def send(client: LoadClient) -> Tally:
         tally, stop = Tally(), asyncio.Event()
-        sender = Sender(client, TrafficProbe(), tally, max_in_flight, taker)
+        sender = Sender(client, TrafficProbe(), tally, max_in_flight, take_answer)
         if stop_after_s is not None:
             asyncio.get_running_loop().call_later(stop_after_s, stop.set)
         await sender.run(plan, stop)
@@ -121,7 +110,7 @@ def test_timeouts_count_as_latency() -> None:
 )
 def test_unexpected_answers_are_errors(kind: RequestKind, answer: bytes, error: str) -> None:
     """Each unexpected answer is one error, by its kind."""
-    assert sent(every(0.0, 1, kind), lambda _: answer, taker=Kept()).errors == {error: 1}
+    assert sent(every(0.0, 1, kind), lambda _: answer, take_answer=lambda _: None).errors == {error: 1}
 
 
 @pytest.mark.parametrize("status", [400, 404, 422])
@@ -136,10 +125,10 @@ def test_answered_predictions_are_passed_on() -> None:
     one = {"prediction_id": "a", "features_used": {"x": 1}, "probability": 0.25}
     single = http(json.dumps(one).encode())
     batch = http(json.dumps({"results": [one, {"error": {"status": 422}}, {**one, "prediction_id": "b"}]}).encode())
-    kept = Kept()
+    kept: list[Answered] = []
     plan = [PlannedRequest(0.0, "features", b"{}", concept_drift=0.5), PlannedRequest(0.05, "batch", b"{}")]
-    sent(plan, lambda request: batch if "/batch" in request.path else single, taker=kept)
-    assert kept.answers == [
+    sent(plan, lambda request: batch if "/batch" in request.path else single, take_answer=kept.append)
+    assert kept == [
         Answered("a", {"x": 1}, 0.25, 0.5),
         Answered("a", {"x": 1}, 0.25, 0.0),
         Answered("b", {"x": 1}, 0.25, 0.0),
