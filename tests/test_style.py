@@ -17,8 +17,8 @@ MAX_LINES: Final = 400
 READ_THE_ENVIRONMENT: Final = {
     "leeway/telemetry/environment.py": "reads OTEL_*",
     "service/telemetry/http_instrumentation.py": "sets the stable HTTP conventions before they are read",
-    "drift/comparison/evidently.py": "tells Evidently not to phone home",
-    "leeway/model/bundle.py": "tells ONNX Runtime the same",
+    "drift/comparison/evidently.py": "tells Evidently to send no telemetry",
+    "leeway/model/onnx.py": "tells ONNX Runtime the same",
     "cli/demo/workspace.py": "gives the demo's processes an environment of their own",
 }
 
