@@ -83,7 +83,7 @@ def fill(folder: Path, rows: int) -> None:
                     as_of=None,
                     features=bundle.schema.row(row),
                     score=score,
-                    prediction=int(score >= bundle.decision_threshold),
+                    prediction=int(score >= bundle.card.decision_threshold),
                     unusual_features=0,
                     lookup_duration_s=None,
                     inference_duration_s=0.0001,

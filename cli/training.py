@@ -60,7 +60,7 @@ def card_table(bundle: Bundle) -> Table:
         "held out": f"{held_out.rows:,} rows{share}; the figures below and the drift reference come from them",
         "ROC AUC": _estimate(card.roc_auc),
         "Brier score": _estimate(card.brier),
-        "decision threshold": f"{bundle.decision_threshold:g}",
+        "decision threshold": f"{bundle.card.decision_threshold:g}",
         "scored by": "ONNX Runtime" if card.scorer == "onnx" else f"scikit-learn ({card.scorer_reason})",
         "features": f"{len(bundle.schema)}, each with its drift method and noise",
     }

@@ -16,10 +16,10 @@ from drift.result import Target, Window
 from drift.telemetry.probe import PredictionTrace
 from leeway.data.tabular import typed_frame
 from leeway.model import bundle as bundles
-from leeway.model.bundle import Bundle, BundleError
+from leeway.model.bundle import Bundle
 from leeway.model.drift_plan import DriftPlan
 from leeway.model.encoding import Encoded, Encoder
-from leeway.model.manifest import MANIFEST
+from leeway.model.manifest import MANIFEST, BundleError
 from leeway.model.sklearn import encode_frame
 from leeway.schema import SCORE_COLUMN, FeatureSchema
 from leeway.store import predictions
@@ -77,7 +77,7 @@ class BundleReloader:
         """The active bundle.
 
         Raises:
-            leeway.model.bundle.BundleError: no usable bundle was found.
+            leeway.model.manifest.BundleError: no usable bundle was found.
             leeway.store.engine.DatabaseError: the tables of its schema are missing and cannot be created.
         """
         mark = _mark(self._folder / MANIFEST)

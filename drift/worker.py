@@ -18,7 +18,7 @@ from drift.result import Reports, RunResult, read_result
 from drift.telemetry.probe import DriftProbe, RunProbe
 from drift.verdicts.confirmation import Policy, State
 from drift.webhook import Webhook
-from leeway.model.bundle import BundleError
+from leeway.model.manifest import BundleError
 from leeway.store.drift_runs import DriftLog, DriftRun
 from leeway.store.engine import DatabaseError
 

@@ -14,7 +14,8 @@ from importlib.metadata import version
 from fastapi import FastAPI
 
 from leeway.model import bundle as bundles
-from leeway.model.bundle import Bundle, BundleError
+from leeway.model.bundle import Bundle
+from leeway.model.manifest import BundleError
 from leeway.settings import ServiceSettings, SettingsError
 from leeway.shutdown import cannot_start, force_exit_if_threads_remain
 from leeway.store.engine import DatabaseError, create_tables, open_engine

@@ -20,9 +20,8 @@ from pydantic import ValidationError
 from leeway.data.csv_table import feature_reader
 from leeway.data.tabular import read_table
 from leeway.model import bundle as bundles
-from leeway.model.bundle import BundleDamaged
 from leeway.model.card import Card
-from leeway.model.manifest import CARD, read_json, write_json
+from leeway.model.manifest import CARD, BundleDamaged, read_json, write_json
 from leeway.schema import INT64_MAX, INT64_MIN, TEXT_PATTERN, Feature, FeatureSchema, SchemaError, Value
 from service.http.fast_path import batch_reader
 from service.http.schemas import prediction_models

@@ -64,7 +64,7 @@ def _train(
     from cli.training import card_table, churn_origin, labelled_month, month_data, schema_table
     from leeway.data.csv_table import TableError
     from leeway.data.tabular import read_table
-    from leeway.model.bundle import BundleError
+    from leeway.model.manifest import BundleError
     from leeway.model.training import TrainingData, TrainingError, train
     from leeway.model.writer import Origin
     from leeway.shutdown import interrupt_on_stop_signal

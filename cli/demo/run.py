@@ -25,7 +25,8 @@ from cli.traffic.rows import PopulationRows
 from cli.training import churn_origin, labelled_month, month_data
 from drift.report.folder import ReportFolder
 from leeway.data.population import AS_OF, population
-from leeway.model.bundle import Bundle, BundleError
+from leeway.model.bundle import Bundle
+from leeway.model.manifest import BundleError
 from leeway.model.training import train
 from leeway.shutdown import interrupt_on_stop_signal
 from leeway.store.engine import DatabaseError

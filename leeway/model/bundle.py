@@ -25,9 +25,7 @@ from leeway.model.manifest import (
     SCHEMA,
     BundleDamaged,
     BundleError,
-    BundleMissing,
     BundleSchemaMismatch,
-    BundleVersionUnknown,
     Manifest,
     read_json,
     read_manifest,
@@ -37,17 +35,6 @@ from leeway.schema import FeatureSchema
 
 if TYPE_CHECKING:
     import pandas as pd
-
-__all__ = [
-    "Bundle",
-    "BundleDamaged",
-    "BundleError",
-    "BundleMissing",
-    "BundleSchemaMismatch",
-    "BundleVersionUnknown",
-    "Scorer",
-    "load",
-]
 
 
 class Scorer(Protocol):
@@ -69,11 +56,6 @@ class Bundle:
     card: Card
     encoder: Encoder
     scorer: Scorer
-
-    @property
-    def decision_threshold(self) -> float:
-        """The probability from which on the prediction is 1."""
-        return self.card.decision_threshold
 
     def score(self, rows: Sequence[Mapping[str, Any]]) -> NDArray[np.float64]:
         """The probabilities of n valid rows, shape (n,)."""

@@ -47,7 +47,7 @@ def train(data: TrainingData, folder: Path, origin: Origin, *, seed: int = SEED)
 
     Raises:
         TrainingError: too few rows, or one class only.
-        leeway.model.bundle.BundleError: the bundle cannot be written.
+        leeway.model.manifest.BundleError: the bundle cannot be written.
     """
     _check(data)
     require_replaceable(folder)  # now, not after the training

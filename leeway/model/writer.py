@@ -24,12 +24,12 @@ from sklearn.pipeline import Pipeline
 from leeway.data.tabular import infer_schema, typed_frame
 from leeway.model import bundle as bundles
 from leeway.model import manifest as layout
-from leeway.model.bundle import Bundle, BundleError
+from leeway.model.bundle import Bundle
 from leeway.model.card import Card, HeldOut, ScoreReference, TrainedOn
 from leeway.model.distances import cumulative_shares
 from leeway.model.drift_plan import DriftPlan
 from leeway.model.encoding import USUAL_QUANTILES, Encoded, Encoder, usual_range
-from leeway.model.manifest import Manifest, sha256, write_json, write_manifest
+from leeway.model.manifest import BundleError, Manifest, sha256, write_json, write_manifest
 from leeway.model.onnx import OnnxScorer, to_onnx
 from leeway.model.performance import brier, roc_auc
 from leeway.model.sklearn import encode_frame, model_frame, predict, write_pipeline
@@ -94,12 +94,12 @@ def bundle_pipeline(
     ...     bundle = bundle_pipeline(pipeline, Reference(frame), Path(folder) / "bundle", origin=Origin("loans"))
     >>> bundle.name, bundle.schema.names, bundle.card.scorer
     ('loans', ('age', 'income'), 'onnx')
-    >>> bundle.score([{"age": 25, "income": 75}, {"age": 55, "income": 45}]) >= bundle.decision_threshold
+    >>> bundle.score([{"age": 25, "income": 75}, {"age": 55, "income": 45}]) >= bundle.card.decision_threshold
     array([False,  True])
 
     Raises:
         leeway.data.csv_table.TableError: no schema is given and none can be inferred.
-        leeway.model.bundle.BundleError: the pipeline is no such classifier, cannot be stored without pickle, or does
+        leeway.model.manifest.BundleError: the pipeline is no such classifier, cannot be stored without pickle, or does
             not fit its reference; or the folder contains anything else or cannot be written.
     """
     origin = origin or Origin()

@@ -195,7 +195,7 @@ class Predictor:
         trace = self._probe.trace_ref()
         trace_id, span_id = (trace.trace_id, trace.span_id) if trace and trace.sampled else (None, None)
         now, inference_s = self._now(), (ended_ns - inference_started_ns) / 1e9
-        version, threshold = bundle.version, bundle.decision_threshold
+        version, threshold = bundle.version, bundle.card.decision_threshold
         return [
             PredictionRecord(  # positional arguments: keywords double the time for a thousand records
                 str(uuid_utils.uuid7()),

@@ -8,9 +8,8 @@ import uuid_utils
 from msgspec.structs import replace
 
 from drift.inputs import ActiveBundle, BundleReloader, ComparisonInputs, most_unusual, read_window
-from leeway.model.bundle import BundleError, BundleMissing
 from leeway.model.encoding import Encoder
-from leeway.model.manifest import CARD
+from leeway.model.manifest import CARD, BundleError, BundleMissing
 from leeway.schema import SCORE_COLUMN, Feature, FeatureSchema, Seen, Value
 from leeway.store.engine import open_engine
 from leeway.store.predictions import PredictionLabel

@@ -20,10 +20,21 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from leeway.data.tabular import infer_schema
 from leeway.model import bundle as bundles
-from leeway.model.bundle import Bundle, BundleError
+from leeway.model.bundle import Bundle
 from leeway.model.card import Card
 from leeway.model.encoding import Encoder
-from leeway.model.manifest import CARD, MANIFEST, ONNX, PIPELINE, REFERENCE, SCHEMA, digest, read_json, sha256
+from leeway.model.manifest import (
+    CARD,
+    MANIFEST,
+    ONNX,
+    PIPELINE,
+    REFERENCE,
+    SCHEMA,
+    BundleError,
+    digest,
+    read_json,
+    sha256,
+)
 from leeway.model.sklearn import encode_frame, model_frame, predict, read_pipeline
 from leeway.model.writer import Origin, Reference, bundle_pipeline
 

@@ -14,8 +14,8 @@ import pytest
 
 from leeway.data.population import Population
 from leeway.model import bundle as bundles
-from leeway.model.bundle import Bundle, BundleDamaged, BundleSchemaMismatch
-from leeway.model.manifest import CARD, ONNX, PIPELINE, SCHEMA
+from leeway.model.bundle import Bundle
+from leeway.model.manifest import CARD, ONNX, PIPELINE, SCHEMA, BundleDamaged, BundleSchemaMismatch
 from leeway.schema import CHURN_SCHEMA
 from tests.leeway.model.bundles import change_json, error_of, reseal
 

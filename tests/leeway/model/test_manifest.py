@@ -6,8 +6,21 @@ from pathlib import Path
 import pytest
 
 from leeway.model import bundle as bundles
-from leeway.model.bundle import BundleDamaged, BundleMissing, BundleSchemaMismatch, BundleVersionUnknown
-from leeway.model.manifest import CARD, MANIFEST, ONNX, PIPELINE, REFERENCE, SCHEMA, Manifest, read_json, write_manifest
+from leeway.model.manifest import (
+    CARD,
+    MANIFEST,
+    ONNX,
+    PIPELINE,
+    REFERENCE,
+    SCHEMA,
+    BundleDamaged,
+    BundleMissing,
+    BundleSchemaMismatch,
+    BundleVersionUnknown,
+    Manifest,
+    read_json,
+    write_manifest,
+)
 from leeway.schema import CHURN_SCHEMA
 from tests.leeway.model.bundles import FILES, GOLDEN, change_json, change_manifest, error_of
 

@@ -15,8 +15,7 @@ import skops.io
 from sklearn.preprocessing import FunctionTransformer
 
 from leeway.model import bundle as bundles
-from leeway.model.bundle import BundleDamaged, BundleError
-from leeway.model.manifest import MANIFEST, PIPELINE
+from leeway.model.manifest import MANIFEST, PIPELINE, BundleDamaged, BundleError
 from tests.leeway.model.bundles import FILES, error_of, reseal
 
 

@@ -21,8 +21,8 @@ from sklearn.svm import SVC
 from leeway.data.csv_table import TableError
 from leeway.model import bundle as bundles
 from leeway.model import writer
-from leeway.model.bundle import Bundle, BundleError
-from leeway.model.manifest import CARD, MANIFEST, ONNX, SCHEMA, Manifest, read_json
+from leeway.model.bundle import Bundle
+from leeway.model.manifest import CARD, MANIFEST, ONNX, SCHEMA, BundleError, Manifest, read_json
 from leeway.model.writer import Origin, Reference, bundle_pipeline
 from leeway.schema import CHURN_SCHEMA, Feature, FeatureSchema
 from tests.leeway.model.bundles import as_model_takes_it, copy_of, files_of, fitted, small_bundle, some_rows

@@ -92,7 +92,7 @@ def test_the_model_tells_its_training_figures(service: Service) -> None:
     assert card["trained_on"]["rows"] + card["held_out"]["rows"] == 2_000
     assert card["roc_auc"]["low"] < card["roc_auc"]["value"] < card["roc_auc"]["high"]
     assert 0 < card["brier"]["value"] < 0.25
-    assert card["decision_threshold"] == service.bundle.decision_threshold
+    assert card["decision_threshold"] == service.bundle.card.decision_threshold
 
 
 def test_metrics_are_served_where_asked_for(serve: Serve, bundle: Bundle) -> None:

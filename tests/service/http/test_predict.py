@@ -80,7 +80,7 @@ def test_the_prediction_follows_the_threshold(service: Service, people: Populati
     answers = service.post("/predict/batch", {"items": [{"features": people.row(place)} for place in range(100)]})
 
     for answer in answers.json()["results"]:
-        assert answer["prediction"] == int(answer["probability"] >= service.bundle.decision_threshold)
+        assert answer["prediction"] == int(answer["probability"] >= service.bundle.card.decision_threshold)
 
 
 def test_a_whole_number_is_a_number(service: Service, example: Example) -> None:
