@@ -313,7 +313,7 @@ def drainer_rate(folder: Path) -> float:
     record = PredictionRecord(
         "", datetime.now(UTC), "v", "u", None, features, 0.5, 1, 0, 0.001, 0.0001, "0" * 32, "0" * 16
     )
-    with Spool.open(folder / "drained-spool.db", CHURN_SCHEMA, limit_bytes=2**30, fsync_always=False) as spool:
+    with Spool(folder / "drained-spool.db", CHURN_SCHEMA, limit_bytes=2**30, fsync_always=False) as spool:
         for start in range(0, DRAINED_ROWS, 1_000):
             spool.append([replace(record, prediction_id=f"{place:036d}") for place in range(start, start + 1_000)])
         drainer = SpoolDrainer(spool, PredictionWriter(engine).write, DrainerProbe())

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 
@@ -242,23 +242,6 @@ class FeatureSchema:
         return FeatureSchema(
             tuple(msgspec.structs.replace(feature, seen=seen[feature.name]) for feature in self.features)
         )
-
-    def to_json(self) -> dict[str, Any]:
-        """The schema as a JSON object, for `from_json`."""
-        document: dict[str, Any] = msgspec.to_builtins(self)
-        return document
-
-    @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> FeatureSchema:
-        """Read the JSON object of `to_json`; other members are ignored.
-
-        Raises:
-            SchemaError: the document has another shape.
-        """
-        try:
-            return msgspec.convert(document, cls)
-        except msgspec.ValidationError as error:
-            raise SchemaError(f"not a feature schema: {error}") from error
 
 
 CHURN_SCHEMA = FeatureSchema(

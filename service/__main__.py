@@ -114,7 +114,7 @@ def assemble(settings: ServiceSettings, providers: Providers, stack: ExitStack, 
 
     fsync_always = settings.spool_fsync == "always"
     spool = stack.enter_context(
-        Spool.open(settings.spool, bundle.schema, limit_bytes=settings.spool_limit, fsync_always=fsync_always)
+        Spool(settings.spool, bundle.schema, limit_bytes=settings.spool_limit, fsync_always=fsync_always)
     )
     drainer = SpoolDrainer(spool, PredictionWriter(engine).write, OTelDrainerProbe(providers.meter))
     drainer.start()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Any
 
+import msgspec
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -118,4 +119,5 @@ def _content_length(scope: Scope) -> int:
 
 def public_card(bundle: Bundle) -> dict[str, Any]:
     """The response of `GET /model`: the card, and each feature with kind, unit, limits and what training saw."""
-    return {name: value for name, value in bundle.card.to_json().items() if name != "example"} | bundle.schema.to_json()
+    card = {name: value for name, value in msgspec.to_builtins(bundle.card).items() if name != "example"}
+    return {**card, **msgspec.to_builtins(bundle.schema)}

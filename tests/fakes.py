@@ -193,7 +193,7 @@ def service_over(
     create_tables(engine, tables)
     probe, tally, log = RememberingProbe(), RejectionTally(bundle.schema.names), PredictionLog(engine, tables)
     clock = {} if clock_s is None else {"clock_s": clock_s}
-    with Spool.open(folder / "spool.db", bundle.schema, limit_bytes=spool_limit_bytes, fsync_always=False) as spool:
+    with Spool(folder / "spool.db", bundle.schema, limit_bytes=spool_limit_bytes, fsync_always=False) as spool:
         recorder = Recorder(spool, probe, required=required, **clock)
         app = create_app(
             Predictor(bundle, Snapshots(engine, tables), recorder, probe),

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from cli.doctor.check import CheckResult
 from cli.http import OK, UNAVAILABLE, Answer, EndpointError, ask
 from leeway.schema import FeatureSchema
@@ -57,7 +59,7 @@ def _info(card: Mapping[str, Any], openapi: Mapping[str, Any]) -> ServiceInfo:
     return ServiceInfo(
         name=str(card["name"]),
         version=str(card["version"]),
-        schema=FeatureSchema.from_json(card),
+        schema=msgspec.convert(card, FeatureSchema),
         example=next(iter(examples.values()))["value"],
         accepts_synthetic=any(each["name"] == SYNTHETIC_HEADER for each in operation.get("parameters", ())),
     )

@@ -10,6 +10,7 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from rich.console import Console
 
 from cli.http import OK, UNAVAILABLE, EndpointError, NotHttp, Target, ask_async
@@ -17,7 +18,7 @@ from cli.options import stop
 from cli.traffic.labels import ModelTruth, PopulationTruth, Truth
 from cli.traffic.plan import Plan, Profile
 from cli.traffic.rows import AnsweredRows, DrawnRows, PopulationRows, Row, Rows
-from leeway.schema import CHURN_SCHEMA, FeatureSchema, SchemaError
+from leeway.schema import CHURN_SCHEMA, FeatureSchema
 
 ENDLESS_DRIFT_AFTER_S = 60.0
 TRY_EVERY_S = 0.5
@@ -131,9 +132,9 @@ class Service:
         try:
             card = await self._document("/model")
             share = (card.get("held_out") or {}).get("positive_share")
-            schema = FeatureSchema.from_json(card)
+            schema = msgspec.convert(card, FeatureSchema)
             return ServedModel(str(card["name"]), str(card["version"]), schema, 0.5 if share is None else float(share))
-        except (EndpointError, KeyError, TypeError, AttributeError, ValueError, SchemaError) as error:
+        except (EndpointError, KeyError, TypeError, AttributeError, ValueError) as error:
             raise self._stranger(f"GET /model: {error}") from error
 
     async def _document(self, path: str, body: object = None) -> Mapping[str, Any]:

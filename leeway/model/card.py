@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -62,8 +62,3 @@ class Card(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         if self.drift.score is None:
             raise ValueError("`drift` has no plan for the `score`")
-
-    def to_json(self) -> dict[str, Any]:
-        """The card as a JSON object."""
-        document: dict[str, Any] = msgspec.to_builtins(self)
-        return document

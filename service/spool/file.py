@@ -8,6 +8,7 @@ process that has the spool open), `spool.db.drainer` (held by the one process th
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import shutil
 import sqlite3
@@ -40,6 +41,7 @@ _MESSAGES: Final = {
     sqlite3.SQLITE_CORRUPT: _DAMAGED,
     sqlite3.SQLITE_NOTADB: _DAMAGED,
 }
+_log = logging.getLogger("service")
 
 
 class SpoolError(Exception):
@@ -146,8 +148,8 @@ def connect(path: Path, *, fsync_always: bool = False) -> sqlite3.Connection:
     return connection
 
 
-def prepare(path: Path, lock: FileLock) -> Path | None:
-    """Check the file, create its tables, and share `lock`; return where a damaged file was set aside, if any.
+def prepare(path: Path, lock: FileLock) -> None:
+    """Check the file, create its tables, and share `lock`. A damaged file is set aside first, and the log says where.
 
     Only an exclusive holder of the lock sets a file aside, because the records that another process appends would go
     with it.
@@ -165,11 +167,8 @@ def prepare(path: Path, lock: FileLock) -> Path | None:
             raise SpoolError(
                 f"spool {path} is damaged ({error}) and open in another process; stop all that use it and start again"
             ) from error
-        set_aside = _set_aside(path)
+        _log.error("the spool was damaged: moved it to %s and created a new one", _set_aside(path))
         _check(path)
-        return set_aside
-    else:
-        return None
     finally:
         lock.share()
 
@@ -210,14 +209,9 @@ def _set_aside(path: Path) -> Path:
 @contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
     """Commit all of the block's changes, or none."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")
         yield
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:  # SQLite ends it by itself on some errors
-            connection.execute("ROLLBACK")
-        raise
 
 
 def run_checkpoint(connection: sqlite3.Connection, mode: str) -> int:

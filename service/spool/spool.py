@@ -7,8 +7,6 @@ power failure.
 
 from __future__ import annotations
 
-import json
-import logging
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, closing, nullcontext
@@ -18,6 +16,8 @@ from functools import lru_cache
 from pathlib import Path
 from threading import Lock
 from typing import Self
+
+import msgspec
 
 from leeway.schema import FeatureSchema
 from leeway.store.record import PredictionRecord
@@ -38,7 +38,6 @@ __all__ = ["Batch", "Spool", "SpoolError", "UnknownSchema"]
 JOURNAL_CHECK_ROWS = 256
 STATEMENT_ROWS = 1_000
 """Rows per INSERT. SQLite releases the interpreter lock once a statement, and taking it back can be slow."""
-_log = logging.getLogger("service")
 
 
 class UnknownSchema(SpoolError):
@@ -76,7 +75,7 @@ class Spool:
     ... )
     >>> with (
     ...     TemporaryDirectory() as folder,
-    ...     Spool.open(Path(folder) / "spool.db", schema, limit_bytes=2**20, fsync_always=False) as spool,
+    ...     Spool(Path(folder) / "spool.db", schema, limit_bytes=2**20, fsync_always=False) as spool,
     ... ):
     ...     spool.append([record])
     ...     batch = spool.take(limit=100)  # the records stay in the spool ...
@@ -89,6 +88,11 @@ class Spool:
     """
 
     def __init__(self, path: Path, schema: FeatureSchema, *, limit_bytes: int, fsync_always: bool) -> None:
+        """Open or create the spool at `path`. A damaged file is set aside first, and the log says where.
+
+        Raises:
+            SpoolError: the file cannot be used; the message says what to do.
+        """
         self.path = path
         self.limit_bytes = limit_bytes
         self._journal_limit_bytes = min(max(limit_bytes // 32, 2**20), 2**25)
@@ -96,36 +100,23 @@ class Spool:
         self._fingerprint = schema.fingerprint
         self._appending_lock, self._draining_lock, self._observing_lock = Lock(), Lock(), Lock()
         self._rows_since_check = 0
-        with ExitStack() as resources:
+        with spool_errors(path), ExitStack() as resources:
+            if path.is_dir():
+                raise SpoolError(f"spool {path} is a folder; set LEEWAY_SPOOL to the path of a file")
+            path.parent.mkdir(parents=True, exist_ok=True)
             lock = FileLock(sidecar_path(path, ".lock"))
             resources.callback(lock.release)
-            self.set_aside = prepare(path, lock)
-            """Where a damaged file was set aside when this spool was opened; None if it was sound."""
+            prepare(path, lock)
             self._appending = resources.enter_context(closing(connect(path, fsync_always=fsync_always)))
             self._draining = resources.enter_context(closing(connect(path)))
             self._observing = resources.enter_context(closing(connect(path)))
             self._page_bytes = int(self._draining.execute("PRAGMA page_size").fetchone()[0])
             self._appending.execute(f"PRAGMA max_page_count={limit_bytes // self._page_bytes}").fetchone()
             self._draining.execute(
-                "INSERT OR IGNORE INTO schemas VALUES (?, ?)", (schema.fingerprint, json.dumps(schema.to_json()))
+                "INSERT OR IGNORE INTO schemas VALUES (?, ?)",
+                (schema.fingerprint, msgspec.json.encode(schema).decode()),
             )
             self._resources = resources.pop_all()
-
-    @classmethod
-    def open(cls, path: Path, schema: FeatureSchema, *, limit_bytes: int, fsync_always: bool) -> Self:
-        """Open or create the spool at `path`. A damaged file is set aside first and the log says where.
-
-        Raises:
-            SpoolError: the file cannot be used; the message says what to do.
-        """
-        with spool_errors(path):
-            if path.is_dir():
-                raise SpoolError(f"spool {path} is a folder; set LEEWAY_SPOOL to the path of a file")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            spool = cls(path, schema, limit_bytes=limit_bytes, fsync_always=fsync_always)
-        if spool.set_aside is not None:
-            _log.error("the spool was damaged: moved it to %s and created a new one", spool.set_aside)
-        return spool
 
     def close(self) -> None:
         """Close the file; waiting records stay in it."""
@@ -254,7 +245,7 @@ class Spool:
                 "SELECT document FROM schemas WHERE fingerprint = ?", (fingerprint,)
             ).fetchone()
         try:
-            return FeatureSchema.from_json(json.loads(row[0] if row else "{}"))
+            return msgspec.json.decode(row[0] if row else b"{}", type=FeatureSchema)
         except ValueError as error:
             raise UnknownSchema(f"unknown schema {fingerprint}: {error}") from error
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from leeway.schema import Feature, FeatureSchema
 from tests.cli.stub_server import JsonReply
 
@@ -21,7 +23,7 @@ def a_service(**changes: JsonReply) -> dict[str, JsonReply]:
     """The answers of a service; `changes` replace answers by the last part of their path."""
     replies: dict[str, JsonReply] = {
         "/health/ready": (200, READY),
-        "/model": (200, {"name": "churn", "version": "v1", **SCHEMA.to_json()}),
+        "/model": (200, {"name": "churn", "version": "v1", **msgspec.to_builtins(SCHEMA)}),
         "/openapi.json": (200, openapi()),
         "/predict": (200, PREDICTED),
     }

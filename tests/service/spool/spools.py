@@ -30,7 +30,7 @@ def open_spool(
     path: Path, *, schema: FeatureSchema = CHURN_SCHEMA, limit_bytes: int = 2**26, fsync_always: bool = False
 ) -> Spool:
     """Open a spool as the service does, with room for some hundred thousand records."""
-    return Spool.open(path, schema, limit_bytes=limit_bytes, fsync_always=fsync_always)
+    return Spool(path, schema, limit_bytes=limit_bytes, fsync_always=fsync_always)
 
 
 def fill(spool: Spool) -> int:
