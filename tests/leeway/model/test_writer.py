@@ -79,7 +79,7 @@ def test_another_model_or_threshold_gives_another_version(small: Bundle, tmp_pat
     """The version depends on the scores and on the threshold, and begins with the date of the data."""
     other = small_bundle(tmp_path / "other", fitted(LogisticRegression(C=0.01)))
     stricter = small_bundle(tmp_path / "stricter", decision_threshold=0.3, as_of="2026-01-31")
-    assert stricter.decision_threshold == 0.3
+    assert stricter.card.decision_threshold == 0.3
     assert re.fullmatch(r"2026-01-31-[0-9a-f]{8}", stricter.version)
     assert len({each.version[-8:] for each in (small, other, stricter)}) == 3
 
