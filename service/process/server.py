@@ -8,8 +8,8 @@ import logging
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable
+from typing import NoReturn
 
 import uvicorn
 from fastapi import FastAPI
@@ -52,8 +52,10 @@ def run(app: FastAPI, listener: socket.socket, record_lag: Callable[[float], Non
     server = uvicorn.Server(server_config(app))
 
     async def serve() -> None:
-        async with measured_lag(record_lag):
-            await server.serve(sockets=[listener])
+        lag = asyncio.create_task(measure_lag(record_lag), name="loop lag") if record_lag else None
+        await server.serve(sockets=[listener])
+        if lag is not None:
+            lag.cancel()
 
     host, port = listener.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
@@ -65,27 +67,8 @@ def run(app: FastAPI, listener: socket.socket, record_lag: Callable[[float], Non
         runner.run(serve())
 
 
-@asynccontextmanager
-async def measured_lag(
-    record: Callable[[float], None] | None, interval_s: float = LAG_INTERVAL_S
-) -> AsyncIterator[None]:
-    """While the block runs, call `record` every `interval_s` with the seconds by which the event loop was late.
-
-    With None, nothing is measured.
-    """
-    if record is None:
-        yield
-        return
-    task = asyncio.create_task(_measure_lag(record, interval_s), name="loop lag")
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
-
-
-async def _measure_lag(record: Callable[[float], None], interval_s: float) -> None:
+async def measure_lag(record: Callable[[float], None], interval_s: float = LAG_INTERVAL_S) -> NoReturn:
+    """Call `record` every `interval_s` with the seconds by which the event loop was late, until cancelled."""
     while True:
         due_s = time.perf_counter() + interval_s
         await asyncio.sleep(interval_s)
