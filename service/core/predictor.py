@@ -11,6 +11,7 @@ Errors:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from time import perf_counter_ns, time_ns
 from typing import Protocol, TypeAlias
@@ -23,7 +24,7 @@ from leeway.schema import FeatureRow
 from leeway.store.record import PredictionRecord
 from leeway.store.snapshots import Snapshot, SnapshotsUnavailable
 from service.core.recording import Recorder
-from service.telemetry.probe import Lookup, PredictionProbe, Scoring
+from service.telemetry.probe import PredictionProbe
 
 
 class PredictionError(Exception):
@@ -83,6 +84,7 @@ class SnapshotSource(Protocol):
         """Whether the store has no snapshots at all; raises as above."""
 
 
+@dataclass(frozen=True)
 class Predictor:
     """Answers prediction requests, one or many at a time; safe to call from several threads.
 
@@ -93,19 +95,11 @@ class Predictor:
     (datetime.date(2026, 1, 31), True)
     """
 
-    def __init__(
-        self,
-        bundle: Bundle,
-        snapshots: SnapshotSource,
-        recorder: Recorder,
-        probe: PredictionProbe,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
-    ) -> None:
-        self._bundle = bundle
-        self._snapshots = snapshots
-        self._recorder = recorder
-        self._probe = probe
-        self._now = now
+    bundle: Bundle
+    snapshots: SnapshotSource
+    recorder: Recorder
+    probe: PredictionProbe
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def predict(self, request: PredictionRequest) -> Prediction:
         """Answer one request.
@@ -117,9 +111,9 @@ class Predictor:
         try:
             answer = _only(self._answer([request]))
         except Exception as error:
-            self._probe.failed(type(error).__name__, _seconds_since(started_ns))
+            self.probe.failed(type(error).__name__, _seconds_since(started_ns))
             raise
-        self._probe.answered(answer.record, _seconds_since(started_ns), recorded=answer.recorded)
+        self.probe.answered(answer.record, _seconds_since(started_ns), recorded=answer.recorded)
         return answer
 
     def predict_batch(self, requests: Sequence[PredictionRequest]) -> list[Prediction | PredictionError]:
@@ -131,7 +125,7 @@ class Predictor:
             NotRecorded: the answers could not be recorded, and recording is required.
         """
         answers = self._answer(requests)
-        self._probe.batch_answered([answer.record for answer in answers if isinstance(answer, Prediction)])
+        self.probe.batch_answered([answer.record for answer in answers if isinstance(answer, Prediction)])
         return answers
 
     def _answer(self, requests: Sequence[PredictionRequest]) -> list[Prediction | PredictionError]:
@@ -139,10 +133,10 @@ class Predictor:
         found = [self._features(request, looked_up) for request in requests]
         usable = [each for each in found if not isinstance(each, PredictionError)]
         records = iter(self._score(usable, lookup_s) if usable else [])
-        trace = self._probe.trace_ref()
+        trace = self.probe.trace_ref()
         answers = [each if isinstance(each, PredictionError) else next(records) for each in found]
-        recorded = self._recorder.record([each for each in answers if isinstance(each, PredictionRecord)])
-        if not recorded and self._recorder.required:
+        recorded = self.recorder.record([each for each in answers if isinstance(each, PredictionRecord)])
+        if not recorded and self.recorder.required:
             raise NotRecorded("The prediction could not be recorded, and this service requires it: try again later.")
         return [
             each if isinstance(each, PredictionError) else Prediction(each, recorded, trace.trace_id if trace else None)
@@ -156,8 +150,8 @@ class Predictor:
         began_at_ns, started_ns = time_ns(), perf_counter_ns()
         result: Mapping[str, Snapshot] | PredictionError
         try:
-            result = self._snapshots.lookup_many(user_ids)
-            if not result and self._snapshots.is_empty():
+            result = self.snapshots.lookup_many(user_ids)
+            if not result and self.snapshots.is_empty():
                 result = NoSnapshots(
                     "No feature snapshots exist for this model yet: run `leeway ingest`, or send features."
                 )
@@ -166,7 +160,7 @@ class Predictor:
         duration_ns = perf_counter_ns() - started_ns
         error = type(result).__name__ if isinstance(result, PredictionError) else None
         found = 0 if isinstance(result, PredictionError) else len(result)
-        self._probe.looked_up(Lookup(began_at_ns, duration_ns, asked=len(set(user_ids)), found=found, error=error))
+        self.probe.looked_up(began_at_ns, duration_ns, asked=len(set(user_ids)), found=found, error=error)
         return result, duration_ns / 1e9
 
     def _features(
@@ -182,19 +176,17 @@ class Predictor:
         return snapshot.user_id, snapshot.as_of, snapshot.features, request.is_synthetic
 
     def _score(self, usable: Sequence[Usable], lookup_s: float | None) -> list[PredictionRecord]:
-        bundle = self._bundle
+        bundle = self.bundle
         began_at_ns, started_ns = time_ns(), perf_counter_ns()
         encoded = bundle.encoder.encode([features for _, _, features, _ in usable])
         unusual = bundle.encoder.unusual(encoded)
         inference_started_ns = perf_counter_ns()
         scores = bundle.scorer.score(encoded).tolist()
         ended_ns = perf_counter_ns()
-        self._probe.scored(
-            Scoring(began_at_ns, ended_ns - started_ns, ended_ns - inference_started_ns, len(scores), unusual)
-        )
-        trace = self._probe.trace_ref()
+        self.probe.scored(began_at_ns, ended_ns - started_ns, ended_ns - inference_started_ns, unusual)
+        trace = self.probe.trace_ref()
         trace_id, span_id = (trace.trace_id, trace.span_id) if trace and trace.sampled else (None, None)
-        now, inference_s = self._now(), (ended_ns - inference_started_ns) / 1e9
+        now, inference_s = self.now(), (ended_ns - inference_started_ns) / 1e9
         version, threshold = bundle.version, bundle.card.decision_threshold
         return [
             PredictionRecord(  # positional arguments: keywords double the time for a thousand records

@@ -25,9 +25,7 @@ from service.telemetry.probe import (
     REJECTION_REASONS,
     Cause,
     FaultProbe,
-    Lookup,
     PredictionProbe,
-    Scoring,
     TraceRef,
 )
 
@@ -76,37 +74,33 @@ class OTelPredictionProbe(PredictionProbe):
             sampled=context.trace_flags.sampled,
         )
 
-    def looked_up(self, lookup: Lookup) -> None:
+    def looked_up(self, began_at_ns: int, duration_ns: int, *, asked: int, found: int, error: str | None) -> None:
         """See `PredictionProbe`."""
-        self._lookup.record(lookup.duration_ns / _NANOSECONDS, {names.ERROR_TYPE: lookup.error} if lookup.error else {})
+        failure = {names.ERROR_TYPE: error} if error else {}
+        self._lookup.record(duration_ns / _NANOSECONDS, failure)
         if not trace.get_current_span().is_recording():
             return
-        attributes: dict[str, str | int | bool] = {names.SNAPSHOT_FOUND: lookup.found == lookup.asked}
-        if lookup.asked > 1:
-            attributes[names.SNAPSHOT_ASKED] = lookup.asked
-        if lookup.error:
-            attributes[names.ERROR_TYPE] = lookup.error
-        span = self._tracer.start_span(names.SPAN_SNAPSHOT_LOOKUP, start_time=lookup.began_at_ns, attributes=attributes)
-        if lookup.error:
-            span.set_status(Status(StatusCode.ERROR, lookup.error))
-        span.end(lookup.began_at_ns + lookup.duration_ns)
+        attributes: dict[str, str | int] = {names.SNAPSHOT_FOUND: found == asked, **failure}
+        if asked > 1:
+            attributes[names.SNAPSHOT_ASKED] = asked
+        span = self._tracer.start_span(names.SPAN_SNAPSHOT_LOOKUP, start_time=began_at_ns, attributes=attributes)
+        if error:
+            span.set_status(Status(StatusCode.ERROR, error))
+        span.end(began_at_ns + duration_ns)
 
-    def scored(self, scoring: Scoring) -> None:
+    def scored(self, began_at_ns: int, duration_ns: int, inference_ns: int, unusual: Sequence[tuple[str, ...]]) -> None:
         """See `PredictionProbe`."""
-        self._inference.record(scoring.inference_ns / _NANOSECONDS, self._model)
-        self._unusual.record_all(map(len, scoring.unusual), self._model)
+        self._inference.record(inference_ns / _NANOSECONDS, self._model)
+        self._unusual.record_all(map(len, unusual), self._model)
         if not trace.get_current_span().is_recording():
             return
-        attributes: dict[str, AttributeValue] = dict(self._model)
-        if scoring.rows == 1:
-            attributes[names.UNUSUAL_COUNT] = len(scoring.unusual[0])
-            if scoring.unusual[0]:
-                attributes[names.UNUSUAL_NAMES] = scoring.unusual[0]
-        else:
-            attributes[names.SCORE_ROWS] = scoring.rows
-            attributes[names.UNUSUAL_COUNT] = max(map(len, scoring.unusual))
-        span = self._tracer.start_span(names.SPAN_SCORE, start_time=scoring.began_at_ns, attributes=attributes)
-        span.end(scoring.began_at_ns + scoring.duration_ns)
+        attributes: dict[str, AttributeValue] = {**self._model, names.UNUSUAL_COUNT: max(map(len, unusual))}
+        if len(unusual) > 1:
+            attributes[names.SCORE_ROWS] = len(unusual)
+        elif unusual[0]:
+            attributes[names.UNUSUAL_NAMES] = unusual[0]
+        span = self._tracer.start_span(names.SPAN_SCORE, start_time=began_at_ns, attributes=attributes)
+        span.end(began_at_ns + duration_ns)
 
     def answered(self, record: PredictionRecord, duration_s: float, *, recorded: bool) -> None:
         """See `PredictionProbe`."""

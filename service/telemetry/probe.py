@@ -27,28 +27,6 @@ class TraceRef:
     sampled: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Lookup:
-    """One look-up of snapshots. `began_at_ns` is Unix time."""
-
-    began_at_ns: int
-    duration_ns: int
-    asked: int
-    found: int
-    error: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Scoring:
-    """One call of the model, for `rows` rows; `unusual` names each row's unusual features. `began_at_ns` as above."""
-
-    began_at_ns: int
-    duration_ns: int
-    inference_ns: int
-    rows: int
-    unusual: Sequence[tuple[str, ...]]
-
-
 class PredictionProbe:
     """Takes the events of predictions."""
 
@@ -56,11 +34,11 @@ class PredictionProbe:
         """The trace to name in the answer; None where telemetry is off."""
         return None
 
-    def looked_up(self, lookup: Lookup) -> None:
-        """Snapshots were looked up, found or not."""
+    def looked_up(self, began_at_ns: int, duration_ns: int, *, asked: int, found: int, error: str | None) -> None:
+        """Snapshots were looked up, found or not. `began_at_ns` is Unix time."""
 
-    def scored(self, scoring: Scoring) -> None:
-        """The model was called."""
+    def scored(self, began_at_ns: int, duration_ns: int, inference_ns: int, unusual: Sequence[tuple[str, ...]]) -> None:
+        """The model was called; `unusual` names each row's unusual features. `began_at_ns` is Unix time."""
 
     def answered(self, record: PredictionRecord, duration_s: float, *, recorded: bool) -> None:
         """A single prediction was answered."""

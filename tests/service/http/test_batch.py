@@ -58,7 +58,7 @@ def test_a_batch_is_one_look_up_and_one_call_of_the_model(service: Service, peop
     results(service, *customers, *({"features": people.row(place)} for place in range(10)))
 
     assert [lookup.asked for lookup in service.probe.lookups] == [10]
-    assert [scoring.rows for scoring in service.probe.scorings] == [20]
+    assert [len(scoring.unusual) for scoring in service.probe.scorings] == [20]
 
 
 def test_a_thousand_items_are_answered(service: Service, example: Example) -> None:
