@@ -220,11 +220,6 @@ class RunResult(Struct, frozen=True, kw_only=True):
         """The features, furthest from the reference first; entirely missing ones lead."""
         return sorted(self.features, key=lambda each: (each.entirely_missing, each.detected, each.ratio), reverse=True)
 
-    def to_json(self) -> dict[str, Any]:
-        """The document as built-in types, for a JSON column."""
-        document: dict[str, Any] = msgspec.to_builtins(self)
-        return document
-
     def to_file(self) -> bytes:
         """The document as the text of `result.json`."""
         return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"

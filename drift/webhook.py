@@ -102,7 +102,7 @@ def _is_address(url: str) -> bool:
 
 def event(result: RunResult, previous: str | None, source: str) -> dict[str, Any]:
     """The CloudEvents document. Its `id` is the run's, so that a receiver can detect a repetition."""
-    document = result.to_json()
+    document = msgspec.to_builtins(result)
     return {
         "specversion": "1.0",
         "id": result.run_id,

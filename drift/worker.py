@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import UTC, datetime, timedelta
 from threading import Event
 
+import msgspec
 import uuid_utils
 
 from drift.comparison.evidently import compute_drift
@@ -36,51 +37,40 @@ class Extent:
     max_labels: int
 
 
+@dataclass
 class Cycle:
     """Compares one window a call, and keeps between calls what has to be confirmed. Call it from one thread."""
 
-    def __init__(
-        self,
-        bundles: BundleReloader,
-        drift_log: DriftLog,
-        reports: ReportFolder,
-        probe: DriftProbe,
-        *,
-        extent: Extent,
-        policy: Policy,
-        webhook: Webhook | None = None,
-        compare: Compare = compute_drift,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
-    ) -> None:
-        self._bundles = bundles
-        self._drift_log = drift_log
-        self._reports = reports
-        self._probe = probe
-        self._extent = extent
-        self._policy = policy
-        self._webhook = webhook
-        self._compare = compare
-        self._now = now
-        self._restored = False
-        self._state: State | None = None
-        self._last_recommendation: str | None = None
-        self._last_warning = ""
+    bundles: BundleReloader
+    drift_log: DriftLog
+    reports: ReportFolder
+    probe: DriftProbe
+    _: KW_ONLY
+    extent: Extent
+    policy: Policy
+    webhook: Webhook | None = None
+    compare: Compare = compute_drift
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    _restored: bool = field(default=False, init=False)
+    _state: State | None = field(default=None, init=False)
+    _last_recommendation: str | None = field(default=None, init=False)
+    _last_warning: str = field(default="", init=False)
 
     def __call__(self) -> None:
         """Compare the last window. A failure is an UNKNOWN run with its reason, and the next cycle tries again."""
-        end = self._now()
-        start = end - timedelta(seconds=self._extent.window_s)
+        end = self.now()
+        start = end - timedelta(seconds=self.extent.window_s)
         run_id = str(uuid_utils.uuid7())
-        with self._probe.run(run_id, start, end) as run:
+        with self.probe.run(run_id, start, end) as run:
             try:
                 self._evaluate(run, run_id, start, end)
             except Exception as error:  # noqa: BLE001 (the loop's boundary: the next cycle tries again)
                 kind = next((kind for each, kind in _KINDS.items() if isinstance(error, each)), OTHER)
                 if kind == "database":
-                    self._bundles.invalidate()
+                    self.bundles.invalidate()
                 self._unknown(run, kind, str(error) or type(error).__name__, error)
             finally:
-                self._bundles.release_connections()
+                self.bundles.release_connections()
 
     def _unknown(self, run: RunProbe, kind: str, reason: str, error: Exception | None = None) -> None:
         """Count it, and log it if it differs from the last warning: a quiet night or a long outage is logged once."""
@@ -92,23 +82,23 @@ class Cycle:
 
     def _evaluate(self, run: RunProbe, run_id: str, start: datetime, end: datetime) -> None:
         with run.stage("load reference"):
-            active = self._bundles.current()
-            self._probe.active_bundle(active.bundle.card)
+            active = self.bundles.current()
+            self.probe.active_bundle(active.bundle.card)
             self._restore(active.bundle.name, active.bundle.version)
         with run.stage("load window"):
             inputs = read_window(
-                active, start, end, max_subjects=self._extent.max_subjects, max_labels=self._extent.max_labels
+                active, start, end, max_subjects=self.extent.max_subjects, max_labels=self.extent.max_labels
             )
         run.links_to(inputs.unusual)
         evaluation = evaluate(
             inputs,
-            self._policy,
+            self.policy,
             self._state,
-            min_subjects=self._extent.min_subjects,
+            min_subjects=self.extent.min_subjects,
             run_id=run_id,
             reports=Reports(f"runs/{run_id}/report.html", f"runs/{run_id}/report.json"),
             probe=run,
-            compare=self._compare,
+            compare=self.compare,
         )
         with run.stage("publish"):
             self._publish(run, evaluation, start, end)
@@ -117,11 +107,11 @@ class Cycle:
         """Write the report, then the row, then notify. The state changes only once the row is stored."""
         result, comparison = evaluation.result, evaluation.comparison
         if comparison or self._last_warning != TOO_FEW_ROWS:  # a quiet night leaves one page, not five hundred
-            self._reports.write(result, *((comparison.write_html, comparison.write_json) if comparison else ()))
-            self._reports.prune()
-            self._reports.write_index()
+            self.reports.write(result, *((comparison.write_html, comparison.write_json) if comparison else ()))
+            self.reports.prune()
+            self.reports.write_index()
             run.reported()
-        self._drift_log.save(_row(evaluation, start, end, self._now()))
+        self.drift_log.save(_row(evaluation, start, end, self.now()))
         self._state = evaluation.state
         if comparison is None:
             self._unknown(run, TOO_FEW_ROWS, result.reason)
@@ -136,20 +126,20 @@ class Cycle:
         before, self._last_recommendation = self._last_recommendation, result.recommendation
         if before == result.recommendation or (before is None and result.recommendation == "NO_ACTION"):
             return
-        if self._webhook is not None:
-            self._webhook.notify(result, before)
+        if self.webhook is not None:
+            self.webhook.notify(result, before)
 
     def _restore(self, model: str, version: str) -> None:
         """After a start, continue from the last run's state, recommendation and result."""
         if self._restored:
             return
-        last, compared = self._drift_log.last(model), self._drift_log.last(model, seen=True)
+        last, compared = self.drift_log.last(model), self.drift_log.last(model, seen=True)
         self._last_recommendation = compared.recommendation if compared else None
         try:
             if compared is not None and compared.model_version == version:
-                self._probe.restored(read_result(compared.result), compared.finished_at)
+                self.probe.restored(read_result(compared.result), compared.finished_at)
             if last is not None:
-                self._state = State.from_json(last.state)
+                self._state = msgspec.convert(last.state, State)
         except ValueError as error:
             _log.warning("the last run's state cannot be read, so confirmation starts again: %s", error)
         self._restored = True
@@ -174,8 +164,8 @@ def _row(evaluation: Evaluation, start: datetime, end: datetime, now: datetime) 
         decision=result.decision,
         recommendation=result.recommendation,
         reason=result.reason,
-        result=result.to_json(),
-        state=evaluation.state.to_json(),
+        result=msgspec.to_builtins(result),
+        state=msgspec.to_builtins(evaluation.state),
         trace_id=result.trace_id,
     )
 

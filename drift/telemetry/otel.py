@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 
 from opentelemetry import trace
@@ -71,41 +72,33 @@ class OTelDriftProbe(DriftProbe):
         self._gauges.show(result, finished_at.timestamp())
 
 
+@dataclass(frozen=True)
 class OTelRunProbe(RunProbe):
     """Reports one run as a span with links and stages."""
 
-    def __init__(
-        self,
-        tracer: Tracer,
-        span: Span,
-        runs: Counter,
-        gauges: DriftGauges,
-        report_url: str,
-        now_s: Callable[[], float],
-    ) -> None:
-        self._tracer = tracer
-        self._span = span
-        self._runs = runs
-        self._gauges = gauges
-        self._report_url = report_url
-        self._now_s = now_s
+    tracer: Tracer
+    span: Span
+    runs: Counter
+    gauges: DriftGauges
+    report_url: str
+    now_s: Callable[[], float]
 
     @property
     def trace_id(self) -> str | None:
         """See `RunProbe`."""
-        context = self._span.get_span_context()
+        context = self.span.get_span_context()
         return trace.format_trace_id(context.trace_id) if context.is_valid else None
 
     @contextmanager
     def stage(self, name: Stage) -> Iterator[None]:
         """See `RunProbe`."""
-        with self._tracer.start_as_current_span(name):
+        with self.tracer.start_as_current_span(name):
             yield
 
     def links_to(self, predictions: Sequence[PredictionTrace]) -> None:
         """See `RunProbe`."""
         for each in predictions:
-            self._span.add_link(
+            self.span.add_link(
                 SpanContext(
                     int(each.trace_id, 16),
                     int(each.span_id, 16),
@@ -117,11 +110,11 @@ class OTelRunProbe(RunProbe):
 
     def reported(self) -> None:
         """See `RunProbe`."""
-        self._span.set_attribute(names.DRIFT_REPORT_URL, self._report_url)
+        self.span.set_attribute(names.DRIFT_REPORT_URL, self.report_url)
 
     def finished(self, result: RunResult) -> None:
         """See `RunProbe`."""
-        self._span.set_attributes(
+        self.span.set_attributes(
             {
                 names.DRIFT_RECOMMENDATION: result.recommendation,
                 names.DRIFT_DECISION: result.decision,
@@ -133,15 +126,15 @@ class OTelRunProbe(RunProbe):
                 names.MODEL_VERSION: result.model.version or "",
             }
         )
-        self._runs.add(1, {names.DRIFT_RECOMMENDATION: result.recommendation})
-        self._gauges.show(result, self._now_s())
+        self.runs.add(1, {names.DRIFT_RECOMMENDATION: result.recommendation})
+        self.gauges.show(result, self.now_s())
 
     def unknown(self, kind: str, reason: str) -> None:
         """See `RunProbe`."""
         known = kind if kind in UNKNOWN_KINDS else "other"
-        self._span.set_attributes({names.DRIFT_RECOMMENDATION: "UNKNOWN", names.DRIFT_REASON: reason})
+        self.span.set_attributes({names.DRIFT_RECOMMENDATION: "UNKNOWN", names.DRIFT_REASON: reason})
         if known != "too_few_rows":  # a quiet night is not an error
-            self._span.set_status(Status(StatusCode.ERROR, reason))
-            self._span.set_attribute(names.ERROR_TYPE, known)
-        self._runs.add(1, {names.DRIFT_RECOMMENDATION: "UNKNOWN", names.ERROR_TYPE: known})
-        self._gauges.unknown()
+            self.span.set_status(Status(StatusCode.ERROR, reason))
+            self.span.set_attribute(names.ERROR_TYPE, known)
+        self.runs.add(1, {names.DRIFT_RECOMMENDATION: "UNKNOWN", names.ERROR_TYPE: known})
+        self.gauges.unknown()

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, TypeAlias
 
-import msgspec
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
@@ -38,20 +36,6 @@ class State(Struct, frozen=True):
     counted: tuple[Aware, ...] = ()
     retrain_at: Aware | None = None
     standing: bool = False
-
-    def to_json(self) -> dict[str, Any]:
-        """The state as built-in types, for a JSON column."""
-        document: dict[str, Any] = msgspec.to_builtins(self)
-        return document
-
-    @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> State:
-        """Read what `to_json` returned.
-
-        Raises:
-            ValueError: the document has another shape.
-        """
-        return msgspec.convert(document, cls)
 
     def at(self, model_version: str, end: datetime) -> State:
         """The state that applies to a window that ends at `end`.

@@ -5,6 +5,7 @@ import json
 import math
 from typing import Any, NoReturn
 
+import msgspec
 import pandas as pd
 import pytest
 from msgspec.structs import replace as with_fields
@@ -66,7 +67,7 @@ def test_too_few_rows_have_a_result_of_the_same_shape() -> None:
     result = evaluation.result
     assert (evaluation.comparison, result.share, result.features, result.reports) == (None, None, (), Reports())
     assert (result.decision, result.reason) == ("UNKNOWN", "50 subjects are too few")
-    assert result.to_json().keys() == evaluated(report()).result.to_json().keys()
+    assert msgspec.to_builtins(result).keys() == msgspec.to_builtins(evaluated(report()).result).keys()
 
 
 def test_an_overflowing_distance_is_none() -> None:
@@ -75,7 +76,7 @@ def test_an_overflowing_distance_is_none() -> None:
     scores = ScoreDrift("wasserstein", math.nan, 0.1, detected=False)
     found = DriftReport((odd,), scores, 2_000, 1_000, 1_000)
     result = evaluated(found).result
-    json.dumps(result.to_json(), allow_nan=False)
+    json.dumps(msgspec.to_builtins(result), allow_nan=False)
     assert (result.features[0].score, result.prediction.score) == (None, None)
 
 

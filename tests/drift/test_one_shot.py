@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from drift.evaluation import evaluate, unknown_result
@@ -128,5 +129,5 @@ def test_served_predictions_are_compared_with_the_bundle(world: World) -> None:
 def test_a_comparison_that_could_not_start_has_a_complete_result(tmp_path: Path) -> None:
     """UNKNOWN with its reason, readable in both forms."""
     result = unknown_result(f"{tmp_path} holds no bundle", Policy())
-    assert read_result(result.to_json()) == read_result(result.to_file()) == result
+    assert read_result(msgspec.to_builtins(result)) == read_result(result.to_file()) == result
     assert (result.recommendation, result.reason) == ("UNKNOWN", f"{tmp_path} holds no bundle")
