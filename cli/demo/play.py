@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -105,15 +105,14 @@ class Director:
         Raises:
             ExceptionGroup: of a WorkspaceError: the service stopped answering, or does not allow faults.
         """
-        client = LoadClient(self.target, TIMEOUT_S)
         try:
-            await self._play(played, client)
+            with closing(LoadClient(self.target, TIMEOUT_S)) as client:
+                await self._play(played, client)
         finally:
-            client.close()
             over.set()
 
     async def _play(self, played: Played, client: LoadClient) -> None:
-        probe = TrafficProbe()
+        probe = TrafficProbe(self.target)
         labeller = Labeller(client, probe, played.tally, PopulationTruth(), LABEL_DELAY_S, SEED)
         sender = Sender(client, probe, played.tally, MAX_IN_FLIGHT, labeller.expect)
         plan = requests(played.acts, self.rate, self.rows, self.rows.user_ids)

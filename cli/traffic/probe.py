@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, set_span_in_context
+from opentelemetry.trace import NoOpTracer, Span, SpanKind, Status, StatusCode, Tracer, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from opentelemetry.util.types import AttributeValue
 
@@ -23,32 +23,11 @@ from leeway.telemetry.providers import ProcessIdentity, providers_from_environme
 FIRST_ERROR_STATUS = 400
 
 
-class PendingRequest:
-    """A request without an answer yet, and without telemetry."""
-
-    headers: Mapping[str, str] = {}
-    """Headers to send with the request: the trace context."""
-
-    def answered(self, status: int) -> None:
-        """The answer arrived."""
-
-    def failed(self, error: BaseException) -> None:
-        """No answer arrived."""
-
-
 class TrafficProbe:
-    """Learns of each request. This one does nothing: requests carry no `traceparent`."""
+    """Makes a span of each request; without a tracer, requests carry no `traceparent`."""
 
-    def sends(self, path: str, kind: str, drift: float) -> PendingRequest:  # noqa: ARG002 (for subclasses)
-        """A POST to `path` begins; `drift` is the strength of its drift, 0…1."""
-        return PendingRequest()
-
-
-class OTelTrafficProbe(TrafficProbe):
-    """Makes a span of each request."""
-
-    def __init__(self, tracer: Tracer, target: Target) -> None:
-        self._tracer = tracer
+    def __init__(self, target: Target, tracer: Tracer | None = None) -> None:
+        self._tracer = tracer or NoOpTracer()
         self._url = target.url
         self._always: dict[str, AttributeValue] = {
             names.HTTP_METHOD: "POST",
@@ -57,7 +36,7 @@ class OTelTrafficProbe(TrafficProbe):
         }
 
     def sends(self, path: str, kind: str, drift: float) -> PendingRequest:
-        """See `TrafficProbe`."""
+        """A POST to `path` begins; `drift` is the strength of its drift, 0…1."""
         attributes = {
             **self._always,
             names.URL_FULL: self._url + path,
@@ -66,46 +45,43 @@ class OTelTrafficProbe(TrafficProbe):
             names.TRAFFIC_DRIFT: drift,
         }
         name = names.SPAN_CLIENT.format(method="POST", path=path)
-        return _TracedRequest(self._tracer.start_span(name, kind=SpanKind.CLIENT, attributes=attributes))
+        return PendingRequest(self._tracer.start_span(name, kind=SpanKind.CLIENT, attributes=attributes))
 
 
-class _TracedRequest(PendingRequest):
-    """One request's span."""
+class PendingRequest:
+    """A request without an answer yet. `headers` are to be sent with it: the trace context."""
 
     def __init__(self, span: Span) -> None:
         self._span = span
-        headers: dict[str, str] = {}
-        TraceContextTextMapPropagator().inject(headers, set_span_in_context(span))
-        self.headers = headers
+        self.headers: dict[str, str] = {}
+        TraceContextTextMapPropagator().inject(self.headers, set_span_in_context(span))
 
     def answered(self, status: int) -> None:
-        """See `PendingRequest`."""
+        """The answer arrived."""
         self._span.set_attribute(names.HTTP_STATUS, status)
-        if status >= FIRST_ERROR_STATUS:
-            self._end_with_error(str(status))
-        else:
-            self._span.end()
+        self._end(str(status) if status >= FIRST_ERROR_STATUS else None)
 
     def failed(self, error: BaseException) -> None:
-        """See `PendingRequest`."""
-        self._end_with_error(type(error).__name__)
+        """No answer arrived."""
+        self._end(type(error).__name__)
 
-    def _end_with_error(self, error_type: str) -> None:
-        self._span.set_attribute(names.ERROR_TYPE, error_type)
-        self._span.set_status(Status(StatusCode.ERROR))
+    def _end(self, error_type: str | None) -> None:
+        if error_type is not None:
+            self._span.set_attribute(names.ERROR_TYPE, error_type)
+            self._span.set_status(Status(StatusCode.ERROR))
         self._span.end()
 
 
 @contextmanager
 def probe_from_environment(target: Target) -> Iterator[TrafficProbe]:
-    """Yield a probe that exports spans if an OTLP endpoint is set, else one that does nothing.
+    """Yield a probe that exports spans if an OTLP endpoint is set, else one without a tracer.
 
     Raises:
         leeway.telemetry.environment.TelemetryError: an `OTEL_*` variable is invalid.
     """
     if disabled() or not exports("TRACES"):
-        yield TrafficProbe()
+        yield TrafficProbe(target)
         return
     identity = ProcessIdentity("leeway-traffic", version("leeway"), f"{socket.gethostname()}-{os.getpid()}")
     with providers_from_environment(identity, metrics_endpoint=False) as providers:
-        yield OTelTrafficProbe(providers.tracer, target)
+        yield TrafficProbe(target, providers.tracer)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine
+from contextlib import closing
 from typing import TypeVar
 
 from rich.console import Console
@@ -62,13 +62,11 @@ def _fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 async def _session(out: Console, target: Target, probe: TrafficProbe, options: TrafficOptions) -> Tally | None:
     """Prepare and run; None if it was stopped before it could run."""
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
     client = LoadClient(target, options.timeout_s)
-    with _stop_event() as stop:
-        try:
-            prepared = await _unless(stop, prepare(out, target, options))
-            return None if prepared is None else await _run(out, client, probe, options, *prepared, stop)
-        finally:
-            client.close()
+    with closing(client), on_stop_signal(lambda: loop.call_soon_threadsafe(stop.set)):
+        prepared = await _unless(stop, prepare(out, target, options))
+        return None if prepared is None else await _run(out, client, probe, options, *prepared, stop)
 
 
 async def _run(
@@ -120,11 +118,3 @@ async def _unless(stop: asyncio.Event, work: Coroutine[None, None, T]) -> T | No
     task.cancel()
     await asyncio.wait({task})
     return None
-
-
-@contextmanager
-def _stop_event() -> Iterator[asyncio.Event]:
-    """Yield an event that SIGTERM and Ctrl-C set."""
-    loop, stop = asyncio.get_running_loop(), asyncio.Event()
-    with on_stop_signal(lambda: loop.call_soon_threadsafe(stop.set)):
-        yield stop

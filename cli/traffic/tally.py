@@ -33,13 +33,13 @@ class Latencies:
         both._counts = [mine + theirs for mine, theirs in zip(self._counts, other._counts, strict=True)]
         return both
 
-    def quantile_s(self, share: float) -> float | None:
-        """The duration that this share of all did not exceed; None if there are none."""
+    def quantile_ms(self, share: float) -> float | None:
+        """The milliseconds that this share of all did not exceed; None if there are none."""
         left = share * len(self)
         for place, count in enumerate(self._counts):
             left -= count
             if count and left <= 0:
-                return float(_SMALLEST_S * _STEP ** (place + 0.5))
+                return float(1_000 * _SMALLEST_S * _STEP ** (place + 0.5))
         return None
 
 
@@ -83,11 +83,11 @@ class Tally:
         return self.latencies["customer"] + self.latencies["features"] + self.latencies["batch"]
 
     def recent(self, now_s: float) -> tuple[float, list[float | None]]:
-        """Answers a second, and p50, p95 and p99 in seconds, over the last `RECENT_S`, without bad input."""
+        """Answers a second, and p50, p95 and p99 in milliseconds, over the last `RECENT_S`, without bad input."""
         since_s = max(now_s - RECENT_S, 0.0)
         while self._recent and self._recent[0][0] < since_s:
             self._recent.popleft()
-        ended = sorted(latency for _, latency in self._recent)
+        ended = sorted(1_000 * latency_s for _, latency_s in self._recent)
         # If answers come faster than they are kept, the rate is that of those kept.
         span_s = now_s - (self._recent[0][0] if len(self._recent) == _MAX_RECENT else since_s)
         return len(ended) / max(span_s, 0.001), [_quantile(ended, share) for share in (0.5, 0.95, 0.99)]

@@ -14,7 +14,7 @@ from cli.live_display import LINE_EVERY_S, bare_ms, draw, is_lively, ms, wait_fo
 from cli.traffic.plan import Plan, RequestKind
 from cli.traffic.tally import Tally, counted
 
-LATE_S = 0.01
+LATE_MS = 10.0
 KIND_NAMES: dict[RequestKind, str] = {
     "customer": "by customer",
     "features": "by features",
@@ -60,7 +60,7 @@ class View:
 
     def _latencies(self, now_s: float) -> list[str]:
         _, quantiles = self._tally.recent(now_s)
-        return [f"p{name} {ms(_in_ms(each))}" for name, each in zip((50, 95, 99), quantiles, strict=True)]
+        return [f"p{name} {ms(each)}" for name, each in zip((50, 95, 99), quantiles, strict=True)]
 
     def summary(self, plan: Plan, truth: str | None, took_s: float) -> None:
         """Print what happened."""
@@ -82,18 +82,13 @@ def _latencies(tally: Tally) -> Table:
     for place, column in enumerate(table.columns):
         column.no_wrap = True
         column.justify = "right" if place else "left"
-    for kind, name in KIND_NAMES.items():
-        if tally.planned[kind]:
-            found = tally.latencies[kind]
-            quantiles = (bare_ms(_in_ms(found.quantile_s(share))) for share in (0.5, 0.95, 0.99, 1.0))
-            table.add_row(name, f"{tally.planned[kind]:,}", *quantiles)
-    found = tally.good_latencies()
-    count = sum(tally.planned[kind] for kind in ("customer", "features", "batch"))
-    table.add_row(
-        "all but bad" if tally.planned["bad"] else "all of these",
-        f"{count:,}",
-        *(bare_ms(_in_ms(found.quantile_s(share))) for share in (0.5, 0.95, 0.99, 1.0)),
-    )
+    rows = [
+        (name, tally.planned[kind], tally.latencies[kind]) for kind, name in KIND_NAMES.items() if tally.planned[kind]
+    ]
+    total = sum(tally.planned[kind] for kind in ("customer", "features", "batch"))
+    rows.append(("all but bad" if tally.planned["bad"] else "all of these", total, tally.good_latencies()))
+    for name, count, found in rows:
+        table.add_row(name, f"{count:,}", *(bare_ms(found.quantile_ms(share)) for share in (0.5, 0.95, 0.99, 1.0)))
     return table
 
 
@@ -108,11 +103,7 @@ def _remarks(tally: Tally, plan: Plan, truth: str | None) -> Iterator[str]:
         lost = f"; not accepted: {counted(tally.label_errors)}" if tally.label_errors else ""
         drift = f", with concept drift {tally.concept_drift:.2f} at the end" if plan.concept_drift else ""
         yield f"Labels: {tally.labels:,} posted{lost}. They follow {truth}{drift}."
-    late_s = tally.lateness.quantile_s(0.99)
-    if late_s is not None and late_s > LATE_S:
-        late = ms(_in_ms(late_s))
-        yield f"This machine was busy: requests were sent up to {late} late (p99), and the latencies include that."
-
-
-def _in_ms(seconds: float | None) -> float | None:
-    return None if seconds is None else 1_000 * seconds
+    late_ms = tally.lateness.quantile_ms(0.99)
+    if late_ms is not None and late_ms > LATE_MS:
+        late = f"requests were sent up to {ms(late_ms)} late (p99), and the latencies include that"
+        yield f"This machine was busy: {late}."

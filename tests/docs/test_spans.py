@@ -12,7 +12,7 @@ from opentelemetry.trace import SpanKind
 from sklearn.linear_model import LogisticRegression
 
 from cli.http import Target
-from cli.traffic.probe import OTelTrafficProbe
+from cli.traffic.probe import TrafficProbe
 from docs.generate.spans import SPANS, Span
 from leeway.data.population import Population
 from leeway.model.bundle import Bundle
@@ -111,7 +111,7 @@ def test_links_of_a_drift_run(of_runs: Telemetry) -> None:
 def test_spans_of_traffic() -> None:
     """Requests of `leeway traffic` have exactly the documented attributes."""
     with telemetry_in_memory() as telemetry:
-        probe = OTelTrafficProbe(telemetry.providers.tracer, Target.parse("http://127.0.0.1:8000"))
+        probe = TrafficProbe(Target.parse("http://127.0.0.1:8000"), telemetry.providers.tracer)
         probe.sends("/predict", "features", 0.5).answered(200)
         probe.sends("/predict", "features", 0.5).failed(TimeoutError())
         found = {attribute for span in telemetry.spans() for attribute in attributes_of(span)}

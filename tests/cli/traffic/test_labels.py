@@ -80,7 +80,7 @@ def labelled(
 
     async def run(client: LoadClient) -> Tally:
         tally, stop = Tally(), asyncio.Event()
-        labeller = Labeller(client, TrafficProbe(), tally, ModelTruth(0.5), delay_s, seed=7)
+        labeller = Labeller(client, TrafficProbe(client.target), tally, ModelTruth(0.5), delay_s, seed=7)
         for place in range(answers):
             labeller.expect(Answered(f"p{place}", {"x": place}, float(place % 2), 0.0))
         asyncio.get_running_loop().call_later(run_s, stop.set)
@@ -133,7 +133,7 @@ def test_held_labels_wait_for_their_release(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(module, "EVERY_S", 0.01)
 
     async def run(client: LoadClient) -> list[set[str]]:
-        labeller, found = Labeller(client, TrafficProbe(), Tally(), ModelTruth(0.5), 0.0, seed=7), []
+        labeller, found = Labeller(client, TrafficProbe(client.target), Tally(), ModelTruth(0.5), 0.0, seed=7), []
         posting = asyncio.create_task(labeller.run(asyncio.Event()))
         labeller.expect(Answered("before", {"x": 0}, 0.0, 0.0))
         await asyncio.sleep(0.002)

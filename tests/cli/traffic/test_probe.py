@@ -6,7 +6,7 @@ import pytest
 from opentelemetry.trace import SpanKind, StatusCode
 
 from cli.http import Target
-from cli.traffic.probe import OTelTrafficProbe, TrafficProbe, probe_from_environment
+from cli.traffic.probe import TrafficProbe, probe_from_environment
 from leeway.telemetry import names
 from tests.telemetry import Telemetry, attributes_of, span_id, telemetry_in_memory, trace_id
 
@@ -21,12 +21,12 @@ def telemetry() -> Iterator[Telemetry]:
 
 
 @pytest.fixture
-def probe(telemetry: Telemetry) -> OTelTrafficProbe:
+def probe(telemetry: Telemetry) -> TrafficProbe:
     """A probe that uses it."""
-    return OTelTrafficProbe(telemetry.providers.tracer, TARGET)
+    return TrafficProbe(TARGET, telemetry.providers.tracer)
 
 
-def test_a_request_is_a_client_span(telemetry: Telemetry, probe: OTelTrafficProbe) -> None:
+def test_a_request_is_a_client_span(telemetry: Telemetry, probe: TrafficProbe) -> None:
     """A request is one CLIENT span, with the attributes of the semantic conventions and what kind of traffic it is."""
     probe.sends("/predict", "features", 0.4).answered(200)
     (span,) = telemetry.spans()
@@ -43,7 +43,7 @@ def test_a_request_is_a_client_span(telemetry: Telemetry, probe: OTelTrafficProb
     }
 
 
-def test_requests_carry_the_trace_context(telemetry: Telemetry, probe: OTelTrafficProbe) -> None:
+def test_requests_carry_the_trace_context(telemetry: Telemetry, probe: TrafficProbe) -> None:
     """The request carries the span's ids, so that the service's spans are its children."""
     sent = probe.sends("/predict", "features", 0.0)
     sent.answered(200)
@@ -57,7 +57,7 @@ def test_requests_carry_the_trace_context(telemetry: Telemetry, probe: OTelTraff
     [(200, StatusCode.UNSET, None), (422, StatusCode.ERROR, "422"), (503, StatusCode.ERROR, "503")],
 )
 def test_an_error_answer_is_an_error(
-    telemetry: Telemetry, probe: OTelTrafficProbe, status: int, code: StatusCode, error: str | None
+    telemetry: Telemetry, probe: TrafficProbe, status: int, code: StatusCode, error: str | None
 ) -> None:
     """For a client every status from 400 on is an error, with the status as its type."""
     probe.sends("/predict", "bad", 0.0).answered(status)
@@ -65,7 +65,7 @@ def test_an_error_answer_is_an_error(
     assert (span.status.status_code, attributes_of(span).get(names.ERROR_TYPE)) == (code, error)
 
 
-def test_no_answer_is_an_error(telemetry: Telemetry, probe: OTelTrafficProbe) -> None:
+def test_no_answer_is_an_error(telemetry: Telemetry, probe: TrafficProbe) -> None:
     """Without an answer, the error type is that of the exception, and there is no status."""
     probe.sends("/predict", "features", 0.0).failed(ConnectionRefusedError())
     (span,) = telemetry.spans()
@@ -93,5 +93,4 @@ def test_without_a_collector_there_is_no_traceparent(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     with probe_from_environment(TARGET) as found:
-        assert type(found) is TrafficProbe
         assert found.sends("/predict", "features", 0.0).headers == {}

@@ -13,12 +13,12 @@ def test_quantiles_are_accurate_to_one_percent(share: float) -> None:
     found = Latencies()
     for each in drawn:
         found.add(float(each))
-    assert found.quantile_s(share) == pytest.approx(np.quantile(drawn, share), rel=0.011)
+    assert found.quantile_ms(share) == pytest.approx(1_000 * np.quantile(drawn, share), rel=0.011)
 
 
 def test_quantiles_need_latencies() -> None:
     """Without latencies the quantile is None, not 0."""
-    assert Latencies().quantile_s(0.5) is None
+    assert Latencies().quantile_ms(0.5) is None
 
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0, 1e9])
@@ -37,7 +37,7 @@ def test_recent_figures_forget() -> None:
         tally.took("features", 0.001 * place, 10.0 + place / 10)
     rate, quantiles = tally.recent(10.0 + RECENT_S)
     assert rate == pytest.approx(10.0)
-    assert quantiles == [0.025, 0.047, 0.049]
+    assert quantiles == [25.0, 47.0, 49.0]
 
 
 def test_bad_input_does_not_count_as_latency() -> None:
@@ -46,7 +46,7 @@ def test_bad_input_does_not_count_as_latency() -> None:
     tally.took("bad", 0.001, 1.0)
     tally.took("features", 0.1, 1.0)
     assert len(tally.good_latencies()) == 1
-    assert tally.recent(1.0)[1] == [0.1, 0.1, 0.1]
+    assert tally.recent(1.0)[1] == [100.0, 100.0, 100.0]
 
 
 def test_memory_is_bounded() -> None:
