@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, get_args
 
 import msgspec
 
@@ -14,7 +14,7 @@ from cli.traffic.rows import Row, Rows
 from leeway.schema import Feature, FeatureSchema
 
 RequestKind: TypeAlias = Literal["customer", "features", "batch", "bad"]
-REQUEST_KINDS: Final[tuple[RequestKind, ...]] = ("customer", "features", "batch", "bad")
+REQUEST_KINDS: Final[tuple[RequestKind, ...]] = get_args(RequestKind)
 MAX_BATCH: Final = 20
 STEPS: Final = 10
 """A ramp rises in this many steps."""
@@ -107,7 +107,7 @@ class Plan:
     def _request(self, rng: random.Random, drift: float) -> tuple[RequestKind, bytes]:
         kind: RequestKind = rng.choices(REQUEST_KINDS[:3], self.mix)[0]
         if rng.random() < self.bad_share:
-            return "bad", rng.choice(MISTAKES)(self.schema, self.rows.row(rng, drift), rng)
+            return "bad", bad_body(rng.choice(MISTAKES), self.schema, self.rows.row(rng, drift), rng)
         if kind == "batch":
             by_id = self.mix[0] / ((self.mix[0] + self.mix[1]) or 1)
             items = [self._item(rng.random() < by_id, rng, drift) for _ in range(rng.randint(2, MAX_BATCH))]
@@ -123,65 +123,43 @@ class Plan:
 
 # --- bad input: the mistakes that clients make --------------------------------------------------------------------
 
-
-def _features(row: Mapping[str, Any]) -> bytes:
-    return msgspec.json.encode({"features": dict(row)})
-
-
-def _missing(schema: FeatureSchema, row: Row, rng: random.Random) -> bytes:
-    """A required feature is missing; if none is required, there is an unknown one."""
-    required = [each.name for each in schema if not each.nullable]
-    left_out = rng.choice(required) if required else None
-    kept = {name: value for name, value in row.items() if name != left_out}
-    return _features(kept if required else {**row, "no_such_feature": 1})
+Mistake: TypeAlias = Literal[
+    "missing", "misspelt", "wrong type", "beyond limits", "both", "cut short", "unknown customer"
+]
+MISTAKES: Final[tuple[Mistake, ...]] = get_args(Mistake)
 
 
-def _misspelt(schema: FeatureSchema, row: Row, rng: random.Random) -> bytes:
-    """A feature has an unknown name."""
-    name = rng.choice(schema.names)
-    return _features({f"{each}_x" if each == name else each: value for each, value in row.items()})
+def bad_body(mistake: Mistake, schema: FeatureSchema, row: Row, rng: random.Random) -> bytes:
+    """A body with one mistake in it, from a valid row.
 
-
-def _wrong_type(schema: FeatureSchema, row: Row, rng: random.Random) -> bytes:
-    """A value is a list."""
-    return _features({**row, rng.choice(schema.names): ["many"]})
-
-
-def _beyond_limits(schema: FeatureSchema, row: Row, rng: random.Random) -> bytes:
-    """A number is far below its minimum; if no feature has one, a value is a list."""
-    limited = [each for each in schema if each.minimum is not None and each.kind in {"number", "integer"}]
-    if not limited:
-        return _wrong_type(schema, row, rng)
-    feature = rng.choice(limited)
-    return _features({**row, feature.name: _below(feature)})
+    A mistake that the schema does not allow (nothing is required, nothing has a minimum) is replaced by another.
+    """
+    features: dict[str, object] = dict(row)
+    match mistake:
+        case "unknown customer":
+            return msgspec.json.encode({"user_id": UNKNOWN_CUSTOMER})
+        case "both":
+            return msgspec.json.encode({"user_id": UNKNOWN_CUSTOMER, "features": features})
+        case "cut short":
+            return msgspec.json.encode({"features": features})[:-10]
+        case "missing":
+            if required := [each.name for each in schema if not each.nullable]:
+                del features[rng.choice(required)]
+            else:
+                features["no_such_feature"] = 1
+        case "misspelt":
+            name = rng.choice(schema.names)
+            features = {f"{each}_x" if each == name else each: value for each, value in row.items()}
+        case "beyond limits" if limited := [
+            each for each in schema if each.minimum is not None and each.kind in {"number", "integer"}
+        ]:
+            feature = rng.choice(limited)
+            features[feature.name] = _below(feature)
+        case _:
+            features[rng.choice(schema.names)] = ["many"]
+    return msgspec.json.encode({"features": features})
 
 
 def _below(feature: Feature) -> float | int:
     below = (feature.minimum or 0.0) - 999
     return int(below) if feature.kind == "integer" else below
-
-
-def _both(_schema: FeatureSchema, row: Row, _rng: random.Random) -> bytes:
-    """Both a customer and features."""
-    return msgspec.json.encode({"user_id": UNKNOWN_CUSTOMER, "features": dict(row)})
-
-
-def _cut_short(_schema: FeatureSchema, row: Row, _rng: random.Random) -> bytes:
-    """JSON that ends early."""
-    return _features(row)[:-10]
-
-
-def _unknown_customer(_schema: FeatureSchema, _row: Row, _rng: random.Random) -> bytes:
-    return msgspec.json.encode({"user_id": UNKNOWN_CUSTOMER})
-
-
-MISTAKES: Final[tuple[Callable[[FeatureSchema, Row, random.Random], bytes], ...]] = (
-    _missing,
-    _misspelt,
-    _wrong_type,
-    _beyond_limits,
-    _both,
-    _cut_short,
-    _unknown_customer,
-)
-"""Each makes a body with one mistake in it from a valid row."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cli.traffic.plan import MAX_BATCH, MISTAKES, REQUEST_KINDS, STEPS, Plan, PlannedRequest, Profile
+from cli.traffic.plan import MAX_BATCH, MISTAKES, REQUEST_KINDS, STEPS, Mistake, Plan, PlannedRequest, Profile, bad_body
 from cli.traffic.rows import AnsweredRows, DrawnRows, PopulationRows, Rows
 from leeway.model.bundle import Bundle
 from leeway.schema import CHURN_SCHEMA, FeatureSchema
@@ -180,13 +180,13 @@ def test_bad_input_has_its_share(plan: Plan) -> None:
     assert sum(each.kind == "bad" for each in planned) / len(planned) == pytest.approx(0.2, abs=0.03)
 
 
-@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.__name__.strip("_"))
+@pytest.mark.parametrize("mistake", MISTAKES)
 @pytest.mark.parametrize("of", ["churn", "awkward"])
-def test_bad_input_is_bad(mistake: Any, of: str, rows: PopulationRows) -> None:  # noqa: ANN401 (private functions)
+def test_bad_input_is_bad(mistake: Mistake, of: str, rows: PopulationRows) -> None:
     """Each mistake makes a body that is invalid for any schema."""
     schema: FeatureSchema = CHURN_SCHEMA if of == "churn" else AWKWARD_SCHEMA
     row = rows.row(dice(1), 0.0) if of == "churn" else DrawnRows(schema).row(dice(1), 0.0)
-    said = mistake(schema, row, dice(1))
+    said = bad_body(mistake, schema, row, dice(1))
     try:
         document = json.loads(said)
     except ValueError:
