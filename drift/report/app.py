@@ -5,6 +5,7 @@ Only known names are answered: no part of a request ever becomes a path.
 
 from __future__ import annotations
 
+import asyncio
 import re
 import socket
 import threading
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import uvicorn
 from starlette.applications import Starlette
@@ -22,11 +23,13 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from drift.report.folder import ReportFolder
 from drift.report.page import page_policy, render_run
 
 MOST_CONNECTIONS: Final = 64
+HEAD_TIMEOUT_S: Final = 15.0
 SHUTDOWN_GRACE_S: Final = 1
 
 _LATEST_MS = 200_000_000_000_000  # the year 8307; later times are not those of runs
@@ -196,10 +199,23 @@ def serve_reports(
         thread.join()
 
 
+class _TimedProtocol(H11Protocol):
+    """Closes a connection that sends no complete request head in time: uvicorn would wait for it forever."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        """See `asyncio.Protocol`."""
+        super().connection_made(transport)
+        self.loop.call_later(HEAD_TIMEOUT_S, self._close_without_request)
+
+    def _close_without_request(self) -> None:
+        if cast("object | None", self.cycle) is None:  # uvicorn types it as if it were always set
+            self.transport.close()
+
+
 def _config(app: Starlette) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http="h11",  # unlike httptools it hands over the target as it was sent
+        http=_TimedProtocol,  # h11, unlike httptools, hands over the target as it was sent
         loop="asyncio",
         lifespan="off",
         ws="none",

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from drift.report import app
 from drift.report.app import Address, ReportsPageError, serve_reports
 from drift.report.folder import ReportFolder, replace_file
 from tests.drift.documents import NOON, a_run, run_id
@@ -184,6 +185,16 @@ def test_pages_and_reports_cannot_connect_anywhere(site: Address) -> None:
     assert "script-src" not in ours
     assert "connect-src 'none'" in evidently
     assert "http" not in ours + evidently
+
+
+def test_a_client_that_sends_no_request_is_dropped(site: Address, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Silent and half-sent requests are closed after a time, or they would use up the connections."""
+    monkeypatch.setattr(app, "HEAD_TIMEOUT_S", 0.2)
+    with socket.create_connection((HOST, site.port)) as silent, socket.create_connection((HOST, site.port)) as lazy:
+        lazy.sendall(b"GET / HT")
+        for connection in (silent, lazy):
+            connection.settimeout(5)
+            assert connection.recv(1) == b""
 
 
 def test_a_slow_client_does_not_block_others(site: Address) -> None:
