@@ -188,8 +188,8 @@ def _reason(error: BaseException, target: Target) -> str:
         return f"the host name in {target.url} is unknown"
     if any(isinstance(each, ConnectionRefusedError) for each in causes):
         return f"nothing listens at {target.url}"
-    told = next((each.strerror for each in causes if isinstance(each, OSError) and each.strerror), str(error))
-    return f"{target.url} ({told})"
+    reason = next((each.strerror for each in causes if isinstance(each, OSError) and each.strerror), str(error))
+    return f"{target.url} ({reason})"
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -202,7 +202,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 def clock_ahead_s(date: str | None, at_s: float) -> float | None:
     """How far a clock that says `date` (a header, in whole seconds) is ahead of ours at `at_s` (Unix time)."""
     try:
-        told = parsedate_to_datetime(date or "")
+        parsed = parsedate_to_datetime(date or "")
     except ValueError:
         return None
-    return told.replace(tzinfo=told.tzinfo or UTC).timestamp() + 0.5 - at_s
+    return parsed.replace(tzinfo=parsed.tzinfo or UTC).timestamp() + 0.5 - at_s

@@ -1,4 +1,4 @@
-"""The Chromium that is installed here, driven by Playwright, which downloads none of its own."""
+"""The installed Chromium, driven by Playwright without a download of its own."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import Final
 from playwright.sync_api import Browser, sync_playwright
 
 NAMES: Final = ("chromium", "chromium-browser", "google-chrome")
-MISSING: Final = f"no browser is here: none of {', '.join(NAMES)} is on the path (Debian: apt-get install chromium)"
+MISSING: Final = f"no browser found: none of {', '.join(NAMES)} is on the path (Debian: apt-get install chromium)"
 
 
 def installed() -> str | None:
-    """Where Chromium is; None where it is not."""
+    """The path of Chromium; None if it is not installed."""
     return next((path for name in NAMES if (path := shutil.which(name))), None)
 
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """Yield the installed Chromium without a window; it is ended on the way out.
+    """Yield the installed Chromium, headless, and close it at the end.
 
     Raises:
-        FileNotFoundError: there is none.
+        FileNotFoundError: it is not installed.
     """
     path = installed()
     if path is None:

@@ -1,6 +1,6 @@
-"""Takes the pictures of docs/img by the installed Chromium, from a demo that is played for them: `make screenshots`.
+"""Take the pictures of docs/img with the installed Chromium, from a new run of the demo: `make screenshots`.
 
-`python -m docs.screenshots --demo FOLDER` takes them of a demo that was played before.
+`python -m docs.screenshots --demo FOLDER` uses an earlier run of the demo.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ IMAGES: Final = Path(__file__).parent / "img"
 
 @dataclass(frozen=True)
 class Shot:
-    """One picture: of which page of the demo's folder, how high, in the page's own pixels, in light or dark."""
+    """One picture: which page of the demo's folder, its height in CSS pixels, light or dark."""
 
     name: str
     page: str
@@ -34,7 +34,7 @@ class Shot:
 
 WIDTH: Final = 1280
 SCALE: Final = 1.5
-"""A picture has so many pixels for each of the page's."""
+"""Pixels of a picture per CSS pixel."""
 
 DEMO, REPORTS, RUN = "index.html", "reports/index.html", "reports/runs/*/index.html"
 SHOTS: Final = (
@@ -47,7 +47,7 @@ SHOTS: Final = (
 
 
 def take(browser: Browser, pages: Mapping[str, Path], images: Path) -> None:
-    """Take every picture of the `pages`, which `pages_of` found, into the folder `images`."""
+    """Take every picture of the `pages` (see `pages_of`) into the folder `images`."""
     images.mkdir(parents=True, exist_ok=True)
     for shot in SHOTS:
         page = browser.new_page(
@@ -62,33 +62,33 @@ def take(browser: Browser, pages: Mapping[str, Path], images: Path) -> None:
 
 
 def pages_of(demo: Path) -> dict[str, Path]:
-    """The pages that the demo left in its folder.
+    """The pages in the demo's folder.
 
     Raises:
-        FileNotFoundError: one is not there.
+        FileNotFoundError: one is missing.
     """
     return {pattern: _page_of(demo, pattern) for pattern in (DEMO, REPORTS, RUN)}
 
 
 def _page_of(demo: Path, pattern: str) -> Path:
-    """The one page; of several runs that with the greatest share of drifted features."""
+    """The page; of several runs the one with the greatest share of drifted features."""
     found = sorted(demo.glob(pattern))
     if not found:
-        raise FileNotFoundError(f"{demo} has no {pattern}: play the demo to its end with `leeway demo`")
-    return max(found, key=_share_beside)
+        raise FileNotFoundError(f"{demo} has no {pattern}: run `leeway demo` to the end")
+    return max(found, key=_share)
 
 
-def _share_beside(page: Path) -> float:
-    """The share in the result document beside a run's page; 0 where there is none."""
+def _share(page: Path) -> float:
+    """The share in the result of a run's page; 0 without a result."""
     document = page.with_name("result.json")
     return json.loads(document.read_text(encoding="utf-8"))["share"] or 0.0 if document.exists() else 0.0
 
 
 def main(arguments: list[str]) -> int:
-    """Play the demo where none is named, take the pictures, and return the exit code."""
+    """Run the demo unless one is given, take the pictures, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--demo", type=Path, help="the folder of a demo that was played (default: one is played now)")
-    parser.add_argument("--images", type=Path, default=IMAGES, help="where the pictures go (default: docs/img)")
+    parser.add_argument("--demo", type=Path, help="the folder of an earlier demo (default: run one now)")
+    parser.add_argument("--images", type=Path, default=IMAGES, help="folder for the pictures (default: docs/img)")
     options = parser.parse_args(arguments)
     if installed() is None:
         parser.exit(2, f"{MISSING}\n")

@@ -1,4 +1,4 @@
-"""A browser for all tests here, and for each test a way to open pages that tells what a page does behind one's back."""
+"""A browser for all tests here, and for each test a visitor that records requests and console messages of pages."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test here, and skip it where there is no browser."""
+    """Mark each test here, and skip it if no browser is installed."""
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.browser)
@@ -28,33 +28,33 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """Chromium. It goes with the last test here: its event loop would be in the way of others'."""
+    """Chromium. It closes after the last test here, because its event loop would disturb other tests."""
     with chromium() as opened:
         yield opened
 
 
 @pytest.fixture
 def visitor(browser: Browser) -> Iterator[Visitor]:
-    """Opens pages at a desk's width; after the test, nothing may have left the machine or come to the console."""
+    """Opens pages at desktop width; after the test, there must be no external requests and no console messages."""
     made = Visitor(browser)
     yield made
     made.close()
-    assert made.left == [], "the page asked for something beyond this machine"
-    assert made.said == [], "the page wrote to the console"
+    assert made.external == [], "the page requested an external resource"
+    assert made.console == [], "the page wrote to the console"
 
 
 @pytest.fixture
 def phone(browser: Browser) -> Iterator[Visitor]:
-    """The same at a phone's width."""
+    """The same at phone width."""
     made = Visitor(browser, width=PHONE)
     yield made
     made.close()
-    assert (made.left, made.said) == ([], [])
+    assert (made.external, made.console) == ([], [])
 
 
 @pytest.fixture(scope="package")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> ReportFolder:
-    """An hour and a half of runs as the worker writes them; each has a report, as small as it can be."""
+    """An hour and a half of runs as the worker writes them, each with a minimal report."""
     made = ReportFolder(tmp_path_factory.mktemp("page") / "reports", trace_url="http://127.0.0.1:16686/trace")
     for document in history():
         report = None if document["share"] is None else lambda path: path.write_text("<title>A report</title>")

@@ -1,4 +1,4 @@
-"""The page that `leeway demo` leaves, in a real browser, opened from a disk as its reader does."""
+"""The page of `leeway demo` in a real browser, opened as a file."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ QUANTILES = ("p50", "p95", "p99")
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Where the page of a story that went as it should is."""
+    """The address of the page of a complete story."""
     path = tmp_path_factory.mktemp("demo") / "index.html"
     path.write_text(render(evidence(), FILES, COMMANDS), encoding="utf-8")
     return path.as_uri()
 
 
 def data_of(page: Page) -> dict[str, Any]:
-    """The data that the page itself holds."""
+    """The page's data."""
     found: dict[str, Any] = json.loads(page.locator("#data").text_content() or "")
     return found
 
@@ -36,13 +36,13 @@ def latencies(data: dict[str, Any], quantile: str) -> list[float]:
 
 
 def at_scale(drawn: list[Point]) -> list[float]:
-    """The heights at which the points should stand, by that of the highest."""
+    """The expected heights of the points, relative to the highest."""
     top = max(drawn, key=lambda point: point.value)
     return [top.y * point.value / top.value for point in drawn]
 
 
 def test_page_renders(visitor: Visitor, address: str) -> None:
-    """The headline says what to do, and no drawing is empty."""
+    """The headline is the recommendation, and no drawing is empty."""
     page = visitor.open(address)
     assert page.inner_text("h1").strip() == "Retrain the model"
     sizes = page.evaluate("[...document.querySelectorAll('svg[role=img]')].map(each => each.clientWidth)")
@@ -62,16 +62,14 @@ def test_charts_hold_the_pages_data(visitor: Visitor, address: str) -> None:
 
 
 @pytest.mark.parametrize(("chart", "series"), [*(("latency", each) for each in QUANTILES), ("auc", "ROC AUC")])
-def test_points_stand_on_the_screen_where_their_values_are(
-    visitor: Visitor, address: str, chart: str, series: str
-) -> None:
+def test_points_are_positioned_by_their_values(visitor: Visitor, address: str, chart: str, series: str) -> None:
     """On the screen a point's height grows in proportion to its value."""
     drawn = points(visitor.open(address), chart, series)
     assert [point.y for point in drawn] == pytest.approx(at_scale(drawn), abs=0.01)
 
 
 def test_latency_and_drift_share_one_time_axis(visitor: Visitor, address: str) -> None:
-    """A drift run stands above the latency of its moment: both charts have the same axis, on the screen too."""
+    """Both charts have the same time axis on the screen: a drift run is aligned with the latency at its time."""
     page = visitor.open(address)
     data = data_of(page)
     times = [*(each["at"] for each in data["figures"]), *(run["current"]["to"] for run in data["runs"])]
@@ -82,7 +80,7 @@ def test_latency_and_drift_share_one_time_axis(visitor: Visitor, address: str) -
 
 
 def test_a_phone_shows_it_without_scrolling_sideways(phone: Visitor, address: str) -> None:
-    """At 390 pixels the page is no wider than its window, folded and unfolded."""
+    """At 390 pixels the page is no wider than its window, collapsed and expanded."""
     page = phone.open(address)
     assert overflow(page) == 0
     page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
@@ -90,7 +88,7 @@ def test_a_phone_shows_it_without_scrolling_sideways(phone: Visitor, address: st
 
 
 def test_the_keyboard_reaches_everything(visitor: Visitor, address: str) -> None:
-    """Tab goes to each link, fold and scrolling part in order, and wherever the focus is, it shows."""
+    """Tab reaches each link, fold and scrollable part in order, and the focus is always visible."""
     page = visitor.open(address)
     count = focusable(page)
     reached = tabbed(page, count)

@@ -20,7 +20,7 @@ Address = Callable[[str], str]
 
 @pytest.fixture(params=["served", "file"])
 def address(request: pytest.FixtureRequest, site: str, folder: ReportFolder) -> Address:
-    """Where a page of the reports is: both ways of reading them."""
+    """The address of a report page, served and as a file."""
     base = f"{site}/" if request.param == "served" else f"{folder.path.as_uri()}/"
     return lambda name: base + name
 
@@ -30,7 +30,7 @@ EACH_PAGE = pytest.mark.parametrize("name", ["index.html", RUN], ids=["index", "
 
 @EACH_PAGE
 def test_page_renders(visitor: Visitor, address: Address, name: str) -> None:
-    """The headline is the newest recommendation, the four verdicts stand below, and nothing is empty."""
+    """The headline is the newest recommendation, the four verdicts follow, and no drawing is empty."""
     page = visitor.open(address(name))
     assert page.inner_text("h1").strip() == "Retrain the model"
     assert [each.split()[0].upper() for each in page.locator(".verdicts").first.locator("dt").all_inner_texts()] == [
@@ -43,27 +43,27 @@ def test_page_renders(visitor: Visitor, address: Address, name: str) -> None:
 
 
 def test_the_style_is_applied(visitor: Visitor, address: Address) -> None:
-    """The page's own policy lets its own style sheet through."""
+    """The page's content security policy allows its style sheet."""
     page = visitor.open(address("index.html"))
     assert page.evaluate("document.styleSheets[0].cssRules.length") > 50
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_headline_can_be_read(visitor: Visitor, address: Address, scheme: Any) -> None:  # noqa: ANN401 (Playwright's own literal)
-    """In light and in dark, the reason stands out from its ground by 4.5 to 1 at least (WCAG 2.2, 1.4.3)."""
+    """In light and dark, the contrast of the reason is at least 4.5 to 1 (WCAG 2.2, 1.4.3)."""
     page = visitor.open(address("index.html"))
     page.emulate_media(color_scheme=scheme)
     assert contrast(page, ".headline .reason") >= 4.5
 
 
 def test_the_chart_holds_the_results_values(visitor: Visitor, address: Address) -> None:
-    """The share chart's points are the shares of the results, run by run; a run that could not tell has none."""
+    """The share chart's points are the shares of the results, run by run; an unknown run has none."""
     page = visitor.open(address("index.html"))
     assert [each.value for each in points(page, "share")][: len(shares())] == shares()
 
 
-def test_points_stand_on_the_screen_where_their_values_are(visitor: Visitor, address: Address) -> None:
-    """On the screen a point's height grows in proportion to its value, and its place from left with its time."""
+def test_points_are_positioned_by_their_values(visitor: Visitor, address: Address) -> None:
+    """On the screen a point's height grows in proportion to its value, and its horizontal position with its time."""
     page = visitor.open(address("index.html"))
     drawn = points(page, "share")[: len(shares())]
     scale = max(point.y / point.value for point in drawn)
@@ -73,7 +73,7 @@ def test_points_stand_on_the_screen_where_their_values_are(visitor: Visitor, add
 
 
 def test_bars_are_as_long_as_their_scores(visitor: Visitor, address: Address) -> None:
-    """On a run's page each bar ends at score ÷ threshold, by the measure of its upright, which stands at 1."""
+    """On a run's page each bar's length is score ÷ threshold, relative to its vertical line at 1."""
     page = visitor.open(address(RUN))
     drawn = page.evaluate(
         """() => [...document.querySelectorAll("td.plot svg")].map(bar => {
@@ -96,7 +96,7 @@ def test_the_table_holds_the_results_values(visitor: Visitor, address: Address) 
 
 @EACH_PAGE
 def test_a_phone_shows_it_without_scrolling_sideways(phone: Visitor, address: Address, name: str) -> None:
-    """At 390 pixels the page is no wider than its window, with every run folded out too."""
+    """At 390 pixels the page is no wider than its window, also with all runs expanded."""
     page = phone.open(address(name))
     assert overflow(page) == 0
     page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = true; })")
@@ -105,7 +105,7 @@ def test_a_phone_shows_it_without_scrolling_sideways(phone: Visitor, address: Ad
 
 @EACH_PAGE
 def test_the_keyboard_reaches_everything(visitor: Visitor, address: Address, name: str) -> None:
-    """Tab goes to each link and each fold in order, and wherever the focus is, it shows."""
+    """Tab reaches each link and each fold in order, and the focus is always visible."""
     page = visitor.open(address(name))
     count = focusable(page)
     reached = tabbed(page, count)
@@ -115,7 +115,7 @@ def test_the_keyboard_reaches_everything(visitor: Visitor, address: Address, nam
 
 
 def test_a_run_opens_by_the_keyboard(visitor: Visitor, address: Address) -> None:
-    """Enter on a folded run opens it, and the link to its page leads there."""
+    """Enter expands a run, and its link opens its page."""
     page = visitor.open(address("index.html"))
     second = page.locator("details").nth(1)
     second.locator("summary").focus()
@@ -126,15 +126,15 @@ def test_a_run_opens_by_the_keyboard(visitor: Visitor, address: Address) -> None
     assert page.inner_text("h1").strip() == "Retrain the model"
 
 
-def test_a_page_that_asks_for_something_elsewhere_is_noticed(visitor: Visitor) -> None:
-    """The ear and the eye work: a picture from elsewhere and a word in the console are both noticed."""
+def test_external_requests_are_noticed(visitor: Visitor) -> None:
+    """The visitor notices an external picture and a console message."""
     page = visitor.open("about:blank")
     page.set_content("<img src='http://example.org/x.png'><script>console.log('hello')</script>")
     page.wait_for_load_state("load")
-    assert visitor.left == ["http://example.org/x.png"]
-    assert "log: hello" in visitor.said
-    visitor.left.clear()
-    visitor.said.clear()
+    assert visitor.external == ["http://example.org/x.png"]
+    assert "log: hello" in visitor.console
+    visitor.external.clear()
+    visitor.console.clear()
 
 
 def shares() -> list[float]:
@@ -143,7 +143,7 @@ def shares() -> list[float]:
 
 
 def contrast(page: Page, selector: str) -> float:
-    """The ratio of the luminances of a text and its ground, as WCAG 2.2 defines it."""
+    """The contrast of a text and its background, as WCAG 2.2 defines it."""
     found: float = page.evaluate(
         """selector => {
             const channels = text => text.match(/[\\d.]+/g).map(Number);

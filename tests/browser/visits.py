@@ -1,4 +1,4 @@
-"""How the tests look at a page: opened for real, with an ear on what it says and an eye on what it asks for."""
+"""Opens pages for the tests, and records their requests and console messages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Route
 
-DESK: Final = 1280
+DESKTOP: Final = 1280
 PHONE: Final = 390
 """Widths in pixels."""
 
@@ -19,18 +19,18 @@ FOCUSABLE: Final = "a[href], summary, button, input, select, [tabindex='0']"
 _VISIBLE: Final = f"""() => [...document.querySelectorAll("{FOCUSABLE}")].filter(each => each.checkVisibility())"""
 
 
-def stays_here(url: str) -> bool:
-    """Whether a request for `url` stays on this machine."""
+def is_local(url: str) -> bool:
+    """Whether `url` is on this machine."""
     parts = urlsplit(url)
     return parts.scheme in _INLINE or (parts.scheme in {"http", "ws"} and parts.hostname in _LOOPBACK)
 
 
 class Visitor:
-    """Opens pages. What they say in the console is in `said`; what they asked for beyond this machine, in `left`."""
+    """Opens pages. Console messages are in `console`, external requests in `external`."""
 
-    def __init__(self, browser: Browser, width: int = DESK) -> None:
-        self.left: list[str] = []
-        self.said: list[str] = []
+    def __init__(self, browser: Browser, width: int = DESKTOP) -> None:
+        self.external: list[str] = []
+        self.console: list[str] = []
         self._context = browser.new_context(viewport={"width": width, "height": 900})
         self._context.route("**/*", self._check)
         self._context.on("request", self._note)
@@ -39,41 +39,41 @@ class Visitor:
         """The page, loaded."""
         page = self._context.new_page()
         page.on("console", self._hear)
-        page.on("pageerror", lambda error: self.said.append(str(error)))
-        page.on("websocket", lambda socket: self.left.append(socket.url))
+        page.on("pageerror", lambda error: self.console.append(str(error)))
+        page.on("websocket", lambda socket: self.external.append(socket.url))
         page.goto(url, wait_until="load")
         return page
 
     def close(self) -> None:
-        """Close all of it."""
+        """Close all pages."""
         self._context.close()
 
     def _check(self, route: Route) -> None:
-        if stays_here(route.request.url):
+        if is_local(route.request.url):
             route.continue_()
         else:
             route.abort()
 
     def _note(self, request: Request) -> None:
-        if not stays_here(request.url):
-            self.left.append(request.url)
+        if not is_local(request.url):
+            self.external.append(request.url)
 
     def _hear(self, message: ConsoleMessage) -> None:
-        self.said.append(f"{message.type}: {message.text}")
+        self.console.append(f"{message.type}: {message.text}")
 
 
 def overflow(page: Page) -> int:
-    """By how many pixels the page is wider than its window."""
+    """How many pixels the page is wider than its window."""
     return int(page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
 
 
 def focusable(page: Page) -> int:
-    """How many elements on the page can be seen and take the focus."""
+    """The number of visible elements that can have the focus."""
     return int(page.evaluate(f"({_VISIBLE})().length"))
 
 
 def tabbed(page: Page, count: int) -> list[dict[str, Any]]:
-    """Press Tab `count` times: which focusable element had the focus each time (-1: none), and how that shows."""
+    """Press Tab `count` times; for each: which element has the focus (-1: none), and whether that is visible."""
     found = []
     for _ in range(count):
         page.keyboard.press("Tab")
@@ -95,7 +95,7 @@ def tabbed(page: Page, count: int) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Point:
-    """A point of a chart as it stands on the screen: its value, and its centre's place within the chart, 0…1."""
+    """A point of a chart on the screen: its value, and the position of its centre within the chart, 0…1."""
 
     value: float
     x: float
@@ -103,7 +103,7 @@ class Point:
 
 
 def points(page: Page, chart: str, series: str | None = None) -> list[Point]:
-    """The points of a chart, of one series where it is named, in the order in which they were drawn."""
+    """The points of a chart, or of one of its series, in drawing order."""
     found = page.evaluate(
         """([chart, series]) => {
             const frame = document.getElementById(chart).getBoundingClientRect();
