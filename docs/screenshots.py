@@ -57,7 +57,7 @@ def take(browser: Browser, pages: Mapping[str, Path], images: Path) -> None:
             reduced_motion="reduce",
         )
         page.goto(pages[shot.page].resolve().as_uri(), wait_until="load")
-        page.screenshot(path=images / f"{shot.name}.png")
+        (images / f"{shot.name}.png").write_bytes(page.screenshot())  # Playwright would write it in a thread that it keeps
         page.close()
 
 
