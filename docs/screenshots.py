@@ -57,7 +57,8 @@ def take(browser: Browser, pages: Mapping[str, Path], images: Path) -> None:
             reduced_motion="reduce",
         )
         page.goto(pages[shot.page].resolve().as_uri(), wait_until="load")
-        (images / f"{shot.name}.png").write_bytes(page.screenshot())  # Playwright would write it in a thread that it keeps
+        # Playwright would write the file in a thread that outlives the page.
+        (images / f"{shot.name}.png").write_bytes(page.screenshot())
         page.close()
 
 
