@@ -205,4 +205,4 @@ def clock_ahead_s(date: str | None, at_s: float) -> float | None:
         parsed = parsedate_to_datetime(date or "")
     except ValueError:
         return None
-    return parsed.replace(tzinfo=parsed.tzinfo or UTC).timestamp() + 0.5 - at_s
+    return round(parsed.replace(tzinfo=parsed.tzinfo or UTC).timestamp() + 0.5 - at_s, 3)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from threading import Event
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Literal, TypeAlias, TypeVar
+
+from msgspec import Struct
 
 T = TypeVar("T")
 CheckState: TypeAlias = Literal["ok", "warning", "failed", "skipped"]
@@ -14,9 +15,8 @@ CheckState: TypeAlias = Literal["ok", "warning", "failed", "skipped"]
 LOOK_EVERY_S = 0.25
 
 
-@dataclass(frozen=True)
-class CheckResult:
-    """What a check found, for people, and the next step if there is something to do.
+class CheckResult(Struct, frozen=True, rename={"next_step": "next", "clock_ahead_s": "clock_ahead_seconds"}):
+    """What a check found, for people and, encoded as JSON, for programs; and the next step if there is one.
 
     `clock_ahead_s` is how far the clock of the process that answered is ahead of ours, if its answer says so.
     """
@@ -31,18 +31,6 @@ class CheckResult:
     def __post_init__(self) -> None:
         if self.state in {"warning", "failed"} and not self.next_step:
             raise ValueError(f"{self.check}: a result that is {self.state} needs a next step")
-
-    def to_json(self) -> dict[str, Any]:
-        """The result for programs."""
-        ahead_s = self.clock_ahead_s
-        return {
-            "check": self.check,
-            "state": self.state,
-            "found": self.found,
-            "next": self.next_step,
-            "version": self.version,
-            "clock_ahead_seconds": None if ahead_s is None else round(ahead_s, 3),
-        }
 
 
 class Deadline:

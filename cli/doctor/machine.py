@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from cli.doctor.check import CheckResult
+from cli.doctor.endpoints import endpoints
 from cli.http import BadUrl, Target
 from leeway.settings import DoctorSettings
 from leeway.store.engine import DatabaseError, open_engine, server_address, sqlite_file
@@ -24,14 +25,7 @@ _GIBIBYTE = 2**30
 
 def addresses(settings: DoctorSettings) -> dict[str, Address]:
     """Host and port of each process that the settings name."""
-    urls = {
-        "service": settings.url,
-        "drift worker": settings.reports_url if "reports_url" in settings.model_fields_set else None,
-        "collector": settings.collector_url,
-        "prometheus": settings.prometheus_url,
-        "jaeger": settings.jaeger_url,
-        "grafana": settings.grafana_url,
-    }
+    urls = {"service": settings.url, **{each.check: each.url for each in endpoints(settings) if each.is_required}}
     found = {name: address for name, url in urls.items() if url is not None and (address := _address(url))}
     database = _database_address(settings.database_url)
     return found if database is None else {**found, "database": database}

@@ -16,12 +16,13 @@ from leeway.telemetry.environment import export_interval_s
 from leeway.telemetry.names import HTTP_REQUEST_DURATION, HTTP_ROUTE, prometheus_label
 
 COUNT = f'{HTTP_REQUEST_DURATION.prometheus_name}_count{{{prometheus_label(HTTP_ROUTE)}="/predict"}}'
+_SERVICE = "leeway/leeway-service"
+"""Also the job of the service's own metrics, which do not name it."""
 _CHECK_BY_JOB = {
     "otel-collector": "collector",
-    "leeway/leeway-service": "service",
+    _SERVICE: "service",
     "leeway/leeway-drift": "drift worker",
 }
-_OWN_VERSION = re.compile(r'^target_info\{[^}]*service_version="([^"]+)"', re.MULTILINE)
 _LOST = (
     "check OTEL_EXPORTER_OTLP_ENDPOINT of the service, then docker compose logs service, then docker compose logs"
     " otel-collector; or wait longer with --timeout: the service exports every OTEL_METRIC_EXPORT_INTERVAL (default"
@@ -61,12 +62,16 @@ def prediction_counts(settings: DoctorSettings, timeout_s: float) -> Counts:
         EndpointError: Prometheus or the service does not answer.
         NoMetrics: neither has metrics.
     """
+    return {frozenset(labels.items()): value for labels, value in _series(settings, COUNT, timeout_s)}
+
+
+def _series(settings: DoctorSettings, expression: str, timeout_s: float) -> Series:
+    """The series of an expression, a name with at most one label: from Prometheus, or from the service's `/metrics`."""
     if settings.prometheus_url is not None:
-        series = query(settings.prometheus_url, COUNT, timeout_s)
-        return {frozenset(labels.items()): value for labels, value in series}
-    name, _, label = COUNT.rstrip("}").partition("{")
+        return query(settings.prometheus_url, expression, timeout_s)
+    name, _, label = expression.rstrip("}").partition("{")
     lines = (line for line in _own_metrics(settings, timeout_s).splitlines() if line.startswith(f"{name}{{"))
-    return {frozenset(_LABEL.findall(line)): float(line.rpartition(" ")[2]) for line in lines if label in line}
+    return [(dict(_LABEL.findall(line)), float(line.rpartition(" ")[2])) for line in lines if label in line]
 
 
 def increases(before: Counts, now: Counts) -> Counts:
@@ -81,12 +86,10 @@ def increases(before: Counts, now: Counts) -> Counts:
 def versions(settings: DoctorSettings, timeout_s: float) -> dict[str, str]:
     """The versions that processes report in their metrics, by check; empty without metrics."""
     try:
-        if settings.prometheus_url is None:
-            match = _OWN_VERSION.search(_own_metrics(settings, timeout_s))
-            return {"service": match[1]} if match else {}
         found = {
-            _CHECK_BY_JOB.get(labels.get("job", "")): labels.get("service_version") or labels.get("service.version")
-            for labels, _ in query(settings.prometheus_url, "target_info", timeout_s)
+            _CHECK_BY_JOB.get(labels.get("job", _SERVICE)): labels.get("service_version")
+            or labels.get("service.version")
+            for labels, _ in _series(settings, "target_info", timeout_s)
         }
     except (EndpointError, NoMetrics):
         return {}

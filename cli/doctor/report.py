@@ -21,15 +21,14 @@ _NO_VERSION = "–"
 
 def document(results: Results) -> dict[str, Any]:
     """The results for programs; `schema` is the version of this shape."""
-    prediction = results.prediction
     return {
         "schema": SCHEMA,
         "ok": results.all_well,
         "version": version("leeway"),
         "examined_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "took_seconds": round(results.took_s, 3),
-        "prediction": prediction and {"prediction_id": prediction.prediction_id, "trace_id": prediction.trace_id},
-        "checks": [each.to_json() for each in results.all],
+        "prediction": results.prediction,
+        "checks": results.all,
     }
 
 

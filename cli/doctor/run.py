@@ -5,18 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias, TypeVar
+
+from msgspec import structs
 
 from cli.doctor import machine, metrics, service, storage, traces
 from cli.doctor.check import CheckResult, Deadline
 from cli.doctor.endpoints import answers, endpoints
 from cli.doctor.metrics import Counts
 from cli.doctor.service import ServiceInfo, SyntheticPrediction
-from cli.doctor.storage import Store
 from cli.http import EndpointError
 from leeway.settings import DoctorSettings
+from leeway.store.engine import Engine
 
 T = TypeVar("T")
 Check: TypeAlias = Callable[[], CheckResult]
@@ -71,12 +73,12 @@ def run_checks(settings: DoctorSettings, wait_s: float | None = None) -> Results
                 "ports": partial(machine.ports, machine.addresses(settings), answer_s),
             },
         )
-        (ready, info), (opened, store) = of_service.result(), of_store.result()
+        (ready, info), (opened, engine) = of_service.result(), of_store.result()
         answering = [ready, *(each.result() for each in others.values()), opened]
         signals, prediction = _Signals(settings, signal_s, metric_s, answer_s, pool).follow(
-            info, store, counts_before.result()
+            info, engine, counts_before.result()
         )
-        run = _last_run(settings, store, info, answering)
+        run = _last_run(settings, engine, info, answering)
         return Results(
             tuple(_with_version(each, versions.result()) for each in answering),
             (*signals, rest["scrapes"].result(), run),
@@ -97,7 +99,7 @@ class _Signals:
     pool: ThreadPoolExecutor
 
     def follow(
-        self, info: ServiceInfo | None, store: Store | None, counts_before: Counts | Exception
+        self, info: ServiceInfo | None, engine: Engine | None, counts_before: Counts | Exception
     ) -> tuple[list[CheckResult], SyntheticPrediction | None]:
         """The results for the prediction and for each of its signals."""
         if info is None:
@@ -118,7 +120,7 @@ class _Signals:
             return metrics.risen(self.settings, counts_before, origin, self.answer_s, deadline.of(self.metric_s))
 
         checks: dict[str, Check] = {
-            "row": (lambda: no_store) if store is None else partial(storage.row, store, info, prediction, deadline),
+            "row": (lambda: no_store) if engine is None else partial(storage.row, engine, info, prediction, deadline),
             "trace": lambda: trace.result()[0],
             "metric": metric,
         }
@@ -130,12 +132,12 @@ class _Signals:
 
 
 def _last_run(
-    settings: DoctorSettings, store: Store | None, info: ServiceInfo | None, answering: list[CheckResult]
+    settings: DoctorSettings, engine: Engine | None, info: ServiceInfo | None, answering: list[CheckResult]
 ) -> CheckResult:
-    if store is None or info is None:
+    if engine is None or info is None:
         return CheckResult("drift run", "skipped", "not checked: it needs the service's model and the database")
     worker_answers = any(each.check == "drift worker" and each.state == "ok" for each in answering)
-    look = partial(storage.last_run, store, info, settings.drift_interval, worker_answers=worker_answers)
+    look = partial(storage.last_run, engine, info, settings.drift_interval, worker_answers=worker_answers)
     return _safely("drift run", look)
 
 
@@ -166,4 +168,4 @@ def _pair(name: str, check: Callable[[], tuple[CheckResult, T | None]]) -> tuple
 def _with_version(result: CheckResult, versions: Mapping[str, str]) -> CheckResult:
     """With the version that its metrics report; not for a process that does not answer."""
     answers_without = result.version is None and result.state in {"ok", "warning"}
-    return replace(result, version=versions.get(result.check)) if answers_without else result
+    return structs.replace(result, version=versions.get(result.check)) if answers_without else result

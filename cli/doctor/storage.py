@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from cli.doctor.check import CheckResult, Deadline
@@ -11,7 +10,7 @@ from leeway.settings import DoctorSettings
 from leeway.store.drift_runs import DriftLog
 from leeway.store.engine import DatabaseError, Engine, open_engine, server_facts, sqlite_file
 from leeway.store.predictions import PredictionLog
-from leeway.store.tables import Tables, tables_for
+from leeway.store.tables import tables_for
 
 LATE_AFTER_INTERVALS = 3
 """As for the worker's own gauges: after that they stop, and alerts fire."""
@@ -21,18 +20,7 @@ _OWN = "set LEEWAY_DATABASE_URL to the service's own database, then " + LOG
 _WORKER = "start `leeway drift worker`, or read its log (in compose: docker compose logs drift)"
 
 
-@dataclass(frozen=True)
-class Store:
-    """A database that answers."""
-
-    engine: Engine
-
-    def tables(self, info: ServiceInfo) -> Tables:
-        """The tables of the served model."""
-        return tables_for(info.schema)
-
-
-def open_store(settings: DoctorSettings) -> tuple[CheckResult, Store | None]:
+def open_store(settings: DoctorSettings) -> tuple[CheckResult, Engine | None]:
     """Whether the database answers, and which it is; a missing SQLite file is not created."""
     file = sqlite_file(settings.database_url)
     if file is not None and not file.is_file():
@@ -46,14 +34,14 @@ def open_store(settings: DoctorSettings) -> tuple[CheckResult, Store | None]:
         next_step = "start it (in compose: docker compose up --detach postgres), or correct LEEWAY_DATABASE_URL"
         return CheckResult("database", "failed", str(error), next_step), None
     middle = began_at + (datetime.now(UTC) - began_at) / 2
-    ahead_s = None if facts.now is None else (facts.now - middle).total_seconds()
+    ahead_s = None if facts.now is None else round((facts.now - middle).total_seconds(), 3)
     found = f"{facts.product} answers, {facts.size_bytes / _MEBIBYTE:,.0f} MiB"
-    return CheckResult("database", "ok", found, version=facts.version, clock_ahead_s=ahead_s), Store(engine)
+    return CheckResult("database", "ok", found, version=facts.version, clock_ahead_s=ahead_s), engine
 
 
-def row(store: Store, info: ServiceInfo, prediction: SyntheticPrediction, deadline: Deadline) -> CheckResult:
+def row(engine: Engine, info: ServiceInfo, prediction: SyntheticPrediction, deadline: Deadline) -> CheckResult:
     """Whether the prediction's row arrives, marked as synthetic."""
-    log = PredictionLog(store.engine, store.tables(info))
+    log = PredictionLog(engine, tables_for(info.schema))
     try:
         mark = deadline.wait_for(lambda: log.is_synthetic(prediction.prediction_id))
     except DatabaseError as error:
@@ -66,11 +54,11 @@ def row(store: Store, info: ServiceInfo, prediction: SyntheticPrediction, deadli
     return CheckResult("row", "ok", f"in the database within {deadline.waited_s:.1f} s")
 
 
-def last_run(store: Store, info: ServiceInfo, interval_s: float, *, worker_answers: bool) -> CheckResult:
+def last_run(engine: Engine, info: ServiceInfo, interval_s: float, *, worker_answers: bool) -> CheckResult:
     """How long ago the drift worker finished a run for this model."""
     check = "drift run"
     try:
-        run = DriftLog(store.engine, store.tables(info)).last(info.name)
+        run = DriftLog(engine, tables_for(info.schema)).last(info.name)
     except DatabaseError as error:
         return CheckResult(check, "failed", f"the query failed: {error}", _UPGRADE)
     if run is None and worker_answers:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 
+import msgspec
 import pytest
 from rich.console import Console
 
@@ -10,7 +11,7 @@ from cli.doctor.report import document, show
 from cli.doctor.run import Results
 from cli.doctor.service import SyntheticPrediction
 
-OK = CheckResult("service", "ok", "ready, model churn v1", version="0.1.0", clock_ahead_s=0.12345)
+OK = CheckResult("service", "ok", "ready, model churn v1", version="0.1.0", clock_ahead_s=0.123)
 UNREACHABLE = CheckResult("jaeger", "failed", "is unreachable: nothing listens at http://jaeger:16686", "start it")
 FULL = CheckResult("disk", "warning", "free for spool: 0.5 GiB.", "make room")
 UNSET = CheckResult("grafana", "skipped", "not checked: LEEWAY_GRAFANA_URL is not set")
@@ -44,13 +45,13 @@ def test_only_failures_count() -> None:
 
 def test_the_document_keeps_its_shape() -> None:
     """Programs read it; another shape needs another `schema`."""
-    found = document(having(OK, UNREACHABLE))
+    found = msgspec.to_builtins(document(having(OK, UNREACHABLE)))
     assert found.keys() == {
         "schema", "ok", "version", "examined_at", "took_seconds", "prediction", "checks"
     }  # fmt: skip
     assert (found["schema"], found["ok"], found["took_seconds"]) == (1, False, 1.234)
     assert found["prediction"] == {"prediction_id": "p", "trace_id": "t"}
-    assert found["checks"] == [
+    assert list(found["checks"]) == [
         {
             "check": "service",
             "state": "ok",
