@@ -14,11 +14,10 @@ import sqlalchemy as sa
 from leeway.schema import Value
 from leeway.store.bulk_insert import insert_rows, upsert_rows
 from leeway.store.engine import DatabaseError, first_line, translated
-from leeway.store.record import PredictionRecord
+from leeway.store.record import RECORD_COLUMNS, PredictionRecord
 from leeway.store.tables import Tables, feature_key, utc
 
-_RECORD_COLUMNS = tuple(name for name in PredictionRecord.__struct_fields__ if name != "features")
-_record_values = attrgetter(*_RECORD_COLUMNS)
+_record_values = attrgetter(*RECORD_COLUMNS)
 _WINDOW_COLUMNS = ("prediction_id", "predicted_at", "score", "prediction", "unusual_features", "trace_id", "span_id")
 _RANK, _ROWS, _MIN_VERSION, _MAX_VERSION = "#rank", "#rows", "#min_version", "#max_version"  # never a feature's name
 _RANDOM_PART = 29
@@ -97,7 +96,7 @@ class PredictionLog:
     def __init__(self, engine: sa.Engine, tables: Tables) -> None:
         self._engine = engine
         self._tables = tables
-        self._keys = (*_RECORD_COLUMNS, *map(feature_key, tables.schema.names))
+        self._keys = (*RECORD_COLUMNS, *map(feature_key, tables.schema.names))
 
     def ping(self) -> None:
         """Check that the database responds.
@@ -105,7 +104,7 @@ class PredictionLog:
         Raises:
             PredictionLogError: the database is unreachable.
         """
-        with self._connect() as connection:
+        with translated(into=PredictionLogError), self._engine.connect() as connection:
             connection.execute(sa.select(1))
 
     def write_batch(self, records: Sequence[PredictionRecord]) -> None:
@@ -147,7 +146,7 @@ class PredictionLog:
             PredictionLogError: the database is unreachable.
         """
         start, end = utc(start), utc(end)
-        with self._connect() as connection:
+        with translated(into=PredictionLogError), self._engine.connect() as connection:
             found = connection.execute(_window_query(self._tables, start, end, limit)).all()
         names = self._tables.schema.names
         rows, subjects, min_version, max_version = found[0][-4:] if found else (0, 0, None, None)
@@ -165,7 +164,7 @@ class PredictionLog:
             PredictionLogError: the database is unreachable.
         """
         made = self._tables.predictions.c
-        with self._connect() as connection:
+        with translated(into=PredictionLogError), self._engine.connect() as connection:
             return connection.scalar(sa.select(made.is_synthetic).where(made.prediction_id == prediction_id))
 
     def labelled(self, model_version: str, limit: int) -> Labelled:
@@ -178,7 +177,7 @@ class PredictionLog:
         Raises:
             PredictionLogError: the database is unreachable.
         """
-        with self._connect() as connection:
+        with translated(into=PredictionLogError), self._engine.connect() as connection:
             found = connection.execute(_labelled_query(self._tables, model_version, limit)).all()
         times = [moment for _, _, moment in found if moment is not None]
         return Labelled(
@@ -187,11 +186,6 @@ class PredictionLog:
             labelled_from=min(times, default=None),
             labelled_to=max(times, default=None),
         )
-
-    @contextmanager
-    def _connect(self) -> Iterator[sa.Connection]:
-        with translated(into=PredictionLogError), self._engine.connect() as connection:
-            yield connection
 
 
 @contextmanager

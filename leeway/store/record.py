@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date, datetime
 from math import isfinite
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 
@@ -64,5 +64,8 @@ class PredictionRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
         except RecursionError as error:
             raise ValueError("not a prediction record: it is nested too deeply") from error
 
+
+RECORD_COLUMNS: Final = tuple(name for name in PredictionRecord.__struct_fields__ if name != "features")
+"""The columns of a record besides its features."""
 
 _encoder, _decoder = msgspec.json.Encoder(), msgspec.json.Decoder(PredictionRecord)

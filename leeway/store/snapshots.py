@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import repeat
@@ -102,11 +101,9 @@ class Snapshots:
 
     def lookup(self, user_id: str) -> Snapshot | None:
         """The newest snapshot of a customer, or None if the customer has none."""
-        with self._lookup() as connection:
+        with translated(into=SnapshotsUnavailable), self._lookups.connect() as connection:
             row = connection.execute(self._newest, {"user_id": user_id}).first()
-        if row is None:
-            return None
-        return Snapshot(user_id, row[0], tuple(row[1:]))
+        return None if row is None else Snapshot(user_id, row[0], tuple(row[1:]))
 
     def lookup_many(self, user_ids: Sequence[str]) -> dict[str, Snapshot]:
         """The newest snapshot of each of these customers who has one, in one query."""
@@ -123,26 +120,26 @@ class Snapshots:
         query = sa.select(table.user_id, table.as_of, *self._features).join_from(
             self._table, newest, (table.user_id == newest.c.user_id) & (table.as_of == newest.c.as_of)
         )
-        with self._lookup() as connection:
+        with translated(into=SnapshotsUnavailable), self._lookups.connect() as connection:
             rows = connection.execute(query).all()
         return {row[0]: Snapshot(row[0], row[1], tuple(row[2:])) for row in rows}
 
     def is_empty(self) -> bool:
         """Whether no month has been loaded yet."""
-        with self._lookup() as connection:
+        with translated(into=SnapshotsUnavailable), self._lookups.connect() as connection:
             return connection.execute(sa.select(self._table.c.as_of).limit(1)).first() is None
 
     def dates(self) -> list[date]:
         """The loaded days, oldest first."""
         as_of = self._table.c.as_of
-        with self._lookup() as connection:
+        with translated(into=SnapshotsUnavailable), self._lookups.connect() as connection:
             return list(connection.scalars(sa.select(as_of).distinct().order_by(as_of)))
 
     def labels(self, as_of: date) -> dict[str, int]:
         """The labels of one day by customer; empty if the day was loaded without labels."""
         table = self._label_table
         query = sa.select(table.c.user_id, table.c.label).where(table.c.as_of == as_of)
-        with self._lookup() as connection:
+        with translated(into=SnapshotsUnavailable), self._lookups.connect() as connection:
             return {row.user_id: row.label for row in connection.execute(query)}
 
     def read(self, as_of: date) -> Month:
@@ -171,8 +168,3 @@ class Snapshots:
         return Month(
             as_of, user_ids, dict(zip(self._names, columns, strict=True)), None if labels[0] is None else labels
         )
-
-    @contextmanager
-    def _lookup(self) -> Iterator[sa.Connection]:
-        with translated(into=SnapshotsUnavailable), self._lookups.connect() as connection:
-            yield connection

@@ -12,6 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from leeway.schema import CHURN_SCHEMA, FeatureSchema, Kind
+from leeway.store.record import RECORD_COLUMNS
 
 
 class UtcDateTime(sa.TypeDecorator[datetime]):
@@ -72,13 +73,7 @@ _COLUMN_TYPE: dict[Kind, sa.types.TypeEngine[Any]] = {
     "flag": sa.Boolean(),
     "category": sa.Text(),
 }
-_OWN_COLUMNS = frozenset(
-    {
-        *("user_id", "as_of", "prediction_id", "predicted_at", "model_version", "score", "prediction"),
-        *("unusual_features", "lookup_duration_s", "inference_duration_s", "trace_id", "span_id", "is_synthetic"),
-        *("tableoid", "ctid", "xmin", "xmax", "cmin", "cmax"),  # PostgreSQL adds these to every table
-    }
-)
+_POSTGRESQL_COLUMNS = ("tableoid", "ctid", "xmin", "xmax", "cmin", "cmax")  # which it adds to every table
 _LONGEST_NAME = 63
 """PostgreSQL's limit in bytes; feature names are ASCII."""
 
@@ -170,7 +165,7 @@ def _drift_runs_table(metadata: sa.MetaData) -> sa.Table:
 
 def _feature_columns(schema: FeatureSchema) -> list[sa.Column[Any]]:
     """One typed column per feature, with its name; a number is added if the name is taken (SQL ignores case)."""
-    taken = set(_OWN_COLUMNS)
+    taken = {*RECORD_COLUMNS, *_POSTGRESQL_COLUMNS}
     columns: list[sa.Column[Any]] = []
     for feature in schema:
         name, number = feature.name, 1
