@@ -8,10 +8,10 @@ import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
-from leeway.data.tabular import typed_frame
+from leeway.data.tabular import TrainingData, typed_frame
 from leeway.model.bundle import Bundle
 from leeway.model.performance import Estimate
-from leeway.model.training import TrainingData, TrainingError
+from leeway.model.training import TrainingError
 from leeway.model.writer import Origin
 from leeway.schema import CHURN_SCHEMA, Feature, FeatureSchema
 from leeway.store.snapshots import Month, Snapshots

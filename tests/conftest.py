@@ -17,11 +17,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 from leeway.data.population import Population, population
-from leeway.data.tabular import typed_frame
+from leeway.data.tabular import TrainingData, typed_frame
 from leeway.model.bundle import Bundle
 from leeway.model.encoding import Encoder
 from leeway.model.sklearn import encode_frame, model_frame
-from leeway.model.training import TrainingData, train
+from leeway.model.training import train
 from leeway.model.writer import Origin, Reference, bundle_pipeline
 from leeway.schema import CHURN_SCHEMA, Feature, FeatureSchema, Value
 from tests.fakes import Service, service_over

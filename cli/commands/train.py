@@ -58,14 +58,12 @@ def _train(
     id_column: str | None,
     name: str | None,
 ) -> None:
-    import numpy as np
-
     from cli.snapshots import open_snapshots
     from cli.training import card_table, churn_origin, labelled_month, month_data, schema_table
     from leeway.data.csv_table import TableError
     from leeway.data.tabular import read_table
     from leeway.model.manifest import BundleError
-    from leeway.model.training import TrainingData, TrainingError, train
+    from leeway.model.training import TrainingError, train
     from leeway.model.writer import Origin
     from leeway.shutdown import interrupt_on_stop_signal
     from leeway.store.engine import DatabaseError
@@ -73,8 +71,7 @@ def _train(
 
     with plain_errors(DatabaseError, UnknownMonth, TableError, TrainingError, BundleError), interrupt_on_stop_signal():
         if data is not None and target is not None:
-            table = read_table(data, target=target, id_column=id_column)
-            training = TrainingData(table.schema, table.frame, np.asarray(table.labels, dtype=np.int64))
+            training = read_table(data, target=target, id_column=id_column)
             origin = Origin(name=name or data.stem, target=target, source=data.name)
         else:
             month = labelled_month(open_snapshots(settings.database_url), as_of)

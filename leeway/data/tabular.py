@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from pandas.api import types
 
 from leeway.data.csv_table import (
@@ -46,15 +47,15 @@ _Column = TypeVar("_Column")
 
 
 @dataclass(frozen=True)
-class Table:
+class TrainingData:
     """The features of n rows as a typed frame, with their schema and labels (0 or 1)."""
 
     schema: FeatureSchema
     frame: pd.DataFrame
-    labels: pd.Series[int]
+    labels: NDArray[np.int64]
 
 
-def read_table(path: Path, *, target: str, id_column: str | None = None) -> Table:
+def read_table(path: Path, *, target: str, id_column: str | None = None) -> TrainingData:
     """Read a table and infer its schema: every column except the target and the id is a feature.
 
     Raises:
@@ -67,7 +68,7 @@ def read_table(path: Path, *, target: str, id_column: str | None = None) -> Tabl
     schema, columns, labels = read(path, target, excluded)
     if len(set(labels)) < 2:  # noqa: PLR2004 (two classes)
         raise TableError("has only one class; a model needs both", file=path.name, column=target)
-    return Table(schema, typed_frame(schema, columns), pd.Series(labels, name=target))
+    return TrainingData(schema, typed_frame(schema, columns), np.array(labels, dtype=np.int64))
 
 
 def typed_frame(schema: FeatureSchema, columns: Mapping[str, Sequence[Any]]) -> pd.DataFrame:

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder
 
+from leeway.data.tabular import TrainingData
 from leeway.model.bundle import Bundle
 from leeway.model.encoding import Encoder
 from leeway.model.sklearn import encode_frame, model_frame
 from leeway.model.writer import Origin, Reference, bundle_pipeline, require_replaceable
-from leeway.schema import FeatureSchema
 
 HELD_OUT_SHARE = 0.3
 MIN_ROWS = 100
@@ -28,15 +26,6 @@ SEED = 7
 
 class TrainingError(ValueError):
     """No model can be trained on these data; the message says why."""
-
-
-@dataclass(frozen=True)
-class TrainingData:
-    """n rows: a typed frame of the schema's features, and labels (0 or 1)."""
-
-    schema: FeatureSchema
-    frame: pd.DataFrame
-    labels: NDArray[np.int64]
 
 
 def train(data: TrainingData, folder: Path, origin: Origin, *, seed: int = SEED) -> Bundle:

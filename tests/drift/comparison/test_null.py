@@ -17,8 +17,9 @@ from drift.comparison.findings import DriftReport
 from drift.verdicts.confirmation import Policy
 from drift.verdicts.verdicts import Observation, judge
 from leeway.data.population import population
+from leeway.data.tabular import TrainingData
 from leeway.model.bundle import Bundle
-from leeway.model.training import TrainingData, train
+from leeway.model.training import train
 from leeway.model.writer import Origin
 from leeway.schema import CHURN_SCHEMA
 from tests.drift.comparisons import drawn, features_of

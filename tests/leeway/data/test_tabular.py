@@ -13,19 +13,19 @@ import pyarrow.parquet as pq
 import pytest
 
 from leeway.data.csv_table import TableError
-from leeway.data.tabular import Table, infer_schema, read_table, typed_frame
+from leeway.data.tabular import TrainingData, infer_schema, read_table, typed_frame
 from leeway.schema import Feature, FeatureSchema, Kind
 
 TARGET = [0, 1, 0, 1]
 
 
-def read_text(folder: Path, text: str | bytes, **options: Any) -> Table:  # noqa: ANN401 (passed on)
+def read_text(folder: Path, text: str | bytes, **options: Any) -> TrainingData:  # noqa: ANN401 (passed on)
     """Read a CSV file of this text with target y."""
     (folder / "data.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
     return read_table(folder / "data.csv", **{"target": "y", **options})
 
 
-def read_values(folder: Path, values: object) -> Table:
+def read_values(folder: Path, values: object) -> TrainingData:
     """Read a Parquet file with a column `a` of these values and a target y."""
     pd.DataFrame({"a": values, "y": TARGET}).to_parquet(folder / "data.parquet", index=False)
     return read_table(folder / "data.parquet", target="y")

@@ -8,10 +8,10 @@ import pytest
 from numpy.typing import NDArray
 
 from leeway.data.population import Population
-from leeway.data.tabular import infer_schema, typed_frame
+from leeway.data.tabular import TrainingData, infer_schema, typed_frame
 from leeway.model.bundle import Bundle
 from leeway.model.card import TrainedOn
-from leeway.model.training import TrainingData, TrainingError, train
+from leeway.model.training import TrainingError, train
 from leeway.model.writer import Origin
 from leeway.schema import LABEL_COLUMN, Feature, FeatureSchema
 from tests.leeway.model.bundles import some_rows, truth
