@@ -22,7 +22,7 @@ from starlette.requests import ClientDisconnect
 
 from leeway.schema import TEXT_PATTERN, Feature, FeatureRow, FeatureSchema
 from service.core.predictor import PredictionRequest
-from service.http.schemas import MAX_ITEMS, MAX_USER_ID_LENGTH, limits, python_type
+from service.http.schemas import MAX_ITEMS, MAX_USER_ID_LENGTH, TYPES, limits
 
 Body = TypeVar("Body")
 _TEXT = TEXT_PATTERN.removesuffix("$") + r"\Z"  # in Python's expressions `$` also matches before a final line break
@@ -112,7 +112,7 @@ def _field(attribute: str, feature: Feature, integers_as_floats: bool) -> Any:  
     known = {name: limit for name, limit in limits(feature).items() if limit is not None}
     if "pattern" in known:
         known["pattern"] = _TEXT
-    kind: Any = Annotated[python_type(feature), Meta(**known)]
+    kind: Any = Annotated[TYPES[feature.kind], Meta(**known)]
     if integers_as_floats and feature.kind == "integer":
         kind |= Annotated[float, Meta(**known)]
     return (attribute, kind | None, None) if feature.nullable else (attribute, kind)

@@ -35,19 +35,17 @@ TITLES = {
     500: "Internal error",
     503: "Unavailable",
 }
-_KINDS = {
-    400: "malformed-json",
-    403: "foreign-host",
-    404: "not-found",
-    405: "method-not-allowed",
-    413: "body-too-large",
+_HTTP_ERRORS = {
+    400: (
+        "malformed-json",
+        "The body is not JSON in UTF-8, is nested too deeply, or contains a number with thousands of digits.",
+    ),
+    403: ("foreign-host", ""),
+    404: ("not-found", "This path does not exist: see /docs for those that do."),
+    405: ("method-not-allowed", "This path does not support this method: see /docs for those that it does."),
+    413: ("body-too-large", "The body is larger than the limit of 1 MiB: send fewer items at once."),
 }
-_DETAILS = {
-    400: "The body is not JSON in UTF-8, is nested too deeply, or contains a number with thousands of digits.",
-    404: "This path does not exist: see /docs for those that do.",
-    405: "This path does not support this method: see /docs for those that it does.",
-    413: "The body is larger than the limit of 1 MiB: send fewer items at once.",
-}
+"""A kind for programs, and a detail for people unless the error brings its own."""
 _UNEXPECTED = "An unexpected error occurred: try again. The service's log and this trace have the details."
 _SYNTHETIC = TypeAdapter(bool)
 
@@ -79,7 +77,8 @@ def of_domain(error: Exception) -> Problem:
 
 def of_status(status: int, detail: str = "") -> Problem:
     """The problem for an HTTP error; `detail` is used where the status has no text here."""
-    return Problem(status, _KINDS.get(status, "http"), _DETAILS.get(status, detail))
+    kind, known = _HTTP_ERRORS.get(status, ("http", ""))
+    return Problem(status, kind, known or detail)
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -133,7 +132,7 @@ class Problems:
         async def on_http_error(request: Request, error: Exception) -> Response:
             assert isinstance(error, HTTPException)  # noqa: S101 (as above)
             disconnected = isinstance(error.__cause__, ClientDisconnect)  # amid the body: no item was rejected
-            if error.status_code == 400 and not disconnected:  # noqa: PLR2004 (not JSON, see `_DETAILS`)
+            if error.status_code == 400 and not disconnected:  # noqa: PLR2004 (not JSON, see `_HTTP_ERRORS`)
                 self._reject_request(request, [(None, "malformed")])
             response = self.response(of_status(error.status_code, str(error.detail)))
             response.headers.update(error.headers or {})

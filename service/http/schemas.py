@@ -43,7 +43,8 @@ from service.core.readiness import Health
 MAX_ITEMS = 1_000
 MAX_USER_ID_LENGTH = 128
 UserId: TypeAlias = Annotated[str, Field(min_length=1, max_length=MAX_USER_ID_LENGTH, pattern=TEXT_PATTERN)]
-_TYPES: dict[Kind, type[float | bool | str]] = {"number": float, "integer": int, "flag": bool, "category": str}
+TYPES: dict[Kind, type[float | bool | str]] = {"number": float, "integer": int, "flag": bool, "category": str}
+"""The types of features' values, missing ones aside."""
 
 
 class Strict(BaseModel):
@@ -205,7 +206,7 @@ def prediction_models(schema: FeatureSchema) -> PredictionModels:
 
 
 def _field(feature: Feature) -> tuple[Any, Any]:
-    kind: Any = Annotated[python_type(feature), Field(**limits(feature))]
+    kind: Any = Annotated[TYPES[feature.kind], Field(**limits(feature))]
     if feature.kind == "integer":
         kind = Annotated[kind, BeforeValidator(whole)]
     info: Any = Field(
@@ -216,11 +217,6 @@ def _field(feature: Feature) -> tuple[Any, Any]:
         json_schema_extra=partial(_complete, feature),
     )
     return (kind | None if feature.nullable else kind, info)
-
-
-def python_type(feature: Feature) -> type[float | bool | str]:
-    """The type of a feature's values, missing ones aside."""
-    return _TYPES[feature.kind]
 
 
 def limits(feature: Feature) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from leeway.schema import whole
 from service.telemetry.probe import Cause
 
 MAX_LISTED = 100
@@ -102,11 +103,7 @@ def _message(error: Mapping[str, Any]) -> str:
     message = _MESSAGES.get(error["type"])
     if message is None:
         return _unicode(str(error["msg"]))
-    return message.format_map({name: _plain(value) for name, value in error.get("ctx", {}).items()})
-
-
-def _plain(value: object) -> object:
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+    return message.format_map({name: whole(value) for name, value in error.get("ctx", {}).items()})
 
 
 def _unicode(text: str) -> str:
