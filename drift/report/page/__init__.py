@@ -58,25 +58,16 @@ def render_run(run: RunResult, files: Collection[str], *, trace_url: str | None 
     return _render("run.html.j2", run=run, files=files, trace_url=_http(trace_url))
 
 
-def render_document(title: str, main: Markup) -> str:
-    """A page in the same style around `main`, which is not escaped."""
-    return _render("document.html.j2", title=title, main=main)
-
-
 def _http(base: str | None) -> str | None:
     """A base of links without a trailing slash; None for anything but http(s)."""
     return base.rstrip("/") if base and base.startswith(("http://", "https://")) else None
 
 
 def _render(name: str, **values: Any) -> str:  # noqa: ANN401 (a template takes anything)
-    return _environment().get_template(name).render(values)
+    return page_environment().get_template(name).render(values)
 
 
 @cache
-def _environment() -> Environment:
-    return page_environment()
-
-
 def page_environment(package: str | None = None, more_style: str = "") -> Environment:
     """The templates, filters and words of these pages, for another page in the same style.
 
