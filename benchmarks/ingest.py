@@ -49,8 +49,8 @@ class Measured:
 def write_extract(folder: Path, customers: int) -> None:
     """Write the population's first month in the layout that `leeway ingest` reads."""
     made = population(customers=customers)
-    for file, layout in LAYOUT.items():
-        _write_csv(folder / file, made.user_ids, {name: made.columns[name] for name in layout.features})
+    for file, features in LAYOUT.items():
+        _write_csv(folder / file, made.user_ids, {name: made.columns[name] for name in features})
     _write_csv(folder / LABELS_FILE, made.user_ids, {LABEL_COLUMN: [label == 1 for label in made.labels]})
 
 

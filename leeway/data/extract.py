@@ -6,7 +6,7 @@ One fault rejects the whole extract.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -18,34 +18,19 @@ ID_COLUMN: Final = "user_id"
 MAX_ID_LENGTH: Final = 200
 
 
-@dataclass(frozen=True)
-class FileLayout:
-    """A file's features, and its columns that are not features and are skipped."""
-
-    features: tuple[str, ...]
-    others: tuple[str, ...] = ()
-
-
-LAYOUT: Final[Mapping[str, FileLayout]] = {
-    "subscriptions.csv": FileLayout(
-        (
-            "months_active",
-            "monthly_fee",
-            "paperless_billing",
-            "plan_stream_tv",
-            "plan_stream_movies",
-            "net_service",
-        ),
-        others=("contract_type", "total_paid"),
+LAYOUT: Final[Mapping[str, Sequence[str]]] = {
+    "subscriptions.csv": (
+        "months_active", "monthly_fee", "paperless_billing", "plan_stream_tv", "plan_stream_movies", "net_service",
     ),
-    "usage_agg_30d.csv": FileLayout(
-        ("watch_hours_30d", "avg_session_mins_7d", "unique_devices_30d", "skips_7d", "rebuffer_events_7d")
+    "usage_agg_30d.csv": (
+        "watch_hours_30d", "avg_session_mins_7d", "unique_devices_30d", "skips_7d", "rebuffer_events_7d",
     ),
-    "payments_agg_90d.csv": FileLayout(("failed_payments_90d",)),
-    "support_agg_90d.csv": FileLayout(("support_tickets_90d", "ticket_avg_resolution_hrs_90d")),
-}
-"""The feature files. All are required; the first one sets the order of the customers."""
+    "payments_agg_90d.csv": ("failed_payments_90d",),
+    "support_agg_90d.csv": ("support_tickets_90d", "ticket_avg_resolution_hrs_90d"),
+}  # fmt: skip
+"""The feature files and their features. All are required; the first one sets the order of the customers."""
 
+SKIPPED_COLUMNS: Final[Mapping[str, Sequence[str]]] = {"subscriptions.csv": ("contract_type", "total_paid")}
 LABELS_FILE: Final = "labels.csv"
 LABEL_COLUMN: Final = "churn_label"
 SKIPPED_FILES: Final = ("users.csv",)
@@ -107,12 +92,11 @@ def _csv_files(folder: Path) -> set[str]:
 
 
 def _read_features(path: Path) -> _CustomerTable:
-    layout = LAYOUT[path.name]
-    readers = {name: feature_reader(CHURN_SCHEMA[name]) for name in layout.features}
-    return _read_customers(path, readers, layout.others)
+    readers = {name: feature_reader(CHURN_SCHEMA[name]) for name in LAYOUT[path.name]}
+    return _read_customers(path, readers, SKIPPED_COLUMNS.get(path.name, ()))
 
 
-def _read_customers(path: Path, readers: Mapping[str, CellReader], others: tuple[str, ...] = ()) -> _CustomerTable:
+def _read_customers(path: Path, readers: Mapping[str, CellReader], others: Sequence[str] = ()) -> _CustomerTable:
     table = read_csv(path, {ID_COLUMN: str, **readers}, others=others)
     ids = table.columns.pop(ID_COLUMN)
     for line, user_id in zip(table.lines, ids, strict=True):

@@ -26,10 +26,10 @@ def real_extracts() -> Path:
 def write_extract(folder: Path, people: Population, *, labelled: bool = True) -> Path:
     """Write these people as the CSV files of one month, and return the folder."""
     folder.mkdir(parents=True)
-    for file, layout in LAYOUT.items():
-        lines = [",".join(["user_id", *layout.features])]
+    for file, features in LAYOUT.items():
+        lines = [",".join(["user_id", *features])]
         for place, user_id in enumerate(people.user_ids):
-            cells = [people.columns[name][place] for name in layout.features]
+            cells = [people.columns[name][place] for name in features]
             lines.append(",".join([user_id, *("" if cell is None else str(cell) for cell in cells)]))
         (folder / file).write_text("\n".join(lines) + "\n")
     if labelled:
