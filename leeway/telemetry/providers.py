@@ -94,7 +94,8 @@ def _span_processors(spans_file: Path | None) -> Iterator[SpanProcessor]:
     if spans_file is not None:
         yield BatchSpanProcessor(_spans_file(spans_file), schedule_delay_millis=500)
     if exports("TRACES"):
-        yield _in_small_batches(_otlp_span_exporter())
+        batch_spans = None if sets_batch_size() else EXPORT_BATCH_SPANS  # None lets the SDK read the environment
+        yield BatchSpanProcessor(_otlp_span_exporter(), max_export_batch_size=batch_spans)
 
 
 def _metric_readers(prometheus: MetricReader | None) -> Iterator[MetricReader]:
@@ -160,11 +161,6 @@ def _span_limits() -> SpanLimits:
     if given.max_span_attribute_length is not None:
         return given
     return SpanLimits(max_span_attribute_length=ATTRIBUTE_CHARACTERS)
-
-
-def _in_small_batches(exporter: SpanExporter) -> BatchSpanProcessor:
-    """Batches of `EXPORT_BATCH_SPANS`, unless the environment sets a size (None lets the SDK read it)."""
-    return BatchSpanProcessor(exporter, max_export_batch_size=None if sets_batch_size() else EXPORT_BATCH_SPANS)
 
 
 def _otlp_span_exporter() -> SpanExporter:
