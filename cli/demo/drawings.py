@@ -45,8 +45,10 @@ def act_strip(axis: TimeAxis, acts: Sequence[Stretch]) -> Markup:
     return _svg("acts", "The acts on the time axis", _STRIP, *drawn, style="chart strip")
 
 
-def waterfall(key: str, title: str, spans: Sequence[Span]) -> Markup:
+def waterfall(key: str, title: str, spans: Sequence[Span]) -> Markup | None:
     """One trace: a bar for each span from its start to its end, relative to the root span, with its name above."""
+    if not spans:
+        return None
     first, total_ms = spans[0], max(spans[0].lasted_ms, 0.001)
     drawn = []
     for number, span in enumerate(spans):
@@ -97,32 +99,27 @@ def _label(text: str, left: float, right: float, top: int) -> Markup:
 
 def histogram(key: str, shift: FeatureShift) -> Markup:
     """A feature's shares before as filled bars, and after as an outline over them."""
-    bins = len(shift.before)
     top = max(*shift.before, *shift.after, 0.001)
-    width = 100 / bins
-    bars = [
-        element(
-            "rect", x=percent(place * width + width * 0.06), width=percent(width * 0.88),
-            y=f"{_PLOT * (1 - share / top):.2f}", height=f"{_PLOT * share / top:.2f}",
-            class_="before", data_bin=str(place), data_share=f"{share:.4f}",
-        )
-        for place, share in enumerate(shift.before)
-    ]  # fmt: skip
-    steps = [
-        element(
-            "line", x1=percent(place * width), x2=percent((place + 1) * width),
-            y1=f"{_PLOT * (1 - share / top):.2f}", y2=f"{_PLOT * (1 - share / top):.2f}",
-            class_="after", data_bin=str(place), data_share=f"{share:.4f}",
-        )
-        for place, share in enumerate(shift.after)
-    ]  # fmt: skip
+    edges = [100 * place / len(shift.before) for place in range(len(shift.before) + 1)]
+    width = edges[1]
+
+    def height(share: float) -> float:
+        return _PLOT * share / top
+
+    def line(left: float, right: float, *shares: float, **held: str) -> Markup:
+        y1, y2 = (f"{_PLOT - height(share):.2f}" for share in shares)
+        return element("line", x1=percent(left), x2=percent(right), y1=y1, y2=y2, class_="after", **held)
+
+    bars, steps = [], []
+    for place, (before, after) in enumerate(zip(shift.before, shift.after, strict=True)):
+        size = {"width": percent(width * 0.88), "y": f"{_PLOT - height(before):.2f}", "height": f"{height(before):.2f}"}
+        held = {"data_bin": str(place)}
+        x = percent(edges[place] + width * 0.06)
+        bars.append(element("rect", x=x, **size, class_="before", **held, data_share=f"{before:.4f}"))
+        steps.append(line(edges[place], edges[place + 1], after, after, **held, data_share=f"{after:.4f}"))
     risers = [
-        element(
-            "line", x1=percent(place * width), x2=percent(place * width),
-            y1=f"{_PLOT * (1 - low / top):.2f}", y2=f"{_PLOT * (1 - high / top):.2f}", class_="after",
-        )
-        for place, (low, high) in enumerate(pairwise((0.0, *shift.after)))
-    ]  # fmt: skip
+        line(left, left, low, high) for left, (low, high) in zip(edges, pairwise((0.0, *shift.after)), strict=False)
+    ]
     floor = element("line", x1="0", x2="100%", y1=str(_PLOT), y2=str(_PLOT), class_="floor")
     ends = [
         element("text", _short(shift.low), x="0", y=str(_PLOT + 16)),

@@ -38,9 +38,9 @@ def render(evidence: Evidence, files: Collection[str], commands: Sequence[tuple[
         text=words,
         charts=_charts(evidence, axis),
         axis=axis,
-        slow=_traced("slow-trace", "A slow request", evidence.slow),
+        slow=waterfall("slow-trace", "A slow request", evidence.slow),
         slow_facts=_facts(evidence.slow),
-        run_trace=_traced("run-trace", "The drift run", evidence.run_trace),
+        run_trace=waterfall("run-trace", "The drift run", evidence.run_trace),
         histograms=[(shift, histogram(f"feature-{shift.feature}", shift)) for shift in evidence.shifts],
         files=files,
         commands=commands,
@@ -87,10 +87,6 @@ def _charts(evidence: Evidence, axis: TimeAxis) -> Mapping[str, Markup]:
         "verdicts": verdict_chart(runs, axis, acts),
         "kinds": kinds_of_input(evidence.acts),
     }  # fmt: skip
-
-
-def _traced(key: str, title: str, spans: Sequence[Span]) -> Markup | None:
-    return waterfall(key, title, spans) if spans else None
 
 
 def _facts(spans: Sequence[Span]) -> list[tuple[str, str, str]]:

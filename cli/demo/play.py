@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -13,6 +13,7 @@ from cli.demo.samples import Samples, read_sample
 from cli.demo.story import Act, starts_s
 from cli.demo.workspace import WorkspaceError
 from cli.http import OK, Answer, EndpointError, Target, ask_async
+from cli.live_display import wait_for
 from cli.traffic.labels import Labeller, PopulationTruth
 from cli.traffic.plan import Plan, PlannedRequest, Profile
 from cli.traffic.probe import TrafficProbe
@@ -28,6 +29,7 @@ MAX_IN_FLIGHT: Final = 256
 LABEL_DELAY_S: Final = 1.0
 SAMPLE_EVERY_S: Final = 0.5
 SETTLE_S: Final = 15.0
+"""How long the last act continues at most, until a comparison has seen its labels."""
 SEED: Final = 7
 
 
@@ -126,7 +128,8 @@ class Director:
             ]
             sending = group.create_task(sender.run(plan, enough))
             await self._begin_acts(played, labeller)
-            await _settle(played, settled)
+            played.settling = datetime.now(UTC)
+            await wait_for(settled, SETTLE_S)
             enough.set()
             await sending
             await sender.drain(never)
@@ -185,11 +188,3 @@ class Director:
             played.runs = await asyncio.to_thread(self.read_runs)
             if played.settling and played.runs and played.runs[-1].time >= played.settling:
                 settled.set()
-
-
-async def _settle(played: Played, settled: asyncio.Event) -> None:
-    """Let the last act continue until a comparison has seen its labels, at most `SETTLE_S`."""
-    played.settling = datetime.now(UTC)
-    with suppress(TimeoutError):
-        async with asyncio.timeout(SETTLE_S):
-            await settled.wait()

@@ -41,8 +41,9 @@ class Running:
         deadline_s = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < deadline_s and self.process.poll() is None:
             url = _url_in(self.log)
-            if url is not None and _answers(url, self.ready):
-                return url
+            with suppress(EndpointError):
+                if url is not None and ask(url, self.ready, START_TIMEOUT_S).status == OK:
+                    return url
             time.sleep(0.05)
         tail = "\n".join(self.log.read_text().splitlines()[-5:])
         raise WorkspaceError(f"{self.module} did not start. The end of its log ({self.log}):\n{tail}")
@@ -78,10 +79,3 @@ def _url_in(log: Path) -> str | None:
             if isinstance(entry, dict) and "url" in entry:
                 return str(entry["url"])
     return None
-
-
-def _answers(url: str, path: str) -> bool:
-    try:
-        return ask(url, path, START_TIMEOUT_S).status == OK
-    except EndpointError:
-        return False

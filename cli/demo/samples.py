@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -67,24 +68,20 @@ def read_sample(text: str, at: datetime) -> Sample:
     """Read Prometheus text; only the needed lines are parsed."""
     wanted = tuple(f"{metric.prometheus_name}_" for metric in _WANTED)
     lines = (line for line in text.splitlines() if line.startswith(wanted))
-    single: dict[float, float] = {}
-    by_kind: dict[str, dict[float, float]] = {kind: {} for kind in INPUT_KINDS.values()}
+    single: dict[float, float] = defaultdict(float)
+    by_kind: dict[str, dict[float, float]] = {kind: defaultdict(float) for kind in INPUT_KINDS.values()}
     answered = failed = 0.0
     for family in text_string_to_metric_families("\n".join(lines) + "\n"):
         for each in family.samples:
             name, labels, value = each.name, each.labels, each.value
             if name == f"{names.PREDICTION_DURATION.prometheus_name}_bucket" and labels.get(_KIND) in INPUT_KINDS:
-                _add(by_kind[INPUT_KINDS[labels[_KIND]]], labels["le"], value)
+                by_kind[INPUT_KINDS[labels[_KIND]]][float(labels["le"])] += value
             elif name == f"{names.HTTP_REQUEST_DURATION.prometheus_name}_bucket" and labels.get(_ROUTE) == SINGLE:
-                _add(single, labels["le"], value)
+                single[float(labels["le"])] += value
             elif name == f"{names.HTTP_REQUEST_DURATION.prometheus_name}_count" and labels.get(_ROUTE) in ROUTES:
                 answered += value
                 failed += value if labels.get(_STATUS, "").startswith(_SERVER_ERRORS) else 0.0
     return Sample(at, single, by_kind, answered, failed)
-
-
-def _add(buckets: dict[float, float], bound: str, value: float) -> None:
-    buckets[float(bound)] = buckets.get(float(bound), 0.0) + value
 
 
 def between(before: Sample, after: Sample) -> Figures:

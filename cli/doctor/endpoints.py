@@ -12,52 +12,36 @@ from leeway.settings import DoctorSettings
 
 _JAEGER_VERSION = re.compile(rb'"gitVersion"\s*:\s*"v?(\d[\w.+-]*)"')
 """In the HTML of Jaeger's page."""
+_WORKER = "start it with `leeway drift worker` (in compose: docker compose up --detach drift)"
+_BUILD_INFO = "/api/v1/status/buildinfo"
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A process that should answer at `url`: what to ask, how to read its version, how to start it."""
+    """A process that should answer at `url`, the value of `variable`: how to read its version, and how to start it."""
 
     check: str
     variable: str
     url: str | None
-    path: str
     version: Callable[[Answer], str | None]
     start: str
+    path: str = "/"
     is_required: bool = True
     """Whether it is a failure if nothing answers; otherwise the check is skipped."""
 
 
 def endpoints(settings: DoctorSettings) -> list[Endpoint]:
     """All of them, at the addresses of the settings."""
+    named = "reports_url" in settings.model_fields_set
+    prometheus, grafana = settings.prometheus_url, settings.grafana_url
     return [
+        Endpoint("drift worker", "LEEWAY_REPORTS_URL", settings.reports_url, _own_page, _WORKER, is_required=named),
+        Endpoint("collector", "LEEWAY_COLLECTOR_URL", settings.collector_url, _no_version, _up("otel-collector")),
         Endpoint(
-            "drift worker",
-            "LEEWAY_REPORTS_URL",
-            settings.reports_url,
-            "/",
-            _own_page,
-            "start it with `leeway drift worker` (in compose: docker compose up --detach drift)",
-            is_required="reports_url" in settings.model_fields_set,
+            "prometheus", "LEEWAY_PROMETHEUS_URL", prometheus, _prometheus_version, _up("prometheus"), _BUILD_INFO
         ),
-        Endpoint("collector", "LEEWAY_COLLECTOR_URL", settings.collector_url, "/", _no_version, _up("otel-collector")),
-        Endpoint(
-            "prometheus",
-            "LEEWAY_PROMETHEUS_URL",
-            settings.prometheus_url,
-            "/api/v1/status/buildinfo",
-            lambda answer: str(answer.document()["data"]["version"]),
-            _up("prometheus"),
-        ),
-        Endpoint("jaeger", "LEEWAY_JAEGER_URL", settings.jaeger_url, "/", _jaeger_version, _up("jaeger")),
-        Endpoint(
-            "grafana",
-            "LEEWAY_GRAFANA_URL",
-            settings.grafana_url,
-            "/api/health",
-            lambda answer: str(answer.document()["version"]),
-            _up("grafana"),
-        ),
+        Endpoint("jaeger", "LEEWAY_JAEGER_URL", settings.jaeger_url, _jaeger_version, _up("jaeger")),
+        Endpoint("grafana", "LEEWAY_GRAFANA_URL", grafana, _grafana_version, _up("grafana"), "/api/health"),
     ]
 
 
@@ -98,6 +82,14 @@ def _own_page(answer: Answer) -> None:
     """The drift worker's page names itself in a header."""
     if answer.server != "leeway":
         raise KeyError(answer.server)
+
+
+def _prometheus_version(answer: Answer) -> str:
+    return str(answer.document()["data"]["version"])
+
+
+def _grafana_version(answer: Answer) -> str:
+    return str(answer.document()["version"])
 
 
 def _jaeger_version(answer: Answer) -> str | None:

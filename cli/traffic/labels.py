@@ -8,7 +8,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
 import msgspec
 import numpy as np
@@ -49,26 +49,13 @@ class Answered:
         return cls(str(answer["prediction_id"]), features, probability, concept_drift)
 
 
-class Truth(Protocol):
-    """Knows how likely the positive label is."""
-
-    @property
-    def origin(self) -> str:
-        """Where the labels come from, for people."""
-        ...
-
-    def chances(self, answers: Sequence[Answered]) -> NDArray[np.float64]:
-        """The chance of a positive label, 0…1, for each; shape (n,)."""
-        ...
-
-
 class PopulationTruth:
     """The built-in population's own rule for who leaves, and how concept drift changes it."""
 
     origin = "the built-in population's rule for who leaves"
 
     def chances(self, answers: Sequence[Answered]) -> NDArray[np.float64]:
-        """See `Truth`."""
+        """The chance of a positive label, 0…1, for each answer; shape (n,)."""
         found = np.empty(len(answers))
         strengths = np.array([each.concept_drift for each in answers])
         for strength in np.unique(strengths):
@@ -101,10 +88,14 @@ class ModelTruth:
         self._positive_share = positive_share
 
     def chances(self, answers: Sequence[Answered]) -> NDArray[np.float64]:
-        """See `Truth`."""
+        """The chance of a positive label, 0…1, for each answer; shape (n,)."""
         predicted = np.array([each.probability for each in answers])
         drift = np.array([each.concept_drift for each in answers])
         return np.asarray((1 - drift) * predicted + drift * self._positive_share)
+
+
+Truth: TypeAlias = PopulationTruth | ModelTruth
+"""Knows how likely the positive label is; `origin` says where the labels come from, for people."""
 
 
 def labels(truth: Truth, answers: Sequence[Answered], seed: int) -> list[int]:

@@ -74,12 +74,12 @@ class ServedModel:
     positive_share: float
 
 
+@dataclass(frozen=True)
 class Service:
     """The service at `target`; each answer may take `timeout_s` seconds."""
 
-    def __init__(self, target: Target, timeout_s: float) -> None:
-        self._target = target
-        self._timeout_s = timeout_s
+    target: Target
+    timeout_s: float
 
     async def model(self, wait_s: float, say: Callable[[str], None]) -> ServedModel:
         """Wait until the service is ready, at most `wait_s` seconds, and read its model card.
@@ -94,7 +94,7 @@ class Service:
                 hint = "start it with `leeway serve`, or give another address with --url or LEEWAY_URL"
                 raise TrafficError(f"the service {reason}; {hint}")
             if not said:
-                say(f"Waiting up to {wait_s:g} s for {self._target.url}: the service {reason}")
+                say(f"Waiting up to {wait_s:g} s for {self.target.url}: the service {reason}")
                 said = True
             await asyncio.sleep(TRY_EVERY_S)
         return await self._model()
@@ -112,18 +112,18 @@ class Service:
                 raise TrafficError("the service cannot look up customers: its database is unreachable")
             return [each["features_used"] for each in results if "error" not in each]
         except (EndpointError, KeyError, TypeError, ValueError) as error:
-            raise TrafficError(f"{self._target.url} does not answer requests for customers ({error})") from error
+            raise TrafficError(f"{self.target.url} does not answer requests for customers ({error})") from error
 
     async def _why_not_ready(self) -> str | None:
         """Why it is not ready; None if it is."""
         try:
-            answer = await ask_async(self._target, "/health/ready", self._timeout_s)
+            answer = await ask_async(self.target, "/health/ready", self.timeout_s)
         except NotHttp as error:
             raise self._stranger(str(error)) from error
         except EndpointError as error:
             return str(error)
         if answer.status == UNAVAILABLE:
-            return f"at {self._target.url} is not ready"
+            return f"at {self.target.url} is not ready"
         if answer.status != OK:
             raise self._stranger(f"GET /health/ready: {answer.status}")
         return None
@@ -138,14 +138,14 @@ class Service:
             raise self._stranger(f"GET /model: {error}") from error
 
     async def _document(self, path: str, body: object = None) -> Mapping[str, Any]:
-        answer = await ask_async(self._target, path, self._timeout_s, body=body)
+        answer = await ask_async(self.target, path, self.timeout_s, body=body)
         if answer.status != OK:
             raise ValueError(str(answer.status))
         return answer.document()
 
     def _stranger(self, reason: str) -> TrafficError:
         hint = "give the address of a Leeway service with --url or LEEWAY_URL"
-        return TrafficError(f"{self._target.url} is not a Leeway service ({reason}): {hint}")
+        return TrafficError(f"{self.target.url} is not a Leeway service ({reason}): {hint}")
 
 
 async def prepare(out: Console, target: Target, options: TrafficOptions) -> tuple[Plan, Truth]:

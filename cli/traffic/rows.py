@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 from leeway.data.population import Population, population
 from leeway.model.encoding import usual_range
@@ -16,24 +16,6 @@ WORSE_NETWORK = (
     "watch_hours_30d and avg_session_mins_7d go down; rebuffer_events_7d, skips_7d, support_tickets_90d and"
     " ticket_avg_resolution_hrs_90d go up"
 )
-
-
-class Rows(Protocol):
-    """Feature rows to send."""
-
-    @property
-    def origin(self) -> str:
-        """Where they come from, for people."""
-        ...
-
-    @property
-    def moved(self) -> str:
-        """What drift changes, for people."""
-        ...
-
-    def row(self, rng: random.Random, drift: float) -> Row:
-        """One row, drawn with `rng`, with drift of this strength, 0…1."""
-        ...
 
 
 class PopulationRows:
@@ -57,7 +39,7 @@ class PopulationRows:
         return self._people[0.0].user_ids
 
     def row(self, rng: random.Random, drift: float) -> Row:
-        """See `Rows`; `drift` is one of the strengths given."""
+        """One row, drawn with `rng`, with drift of this strength, one of those given."""
         people = self._people[drift]
         return people.row(rng.randrange(len(people)))
 
@@ -72,7 +54,7 @@ class AnsweredRows:
         self._rows = rows
 
     def row(self, rng: random.Random, drift: float) -> Row:
-        """See `Rows`."""
+        """One row, drawn with `rng`, with drift of this strength, 0…1."""
         row = self._rows[rng.randrange(len(self._rows))]
         return worse_network(row, drift, rng) if drift else row
 
@@ -111,7 +93,7 @@ class DrawnRows:
 
     @property
     def moved(self) -> str:
-        """See `Rows`."""
+        """What drift changes, for people."""
         names = [name for name in self._schema.names if name in self._moved]
         return (
             f"{', '.join(names)} go up, by half their usual range at strength 1"
@@ -120,7 +102,7 @@ class DrawnRows:
         )
 
     def row(self, rng: random.Random, drift: float) -> Row:
-        """See `Rows`."""
+        """One row, drawn with `rng`, with drift of this strength, 0…1."""
         return {each.name: self._value(each, rng, drift if each.name in self._moved else 0.0) for each in self._schema}
 
     def _value(self, feature: Feature, rng: random.Random, drift: float) -> Value:
@@ -136,3 +118,7 @@ class DrawnRows:
         value = rng.uniform(low, high) + 0.5 * drift * (high - low)
         value = value if feature.maximum is None else min(value, feature.maximum)
         return math.floor(value) if feature.kind == "integer" else value
+
+
+Rows: TypeAlias = PopulationRows | AnsweredRows | DrawnRows
+"""Feature rows to send. `origin` says where they come from, and `moved` what drift changes, for people."""

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 import msgspec
 
 from cli.http import OK
+from cli.live_display import wait_for
 from cli.traffic.labels import Answered
 from cli.traffic.plan import REJECTED, PlannedRequest
 from cli.traffic.probe import TrafficProbe
@@ -58,7 +58,6 @@ class Sender:
             task = asyncio.create_task(self._send(planned))
             self._tasks.add(task)
             task.add_done_callback(self._done)
-            self.tally.in_flight = len(self._tasks)
 
     async def drain(self, stop: asyncio.Event) -> None:
         """Wait for requests in flight. Once `stop` is set, wait at most `GRACE_S`, then cancel the rest."""
@@ -75,15 +74,12 @@ class Sender:
         """Wait until then, or until `stop`; always let answers be handled in between."""
         wait_s = due_s - self.now_s
         if wait_s > LONG_S:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(wait_s):
-                    await stop.wait()
+            await wait_for(stop, wait_s)
         else:
             await asyncio.sleep(max(wait_s, 0))
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        self.tally.in_flight = len(self._tasks)
         if not task.cancelled():
             task.result()
 

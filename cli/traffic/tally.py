@@ -52,7 +52,6 @@ class Tally:
         self.errors: Counter[str] = Counter()
         self.latencies: dict[RequestKind, Latencies] = {kind: Latencies() for kind in REQUEST_KINDS}
         self.lateness = Latencies()
-        self.in_flight = 0
         self.unfinished = 0
         self.labels = 0
         self.label_errors: Counter[str] = Counter()
