@@ -1,4 +1,4 @@
-"""A whole service in one process, of real parts, and a probe that remembers what it was told."""
+"""A whole service in one process, of real parts, and a probe that records its calls."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from typing import Final
 import pytest
 
 GRACE_S: Final = 3.0
-"""How long what was told to end may take: threads join and processes are reaped a moment later."""
+"""Time for threads and processes that were stopped to end."""
 _FDS: Final = Path("/proc/self/fd")
 
 

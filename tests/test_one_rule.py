@@ -139,7 +139,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @example(text="a\x85b")
 def test_tables_follow_the_rule(folder: Path, text: str) -> None:
     """A table's text column becomes a category in CSV and in Parquet, if every text follows the rule."""
-    text = f"x{text}"  # so that it is no number, date, flag or missing value
+    text = f"x{text}"  # not a number, date, flag or missing value
     column = [text, "b"]
     pd.DataFrame({"colour": column, "y": [0, 1]}).to_parquet(folder / "table.parquet")
     with (folder / "table.csv").open("w", newline="", encoding="utf-8") as file:

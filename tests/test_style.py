@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -17,10 +18,11 @@ MAX_LINES: Final = 400
 READ_THE_ENVIRONMENT: Final = {
     "leeway/telemetry/environment.py": "reads OTEL_*",
     "service/telemetry/http_instrumentation.py": "sets the stable HTTP conventions before they are read",
-    "drift/comparison/evidently.py": "tells Evidently to send no telemetry",
+    "drift/comparison/evidently.py": "tells Evidently not to phone home",
     "leeway/model/onnx.py": "tells ONNX Runtime the same",
     "cli/demo/workspace.py": "gives the demo's processes an environment of their own",
 }
+BANNED: Final = ROOT / "tests" / "banned_idioms.txt"
 
 
 def name_of(path: Path) -> str:
@@ -77,6 +79,15 @@ def asserts(test: ast.AST) -> bool:
             if name.startswith(("assert", "raises", "warns", "error_of", "refused", "rejected")):
                 return True
     return False
+
+
+def text_files() -> Iterator[Path]:
+    """Every tracked file that people read, except dependencies' locks, the licence and stored data."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for path in (ROOT / name for name in listed.split("\0") if name):
+        is_text = path.suffix in {".py", ".md", ".toml", ".yaml", ".j2", ".css", ".js", ".html", ".json"}
+        if (is_text or path.name in {"Makefile", "Dockerfile", "run"}) and path.is_file():
+            yield path
 
 
 def test_the_rules_see_the_code() -> None:
@@ -140,4 +151,19 @@ def test_nothing_is_unpickled() -> None:
         if (isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in unpickles)
         or (isinstance(node, ast.Import) and unpickles & {each.name.split(".")[0] for each in node.names})
     ]
+    assert found == []
+
+
+def test_plain_english() -> None:
+    """No text in the repository uses an idiom of `banned_idioms.txt`; the list says what to write instead."""
+    rules = [line for line in BANNED.read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")]
+    banned = re.compile("|".join(f"(?:{rule})" for rule in rules))
+    found = [
+        f"{name_of(path)}:{number}: {match[0]}"
+        for path in text_files()
+        if path != BANNED
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if (match := banned.search(line))
+    ]
+    assert rules
     assert found == []

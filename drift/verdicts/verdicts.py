@@ -91,7 +91,7 @@ def judge(seen: Observation, policy: Policy, state: State | None = None) -> Judg
 
 
 def _why_unknown(unknown_reason: str, verdicts: Mapping[Question, Verdict]) -> str:
-    """The reason, and what is known to be wrong all the same."""
+    """The reason, and what is known to be wrong anyway."""
     wrong = [f"{question} needs action: {each.evidence}" for question, each in verdicts.items() if each.state == "act"]
     return "; ".join([unknown_reason, *wrong])
 

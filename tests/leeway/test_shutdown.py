@@ -129,7 +129,7 @@ def test_a_second_ctrl_c_kills_the_children_at_once() -> None:
     ids=["a thread remains", "the block hangs"],
 )
 def test_nothing_that_hangs_keeps_the_process(call: str) -> None:
-    """The process ends with its exit code all the same, its output written."""
+    """The process ends with its exit code nevertheless, its output written."""
     program = f"""
 import sys, threading, time
 from leeway.shutdown import force_exit_if_threads_remain, forced_exit_after

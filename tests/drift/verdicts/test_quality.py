@@ -27,8 +27,8 @@ def test_quality_counts_rejections(rejected: int, state: str) -> None:
 
 def test_quality_names_the_most_frequent_cause() -> None:
     """The evidence names the feature and the reason behind most rejections."""
-    refusals = (RejectionCause("skips_7d", "out_of_range", 30), RejectionCause("monthly_fee", "wrong_type", 170))
-    evidence = judge_quality(report(), Rejections(800, 200, refusals)).evidence
+    causes = (RejectionCause("skips_7d", "out_of_range", 30), RejectionCause("monthly_fee", "wrong_type", 170))
+    evidence = judge_quality(report(), Rejections(800, 200, causes)).evidence
     assert "200 of 1,000 items" in evidence
     assert "monthly_fee (wrong_type)" in evidence
 

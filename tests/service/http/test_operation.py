@@ -37,7 +37,7 @@ def test_degraded_without_the_database(service: Service) -> None:
 
 
 def test_ok_again_once_the_database_is_back(service: Service) -> None:
-    """Readiness asks anew each time."""
+    """Readiness is checked on each request."""
     service.lose_database()
     service.client.get("/health/ready")
     service.find_database()

@@ -300,7 +300,7 @@ def test_log_lines_of_a_request_have_its_trace(service: Observed, monkeypatch: p
 
 
 def test_the_traceback_of_an_unexpected_error_has_its_trace(service: Observed, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Uvicorn logs it after the span has ended; the line has the ids all the same."""
+    """Uvicorn logs it after the span has ended; the line still has the ids."""
     monkeypatch.setattr(OnnxScorer, "score", broken)
     with captured_log() as log, served(service.client.app) as url:
         httpx2.post(f"{url}/predict", json={"features": service.example})
