@@ -179,30 +179,19 @@ def prediction_models(schema: FeatureSchema) -> PredictionModels:
     """Build the request and response models of `schema`."""
     fields: dict[str, Any] = {f"f{place}": _field(each) for place, each in enumerate(schema)}  # names are aliases
     features: Any = create_model("Features", __base__=Features, __doc__="Every feature of the model.", **fields)
-    item: Any = create_model(
-        "PredictRequest", __base__=PredictItem, __doc__=PredictItem.__doc__, features=(features | None, None)
-    )
+    item: Any = _like(PredictItem, "PredictRequest", features=(features | None, None))
     unvalidated = Annotated[item, WrapValidator(lambda value, _validate: value)]  # in the schema, but validated later
-    batch: Any = create_model(
-        "BatchRequest",
-        __base__=PredictBatch,
-        __doc__=PredictBatch.__doc__,
-        items=(Annotated[list[unvalidated], Field(min_length=1, max_length=MAX_ITEMS)], ...),
-    )
+    items = Annotated[list[unvalidated], Field(min_length=1, max_length=MAX_ITEMS)]
+    batch = _like(PredictBatch, "BatchRequest", items=(items, ...))
     used = Field(description="The features that were scored")
-    response: Any = create_model(
-        "PredictionResponse",
-        __base__=PredictionResponse,
-        __doc__=PredictionResponse.__doc__,
-        features_used=(features, used),
-    )
-    batch_response: Any = create_model(
-        "BatchResponse",
-        __base__=BatchResponse,
-        __doc__=BatchResponse.__doc__,
-        results=(list[response | FailedItem], ...),
-    )
+    response: Any = _like(PredictionResponse, "PredictionResponse", features_used=(features, used))
+    batch_response = _like(BatchResponse, "BatchResponse", results=(list[response | FailedItem], ...))
     return PredictionModels(item, batch, response, batch_response)
+
+
+def _like(base: type[BaseModel], name: str, **fields: Any) -> Any:  # noqa: ANN401 (a class that is made at run time)
+    """A model like `base` in which these fields replace its own."""
+    return create_model(name, __base__=base, __doc__=base.__doc__, **fields)
 
 
 def _field(feature: Feature) -> tuple[Any, Any]:
