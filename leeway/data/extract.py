@@ -5,13 +5,12 @@ One fault rejects the whole extract.
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from leeway.data.csv_table import CellReader, TableError, feature_reader, read_csv, read_flag
+from leeway.data.csv_table import CellReader, CsvTable, TableError, feature_reader, read_csv, read_flag
 from leeway.schema import CHURN_SCHEMA, Value
 
 ID_COLUMN: Final = "user_id"
@@ -61,19 +60,20 @@ def read_extract(folder: Path) -> Extract:
             value is invalid.
     """
     present = _csv_files(folder)
-    files = list(LAYOUT)
-    first = _read_features(folder / files[0])
-    columns = first.columns_in_order_of(first)
-    skipped = [*(name for name in SKIPPED_FILES if name in present), *first.skipped]
-    for file in files[1:]:
+    first_file, *other_files = LAYOUT
+    first = _read_features(folder / first_file)
+    _row_of(first)  # rejects a duplicate
+    columns = dict(first.columns)
+    skipped = [*(name for name in SKIPPED_FILES if name in present), *_skipped(first)]
+    for file in other_files:
         table = _read_features(folder / file)
-        columns |= table.columns_in_order_of(first)
-        skipped += table.skipped
+        columns |= _in_order_of(first, table)
+        skipped += _skipped(table)
     labels: list[int] | None = None
     if LABELS_FILE in present:
         table = _read_customers(folder / LABELS_FILE, {LABEL_COLUMN: read_flag})
-        labels = [int(value is True) for value in table.columns_in_order_of(first)[LABEL_COLUMN]]
-    return Extract(first.ids, {name: columns[name] for name in CHURN_SCHEMA.names}, labels, tuple(skipped))
+        labels = [int(value) for value in _in_order_of(first, table)[LABEL_COLUMN]]
+    return Extract(columns[ID_COLUMN], {name: columns[name] for name in CHURN_SCHEMA.names}, labels, tuple(skipped))
 
 
 def _csv_files(folder: Path) -> set[str]:
@@ -91,55 +91,48 @@ def _csv_files(folder: Path) -> set[str]:
     return present
 
 
-def _read_features(path: Path) -> _CustomerTable:
+def _read_features(path: Path) -> CsvTable:
     readers = {name: feature_reader(CHURN_SCHEMA[name]) for name in LAYOUT[path.name]}
     return _read_customers(path, readers, SKIPPED_COLUMNS.get(path.name, ()))
 
 
-def _read_customers(path: Path, readers: Mapping[str, CellReader], others: Sequence[str] = ()) -> _CustomerTable:
+def _read_customers(path: Path, readers: Mapping[str, CellReader], others: Sequence[str] = ()) -> CsvTable:
     table = read_csv(path, {ID_COLUMN: str, **readers}, others=others)
-    ids = table.columns.pop(ID_COLUMN)
-    for line, user_id in zip(table.lines, ids, strict=True):
+    for line, user_id in zip(table.lines, table.columns[ID_COLUMN], strict=True):
         if not 0 < len(user_id) <= MAX_ID_LENGTH:
             reason = f"must be 1 to {MAX_ID_LENGTH} characters long"
             raise TableError(reason, file=table.file, line=line, column=ID_COLUMN, value=user_id)
-    return _CustomerTable(
-        table.file, ids, table.lines, table.columns, [name for name in table.header if name in others]
-    )
+    return table
 
 
-@dataclass(frozen=True)
-class _CustomerTable:
-    """One file's columns in the file's order; `lines` holds the line on which each row begins."""
+def _skipped(table: CsvTable) -> list[str]:
+    return [name for name in table.header if name not in table.columns]
 
-    file: str
-    ids: list[str]
-    lines: array[int]
-    columns: dict[str, list[Value]]
-    skipped: list[str]
 
-    def columns_in_order_of(self, first: _CustomerTable) -> dict[str, list[Value]]:
-        """The columns, in the order of `first`'s customers; both files must have the same customers, each once."""
-        if self is not first and self.ids == first.ids:
-            return self.columns
-        rows = self._row_of()
-        if self is first:
-            return self.columns
-        first._require_each_in(rows, self.file)
-        if len(rows) > len(first.ids):
-            self._require_each_in(first._row_of(), first.file)
-        order = [rows[user_id] for user_id in first.ids]
-        return {name: [values[row] for row in order] for name, values in self.columns.items()}
+def _in_order_of(first: CsvTable, table: CsvTable) -> dict[str, list[Any]]:
+    """The columns of `table` in the order of `first`'s customers; both must have the same customers, each once."""
+    wanted = first.columns[ID_COLUMN]
+    if table.columns[ID_COLUMN] == wanted:
+        return table.columns
+    rows = _row_of(table)
+    _require_each_in(rows, first, table.file)
+    if len(rows) > len(wanted):
+        _require_each_in(_row_of(first), table, first.file)
+    order = [rows[user_id] for user_id in wanted]
+    return {name: [values[row] for row in order] for name, values in table.columns.items()}
 
-    def _require_each_in(self, known: Mapping[str, int], file: str) -> None:
-        for user_id, line in zip(self.ids, self.lines, strict=True):
-            if user_id not in known:
-                raise TableError(f"is not in {file}", file=self.file, line=line, column=ID_COLUMN, value=user_id)
 
-    def _row_of(self) -> dict[str, int]:
-        rows: dict[str, int] = {}
-        for row, user_id in enumerate(self.ids):
-            if rows.setdefault(user_id, row) != row:
-                reason = f"is a duplicate of line {self.lines[rows[user_id]]}"
-                raise TableError(reason, file=self.file, line=self.lines[row], column=ID_COLUMN, value=user_id)
-        return rows
+def _require_each_in(known: Mapping[str, int], table: CsvTable, file: str) -> None:
+    for user_id, line in zip(table.columns[ID_COLUMN], table.lines, strict=True):
+        if user_id not in known:
+            raise TableError(f"is not in {file}", file=table.file, line=line, column=ID_COLUMN, value=user_id)
+
+
+def _row_of(table: CsvTable) -> dict[str, int]:
+    """The row of each customer; a duplicate is an error."""
+    rows: dict[str, int] = {}
+    for row, user_id in enumerate(table.columns[ID_COLUMN]):
+        if rows.setdefault(user_id, row) != row:
+            reason = f"is a duplicate of line {table.lines[rows[user_id]]}"
+            raise TableError(reason, file=table.file, line=table.lines[row], column=ID_COLUMN, value=user_id)
+    return rows
