@@ -17,7 +17,7 @@ from drift.telemetry.otel import OTelDriftProbe
 from drift.telemetry.probe import DriftProbe
 from drift.verdicts.confirmation import Policy
 from drift.webhook import Webhook
-from drift.worker import Cycle, Extent, run
+from drift.worker import Cycle, run
 from leeway.schema import CHURN_SCHEMA
 from leeway.settings import DriftSettings, SettingsError
 from leeway.shutdown import (
@@ -102,12 +102,10 @@ def compose(settings: DriftSettings, stack: ExitStack) -> Callable[[], None]:
         DriftLog(engine, tables_for(CHURN_SCHEMA)),
         reports,
         _probe(providers, settings, links_to),
-        extent=Extent(
-            window_s=settings.drift_window,
-            min_subjects=settings.drift_min_rows,
-            max_subjects=settings.drift_max_rows,
-            max_labels=settings.drift_labels,
-        ),
+        window_s=settings.drift_window,
+        min_subjects=settings.drift_min_rows,
+        max_subjects=settings.drift_max_rows,
+        max_labels=settings.drift_labels,
         policy=Policy(
             threshold=settings.drift_threshold,
             breaches=settings.drift_breaches,

@@ -27,26 +27,22 @@ TOO_FEW_ROWS, OTHER = "too_few_rows", "other"
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Extent:
-    """How much one cycle reads: seconds of predictions, least and most subjects, most labels."""
-
-    window_s: float
-    min_subjects: int
-    max_subjects: int
-    max_labels: int
-
-
 @dataclass
 class Cycle:
-    """Compares one window a call, and keeps between calls what has to be confirmed. Call it from one thread."""
+    """Compares one window a call, and keeps between calls what has to be confirmed. Call it from one thread.
+
+    It reads `window_s` seconds of predictions, of up to `max_subjects` subjects, and up to `max_labels` labels.
+    """
 
     bundles: BundleReloader
     drift_log: DriftLog
     reports: ReportFolder
     probe: DriftProbe
     _: KW_ONLY
-    extent: Extent
+    window_s: float
+    min_subjects: int
+    max_subjects: int
+    max_labels: int
     policy: Policy
     webhook: Webhook | None = None
     compare: Compare = compute_drift
@@ -59,7 +55,7 @@ class Cycle:
     def __call__(self) -> None:
         """Compare the last window. A failure is an UNKNOWN run with its reason, and the next cycle tries again."""
         end = self.now()
-        start = end - timedelta(seconds=self.extent.window_s)
+        start = end - timedelta(seconds=self.window_s)
         run_id = str(uuid_utils.uuid7())
         with self.probe.run(run_id, start, end) as run:
             try:
@@ -86,15 +82,13 @@ class Cycle:
             self.probe.active_bundle(active.bundle.card)
             self._restore(active.bundle.name, active.bundle.version)
         with run.stage("load window"):
-            inputs = read_window(
-                active, start, end, max_subjects=self.extent.max_subjects, max_labels=self.extent.max_labels
-            )
+            inputs = read_window(active, start, end, max_subjects=self.max_subjects, max_labels=self.max_labels)
         run.links_to(inputs.unusual)
         evaluation = evaluate(
             inputs,
             self.policy,
             self._state,
-            min_subjects=self.extent.min_subjects,
+            min_subjects=self.min_subjects,
             run_id=run_id,
             reports=Reports(f"runs/{run_id}/report.html", f"runs/{run_id}/report.json"),
             probe=run,

@@ -19,7 +19,7 @@ from drift.inputs import BundleReloader
 from drift.report.folder import ReportFolder
 from drift.result import RunResult, Verdict
 from drift.verdicts.confirmation import Policy
-from drift.worker import Cycle, Extent
+from drift.worker import Cycle
 from leeway.data.population import Population, population
 from leeway.model.bundle import Bundle
 from leeway.store.drift_runs import DriftLog
@@ -37,7 +37,7 @@ from tests.telemetry import Measured, attributes_of, span_id, telemetry_in_memor
 AS_OF = date(2026, 2, 28)
 CUSTOMERS = 260
 LABELLED = 700
-EXTENT = Extent(window_s=600, min_subjects=200, max_subjects=50_000, max_labels=2_000)
+EXTENT: dict[str, Any] = {"window_s": 600, "min_subjects": 200, "max_subjects": 50_000, "max_labels": 2_000}
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def loop(bundle: Bundle, people: Population, tmp_path_factory: pytest.TempPathFa
             DriftLog(engine, tables),
             ReportFolder(folder / "reports"),
             a_probe(worker, bundle, clock),
-            extent=EXTENT,
+            **EXTENT,
             policy=Policy(),
             compare=compute_drift,
             now=clock,
@@ -139,7 +139,7 @@ def looked_at(service: Service, policy: Policy | None = None) -> RunResult:
         DriftLog(service.engine, service.tables),
         ReportFolder(service.database.parent.parent / "reports"),
         probe,
-        extent=EXTENT,
+        **EXTENT,
         policy=policy or Policy(),
         compare=plain_compare,
         now=Clock(datetime.now(UTC) + timedelta(seconds=1)),

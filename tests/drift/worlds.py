@@ -26,7 +26,7 @@ from drift.telemetry.otel import OTelDriftProbe
 from drift.telemetry.probe import DriftProbe, RunProbe
 from drift.verdicts.confirmation import Policy
 from drift.webhook import Webhook
-from drift.worker import Cycle, Extent
+from drift.worker import Cycle
 from leeway.data.tabular import typed_frame
 from leeway.model import bundle as bundles
 from leeway.model.bundle import Bundle
@@ -176,7 +176,10 @@ class World:
             DriftLog(engine or self.engine, tables_for(CHURN_SCHEMA)),
             self.reports,
             probe,
-            extent=Extent(window_s=WINDOW_S, min_subjects=200, max_subjects=max_subjects, max_labels=2_000),
+            window_s=WINDOW_S,
+            min_subjects=200,
+            max_subjects=max_subjects,
+            max_labels=2_000,
             policy=policy or Policy(),
             webhook=webhook,
             compare=compare,
