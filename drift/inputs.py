@@ -1,10 +1,10 @@
-"""What a run compares: the active bundle, reloaded when it changes, and one window of served predictions."""
+"""What a run compares: a window of served predictions with the active bundle, or two ingested months."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +21,12 @@ from leeway.model.drift_plan import DriftPlan
 from leeway.model.encoding import Encoded, Encoder
 from leeway.model.manifest import MANIFEST, BundleError
 from leeway.model.sklearn import encode_frame
-from leeway.schema import SCORE_COLUMN, FeatureSchema
+from leeway.schema import CHURN_SCHEMA, SCORE_COLUMN, FeatureSchema
 from leeway.store import predictions
 from leeway.store.engine import Engine, create_tables
 from leeway.store.predictions import PredictionLog
 from leeway.store.rejections import ANY, RejectionLog
+from leeway.store.snapshots import Snapshots
 from leeway.store.tables import tables_for
 
 MOST_LINKS = 20
@@ -154,6 +155,42 @@ def read_window(
         target=_target(bundle, performance),
         unusual=_unusual(bundle, window, frame),
     )
+
+
+def months(snapshots: Snapshots, reference: date, current: date, bundle: Bundle | None) -> ComparisonInputs:
+    """Two ingested months, every customer a subject.
+
+    With a bundle its plan applies, its model scores both months, and performance is that on the current month's labels.
+    Without one the plan is made from the reference month by the same rules.
+
+    Raises:
+        leeway.store.snapshots.UnknownMonth: one of the two was never ingested.
+        leeway.store.snapshots.SnapshotsUnavailable: the database cannot be reached now.
+    """
+    before, now = snapshots.read(reference), snapshots.read(current)
+    frames = [_scored(typed_frame(CHURN_SCHEMA, month.columns), bundle) for month in (before, now)]
+    performance, target = None, Target()
+    if bundle is not None and now.labels is not None:
+        performance = performance_window(now.labels, frames[1][SCORE_COLUMN].to_numpy(), bundle.card)
+    if before.labels is not None and now.labels is not None:
+        target = Target(abs(float(np.mean(now.labels) - np.mean(before.labels))), len(now.labels))
+    return ComparisonInputs(
+        reference=frames[0],
+        current=frames[1],
+        reference_window=Window.between(reference, reference, len(before), len(before)),
+        current_window=Window.between(current, current, len(now), len(now)),
+        schema=CHURN_SCHEMA,
+        plan=bundle.card.drift if bundle else DriftPlan.from_reference(CHURN_SCHEMA, frames[0]),
+        bundle=bundle,
+        performance=performance,
+        target=target,
+    )
+
+
+def _scored(frame: pd.DataFrame, bundle: Bundle | None) -> pd.DataFrame:
+    if bundle is None:
+        return frame
+    return frame.assign(**{SCORE_COLUMN: bundle.scorer.score(encode_frame(bundle.encoder, frame))})
 
 
 def _rejections(answered: int, counts: Mapping[tuple[str, str], int]) -> Rejections:

@@ -116,8 +116,7 @@ def _compare(settings: DriftSettings, reference: str, current: str, window: str)
 
 def _inputs(settings: DriftSettings, reference: str, current: str, window: str) -> ComparisonInputs:
     from cli.snapshots import open_snapshots
-    from drift.inputs import load_active_bundle, read_window
-    from drift.one_shot import months
+    from drift.inputs import load_active_bundle, months, read_window
     from leeway.store.engine import open_engine
 
     if (reference, current) == LIVE:

@@ -85,7 +85,7 @@ class CurrentColumn:
             constant=len(counts) <= 1 and counts.keys() == reference.distinct,
             began_to_vary=len(reference.distinct) == 1 and not counts.keys() <= reference.distinct,
             outside_share=outside / max(1, present.size),
-            new_categories=_named(unseen) if reference.kind == "category" else (),
+            new_categories=_most_frequent(unseen) if reference.kind == "category" else (),
         )
 
 
@@ -107,7 +107,7 @@ def most_frequent_new(values: Values, reference: ReferenceColumn) -> tuple[Any, 
     """Up to 20 values that are not in the reference, most frequent first."""
     counts = _counts(_present(values))
     new = Counter({value: count for value, count in counts.items() if value not in reference.distinct})
-    return tuple(value for value, _ in _ordered(new)[:NAMED_CATEGORIES])
+    return _most_frequent(new)
 
 
 def _text(value: Any, kind: Kind) -> str:  # noqa: ANN401 (a feature's value of any kind)
@@ -127,10 +127,6 @@ def _counts(present: Values) -> Counter[Any]:
     return Counter(dict(zip(found.tolist(), np.bincount(codes, minlength=len(found)).tolist(), strict=True)))
 
 
-def _ordered(counts: Counter[Any]) -> list[tuple[Any, int]]:
-    """By count, then by value, so that the order does not depend on that of the rows."""
-    return sorted(counts.items(), key=lambda each: (-each[1], each[0]))
-
-
-def _named(unseen: Counter[Any]) -> tuple[str, ...]:
-    return tuple(str(value) for value, _ in _ordered(unseen)[:NAMED_CATEGORIES])
+def _most_frequent(counts: Counter[Any]) -> tuple[Any, ...]:
+    """Up to 20 values, by count, then by value, so that the order does not depend on that of the rows."""
+    return tuple(sorted(counts, key=lambda value: (-counts[value], value))[:NAMED_CATEGORIES])

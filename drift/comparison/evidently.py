@@ -9,7 +9,6 @@ import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -74,33 +73,20 @@ class _Evidently:
 
     def measure(self, pairs: Sequence[Pair]) -> dict[str, float]:
         """See `drift.comparison.compare.Measure`."""
-        api = _import_evidently()
-        numbers = [each.name for each in pairs if each.method == "wasserstein"]
-        categories = [each.name for each in pairs if each.method == "jensenshannon"]
-        definition = api.DataDefinition(numerical_columns=numbers, categorical_columns=categories)
-        current, reference = (
-            api.Dataset.from_pandas(pd.DataFrame(columns), definition)
-            for columns in (
-                {each.name: each.current for each in pairs},
-                {each.name: each.reference for each in pairs},
-            )
+        os.environ["DO_NOT_TRACK"] = "1"  # read on import; without it Evidently sends telemetry
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the import uses deprecated names of NumPy and litestar
+            from evidently import DataDefinition, Dataset, Report  # noqa: PLC0415 (see the head of this module)
+            from evidently.metrics import ValueDrift  # noqa: PLC0415 (the same)
+
+        definition = DataDefinition(
+            numerical_columns=[each.name for each in pairs if each.method == "wasserstein"],
+            categorical_columns=[each.name for each in pairs if each.method == "jensenshannon"],
         )
-        report = api.Report(
-            [api.ValueDrift(column=each.name, method=each.method, threshold=each.threshold) for each in pairs]
-        )
-        # Plotting a column that hardly varies divides by zero.
-        with np.errstate(divide="ignore", invalid="ignore"):
+        current = Dataset.from_pandas(pd.DataFrame({each.name: each.current for each in pairs}), definition)
+        reference = Dataset.from_pandas(pd.DataFrame({each.name: each.reference for each in pairs}), definition)
+        report = Report([ValueDrift(column=each.name, method=each.method, threshold=each.threshold) for each in pairs])
+        with np.errstate(divide="ignore", invalid="ignore"):  # plotting a column that hardly varies divides by zero
             self.snapshot = report.run(current, reference)
         found = {metric["config"]["column"]: float(metric["value"]) for metric in self.snapshot.dict()["metrics"]}
         return {each.name: found[each.name] for each in pairs}
-
-
-def _import_evidently() -> SimpleNamespace:
-    """The four names that we use, without telemetry."""
-    os.environ["DO_NOT_TRACK"] = "1"  # read on import; without it Evidently sends telemetry
-    with warnings.catch_warnings():
-        # The import uses deprecated names of NumPy and litestar.
-        warnings.simplefilter("ignore")
-        from evidently import DataDefinition, Dataset, Report  # noqa: PLC0415 (see the head of this module)
-        from evidently.metrics import ValueDrift  # noqa: PLC0415 (the same)
-    return SimpleNamespace(DataDefinition=DataDefinition, Dataset=Dataset, Report=Report, ValueDrift=ValueDrift)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from drift.evaluation import evaluate, unknown_result
-from drift.one_shot import months
+from drift.inputs import months
 from drift.result import Reports, RunResult
 from drift.verdicts.confirmation import Policy
 from leeway.data.population import population

@@ -8,8 +8,7 @@ import msgspec
 import pytest
 
 from drift.evaluation import evaluate, unknown_result
-from drift.inputs import ComparisonInputs, load_active_bundle, read_window
-from drift.one_shot import months
+from drift.inputs import ComparisonInputs, load_active_bundle, months, read_window
 from drift.result import Model, Reports, RunResult, Target, Window, read_result
 from drift.verdicts.confirmation import Policy
 from leeway.data.population import population
