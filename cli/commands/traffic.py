@@ -10,6 +10,7 @@ import typer
 from cli.options import setting
 from leeway.settings import ClientSettings
 
+ENDLESS_DRIFT_AFTER_S = 60.0
 EXAMPLES = (
     "leeway traffic --rate 50 --duration 120",
     "leeway traffic --duration 0 --drift 0.8    # until Ctrl-C",
@@ -79,20 +80,20 @@ def traffic(
     drift. With OTEL_EXPORTER_OTLP_ENDPOINT, each request is the root of its trace. Exit codes: 0 done, 1 more than
     --max-errors requests failed, 2 service unreachable or bad input.
     """
+    from cli.traffic.plan import Profile
     from cli.traffic.prepare import TrafficOptions, parse_mix
     from cli.traffic.run import run_traffic
 
     if concept_drift and not labels:
         raise typer.BadParameter("only labels show it: add --labels", param_hint="--concept-drift")
+    usual_after_s = duration / 3 if duration else ENDLESS_DRIFT_AFTER_S
     options = TrafficOptions(
         rate=rate,
-        duration_s=duration,
+        duration_s=duration or None,
         mix=parse_mix(mix),
         drift=drift,
         concept_drift=concept_drift,
-        drift_after_s=drift_after,
-        drift_ramp_s=drift_ramp,
-        drift_for_s=drift_for,
+        profile=Profile(usual_after_s if drift_after is None else drift_after, drift_ramp, drift_for),
         bad_share=bad_input,
         labels=labels,
         label_delay_s=label_delay,

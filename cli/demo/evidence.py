@@ -36,7 +36,6 @@ class LinkedPrediction:
     """A prediction that a drift run's trace links to. `names` are its unusual features; a batch has none."""
 
     trace_id: str
-    prediction_id: str
     unusual: int
     request: str
     at: datetime | None
@@ -140,7 +139,6 @@ def _linked(run: Span, spans: Spans) -> list[LinkedPrediction]:
         found.append(
             LinkedPrediction(
                 link.context.trace_id,
-                str(link.attributes.get(names.PREDICTION_ID, "")),
                 int(link.attributes.get(names.UNUSUAL_COUNT, 0)),
                 trace[0].name if trace else "not in the spans file",
                 trace[0].start if trace else None,

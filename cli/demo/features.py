@@ -78,15 +78,9 @@ def _numbers(values: Sequence[Value]) -> NDArray[np.float64]:
 
 def _shift(name: str, unit: str, before: NDArray[np.float64], after: NDArray[np.float64]) -> FeatureShift:
     edges = _bin_edges(np.concatenate([before, after]))
+    low, high = float(edges[0]), float(edges[-1])
     return FeatureShift(
-        name,
-        unit,
-        float(edges[0]),
-        float(edges[-1]),
-        _shares(before, edges),
-        _shares(after, edges),
-        float(before.mean()),
-        float(after.mean()),
+        name, unit, low, high, _shares(before, edges), _shares(after, edges), float(before.mean()), float(after.mean())
     )
 
 

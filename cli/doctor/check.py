@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from threading import Event
 from typing import Literal, TypeAlias, TypeVar
 
@@ -33,13 +34,13 @@ class CheckResult(Struct, frozen=True, rename={"next_step": "next", "clock_ahead
             raise ValueError(f"{self.check}: a result that is {self.state} needs a next step")
 
 
+@dataclass(frozen=True)
 class Deadline:
     """How long to wait for a signal. All deadlines of one run start together, and `give_up` ends them together."""
 
-    def __init__(self, wait_s: float, *, began_s: float | None = None, given_up: Event | None = None) -> None:
-        self.wait_s = wait_s
-        self._began_s = time.monotonic() if began_s is None else began_s
-        self._given_up = given_up or Event()
+    wait_s: float
+    _began_s: float = field(default_factory=time.monotonic)
+    _given_up: Event = field(default_factory=Event)
 
     @property
     def waited_s(self) -> float:
@@ -48,7 +49,7 @@ class Deadline:
 
     def of(self, wait_s: float) -> Deadline:
         """A deadline with the same start and the same end by `give_up`, but another length."""
-        return Deadline(wait_s, began_s=self._began_s, given_up=self._given_up)
+        return replace(self, wait_s=wait_s)
 
     def give_up(self) -> None:
         """End all waiting now."""

@@ -72,25 +72,34 @@ class PlannedRequest:
         return "/predict/batch" if self.kind == "batch" else "/predict"
 
 
-@dataclass(frozen=True)
-class Plan:
+@dataclass(frozen=True, kw_only=True)
+class Load:
     """Requests at random times, `rate` a second on average (Poisson), for `duration_s` seconds; None: without end.
 
-    `mix` holds the weights of requests by customer, requests by features, and batches. Without `user_ids`, features
-    take the place of customers. While features drift, all requests go by features: snapshots do not drift.
+    `mix` holds the weights of requests by customer, requests by features, and batches. Shares and strengths are 0…1.
     """
 
     rate: float
     duration_s: float | None
-    rows: Rows
-    schema: FeatureSchema
-    user_ids: Sequence[str] = ()
     mix: tuple[float, float, float] = (60, 30, 10)
     bad_share: float = 0.0
     drift: float = 0.0
     concept_drift: float = 0.0
     profile: Profile = field(default_factory=Profile)
     seed: int = 7
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan(Load):
+    """A load and what its requests contain.
+
+    Without `user_ids`, features take the place of customers. While features drift, all requests go by features:
+    snapshots do not drift.
+    """
+
+    rows: Rows
+    schema: FeatureSchema
+    user_ids: Sequence[str] = ()
 
     def requests(self) -> Iterator[PlannedRequest]:
         """The requests in the order in which they are due; the same ones each time."""

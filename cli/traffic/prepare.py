@@ -6,7 +6,8 @@ import asyncio
 import math
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,10 @@ from rich.console import Console
 from cli.http import OK, UNAVAILABLE, EndpointError, NotHttp, Target, ask_async
 from cli.options import stop
 from cli.traffic.labels import ModelTruth, PopulationTruth, Truth
-from cli.traffic.plan import Plan, Profile
+from cli.traffic.plan import Load, Plan
 from cli.traffic.rows import AnsweredRows, DrawnRows, PopulationRows, Row, Rows
 from leeway.schema import CHURN_SCHEMA, FeatureSchema
 
-ENDLESS_DRIFT_AFTER_S = 60.0
 TRY_EVERY_S = 0.5
 TRIED, LEARNED_FROM = 20, 500
 """How many customers are looked up to see whether the service knows ours, and to learn the features of yours."""
@@ -30,38 +30,22 @@ class TrafficError(Exception):
     """No traffic can be sent; the message says why, and what to do."""
 
 
-@dataclass(frozen=True)
-class TrafficOptions:
-    """The flags of `leeway traffic`, as its help describes them. Durations in seconds, shares 0…1."""
+@dataclass(frozen=True, kw_only=True)
+class TrafficOptions(Load):
+    """The flags of `leeway traffic`, as its help describes them. Durations in seconds."""
 
-    rate: float
-    duration_s: float
-    mix: tuple[float, float, float]
-    drift: float
-    concept_drift: float
-    drift_after_s: float | None
-    drift_ramp_s: float
-    drift_for_s: float | None
-    bad_share: float
     labels: bool
     label_delay_s: float
     users: Path | None
-    seed: int
     max_errors: int
     max_in_flight: int
     timeout_s: float
     wait_s: float
 
     def __post_init__(self) -> None:
-        if not all(math.isfinite(each) for each in (*astuple(self), *self.mix) if isinstance(each, float)):
+        values = (*astuple(self), *self.mix, *astuple(self.profile))
+        if not all(math.isfinite(each) for each in values if isinstance(each, float)):
             stop("leeway traffic takes finite numbers only; --duration 0 runs without end")
-
-    @property
-    def profile(self) -> Profile:
-        """When it drifts: by default after a third of the duration."""
-        usual_s = self.duration_s / 3 if self.duration_s else ENDLESS_DRIFT_AFTER_S
-        after_s = usual_s if self.drift_after_s is None else self.drift_after_s
-        return Profile(after_s, self.drift_ramp_s, self.drift_for_s)
 
 
 @dataclass(frozen=True)
@@ -152,25 +136,11 @@ async def prepare(out: Console, target: Target, options: TrafficOptions) -> tupl
     """Wait for the service, and plan what is sent and which labels follow."""
     user_ids = None if options.users is None else read_users(options.users)
     service = Service(target, options.timeout_s)
-
-    def say(line: str) -> None:
-        out.print(line, markup=False, highlight=False)
-
+    say = partial(out.print, markup=False, highlight=False)
     model = await service.model(options.wait_s, say)
     rows, known_ids, truth = await _customers(say, service, model, options, user_ids)
-    plan = Plan(
-        rate=options.rate,
-        duration_s=options.duration_s or None,
-        rows=rows,
-        schema=model.schema,
-        user_ids=known_ids,
-        mix=options.mix,
-        bad_share=options.bad_share,
-        drift=options.drift,
-        concept_drift=options.concept_drift,
-        profile=options.profile,
-        seed=options.seed,
-    )
+    load = {each.name: getattr(options, each.name) for each in fields(Load)}
+    plan = Plan(**load, rows=rows, schema=model.schema, user_ids=known_ids)
     for line in _announcement(target, model, plan):
         say(line)
     return plan, truth

@@ -1,7 +1,10 @@
 """A small HTTP/1.1 client that only sends load.
 
 Measured against a local server, it takes 24 µs of processor time a request and httpx2 780 µs: with httpx2, 1,000
-requests a second would keep the client's own core busy, and the latencies would be those of the client.
+requests a second would keep the client's own core busy, and the latencies would be those of the client. On a machine
+busy with other work, at 200 requests a second the median was 7 ms with httpx2 and below 1 ms with this client; at
+1,000 a second httpx2 fell behind without end (215 a second, p50 6.6 s), and this client had a p50 of 1 ms at 11 % of
+a core. Using httpx2's transport without its client made no difference.
 """
 
 from __future__ import annotations
@@ -10,7 +13,6 @@ import asyncio
 import ssl
 from collections import deque
 from collections.abc import Mapping
-from functools import lru_cache
 from importlib.metadata import version
 from typing import NamedTuple, cast
 
@@ -40,6 +42,10 @@ class LoadClient:
         self.target = target
         self._timeout_s = timeout_s
         self._idle: deque[_Connection] = deque()
+        self._head = (
+            f"HTTP/1.1\r\nhost: {target.authority}\r\nuser-agent: leeway-traffic/{version('leeway')}\r\n"
+            "content-type: application/json\r\n"
+        )
         self._tls = ssl.create_default_context() if target.scheme == "https" else None
 
     async def post(self, path: str, body: bytes, headers: Mapping[str, str]) -> Reply:
@@ -49,8 +55,8 @@ class LoadClient:
             TimeoutError: there was none in time.
             OSError: there was no connection, it broke, or the answer is not HTTP (`BrokenAnswer`).
         """
-        more = "".join(f"{name}: {value}\r\n" for name, value in headers.items()) if headers else ""
-        head = f"{_head(self.target, path)}content-length: {len(body)}\r\n{more}\r\n"
+        more = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        head = f"POST {self.target.base}{path} {self._head}content-length: {len(body)}\r\n{more}\r\n"
         async with asyncio.timeout(self._timeout_s):
             connection = self._reusable() or await self._connect()
             try:
@@ -84,15 +90,6 @@ class LoadClient:
         loop = asyncio.get_running_loop()
         _, connection = await loop.create_connection(_Connection, self.target.host, self.target.port, ssl=self._tls)
         return connection
-
-
-@lru_cache(maxsize=32)
-def _head(target: Target, path: str) -> str:
-    """The lines that are the same in every request to a path."""
-    return (
-        f"POST {target.base}{path} HTTP/1.1\r\nhost: {target.authority}\r\n"
-        f"user-agent: leeway-traffic/{version('leeway')}\r\ncontent-type: application/json\r\n"
-    )
 
 
 class _Connection(asyncio.Protocol):

@@ -110,7 +110,7 @@ def evidence(**changes: Any) -> Evidence:  # noqa: ANN401 (members of the eviden
         "runs": runs,
         "slow": a_slow_trace(),
         "run_trace": a_run_trace(),
-        "linked": [LinkedPrediction("2" * 32, "p2", 2, "POST /predict", at(15), ("skips_7d", "watch_hours_30d"))],
+        "linked": [LinkedPrediction("2" * 32, 2, "POST /predict", at(15), ("skips_7d", "watch_hours_30d"))],
         "shifts": [FeatureShift("skips_7d", "", 0, 3, (0.5, 0.3, 0.2), (0.1, 0.2, 0.7), 0.7, 1.6)],
         "requests": 2_600,
         "failed": 0,

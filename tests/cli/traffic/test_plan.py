@@ -29,7 +29,7 @@ def rows() -> PopulationRows:
 @pytest.fixture(scope="module")
 def plan(rows: PopulationRows) -> Plan:
     """A hundred requests a second for thirty seconds."""
-    return Plan(100, 30, rows, CHURN_SCHEMA, rows.user_ids)
+    return Plan(rate=100, duration_s=30, rows=rows, schema=CHURN_SCHEMA, user_ids=rows.user_ids)
 
 
 def dice(seed: int) -> random.Random:
@@ -132,7 +132,8 @@ def test_a_step_is_immediate() -> None:
 def test_ramps_use_prepared_strengths_only() -> None:
     """Every strength on a ramp has a prepared population."""
     profile = Profile(ramp_s=10)
-    plan = Plan(50, 12, PopulationRows(profile.strengths(0.7)), CHURN_SCHEMA, drift=0.7, profile=profile)
+    rows = PopulationRows(profile.strengths(0.7))
+    plan = Plan(rate=50, duration_s=12, rows=rows, schema=CHURN_SCHEMA, drift=0.7, profile=profile)
     assert {each.drift for each in plan.requests()} == set(profile.strengths(0.7)[1:])
 
 

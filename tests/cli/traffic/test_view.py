@@ -43,7 +43,8 @@ def shown(out: Console) -> str:
 def summary(tally: Tally) -> str:
     """The summary in a narrow terminal."""
     out = screen()
-    plan = Plan(10, 10, DrawnRows(CHURN_SCHEMA), CHURN_SCHEMA, drift=0.4, concept_drift=1.0)
+    rows = DrawnRows(CHURN_SCHEMA)
+    plan = Plan(rate=10, duration_s=10, rows=rows, schema=CHURN_SCHEMA, drift=0.4, concept_drift=1.0)
     View(out, tally, 10.0).summary(plan, "a rule", 10.0)
     return shown(out)
 
