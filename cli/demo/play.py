@@ -17,7 +17,7 @@ from cli.live_display import wait_for
 from cli.traffic.labels import Labeller, PopulationTruth
 from cli.traffic.plan import Plan, PlannedRequest, Profile
 from cli.traffic.probe import TrafficProbe
-from cli.traffic.rows import PopulationRows, Rows
+from cli.traffic.rows import PopulationRows
 from cli.traffic.sender import Sender
 from cli.traffic.tally import Tally
 from cli.traffic.transport import LoadClient
@@ -67,9 +67,7 @@ def strengths(acts: Iterable[Act]) -> list[float]:
     return sorted({each for act in acts for each in _profile(act).strengths(act.drift)})
 
 
-def requests(
-    acts: Sequence[Act], rate: float, rows: Rows, user_ids: Sequence[str], seed: int = SEED
-) -> Iterator[PlannedRequest]:
+def requests(acts: Sequence[Act], rate: float, rows: PopulationRows) -> Iterator[PlannedRequest]:
     """The requests of all acts in the order in which they are due; the last act does not end."""
     for number, (act, start_s) in enumerate(zip(acts, starts_s(acts), strict=True)):
         plan = Plan(
@@ -77,11 +75,11 @@ def requests(
             duration_s=act.lasts_s if number < len(acts) - 1 else None,
             rows=rows,
             schema=CHURN_SCHEMA,
-            user_ids=user_ids,
+            user_ids=rows.user_ids,
             drift=act.drift,
             concept_drift=act.concept_drift,
             profile=_profile(act),
-            seed=seed + number,
+            seed=SEED + number,
         )
         for planned in plan.requests():
             yield replace(planned, due_s=start_s + planned.due_s)
@@ -117,7 +115,7 @@ class Director:
         probe = TrafficProbe(self.target)
         labeller = Labeller(client, probe, played.tally, PopulationTruth(), LABEL_DELAY_S, SEED)
         sender = Sender(client, probe, played.tally, MAX_IN_FLIGHT, labeller.expect)
-        plan = requests(played.acts, self.rate, self.rows, self.rows.user_ids)
+        plan = requests(played.acts, self.rate, self.rows)
         enough, settled = asyncio.Event(), asyncio.Event()
         never = asyncio.Event()  # these tasks end by being cancelled
         async with asyncio.TaskGroup() as group:

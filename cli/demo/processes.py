@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -19,17 +20,18 @@ from leeway.shutdown import stop_children
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 15.0
+READY = {"service": "/health/ready", "drift": "/healthz"}
+"""The path that answers 200 once the process is ready."""
 LOW_PRIORITY = 10
 """The niceness of the drift worker: it shares the processors with a service whose latency is measured."""
 
 
 @dataclass(frozen=True)
 class Running:
-    """A process that is starting or running; `ready` is the path that answers 200 once it is ready."""
+    """A process that is starting or running."""
 
     module: str
     log: Path
-    ready: str
     process: subprocess.Popen[bytes]
 
     def url(self) -> str:
@@ -42,7 +44,7 @@ class Running:
         while time.monotonic() < deadline_s and self.process.poll() is None:
             url = _url_in(self.log)
             with suppress(EndpointError):
-                if url is not None and ask(url, self.ready, START_TIMEOUT_S).status == OK:
+                if url is not None and ask(url, READY[self.module], START_TIMEOUT_S).status == OK:
                     return url
             time.sleep(0.05)
         tail = "\n".join(self.log.read_text().splitlines()[-5:])
@@ -50,9 +52,7 @@ class Running:
 
 
 @contextmanager
-def running(
-    module: str, log: Path, environment: Mapping[str, str], *, ready: str, low_priority: bool = False
-) -> Iterator[Running]:
+def running(module: Literal["service", "drift"], log: Path, environment: Mapping[str, str]) -> Iterator[Running]:
     """Run `python -m module` during the block; its output goes to `log`.
 
     At the end it gets SIGTERM and, after a grace period or on a second Ctrl-C, SIGKILL.
@@ -63,10 +63,10 @@ def running(
             process_group=0,  # Ctrl-C reaches us alone, and we stop them in order
         )  # fmt: skip
     try:
-        if low_priority:
+        if module == "drift":
             with suppress(OSError):
                 os.setpriority(os.PRIO_PROCESS, process.pid, LOW_PRIORITY)
-        yield Running(module, log, ready, process)
+        yield Running(module, log, process)
     finally:
         stop_children([process], STOP_TIMEOUT_S)
 

@@ -98,10 +98,8 @@ def _start(screen: Screen, workspace: Workspace, timing: DemoTiming, stack: Exit
     """Start both processes at the same time, and return the service's address."""
     service_port, reports_port = _port(screen, SERVICE_PORT), _port(screen, REPORTS_PORT)
     environment = workspace.environment(service_port, reports_port, timing)
-    worker = stack.enter_context(
-        running("drift", workspace.log("drift"), environment, ready="/healthz", low_priority=True)
-    )
-    service = stack.enter_context(running("service", workspace.log("service"), environment, ready="/health/ready"))
+    worker = stack.enter_context(running("drift", workspace.log("drift"), environment))
+    service = stack.enter_context(running("service", workspace.log("service"), environment))
     stack.callback(worker.process.terminate)  # both end at the same time, so we wait once
     with screen.stage("Starting the service") as said:
         url = service.url()

@@ -83,17 +83,14 @@ class Workspace:
             raise WorkspaceError(f"{self.folder} is not empty and was not created by a demo: use another --folder")
         self.folder.mkdir(parents=True, exist_ok=True)
         marker = stack.enter_context(self.marker.open("a"))
-        self._lock(marker.fileno())
-        if not marker.tell():
-            marker.write("`leeway demo` created this folder and clears it on each run.\n")
-            marker.flush()
-        self._clear()
-
-    def _lock(self, marker: int) -> None:
         try:
             fcntl.flock(marker, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise WorkspaceError(f"another demo is running in {self.folder}: use another --folder") from error
+        if not marker.tell():
+            marker.write("`leeway demo` created this folder and clears it on each run.\n")
+            marker.flush()
+        self._clear()
 
     def _clear(self) -> None:
         """Remove the files that demos create, by name, and nothing else."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from typing import TypeAlias
@@ -76,10 +75,10 @@ def _series(settings: DoctorSettings, expression: str, timeout_s: float) -> Seri
 
 def increases(before: Counts, now: Counts) -> Counts:
     """How much each series rose. A series that fell was reset, as in `increase()`; a series that ended did not fall."""
-    rises = {
-        series: count - before[series] if count >= before.get(series, math.inf) else count
-        for series, count in now.items()
-    }
+    rises = {}
+    for series, count in now.items():
+        earlier = before.get(series, 0.0)
+        rises[series] = count - earlier if count >= earlier else count
     return {series: rise for series, rise in rises.items() if rise > 0}
 
 

@@ -65,14 +65,9 @@ def run_checks(settings: DoctorSettings, wait_s: float | None = None) -> Results
         counts_before = pool.submit(_counts, settings, answer_s)
         versions = pool.submit(metrics.versions, settings, answer_s)
         others = _start(pool, {each.check: partial(answers, each, answer_s) for each in endpoints(settings)})
-        rest = _start(
-            pool,
-            {
-                "scrapes": partial(metrics.targets, settings, answer_s),
-                "disk": partial(machine.disk, settings),
-                "ports": partial(machine.ports, machine.addresses(settings), answer_s),
-            },
-        )
+        scrapes = pool.submit(_safely, "scrapes", partial(metrics.targets, settings, answer_s))
+        disk = pool.submit(_safely, "disk", partial(machine.disk, settings))
+        ports = pool.submit(_safely, "ports", partial(machine.ports, machine.addresses(settings), answer_s))
         (ready, info), (opened, engine) = of_service.result(), of_store.result()
         answering = [ready, *(each.result() for each in others.values()), opened]
         signals, prediction = _Signals(settings, signal_s, metric_s, answer_s, pool).follow(
@@ -81,8 +76,8 @@ def run_checks(settings: DoctorSettings, wait_s: float | None = None) -> Results
         run = _last_run(settings, engine, info, answering)
         return Results(
             tuple(_with_version(each, versions.result()) for each in answering),
-            (*signals, rest["scrapes"].result(), run),
-            (machine.clocks(answering), rest["disk"].result(), rest["ports"].result()),
+            (*signals, scrapes.result(), run),
+            (machine.clocks(answering), disk.result(), ports.result()),
             prediction,
             time.monotonic() - began_s,
         )

@@ -28,18 +28,15 @@ class TrafficProbe:
 
     def __init__(self, target: Target, tracer: Tracer | None = None) -> None:
         self._tracer = tracer or NoOpTracer()
-        self._url = target.url
-        self._always: dict[str, AttributeValue] = {
-            names.HTTP_METHOD: "POST",
-            names.SERVER_ADDRESS: target.host,
-            names.SERVER_PORT: target.port,
-        }
+        self._target = target
 
     def sends(self, path: str, kind: str, drift: float) -> PendingRequest:
         """A POST to `path` begins; `drift` is the strength of its drift, 0…1."""
-        attributes = {
-            **self._always,
-            names.URL_FULL: self._url + path,
+        attributes: dict[str, AttributeValue] = {
+            names.HTTP_METHOD: "POST",
+            names.SERVER_ADDRESS: self._target.host,
+            names.SERVER_PORT: self._target.port,
+            names.URL_FULL: self._target.url + path,
             names.URL_TEMPLATE: path,
             names.TRAFFIC_KIND: kind,
             names.TRAFFIC_DRIFT: drift,

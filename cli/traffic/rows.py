@@ -32,11 +32,7 @@ class PopulationRows:
         self._people: dict[float, Population] = {
             strength: population(month, covariate_drift=strength) for strength in {0.0, *strengths}
         }
-
-    @property
-    def user_ids(self) -> Sequence[str]:
-        """The ids of its customers."""
-        return self._people[0.0].user_ids
+        self.user_ids: Sequence[str] = self._people[0.0].user_ids
 
     def row(self, rng: random.Random, drift: float) -> Row:
         """One row, drawn with `rng`, with drift of this strength, one of those given."""
@@ -88,18 +84,10 @@ class DrawnRows:
 
     def __init__(self, schema: FeatureSchema) -> None:
         self._schema = schema
-        numbers = [each.name for each in schema if each.kind in {"number", "integer"}]
-        self._moved = frozenset(numbers[::2])
-
-    @property
-    def moved(self) -> str:
-        """What drift changes, for people."""
-        names = [name for name in self._schema.names if name in self._moved]
-        return (
-            f"{', '.join(names)} go up, by half their usual range at strength 1"
-            if names
-            else "nothing, because no feature is a number"
-        )
+        self._moved = [each.name for each in schema if each.kind in {"number", "integer"}][::2]
+        self.moved = "nothing, because no feature is a number"
+        if self._moved:
+            self.moved = f"{', '.join(self._moved)} go up, by half their usual range at strength 1"
 
     def row(self, rng: random.Random, drift: float) -> Row:
         """One row, drawn with `rng`, with drift of this strength, 0…1."""

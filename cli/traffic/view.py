@@ -41,7 +41,8 @@ class View:
 
     def line(self, now_s: float) -> str:
         """The figures of the last seconds on one line."""
-        return f"{now_s:6.0f} s  {'  '.join((*self._state(now_s), *self._latencies(now_s)))}"
+        state, latencies = self._figures(now_s)
+        return f"{now_s:6.0f} s  {'  '.join(state + latencies)}"
 
     def frame(self, now_s: float) -> Group:
         """A bar, and the figures below it."""
@@ -50,17 +51,16 @@ class View:
         bar = Table.grid(padding=(0, 1))
         clock = f"{at_s:.0f} s, until Ctrl-C" if total is None else f"{at_s:.0f} of {total:g} s"
         bar.add_row(ProgressBar(total=total, completed=at_s, width=30, pulse=total is None), clock)
-        state = Text("   ".join(self._state(now_s)), style="red" if self._tally.failed else "")
-        return Group(bar, state, Text("   ".join(self._latencies(now_s))))
+        state, latencies = self._figures(now_s)
+        style = "red" if self._tally.failed else ""
+        return Group(bar, Text("   ".join(state), style=style), Text("   ".join(latencies)))
 
-    def _state(self, now_s: float) -> list[str]:
-        rate, _ = self._tally.recent(now_s)
-        found = [f"{rate:.1f}/s", f"errors {self._tally.failed:,}", f"drift {self._tally.drift:.2f}"]
-        return [*found, f"concept {self._tally.concept_drift:.2f}"] if self._tally.concept_drift else found
-
-    def _latencies(self, now_s: float) -> list[str]:
-        _, quantiles = self._tally.recent(now_s)
-        return [f"p{name} {ms(each)}" for name, each in zip((50, 95, 99), quantiles, strict=True)]
+    def _figures(self, now_s: float) -> tuple[list[str], list[str]]:
+        rate, quantiles = self._tally.recent(now_s)
+        state = [f"{rate:.1f}/s", f"errors {self._tally.failed:,}", f"drift {self._tally.drift:.2f}"]
+        if self._tally.concept_drift:
+            state.append(f"concept {self._tally.concept_drift:.2f}")
+        return state, [f"p{name} {ms(each)}" for name, each in zip((50, 95, 99), quantiles, strict=True)]
 
     def summary(self, plan: Plan, truth: str | None, took_s: float) -> None:
         """Print what happened."""

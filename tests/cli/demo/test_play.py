@@ -33,7 +33,7 @@ def rows() -> PopulationRows:
 @pytest.fixture(scope="module")
 def planned(rows: PopulationRows) -> list[PlannedRequest]:
     """The requests of the story up to the end of its last act."""
-    return list(takewhile(lambda each: each.due_s < LASTS_S, requests(story(), RATE, rows, rows.user_ids)))
+    return list(takewhile(lambda each: each.due_s < LASTS_S, requests(story(), RATE, rows)))
 
 
 def of_act(planned: list[PlannedRequest], key: str) -> list[PlannedRequest]:
@@ -73,7 +73,7 @@ def test_concept_drift_starts_in_the_fifth_act(planned: list[PlannedRequest]) ->
 
 def test_the_last_act_does_not_end(rows: PopulationRows) -> None:
     """The last act's requests continue: the last comparison may be late."""
-    last = list(islice(requests(story(15), RATE, rows, ()), 1_000))[-1]
+    last = list(islice(requests(story(15), RATE, rows), 1_000))[-1]
     assert last.due_s > 30
     assert json.loads(last.body)
 

@@ -131,7 +131,7 @@ def test_the_service_is_always_stopped(workspace: Workspace, bundle: Bundle, err
         with workspace.opened():
             shutil.copytree(bundle.folder, workspace.bundle)
             environment = workspace.environment(0, 0, TIMING)
-            with running("service", workspace.log("service"), environment, ready="/health/ready") as service:
+            with running("service", workspace.log("service"), environment) as service:
                 seen.append(service.url())
                 assert is_answering(seen[0])
                 raise error
@@ -147,7 +147,7 @@ def test_a_failed_start_is_an_error(workspace: Workspace) -> None:
         began_s = time.monotonic()
         environment = workspace.environment(0, 0, TIMING)
         with (
-            running("service", workspace.log("service"), environment, ready="/health/ready") as service,
+            running("service", workspace.log("service"), environment) as service,
             pytest.raises(WorkspaceError, match=r"did not start.*service\.log[\s\S]*manifest\.json does not exist"),
         ):
             service.url()
