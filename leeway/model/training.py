@@ -66,10 +66,7 @@ def new_pipeline(numbers: Sequence[str], texts: Sequence[str], seed: int) -> Pip
     Leave out of `numbers` a feature that is missing in every training row: the trees cannot bin it.
     """
     one_hot = OneHotEncoder(handle_unknown="ignore", sparse_output=False, dtype=np.float32)
-    columns = [
-        ("numbers", "passthrough", list(numbers)),
-        ("categories", one_hot, list(texts)),
-    ]
+    columns = [("numbers", "passthrough", list(numbers)), ("categories", one_hot, list(texts))]
     encode = ColumnTransformer([each for each in columns if each[2]])
     trees = HistGradientBoostingClassifier(
         learning_rate=0.05, max_iter=80, max_leaf_nodes=8, min_samples_leaf=40, early_stopping=False, random_state=seed

@@ -141,13 +141,9 @@ UNUSUAL_FEATURES: Final = Metric(
     (MODEL_VERSION,), UNUSUAL_BUCKETS,
 )  # fmt: skip
 INFERENCE_DURATION: Final = Metric(
-    "leeway.inference.duration",
-    "histogram",
-    "s",
-    "Duration of one call of the model.",
-    (MODEL_VERSION,),
+    "leeway.inference.duration", "histogram", "s", "Duration of one call of the model.", (MODEL_VERSION,),
     INFERENCE_BUCKETS,
-)
+)  # fmt: skip
 LOOKUP_DURATION: Final = Metric(
     "leeway.snapshot.lookup.duration", "histogram", "s", "Duration of one lookup of snapshots.", (ERROR_TYPE,),
     INFERENCE_BUCKETS,
@@ -204,28 +200,20 @@ DRIFT_VERDICT: Final = Metric(
     "leeway.drift.verdict", "gauge", "{state}", "Verdict: 0 ok, 1 watch, 2 act; absent if unknown.", (DRIFT_QUESTION,)
 )
 DRIFT_PREDICTION_SCORE: Final = Metric(
-    "leeway.drift.prediction.score",
-    "gauge",
-    "{distance}",
-    "Distance of the scores from the reference.",
+    "leeway.drift.prediction.score", "gauge", "{distance}", "Distance of the scores from the reference.",
     (DRIFT_METHOD,),
-)
+)  # fmt: skip
 DRIFT_TARGET_DIFFERENCE: Final = Metric(
-    "leeway.drift.target.difference",
-    "gauge",
-    "{share}",
+    "leeway.drift.target.difference", "gauge", "{share}",
     "Absolute difference between the label rates of reference and current.",
-)
+)  # fmt: skip
 DRIFT_WINDOW_ROWS: Final = Metric(
     "leeway.drift.window.rows", "gauge", "{row}", "Rows of the reference or current window.", (DRIFT_WINDOW_ROLE,)
 )
 DRIFT_WINDOW_SUBJECTS: Final = Metric(
-    "leeway.drift.window.subjects",
-    "gauge",
-    "{subject}",
-    "Subjects of the reference or current window.",
+    "leeway.drift.window.subjects", "gauge", "{subject}", "Subjects of the reference or current window.",
     (DRIFT_WINDOW_ROLE,),
-)
+)  # fmt: skip
 DRIFT_INTERVAL: Final = Metric("leeway.drift.interval", "gauge", "s", "Time between two comparisons.")
 DRIFT_LAST_SUCCESS: Final = Metric(
     "leeway.drift.last_success.timestamp", "gauge", "s", "Unix time of the last run with a result."

@@ -21,13 +21,7 @@ from leeway.telemetry import names
 from leeway.telemetry.instruments import counter, histogram, observe, tallied
 from service.spool.drainer import DrainerProbe
 from service.spool.spool import Spool, SpoolError
-from service.telemetry.probe import (
-    REJECTION_REASONS,
-    Cause,
-    FaultProbe,
-    PredictionProbe,
-    TraceRef,
-)
+from service.telemetry.probe import REJECTION_REASONS, Cause, FaultProbe, PredictionProbe, TraceRef
 
 UNUSUAL_FROM, STRANGE_FROM = 1, 3
 _NANOSECONDS = 1e9
