@@ -35,6 +35,7 @@ MISSING_TEXTS: Final = frozenset(
     }
 )
 """The texts that pandas reads as missing by default."""
+_DTYPES: Final[Mapping[Kind, Any]] = {"number": "float64", "integer": "Int64", "flag": "boolean"}
 _LABELS: Final = {"true": 1, "yes": 1, "false": 0, "no": 0}
 _LABEL_REASON: Final = "must be 0 or 1, true or false, yes or no"
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}([T ].*)?|\d{1,2}[./]\d{1,2}[./]\d{2,4}( .*)?")
@@ -86,12 +87,8 @@ def typed_frame(schema: FeatureSchema, columns: Mapping[str, Sequence[Any]]) -> 
 def _typed(kind: Kind, values: Sequence[Any]) -> pd.Series[Any]:
     series: pd.Series[Any] = pd.Series(list(values), dtype="object")
     series = series.where(series.notna(), None)
-    if kind == "number":
-        return series.astype("float64")
-    if kind == "integer":
-        return series.astype("Int64")
-    if kind == "flag":
-        return series.astype("boolean")
+    if kind != "category":
+        return series.astype(_DTYPES[kind])
     return pd.Series([None if value is None or value == "" else str(value) for value in series], dtype="object")
 
 
