@@ -107,7 +107,7 @@ def cycle(folder: Path, rows: int) -> Cost:
             raise RuntimeError(f"the window holds {served.current_window.rows} rows")
         subjects = served.current_window.subjects
         found = compute_drift(
-            active.reference, served.current, active.bundle.schema, active.plan, current_subjects=subjects
+            active.reference, served.current, active.bundle.schema, active.bundle.card.drift, current_subjects=subjects
         )
         found.write_html(folder / "report.html")
         found.write_json(folder / "report.json")

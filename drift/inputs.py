@@ -56,11 +56,10 @@ class ComparisonInputs:
 
 @dataclass(frozen=True)
 class ActiveBundle:
-    """A bundle with its reference, its plan, and the logs of its schema."""
+    """A bundle with its reference, and the logs of its schema."""
 
     bundle: Bundle
     reference: pd.DataFrame
-    plan: DriftPlan
     log: PredictionLog
     rejections: RejectionLog
 
@@ -107,13 +106,7 @@ def load_active_bundle(folder: Path, engine: Engine) -> ActiveBundle:
         reference = bundle.reference()
     except (ValueError, OSError) as error:
         raise BundleError(f"{folder}: {error}") from error
-    return ActiveBundle(
-        bundle=bundle,
-        reference=reference,
-        plan=bundle.card.drift,
-        log=PredictionLog(engine, tables),
-        rejections=RejectionLog(engine, tables),
-    )
+    return ActiveBundle(bundle, reference, PredictionLog(engine, tables), RejectionLog(engine, tables))
 
 
 def _mark(manifest: Path) -> tuple[int, int, int] | None:
@@ -148,7 +141,7 @@ def read_window(
         reference_window=Window(rows=rows, subjects=rows),
         current_window=Window.between(start, end, window.rows, window.subjects),
         schema=bundle.schema,
-        plan=active.plan,
+        plan=bundle.card.drift,
         bundle=bundle,
         rejections=_rejections(window.rows, active.rejections.between(start, end)),
         performance=performance,
@@ -213,15 +206,8 @@ def _unusual(bundle: Bundle, window: predictions.Window, frame: pd.DataFrame) ->
     if not traced:
         return ()
     found = most_unusual(bundle.encoder, encode_frame(bundle.encoder, frame.iloc[traced]))
-    return tuple(
-        PredictionTrace(
-            columns["trace_id"][place],
-            columns["span_id"][place],
-            columns["prediction_id"][place],
-            columns["unusual_features"][place],
-        )
-        for place in (traced[each] for each in found)
-    )
+    wanted = [columns[name] for name in PredictionTrace.__dataclass_fields__]
+    return tuple(PredictionTrace(*(values[traced[each]] for values in wanted)) for each in found)
 
 
 def most_unusual(encoder: Encoder, encoded: Encoded, limit: int = MOST_LINKS) -> list[int]:

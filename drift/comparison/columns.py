@@ -45,16 +45,8 @@ class ReferenceColumn:
         low, high = (
             np.quantile(present, USUAL_QUANTILES).tolist() if kind != "category" and present.size else (None, None)
         )
-        return cls(
-            name,
-            kind,
-            values,
-            1 - present.size / max(1, values.size),
-            distinct,
-            distinct | frozenset(seen),
-            low,
-            high,
-        )
+        missing_share = 1 - present.size / max(1, values.size)
+        return cls(name, kind, values, missing_share, distinct, distinct | frozenset(seen), low, high)
 
 
 @dataclass(frozen=True)

@@ -89,16 +89,15 @@ def compare(
         _Column(each, CurrentColumn.of(current[each.name], each), reference.plan.features[each.name])
         for each in reference.columns
     ]
-    scores = reference.scores
+    scores, scored = reference.scores, None
     if scores is not None and reference.plan.score is not None and SCORE_COLUMN in current:
         scored = _Column(scores, CurrentColumn.of(current[SCORE_COLUMN], scores), reference.plan.score)
-    else:
-        scored = None
     pairs = [each.pair(rows, reference.rows) for each in [*judged, *([scored] if scored else [])] if each.measurable]
     distances = measure(pairs)
+    found = scored.drift(distances, rows, reference.rows) if scored and scored.measurable else None
     return DriftReport(
         features=tuple(each.drift(distances, rows, reference.rows) for each in judged),
-        prediction=_score_drift(scored, distances, rows, reference.rows),
+        prediction=ScoreDrift(found.method, found.score, found.threshold, found.detected) if found else None,
         reference_rows=reference.rows,
         current_rows=rows,
         current_subjects=rows if current_subjects is None else current_subjects,
@@ -154,12 +153,3 @@ def has_drifted(score: float | None, threshold: float, missing_moved: float) -> 
     If one side has no values there is no score; the feature has drifted if its missing share moved by more than 0.1.
     """
     return missing_moved > MISSING_MOVED if score is None else score >= threshold
-
-
-def _score_drift(
-    scored: _Column | None, distances: Mapping[str, float], rows: int, reference_rows: int
-) -> ScoreDrift | None:
-    if scored is None or not scored.measurable:
-        return None
-    found = scored.drift(distances, rows, reference_rows)
-    return ScoreDrift(found.method, distances[scored.name], found.threshold, found.detected)

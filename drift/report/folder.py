@@ -72,7 +72,8 @@ class ReportFolder:
                 if writer is not None:
                     writer(temporary / name)
             files = {f"{run_id}/{each.name}" for each in temporary.iterdir()}
-            _write_text(temporary / "index.html", render_run(result, files, trace_url=self.trace_url))
+            page = render_run(result, files, trace_url=self.trace_url)
+            (temporary / "index.html").write_text(page, encoding="utf-8")
             temporary.rename(place)
         except (OSError, ValueError) as error:
             raise ReportError(f"report of run {run_id}: {error}") from error
@@ -83,7 +84,8 @@ class ReportFolder:
 
     def runs(self) -> list[RunResult]:
         """All runs, newest first by the times in their results; folders that cannot be read are ignored."""
-        found = [result for entry in self._folders() if (result := self._read(entry)) is not None]
+        folders = [self._runs / name for name in _names(self._runs) if not name.startswith(_TEMPORARY)]
+        found = [result for folder in folders if (result := self._read(folder)) is not None]
         return sorted(found, key=lambda run: (run.time, run.run_id), reverse=True)
 
     def find(self, run_id: str) -> RunResult | None:
@@ -122,7 +124,7 @@ class ReportFolder:
         Raises:
             ReportError: the disk fails.
         """
-        return replace_file(self.path / "index.html", lambda path: _write_text(path, self.page()))
+        return replace_file(self.path / "index.html", lambda path: path.write_text(self.page(), encoding="utf-8"))
 
     def prune(self) -> list[str]:
         """Remove the oldest runs until `keep` are left, and temporary files; return the removed ids.
@@ -154,9 +156,6 @@ class ReportFolder:
         for name in _names(self.path):
             if name.startswith(_TEMPORARY):
                 _remove_abandoned(self.path / name)
-
-    def _folders(self) -> list[Path]:
-        return [self._runs / name for name in _names(self._runs) if not name.startswith(_TEMPORARY)]
 
     def _inside(self, path: Path) -> Path | None:
         """`path` itself if it is a file in this folder: a link may not lead out of it."""
@@ -215,10 +214,6 @@ def replace_file(path: Path, writer: Writer) -> Path:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
     return path
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
 
 
 def _names(folder: Path) -> list[str]:

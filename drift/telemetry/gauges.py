@@ -30,7 +30,6 @@ class DriftGauges:
         self._threshold = threshold
         self._card = card
         self._interval_s = interval_s
-        self._stale_after_s = STALE_AFTER_INTERVALS * interval_s
         self._now_s = now_s
         self._lock = threading.Lock()
         self._result: RunResult | None = None
@@ -86,7 +85,7 @@ class DriftGauges:
             if self._result is None or self._success_s is None:
                 return None
             age_s = abs(self._now_s() - self._success_s)  # after the clock was set back, a result is stale too
-            return self._result if age_s <= self._stale_after_s else None
+            return self._result if age_s <= STALE_AFTER_INTERVALS * self._interval_s else None
 
     def _of_result(self, read: Callable[[RunResult], Iterable[Reading]]) -> Callable[[], Iterable[Reading]]:
         def reading() -> Iterable[Reading]:
