@@ -104,4 +104,4 @@ def traffic(
         timeout_s=timeout,
         wait_s=wait,
     )
-    raise typer.Exit(run_traffic(ClientSettings.read(url=url), options))
+    run_traffic(ClientSettings.read(url=url), options)

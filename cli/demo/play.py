@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -105,11 +105,9 @@ class Director:
         Raises:
             ExceptionGroup: of a WorkspaceError: the service stopped answering, or does not allow faults.
         """
-        try:
-            with closing(LoadClient(self.target, TIMEOUT_S)) as client:
-                await self._play(played, client)
-        finally:
-            over.set()
+        with ExitStack() as stack:
+            stack.callback(over.set)
+            await self._play(played, stack.enter_context(closing(LoadClient(self.target, TIMEOUT_S))))
 
     async def _play(self, played: Played, client: LoadClient) -> None:
         probe = TrafficProbe(self.target)

@@ -41,9 +41,7 @@ def inspect(url: str, timeout_s: float) -> tuple[CheckResult, ServiceInfo | None
     try:
         ready = ask(url, "/health/ready", timeout_s)
         health = ready.document()
-        card = ask(url, "/model", timeout_s).document()
-        openapi = ask(url, "/openapi.json", timeout_s).document()
-        info = _info(card, openapi)
+        info = _info(ask(url, "/model", timeout_s).document(), ask(url, "/openapi.json", timeout_s).document())
         result = _readiness(ready, health, info)
     except EndpointError as error:
         return CheckResult("service", "failed", f"the service {error}", START), None

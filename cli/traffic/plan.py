@@ -11,7 +11,7 @@ from typing import Final, Literal, TypeAlias, get_args
 import msgspec
 
 from cli.traffic.rows import Row, Rows
-from leeway.schema import Feature, FeatureSchema
+from leeway.schema import FeatureSchema
 
 RequestKind: TypeAlias = Literal["customer", "features", "batch", "bad"]
 REQUEST_KINDS: Final[tuple[RequestKind, ...]] = get_args(RequestKind)
@@ -163,12 +163,8 @@ def bad_body(mistake: Mistake, schema: FeatureSchema, row: Row, rng: random.Rand
             each for each in schema if each.minimum is not None and each.kind in {"number", "integer"}
         ]:
             feature = rng.choice(limited)
-            features[feature.name] = _below(feature)
+            below = (feature.minimum or 0.0) - 999
+            features[feature.name] = int(below) if feature.kind == "integer" else below
         case _:
             features[rng.choice(schema.names)] = ["many"]
     return msgspec.json.encode({"features": features})
-
-
-def _below(feature: Feature) -> float | int:
-    below = (feature.minimum or 0.0) - 999
-    return int(below) if feature.kind == "integer" else below

@@ -12,7 +12,7 @@ from typing import TypeVar
 from rich.console import Console
 
 from cli.http import BadUrl, Target
-from cli.options import FAILED, console, plain_errors
+from cli.options import FAILED, console, plain_errors, stop
 from cli.traffic.labels import Labeller, Truth
 from cli.traffic.plan import Plan
 from cli.traffic.prepare import TrafficError, TrafficOptions, prepare
@@ -30,10 +30,11 @@ SWITCH_S = 0.0005
 """How long the thread that exports spans may hold the interpreter, as in the service."""
 
 
-def run_traffic(settings: ClientSettings, options: TrafficOptions) -> int:
-    """Send the traffic and print the results; return the exit code: 1 if too many requests failed.
+def run_traffic(settings: ClientSettings, options: TrafficOptions) -> None:
+    """Send the traffic and print the results. SIGTERM and Ctrl-C end the run early, with the summary.
 
-    SIGTERM and Ctrl-C end the run early, with the summary.
+    Raises:
+        typer.Exit: with code 1 if too many requests failed, with 2 if no traffic can be sent.
     """
     out = console()
     with plain_errors(TrafficError, BadUrl, TelemetryError):
@@ -43,12 +44,9 @@ def run_traffic(settings: ClientSettings, options: TrafficOptions) -> int:
             with asyncio.Runner(loop_factory=_fast_loop()) as runner:
                 tally = runner.run(_session(out, target, probe, options))
     if tally is None:
-        print("leeway: stopped before the service was ready", file=sys.stderr)
-        return FAILED
+        stop("stopped before the service was ready", FAILED)
     if tally.failed > options.max_errors:
-        print(f"leeway: {tally.failed:,} errors, more than --max-errors {options.max_errors:,}", file=sys.stderr)
-        return FAILED
-    return 0
+        stop(f"{tally.failed:,} errors, more than --max-errors {options.max_errors:,}", FAILED)
 
 
 def _fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -62,11 +60,11 @@ def _fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 async def _session(out: Console, target: Target, probe: TrafficProbe, options: TrafficOptions) -> Tally | None:
     """Prepare and run; None if it was stopped before it could run."""
-    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
     client = LoadClient(target, options.timeout_s)
-    with closing(client), on_stop_signal(lambda: loop.call_soon_threadsafe(stop.set)):
-        prepared = await _unless(stop, prepare(out, target, options))
-        return None if prepared is None else await _run(out, client, probe, options, *prepared, stop)
+    with closing(client), on_stop_signal(lambda: loop.call_soon_threadsafe(stopped.set)):
+        prepared = await _unless(stopped, prepare(out, target, options))
+        return None if prepared is None else await _run(out, client, probe, options, *prepared, stopped)
 
 
 async def _run(
@@ -76,7 +74,7 @@ async def _run(
     options: TrafficOptions,
     plan: Plan,
     truth: Truth,
-    stop: asyncio.Event,
+    stopped: asyncio.Event,
 ) -> Tally:
     """Send, show, post labels; then print the summary."""
     tally, over = Tally(), asyncio.Event()
@@ -86,33 +84,24 @@ async def _run(
     gc.collect()
     gc.freeze()  # the population stays: no collection walks through it while answers wait
     async with asyncio.TaskGroup() as group:
-        sending = group.create_task(_send_all(sender, plan, stop, over))
         group.create_task(view.show(lambda: sender.now_s, over))
         if labeller is not None:
             group.create_task(labeller.run(over))
-    took_s = sending.result()
+        await sender.run(plan.requests(), stopped)
+        took_s = sender.now_s
+        await sender.drain(stopped)
+        over.set()
     if labeller is not None:
         await labeller.post_rest()
     view.summary(plan, truth.origin if options.labels else None, took_s)
     return tally
 
 
-async def _send_all(sender: Sender, plan: Plan, stop: asyncio.Event, over: asyncio.Event) -> float:
-    """Send, wait for the answers, and set `over`; return how long sending took, in seconds."""
-    try:
-        await sender.run(plan.requests(), stop)
-        took_s = sender.now_s
-        await sender.drain(stop)
-    finally:
-        over.set()
-    return took_s
-
-
-async def _unless(stop: asyncio.Event, work: Coroutine[None, None, T]) -> T | None:
-    """The work's result, or None if it was stopped before."""
-    task, stopped = asyncio.create_task(work), asyncio.create_task(stop.wait())
-    await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
-    stopped.cancel()
+async def _unless(stopped: asyncio.Event, work: Coroutine[None, None, T]) -> T | None:
+    """The work's result, or None if `stopped` was set before."""
+    task, waiting = asyncio.create_task(work), asyncio.create_task(stopped.wait())
+    await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
     if task.done():
         return task.result()
     task.cancel()

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections import deque
 from collections.abc import Mapping
 from importlib.metadata import version
 from typing import NamedTuple, cast
@@ -41,7 +40,7 @@ class LoadClient:
     def __init__(self, target: Target, timeout_s: float) -> None:
         self.target = target
         self._timeout_s = timeout_s
-        self._idle: deque[_Connection] = deque()
+        self._idle: list[_Connection] = []
         self._head = (
             f"HTTP/1.1\r\nhost: {target.authority}\r\nuser-agent: leeway-traffic/{version('leeway')}\r\n"
             "content-type: application/json\r\n"
@@ -76,20 +75,18 @@ class LoadClient:
             self._idle.pop().close()
 
     def _reusable(self) -> _Connection | None:
-        """The connection used last, if it is recent enough; older ones are closed."""
+        """The connection used last, if it is recent enough; otherwise all are too old, and are closed."""
         oldest_s = asyncio.get_running_loop().time() - KEEP_S
-        while self._idle and self._idle[0].used_at_s < oldest_s:
-            self._idle.popleft().close()
         while self._idle:
             connection = self._idle.pop()
-            if connection.usable:
+            if connection.usable and connection.used_at_s >= oldest_s:
                 return connection
+            connection.close()
         return None
 
     async def _connect(self) -> _Connection:
-        loop = asyncio.get_running_loop()
-        _, connection = await loop.create_connection(_Connection, self.target.host, self.target.port, ssl=self._tls)
-        return connection
+        create = asyncio.get_running_loop().create_connection
+        return (await create(_Connection, self.target.host, self.target.port, ssl=self._tls))[1]
 
 
 class _Connection(asyncio.Protocol):
