@@ -44,7 +44,7 @@ class _DeferredSignal:
 
 
 def defer_stop_signals() -> None:
-    """Defer SIGTERM and SIGINT until `on_stop_signal`, and from its end on: start and shutdown run to completion."""
+    """Defer SIGTERM and SIGINT until `on_stop_signal`, which ignores them at its end: start and shutdown complete."""
     deferred = _DeferredSignal()
     for number in STOP_SIGNALS:
         signal.signal(number, deferred)
@@ -54,10 +54,16 @@ def defer_stop_signals() -> None:
 @contextmanager
 def on_stop_signal(stop: Callable[[], object]) -> Iterator[None]:
     """Call `stop` on SIGTERM and SIGINT inside the block, and at its start for one that was deferred before."""
-    with _handler(STOP_SIGNALS, lambda *_: stop()) as before:
-        if any(isinstance(handler, _DeferredSignal) and handler.received for handler in before):
-            stop()
-        yield
+    try:
+        with _handler(STOP_SIGNALS, lambda *_: stop()) as before:
+            if any(isinstance(handler, _DeferredSignal) and handler.received for handler in before):
+                stop()
+            yield
+    finally:
+        for number in STOP_SIGNALS:
+            if isinstance(signal.getsignal(number), _DeferredSignal):
+                # An interpreter that exits resets handlers of ours to the default, which would kill it, but not this.
+                signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager

@@ -60,13 +60,14 @@ def test_a_signal_during_the_start_is_deferred() -> None:
 
 
 def test_a_signal_during_the_shutdown_is_ignored() -> None:
-    """It does not interrupt the flush."""
+    """It does not interrupt the flush, nor the interpreter's exit, which resets handlers but leaves `SIG_IGN`."""
     calls: list[str] = []
     defer_stop_signals()
     with on_stop_signal(lambda: calls.append("stop")):
         pass
     os.kill(os.getpid(), signal.SIGTERM)
     assert calls == []
+    assert [signal.getsignal(number) for number in STOP_SIGNALS] == [signal.SIG_IGN] * 2
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
