@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, TypeAlias
@@ -22,7 +22,6 @@ INPUT_KINDS: Final = {"usual": USUAL, "unusual": NOT_USUAL, "strange": NOT_USUAL
 SINGLE: Final = "/predict"
 ROUTES: Final = {SINGLE, "/predict/batch"}
 OVER_S: Final = 3.0
-_MS = 1_000.0
 _WANTED = (names.HTTP_REQUEST_DURATION, names.PREDICTION_DURATION)
 _SERVER_ERRORS = "5"
 _ROUTE, _STATUS = names.prometheus_label(names.HTTP_ROUTE), names.prometheus_label(names.HTTP_STATUS)
@@ -99,12 +98,10 @@ def between(before: Sample, after: Sample) -> Figures:
 class Samples:
     """All samples, oldest first, and for each but the first the figures of the time before it."""
 
-    def __init__(self, taken: Iterable[Sample] = ()) -> None:
+    def __init__(self) -> None:
         self._taken: list[Sample] = []
         self.over_time: list[Figures] = []
         """Figures of the `OVER_S` seconds that end at each sample."""
-        for sample in taken:
-            self.add(sample)
 
     def add(self, sample: Sample) -> None:
         """Add a sample, later than all before."""
@@ -148,4 +145,4 @@ def quantile(buckets: Buckets, share: float) -> float | None:
 
 
 def _milliseconds(seconds: float | None) -> float | None:
-    return None if seconds is None else round(_MS * seconds, 2)
+    return None if seconds is None else round(1_000 * seconds, 2)

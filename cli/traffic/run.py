@@ -6,7 +6,7 @@ import asyncio
 import gc
 import sys
 from collections.abc import Callable, Coroutine
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TypeVar
 
 from rich.console import Console
@@ -51,11 +51,11 @@ def run_traffic(settings: ClientSettings, options: TrafficOptions) -> None:
 
 def _fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
     """An event loop with less overhead, if one is installed."""
-    try:
+    with suppress(ImportError):
         import uvloop
-    except ImportError:
-        return None
-    return uvloop.new_event_loop
+
+        return uvloop.new_event_loop
+    return None
 
 
 async def _session(out: Console, target: Target, probe: TrafficProbe, options: TrafficOptions) -> Tally | None:

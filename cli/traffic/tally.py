@@ -28,11 +28,6 @@ class Latencies:
     def __len__(self) -> int:
         return sum(self._counts)
 
-    def __add__(self, other: Latencies) -> Latencies:
-        both = Latencies()
-        both._counts = [mine + theirs for mine, theirs in zip(self._counts, other._counts, strict=True)]
-        return both
-
     def quantile_ms(self, share: float) -> float | None:
         """The milliseconds that this share of all did not exceed; None if there are none."""
         left = share * len(self)
@@ -51,6 +46,8 @@ class Tally:
         self.answered: Counter[RequestKind] = Counter()
         self.errors: Counter[str] = Counter()
         self.latencies: dict[RequestKind, Latencies] = {kind: Latencies() for kind in REQUEST_KINDS}
+        self.good_latencies = Latencies()
+        """The latencies of all but bad input."""
         self.lateness = Latencies()
         self.unfinished = 0
         self.labels = 0
@@ -70,16 +67,13 @@ class Tally:
         """A request was answered, or timed out, `ended_s` seconds from the start."""
         self.latencies[kind].add(latency_s)
         if kind != "bad":
+            self.good_latencies.add(latency_s)
             self._recent.append((ended_s, latency_s))
 
     @property
     def failed(self) -> int:
         """Requests that did not end as they should, including those not sent."""
         return self.errors.total()
-
-    def good_latencies(self) -> Latencies:
-        """The latencies of all but bad input."""
-        return self.latencies["customer"] + self.latencies["features"] + self.latencies["batch"]
 
     def recent(self, now_s: float) -> tuple[float, list[float | None]]:
         """Answers a second, and p50, p95 and p99 in milliseconds, over the last `RECENT_S`, without bad input."""

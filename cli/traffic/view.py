@@ -86,7 +86,7 @@ def _latencies(tally: Tally) -> Table:
         (name, tally.planned[kind], tally.latencies[kind]) for kind, name in KIND_NAMES.items() if tally.planned[kind]
     ]
     total = sum(tally.planned[kind] for kind in ("customer", "features", "batch"))
-    rows.append(("all but bad" if tally.planned["bad"] else "all of these", total, tally.good_latencies()))
+    rows.append(("all but bad" if tally.planned["bad"] else "all of these", total, tally.good_latencies))
     for name, count, found in rows:
         table.add_row(name, f"{count:,}", *(bare_ms(found.quantile_ms(share)) for share in (0.5, 0.95, 0.99, 1.0)))
     return table

@@ -23,9 +23,9 @@ def console(*, terminal: bool = False, encoding: str = "utf-8", width: int = 100
 
 def played() -> Played:
     """A story in its second act, with drift above the threshold."""
-    samples = Samples(
-        Sample(at(second), {0.01: 50.0 * second, 0.1: 50.0 * second}, answered=50.0 * second) for second in range(5)
-    )
+    samples = Samples()
+    for second in range(5):
+        samples.add(Sample(at(second), {0.01: 50.0 * second, 0.1: 50.0 * second}, answered=50.0 * second))
     runs = [a_run(1, 8), a_run(2, 18, drifted=6, recommendation="INVESTIGATE")]
     return Played(story(), samples=samples, runs=runs, began=[at(0), at(10)], now_s=18.0)
 

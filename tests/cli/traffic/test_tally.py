@@ -45,7 +45,7 @@ def test_bad_input_does_not_count_as_latency() -> None:
     tally = Tally()
     tally.took("bad", 0.001, 1.0)
     tally.took("features", 0.1, 1.0)
-    assert len(tally.good_latencies()) == 1
+    assert len(tally.good_latencies) == 1
     assert tally.recent(1.0)[1] == [100.0, 100.0, 100.0]
 
 
