@@ -54,6 +54,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(line)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def module_leaves_nothing_open() -> None:
+    """Not here: the load runs, and opens connections, until the end of the session."""
+
+
 @pytest.fixture(scope="session")
 def report() -> list[str]:
     """Lines that are printed after the tests."""
