@@ -135,10 +135,10 @@ def test_invalid_arguments_are_rejected() -> None:
 
 
 def test_a_population_takes_half_a_second() -> None:
-    """All 7,043 customers are generated in that time."""
-    start = time.perf_counter()
+    """All 7,043 customers are generated in that processor time, whatever else the machine does."""
+    start = time.process_time()
     population(5)
-    assert time.perf_counter() - start < 0.5
+    assert time.process_time() - start < 0.5
 
 
 def distances(reference: Population, current: Population) -> dict[str, float]:
