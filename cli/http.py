@@ -73,7 +73,7 @@ class Target:
         if parts.scheme not in _DEFAULT_PORTS or not parts.hostname or parts.username is not None:
             raise BadUrl(f"{shown} is not an http or https address without credentials: {_GIVE}")
         if parts.query or parts.fragment or not url.isascii() or not url.isprintable() or " " in url:
-            raise BadUrl(f"{shown} may hold scheme, host, port and path only: {_GIVE}")
+            raise BadUrl(f"{shown} must contain only scheme, host, port and path: {_GIVE}")
         return cls(
             parts.scheme,
             parts.hostname,
@@ -111,7 +111,7 @@ class Answer:
         try:
             return msgspec.json.decode(self.body, type=dict[str, Any])
         except msgspec.DecodeError as error:
-            raise EndpointError(f"gives an unexpected answer (status {self.status}, not a JSON object)") from error
+            raise EndpointError(f"returned an unexpected response (status {self.status}, not a JSON object)") from error
 
 
 def ask(target: Target | str, path: str, timeout_s: float, **request: Any) -> Answer:  # noqa: ANN401 (handed on)
@@ -139,7 +139,7 @@ async def ask_async(
     try:
         where = Target.parse(target, "its address") if isinstance(target, str) else target
     except BadUrl as error:
-        raise Unreachable(f"cannot be asked: {error}") from error
+        raise Unreachable(f"cannot be reached: {error}") from error
     content = b"" if body is None else msgspec.json.encode(body)
     all_headers = {"user-agent": f"leeway/{version('leeway')}", "accept-encoding": "identity", **(headers or {})}
     if body is not None:

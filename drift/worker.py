@@ -15,7 +15,7 @@ from drift.comparison.evidently import compute_drift
 from drift.evaluation import Compare, Evaluation, evaluate
 from drift.inputs import BundleReloader, read_window
 from drift.report.folder import ReportError, ReportFolder
-from drift.result import Reports, RunResult, read_result
+from drift.result import Reports, ResultError, RunResult, read_result
 from drift.telemetry.probe import DriftProbe, RunProbe
 from drift.verdicts.confirmation import Policy, State
 from drift.webhook import Webhook
@@ -129,13 +129,16 @@ class Cycle:
             return
         last, compared = self.drift_log.last(model), self.drift_log.last(model, seen=True)
         self._last_recommendation = compared.recommendation if compared else None
-        try:
-            if compared is not None and compared.model_version == version:
-                self.probe.restored(read_result(compared.result), compared.finished_at)
-            if last is not None:
+        if last is not None:
+            try:
                 self._state = msgspec.convert(last.state, State)
-        except ValueError as error:
-            _log.warning("the last run's state cannot be read, so confirmation starts again: %s", error)
+            except msgspec.ValidationError as error:
+                _log.warning("the last run's state cannot be read, so confirmation starts again: %s", error)
+        if compared is not None and compared.model_version == version:
+            try:
+                self.probe.restored(read_result(compared.result), compared.finished_at)
+            except ResultError as error:
+                _log.warning("the last run's result cannot be read, so the gauges start with the next run: %s", error)
         self._restored = True
 
 

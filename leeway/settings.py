@@ -20,7 +20,7 @@ class SettingsError(ValueError):
 def _one_size(value: object) -> object:
     """Reject text after a size, which `ByteSize` ignores: 1,5GiB would be one byte."""
     if isinstance(value, str) and not re.fullmatch(r"\s*[\d.]+\s*[a-z]*\s*", value, re.IGNORECASE):
-        raise ValueError("not a number of bytes, with or without a unit")
+        raise ValueError("must be a number of bytes, optionally with a unit, such as 500MB")
     return value
 
 
@@ -112,7 +112,7 @@ class DriftSettings(Settings):
         None, description=f"Serve /metrics on the port of the reports page; {_METRICS_ENDPOINT}"
     )
     spans_file: Path | None = Field(None, description=_SPANS_FILE)
-    drift_interval: Seconds = Field(60, description="Seconds between two comparisons")
+    drift_interval: Seconds = Field(60, description="Seconds between two drift runs")
     drift_window: Seconds = Field(900, description="Length of the current window in seconds")
     drift_min_rows: int = Field(200, ge=1, description="Minimum number of subjects for a comparison")
     drift_max_rows: int = Field(50_000, ge=1, description="Maximum number of subjects; a larger window is sampled")
@@ -122,7 +122,9 @@ class DriftSettings(Settings):
     drift_breaches: int = Field(
         3, ge=1, description="Number of consecutive windows, without overlap, that confirm the drift"
     )
-    drift_cooldown: float = Field(3_600, ge=0, description="Seconds after a RETRAIN during which no other one is given")
+    drift_cooldown: float = Field(
+        3_600, ge=0, description="Seconds after a RETRAIN during which it is not recommended again"
+    )
     drift_labels: int = Field(
         2_000, ge=2, description="Number of most recent labelled predictions that performance is computed from"
     )

@@ -24,8 +24,8 @@ from service.telemetry.probe import PredictionProbe
 
 MAX_BODY_BYTES = 2**20
 _DESCRIPTION = """
-Predicts, and records its predictions. Every response contains the id of its trace; every error is a problem document
-(RFC 9457).
+Serves predictions and records each one. Every prediction and every error carries a `trace_id`;
+errors are problem documents (RFC 9457).
 """
 
 

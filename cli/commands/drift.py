@@ -42,7 +42,7 @@ drift = typer.Typer(
 )
 def drift_run(
     reference: Annotated[
-        str, typer.Option(metavar="DATE|bundle", help="An ingested month, or the bundle's training data")
+        str, typer.Option(metavar="DATE|bundle", help="An ingested month, or the bundle's reference (held-out rows)")
     ],
     current: Annotated[str, typer.Option(metavar="DATE|live", help="An ingested month, or the served predictions")],
     window: Annotated[

@@ -67,7 +67,8 @@ def traffic(
     seed: Annotated[int, typer.Option(metavar="N", help="The same seed sends the same requests")] = 7,
     max_errors: Annotated[int, typer.Option(metavar="N", min=0, help="Exit with 1 if more requests fail")] = 0,
     max_in_flight: Annotated[
-        int, typer.Option(metavar="N", min=1, max=10_000, help="Most requests at once; any more count as errors")
+        int,
+        typer.Option(metavar="N", min=1, max=10_000, help="Maximum requests in flight; further ones count as errors"),
     ] = 256,
     timeout: Annotated[float, typer.Option(metavar="SECONDS", min=0.01, help="How long an answer may take")] = 10.0,
     wait: Annotated[
@@ -76,8 +77,8 @@ def traffic(
 ) -> None:
     """Send realistic requests at a fixed rate, however slow the answers are.
 
-    Latency counts from when a request was due. Drifted requests go by features, because snapshots of customers do not
-    drift. With OTEL_EXPORTER_OTLP_ENDPOINT, each request is the root of its trace. Exit codes: 0 done, 1 more than
+    Latency is measured from each request's scheduled time. Drifted requests send features, because stored snapshots do
+    not drift. With OTEL_EXPORTER_OTLP_ENDPOINT, each request is the root of its trace. Exit codes: 0 done, 1 more than
     --max-errors requests failed, 2 service unreachable or bad input.
     """
     from cli.traffic.plan import Profile

@@ -36,7 +36,7 @@ STORY: Final = (
         "drift", "Inputs drift", "The network gets worse: customers watch less, and stalls and tickets increase.", 10,
         drift=1.0, ramp_s=5,
     ),
-    Act("mended", "Recovered", "The network is repaired: requests look like the training data again.", 9),
+    Act("recovered", "Recovered", "The network is repaired: requests look like the training data again.", 9),
     Act("slow", "Slow scoring", "One request in seven takes 80 ms longer in the model. The inputs do not change.",
         8, faults=SLOWNESS),
     Act(

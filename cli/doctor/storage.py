@@ -15,7 +15,10 @@ from leeway.store.tables import tables_for
 LATE_AFTER_INTERVALS = 3
 """As for the worker's own gauges: after that they stop, and alerts fire."""
 _MEBIBYTE = 2**20
-_UPGRADE = "start this version of the service once: it creates missing tables and columns"
+_UPGRADE = (
+    "start this version of the service once: it creates missing tables. It adds no columns: recreate a database of an"
+    " earlier development version"
+)
 _OWN = "set LEEWAY_DATABASE_URL to the service's own database, then " + LOG
 _WORKER = "start `leeway drift worker`, or read its log (in compose: docker compose logs drift)"
 

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
+import h11
 import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -200,16 +201,28 @@ def serve_reports(
 
 
 class _TimedProtocol(H11Protocol):
-    """Closes a connection that sends no complete request head in time: uvicorn would wait for it forever."""
+    """Closes a connection that does not complete the head of a request in time: uvicorn would wait for it forever."""
+
+    _head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """See `asyncio.Protocol`."""
         super().connection_made(transport)
-        self.loop.call_later(HEAD_TIMEOUT_S, self._close_without_request)
+        self._time_head()
 
-    def _close_without_request(self) -> None:
-        if cast("object | None", self.cycle) is None:  # uvicorn types it as if it were always set
-            self.transport.close()
+    def data_received(self, data: bytes) -> None:
+        """See `asyncio.Protocol`."""
+        super().data_received(data)
+        self._time_head()
+
+    def _time_head(self) -> None:
+        """Start the timer while a head is incomplete, and cancel it once it is complete."""
+        is_incomplete = self.conn.their_state is h11.IDLE
+        if self._head_timer is not None and not is_incomplete:
+            self._head_timer.cancel()
+            self._head_timer = None
+        elif self._head_timer is None and is_incomplete:
+            self._head_timer = self.loop.call_later(HEAD_TIMEOUT_S, self.transport.close)
 
 
 def _config(app: Starlette) -> uvicorn.Config:

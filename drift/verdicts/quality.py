@@ -65,7 +65,7 @@ def judge_quality(report: DriftReport | None, rejections: Rejections | None, unk
     rejected = (
         "" if rejections is None else f" {rejections.rejected:,} of {_requested(rejections):,} items were rejected."
     )
-    return Verdict("ok", "Missing shares, ranges and categories are as in the reference." + rejected)
+    return Verdict("ok", "Missing values, ranges and categories match the reference." + rejected)
 
 
 def _rejected(rejections: Rejections | None) -> Iterator[_Finding]:

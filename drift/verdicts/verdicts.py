@@ -82,7 +82,9 @@ def judge(seen: Observation, policy: Policy, state: State | None = None) -> Judg
         recommendation, reason = _without_retraining(verdicts, seen.report, policy, state)
         return Judgement(verdicts, decision, recommendation, reason, replace(state, standing=False))
     if until := state.cools_until(seen.end, policy.cooldown_s):
-        reason = f"{why} The last RETRAIN is recent: no new one before {until.isoformat(timespec='seconds')}."
+        reason = (
+            f"{why} RETRAIN was recommended recently and is not repeated before {until.isoformat(timespec='seconds')}."
+        )
         return Judgement(verdicts, decision, "INVESTIGATE", reason, state)
     if verdicts["quality"].state == "act":
         why += f" Fix the data first: {verdicts['quality'].evidence}"

@@ -93,3 +93,5 @@ def configure_logging(level: str = "INFO", stream: TextIO | None = None) -> None
     handler.addFilter(OncePerMinute())
     handler.addFilter(TraceIds())
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    for client in ("httpx2", "httpcore2"):
+        logging.getLogger(client).setLevel(logging.WARNING)  # they log whole URLs, and a webhook's URL is a secret

@@ -64,8 +64,8 @@ class Faults(_Strict):
     """The faults to inject; a call is one of the model (a batch is one call) or of the snapshot store."""
 
     slow_scoring: Delay | None = Field(default=None, description="The model takes longer")
-    slow_snapshots: Delay | None = Field(default=None, description="Snapshot look-ups take longer")
-    no_snapshots: bool = Field(default=False, description="Look-ups fail with 503; requests with features still work")
+    slow_snapshots: Delay | None = Field(default=None, description="Snapshot lookups take longer")
+    no_snapshots: bool = Field(default=False, description="Lookups fail with 503; requests with features still work")
     errors: Chance | None = Field(default=None, description="Scoring raises an exception: 500")
 
     @model_validator(mode="after")
@@ -200,7 +200,7 @@ class FaultyScorer:
 
 
 class FaultySnapshots:
-    """Wraps a snapshot source and injects the active faults; a delay counts as the look-up's time."""
+    """Wraps a snapshot source and injects the active faults; a delay counts as the lookup's time."""
 
     def __init__(self, snapshots: SnapshotSource, switch: FaultSwitch) -> None:
         self._snapshots, self._switch = snapshots, switch
@@ -211,7 +211,7 @@ class FaultySnapshots:
         return self._snapshots.lookup_many(user_ids)
 
     def is_empty(self) -> bool:
-        """See `SnapshotSource`; called only after a look-up, which met the faults already."""
+        """See `SnapshotSource`; called only after a lookup, which met the faults already."""
         return self._snapshots.is_empty()
 
 

@@ -117,7 +117,7 @@ class Predictor:
         return answer
 
     def predict_batch(self, requests: Sequence[PredictionRequest]) -> list[Prediction | PredictionError]:
-        """Answer many requests, in order, with one look-up and one call of the model; each fails on its own.
+        """Answer many requests, in order, with one lookup and one call of the model; each fails on its own.
 
         The probe gets no duration, and so no failure either: neither compares to those of single answers.
 

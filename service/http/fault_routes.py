@@ -48,7 +48,7 @@ class FaultsResponse(BaseModel):
     """The active faults."""
 
     faults: dict[str, Any] = Field(description="Each active fault, as it was requested")
-    seconds_left: float | None = Field(description="Until they end by themselves; null where none is active")
+    seconds_left: float | None = Field(description="Until they end by themselves; null if no fault is active")
 
 
 def host_of(header: str) -> str:

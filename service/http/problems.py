@@ -41,8 +41,8 @@ _HTTP_ERRORS = {
         "The body is not JSON in UTF-8, is nested too deeply, or contains a number with thousands of digits.",
     ),
     403: ("foreign-host", ""),
-    404: ("not-found", "This path does not exist: see /docs for those that do."),
-    405: ("method-not-allowed", "This path does not support this method: see /docs for those that it does."),
+    404: ("not-found", "This path does not exist: see /docs for the available paths."),
+    405: ("method-not-allowed", "This path does not support this method: see /docs for the supported methods."),
     413: ("body-too-large", "The body is larger than the limit of 1 MiB: send fewer items at once."),
 }
 """A kind for programs, and a detail for people unless the error brings its own."""

@@ -55,7 +55,7 @@ def prediction_routes(predictor: Predictor, bundle: Bundle, problems: Problems, 
     async def predict(body: PredictItem, *, leeway_synthetic: SyntheticHeader = False) -> Response:
         """Predict for one customer (`user_id`) or for given `features`."""
         request = body.request(is_synthetic=leeway_synthetic)
-        if request.user_id is None:  # scoring takes microseconds; a look-up may wait for a database
+        if request.user_id is None:  # scoring takes microseconds; a lookup may wait for a database
             return as_json(response(predictor.predict(request)))
         return as_json(response(await run_in_threadpool(predictor.predict, request)))
 
@@ -135,7 +135,7 @@ def operation_routes(
 
     @router.get("/model")
     def get_model() -> dict[str, Any]:
-        """The model's card: version, features with kinds and units, training metrics."""
+        """The model's card: version, features with kinds and units, metrics on held-out rows."""
         return dict(card)
 
     @router.get("/health/live")

@@ -113,7 +113,7 @@ class ModelRef(BaseModel):
 
 
 TraceId: TypeAlias = Annotated[
-    str | None, Field(description="32 hex digits; null where telemetry is off", json_schema_extra={"examples": [None]})
+    str | None, Field(description="32 hex digits; null if telemetry is off", json_schema_extra={"examples": [None]})
 ]
 
 
@@ -125,7 +125,7 @@ class PredictionResponse(BaseModel):
     probability: float = Field(ge=0, le=1, description="Probability of the positive class")
     features_used: dict[str, Any] = Field(description="The features that were scored, by name")
     as_of: Annotated[str, WithJsonSchema({"type": "string", "format": "date"})] | None = Field(
-        description="Date of the snapshot; null where the request contained features"
+        description="Date of the snapshot; null if the request contained features"
     )
     model: ModelRef
     prediction_id: Annotated[str, WithJsonSchema({"type": "string", "format": "uuid"})] = Field(

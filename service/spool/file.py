@@ -165,7 +165,8 @@ def prepare(path: Path, lock: FileLock) -> None:
     except _Damaged as error:
         if not is_exclusive:
             raise SpoolError(
-                f"spool {path} is damaged ({error}) and open in another process; stop all that use it and start again"
+                f"spool {path} is damaged ({error}) and open in another process; stop every process that uses it, then"
+                " start the service"
             ) from error
         _log.error("the spool was damaged: moved it to %s and created a new one", _set_aside(path))
         _check(path)
@@ -180,8 +181,10 @@ def _check(path: Path) -> None:
             if not found:
                 _create_tables(connection)
             elif not found.keys() >= _TABLES.keys():
-                raise SpoolError(f"{path} is another program's database; set LEEWAY_SPOOL to a file of its own")
-            elif found != {name: f"CREATE TABLE {name} ({columns})" for name, columns in _TABLES.items()}:
+                raise SpoolError(
+                    f"{path} is not a spool of this version of Leeway; set LEEWAY_SPOOL to another path, or delete it"
+                )
+            elif any(found[name] != f"CREATE TABLE {name} ({columns})" for name, columns in _TABLES.items()):
                 raise _Damaged("its tables have other columns")
             (finding,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     except sqlite3.Error as error:

@@ -42,7 +42,7 @@ def result(
         "reason": REASONS[recommendation].format(share=share),
         "verdicts": {
             "quality": verdict(
-                "ok", "Missing shares, ranges and categories are as in the reference. 3 of 1,434 items were rejected."
+                "ok", "Missing values, ranges and categories match the reference. 3 of 1,434 items were rejected."
             ),
             "covariate": verdict(
                 "act" if over else "watch" if drifted > 2 else "ok",

@@ -1,3 +1,4 @@
+import io
 import json
 import logging
 import threading
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from drift.webhook import Webhook
+from leeway.telemetry.logs import configure_logging
 from tests.drift.documents import a_run, run_id
 
 
@@ -147,3 +149,23 @@ def test_a_rejected_address_is_redacted() -> None:
     with pytest.raises(ValueError, match=r"LEEWAY_WEBHOOK_URL=ftp://hooks\.example:") as caught:
         Webhook("ftp://u:hush@hooks.example/hush?token=hush", source="s")
     assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize("status", [204, 500])
+def test_a_delivery_logs_no_secret(status: int) -> None:
+    """Neither a delivered nor a failed event writes the user name, path or query of the address to the log."""
+    text = io.StringIO()
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    root.handlers.clear()
+    configure_logging(stream=text)
+    try:
+        with receiver([status]) as (url, events):
+            hook = Webhook(f"{url.replace('//', '//hush:hush@')}/hush?token=hush", source="s", pause=lambda _s: None)
+            hook.notify(a_run(), previous=None)
+            hook.close(timeout_s=10)
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+    assert len(events) == (1 if status == 204 else 3)
+    assert "hush" not in text.getvalue()

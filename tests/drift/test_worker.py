@@ -265,7 +265,7 @@ def test_the_cooldown_survives_a_restart(world: World, probe: RememberingProbe) 
     repeat(world, world.cycle(probe, policy=policy), 2, WINDOW_S)
     repeat(world, world.cycle(probe, policy=policy), 1, WINDOW_S)
     assert probe.ended == ["RETRAIN", "NO_ACTION", "INVESTIGATE"]
-    assert "no new one before 2026-03-01T13:15:00" in probe.results[-1].reason
+    assert "not repeated before 2026-03-01T13:15:00" in probe.results[-1].reason
 
 
 def test_a_new_model_starts_a_new_count(drifting: World, probe: RememberingProbe) -> None:
@@ -297,6 +297,22 @@ def test_a_state_that_cannot_be_read_starts_again(
     drifting.cycle(probe)()
     assert probe.ended == ["INVESTIGATE"] * 2
     assert "confirmation starts again" in caplog.text
+
+
+def test_an_unreadable_result_keeps_the_state(
+    drifting: World, probe: RememberingProbe, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What has to be confirmed is restored although the last result cannot be shown."""
+    before = drifting.cycle(probe)
+    before()
+    with drifting.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE drift_runs SET result = '{}'")
+    after = drifting.cycle(probe)
+    after._restore(drifting.bundle.name, drifting.bundle.version)
+    assert after._state == before._state
+    assert after._state is not None
+    assert "result cannot be read" in caplog.text
+    assert "confirmation starts again" not in caplog.text
 
 
 # --- the webhook ----------------------------------------------------------------------------------------------------

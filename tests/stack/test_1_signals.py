@@ -41,7 +41,7 @@ def drift_run(load: Load) -> list[dict[str, object]]:
 
 
 def test_the_trace_of_a_response_is_in_jaeger(answered: str) -> None:
-    """Jaeger has the trace of a response: one server span with two children, the look-up and the score."""
+    """Jaeger has the trace of a response: one server span with two children, the lookup and the score."""
     spans = eventually(lambda: backends.spans(answered), ARRIVES_S)
     (server,) = [span for span in spans if span["name"] == "POST /predict"]
     assert {span["name"] for span in spans} == {"POST /predict", names.SPAN_SNAPSHOT_LOOKUP, names.SPAN_SCORE}

@@ -170,7 +170,7 @@ def latency_heat() -> heatmap.Panel:
     return heat_map(
         f"Latency of {SINGLE} (click a dot for its trace)",
         "Distribution of the latency of single predictions. Two bright bands are two kinds of requests, such as with"
-        " and without a look-up.",
+        " and without a lookup.",
         SECONDS,
         Query(heat(names.HTTP_REQUEST_DURATION, ROUTE_SINGLE), legend(names.BUCKET_BOUND), exemplars=True),
         axis="up to",
@@ -212,19 +212,19 @@ def rejected() -> bargauge.Panel:
 
 
 def lookups() -> timeseries.Panel:
-    """Snapshot look-ups."""
+    """Snapshot lookups."""
     found, broken = Match(names.ERROR_TYPE, ""), Match(names.ERROR_TYPE, ".+", "=~")
     failures = total(rate(series(names.LOOKUP_DURATION, broken, part="count")))
     everything = total(rate(series(names.LOOKUP_DURATION, part="count")))
     return lines(
         "Snapshot store",
-        "Time to find a customer's features (left) and share of failed look-ups (right). If the store is unreachable,"
+        "Time to find a customer's features (left) and share of failed lookups (right). If the store is unreachable,"
         " requests with user_id get a 503; requests with features still work.",
         SECONDS,
         Query(quantile(0.5, names.LOOKUP_DURATION, found), "p50"),
         Query(quantile(0.99, names.LOOKUP_DURATION, found), "p99", exemplars=True),
         Query(ratio(failures, everything), "failed"),
-        absent="no look-ups",
+        absent="no lookups",
     ).override_by_name("failed", [tint(states.RED), *right_axis(SHARE, "failed", soft_max=0.1)])
 
 

@@ -51,7 +51,7 @@ def test_requests_are_in_order_and_at_the_rate(planned: list[PlannedRequest]) ->
     assert len(planned) == pytest.approx(RATE * LASTS_S, rel=0.1)
 
 
-@pytest.mark.parametrize("key", ["calm", "mended", "slow", "green", "labels"])
+@pytest.mark.parametrize("key", ["calm", "recovered", "slow", "green", "labels"])
 def test_inputs_drift_in_one_act_only(planned: list[PlannedRequest], key: str) -> None:
     """Requests of all other acts do not drift: while scoring is slow, inputs look like the training data."""
     assert {each.drift for each in of_act(planned, key)} == {0.0}
@@ -68,7 +68,9 @@ def test_drift_rises_to_its_full_strength(planned: list[PlannedRequest]) -> None
 def test_concept_drift_starts_in_the_fifth_act(planned: list[PlannedRequest]) -> None:
     """From the fifth act on, concept drift is at full strength; before it there is none."""
     assert {each.concept_drift for key in ("green", "labels") for each in of_act(planned, key)} == {1.0}
-    assert {each.concept_drift for key in ("calm", "drift", "mended", "slow") for each in of_act(planned, key)} == {0.0}
+    assert {each.concept_drift for key in ("calm", "drift", "recovered", "slow") for each in of_act(planned, key)} == {
+        0.0
+    }
 
 
 def test_the_last_act_does_not_end(rows: PopulationRows) -> None:

@@ -126,12 +126,12 @@ def test_an_unmarked_row_fails(engine: Engine, log: PredictionLog) -> None:
 
 
 def test_an_older_table_fails(engine: Engine) -> None:
-    """The next step is to start this version of the service, which adds the column."""
+    """The next step is to start this version of the service, or to recreate a database of an earlier version."""
     with engine.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE predictions DROP COLUMN is_synthetic")
     result = row(engine, INFO, SyntheticPrediction("p", None), Deadline(0.1))
     assert (result.state, "is_synthetic" in result.found) == ("failed", True)
-    assert "start this version of the service" in str(result.next_step)
+    assert "recreate a database" in str(result.next_step)
 
 
 # --- the drift worker's last run ----------------------------------------------------------------------------------

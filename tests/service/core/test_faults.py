@@ -103,14 +103,14 @@ def test_slow_scoring_delays_the_model_only(world: World, bundle: Bundle, faults
 
 @pytest.mark.parametrize(("faults", "slept_s"), [(SLOW, []), (SLOW_STORE, [0.2])], ids=["scoring", "snapshots"])
 def test_slow_snapshots_delay_look_ups_only(world: World, faults: Faults, slept_s: list[float]) -> None:
-    """A look-up waits for its own fault, not for that of the model, and is answered."""
+    """A lookup waits for its own fault, not for that of the model, and is answered."""
     world.switch.activate(faults, 60)
     world.look_up_one()
     assert (world.calls, world.slept_s) == (1, slept_s)
 
 
 def test_missing_snapshots_are_unavailable(world: World) -> None:
-    """A look-up fails as if the database were unreachable."""
+    """A lookup fails as if the database were unreachable."""
     world.switch.activate(Faults(no_snapshots=True), 60)
     with pytest.raises(SnapshotsUnavailable, match="leeway faults"):
         world.look_up_one()

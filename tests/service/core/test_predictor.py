@@ -129,7 +129,7 @@ def test_a_prediction_carries_its_record(make: Callable[..., Setting], people: P
 
 
 def test_features_need_no_look_up(make: Callable[..., Setting], example: dict[str, Value]) -> None:
-    """With features there is no look-up, and no look-up time."""
+    """With features there is no lookup, and no lookup time."""
     setting = make()
 
     prediction = setting.predictor.predict(by_features(example))
@@ -223,7 +223,7 @@ def test_threads_do_not_mix_answers(make: Callable[..., Setting], people: Popula
 
 
 def test_the_probe_gets_the_look_up(make: Callable[..., Setting]) -> None:
-    """The look-up has the numbers of requested and found customers, and its duration."""
+    """The lookup has the numbers of requested and found customers, and its duration."""
     setting = make()
     setting.predictor.predict_batch([by_id("u0"), by_id("u1"), by_id("nobody")])
 
@@ -233,7 +233,7 @@ def test_the_probe_gets_the_look_up(make: Callable[..., Setting]) -> None:
 
 
 def test_the_probe_gets_a_failed_look_up(make: Callable[..., Setting]) -> None:
-    """A failed look-up has its error."""
+    """A failed lookup has its error."""
     setting = make()
     setting.store.is_unreachable = True
     setting.predictor.predict_batch([by_id("u0")])

@@ -53,7 +53,7 @@ def test_an_answer_in_a_batch_has_the_members_of_a_single_one(service: Service) 
 
 
 def test_a_batch_is_one_look_up_and_one_call_of_the_model(service: Service, people: Population) -> None:
-    """For any number of items there is one look-up and one call of the model."""
+    """For any number of items there is one lookup and one call of the model."""
     customers = [{"user_id": people.user_ids[place]} for place in range(10)]
     results(service, *customers, *({"features": people.row(place)} for place in range(10)))
 

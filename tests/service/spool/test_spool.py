@@ -98,7 +98,7 @@ def test_synthetic_records_keep_their_mark(spool: Spool) -> None:
 
 
 def test_optional_fields_may_be_missing(spool: Spool) -> None:
-    """A record without customer, month, look-up and trace comes out as it went in."""
+    """A record without customer, month, lookup and trace comes out as it went in."""
     bare = replace(a_record(), user_id=None, as_of=None, lookup_duration_s=None, trace_id=None, span_id=None)
     spool.append([bare])
     assert waiting(spool) == [bare]

@@ -93,7 +93,7 @@ def test_typicality_divides_latency(service: Observed, changes: dict[str, Any], 
 
 
 def test_a_look_up_is_measured(service: Observed) -> None:
-    """Looking up a customer is measured; given features need no look-up."""
+    """Looking up a customer is measured; given features need no lookup."""
     assert service.changes(service.predict_customer).total(names.LOOKUP_DURATION) == 1
     assert service.changes(service.predict).total(names.LOOKUP_DURATION) == 0
 

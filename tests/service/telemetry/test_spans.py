@@ -218,7 +218,7 @@ def test_a_client_error_is_no_span_error(service: Observed, case: str) -> None:
 
 
 def test_an_unreachable_database_is_a_span_error(bundle: Bundle, people: Population, tmp_path: Path) -> None:
-    """The look-up's span and the request's are ERROR."""
+    """The lookup's span and the request's are ERROR."""
     folder = tmp_path / "is-a-folder.db"
     folder.mkdir()
     with observed_service(bundle, tmp_path, people, database=f"sqlite:///{folder}") as service:
