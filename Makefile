@@ -11,8 +11,9 @@ demo: .venv/ready  ## run the one-minute demo without Docker: train, serve, drif
 	@$(BIN)/leeway demo
 
 WORKERS ?= 4
-test: .venv/ready  ## run the tests, in four processes
-	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
+test: .venv/ready  ## run the tests: in four processes, and then those that need the machine to themselves
+	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal -m "not stack and not contract and not alone"
+	@$(BIN)/python -m pytest -m alone
 
 test-contract: .venv/ready  ## test a running service against its OpenAPI document with schemathesis; a minute or two
 	@$(BIN)/python -m pytest -m contract tests/service/http/test_contract.py

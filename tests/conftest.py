@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -18,6 +20,7 @@ from sklearn.pipeline import make_pipeline
 
 from leeway.data.population import Population, population
 from leeway.data.tabular import TrainingData, typed_frame
+from leeway.model import bundle as bundles
 from leeway.model.bundle import Bundle
 from leeway.model.encoding import Encoder
 from leeway.model.sklearn import encode_frame, model_frame
@@ -61,12 +64,24 @@ def people() -> Population:
     return population(customers=CUSTOMERS)
 
 
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Bundle:
+    """The bundle that `make` writes: one of several test processes makes it, and all of them load it."""
+    base = factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder = shared / name / "bundle"
+    with (shared / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():  # it is written in one step
+            make(folder)
+    return bundles.load(folder)
+
+
 @pytest.fixture(scope="session")
 def bundle(people: Population, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """A churn model trained on `people`, as loaded from its folder; tests read it and never change it."""
     data = TrainingData(CHURN_SCHEMA, typed_frame(CHURN_SCHEMA, people.columns), np.array(people.labels))
     origin = Origin(name="churn", target="churn", source="the built-in population", as_of=AS_OF.isoformat())
-    made = train(data, tmp_path_factory.mktemp("model") / "bundle", origin)
+    made = made_once(tmp_path_factory, "model", lambda folder: train(data, folder, origin))
     assert made.card.scorer == "onnx", made.card.scorer_reason
     return made
 
@@ -74,16 +89,19 @@ def bundle(people: Population, tmp_path_factory: pytest.TempPathFactory) -> Bund
 @pytest.fixture(scope="session")
 def sklearn_bundle(people: Population, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """A churn model that ONNX cannot express, so that scikit-learn scores it."""
-    encoder, frame = Encoder(CHURN_SCHEMA), typed_frame(CHURN_SCHEMA, people.columns)
-    rows = model_frame(encoder, encode_frame(encoder, frame))
-    columns = [
-        ("numbers", "passthrough", ["months_active", "monthly_fee", "support_tickets_90d"]),
-        ("no internet", MissingIndicator(), ["plan_stream_tv"]),
-    ]
-    pipeline = make_pipeline(ColumnTransformer(columns), LogisticRegression(max_iter=1_000))
-    pipeline.fit(rows, people.labels)
-    folder = tmp_path_factory.mktemp("sklearn-model") / "bundle"
-    made = bundle_pipeline(pipeline, Reference(frame, np.array(people.labels)), folder, schema=CHURN_SCHEMA)
+
+    def make(folder: Path) -> None:
+        encoder, frame = Encoder(CHURN_SCHEMA), typed_frame(CHURN_SCHEMA, people.columns)
+        rows = model_frame(encoder, encode_frame(encoder, frame))
+        columns = [
+            ("numbers", "passthrough", ["months_active", "monthly_fee", "support_tickets_90d"]),
+            ("no internet", MissingIndicator(), ["plan_stream_tv"]),
+        ]
+        pipeline = make_pipeline(ColumnTransformer(columns), LogisticRegression(max_iter=1_000))
+        pipeline.fit(rows, people.labels)
+        bundle_pipeline(pipeline, Reference(frame, np.array(people.labels)), folder, schema=CHURN_SCHEMA)
+
+    made = made_once(tmp_path_factory, "sklearn-model", make)
     assert made.card.scorer == "scikit-learn"
     return made
 
@@ -95,7 +113,7 @@ def awkward_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     frame = typed_frame(AWKWARD_SCHEMA, {name: [row[name] for row in rows] for name in AWKWARD_SCHEMA.names})
     labels = np.array([int(place % 3 == 0) for place in range(300)])
     data = TrainingData(AWKWARD_SCHEMA, frame, labels)
-    return train(data, tmp_path_factory.mktemp("awkward-model") / "bundle", Origin(name="awkward"))
+    return made_once(tmp_path_factory, "awkward-model", lambda folder: train(data, folder, Origin(name="awkward")))
 
 
 def awkward_row(place: int) -> dict[str, Value]:
