@@ -41,7 +41,7 @@ def test_addresses_are_parsed(url: str, expected: str) -> None:
 )
 def test_other_addresses_are_rejected(url: str) -> None:
     """Anything but a plain http or https address is rejected, including credentials; the message has an example."""
-    with pytest.raises(BadUrl, match=r"(not a valid|not an http|may hold).*: give one like http://127"):
+    with pytest.raises(BadUrl, match=r"(not a valid|not an http|must contain only).*: give one like http://127"):
         Target.parse(url)
 
 

@@ -104,7 +104,7 @@ def test_help_shows_variable_and_default(command: str, variable: str, default: s
         (
             ["serve"],
             {"LEEWAY_SPOOL_LIMIT": "much"},
-            "LEEWAY_SPOOL_LIMIT='much': not a number of bytes",
+            "LEEWAY_SPOOL_LIMIT='much': must be a number of bytes",
         ),
         (["serve", "--recording", "never"], {}, "LEEWAY_RECORDING='never' (given as a flag): "),
         (["serve", "--port", "99999"], {}, "LEEWAY_PORT='99999' (given as a flag): "),

@@ -60,7 +60,7 @@ def test_a_new_retrain_waits_for_the_cooldown() -> None:
     """Confirmed again within the hour: INVESTIGATE until an hour after the last RETRAIN began."""
     judged = worked([OVER] * 31 + [UNDER] + [OVER] * 80)
     assert retrained(judged) == [30, *range(90, 112)]
-    assert "no new one before 2026-03-01T13:30:00+00:00" in judged[70].reason
+    assert "not repeated before 2026-03-01T13:30:00+00:00" in judged[70].reason
 
 
 def test_a_new_model_version_starts_a_new_count() -> None:
