@@ -81,7 +81,7 @@ def test_unknown_names_are_reported(text: str, complaint: str) -> None:
         'histogram_quantile(0.95, sum by (le) (rate(leeway_prediction_duration_seconds_bucket{error_type=""}[5m])))',
         'http_server_request_duration_seconds_bucket{le="1.0"}',
         'sum by (kind) (label_replace(up, "kind", "$1", "job", "(.*)"))',
-        '{__name__=~"otelcol_exporter_send_failed_(spans|metric_points)", exporter="prometheus"}',
+        '{__name__=~"otelcol_exporter_send_failed_(spans|metric_points)_total", exporter="prometheus"}',
         "leeway_drift_feature_score / on (leeway_feature_name) leeway_drift_feature_threshold",
     ],
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-JOB, EXPORTER = "job", "exporter"
+JOB, EXPORTER, RECEIVER, TRANSPORT = "job", "exporter", "receiver", "transport"
 
 UP: Final = "up"
 SCRAPE_DURATION: Final = "scrape_duration_seconds"
@@ -16,21 +16,36 @@ SPAN_DURATION: Final = "traces_span_metrics_duration_milliseconds"
 """The Collector's span metrics, in milliseconds."""
 SPAN_SERVICE, SPAN_NAME = "service_name", "span_name"
 
-ACCEPTED_SPANS: Final = "otelcol_receiver_accepted_spans"
-ACCEPTED_POINTS: Final = "otelcol_receiver_accepted_metric_points"
-REFUSED: Final = ("otelcol_receiver_refused_spans", "otelcol_receiver_refused_metric_points")
-SEND_FAILED: Final = ("otelcol_exporter_send_failed_spans", "otelcol_exporter_send_failed_metric_points")
-ENQUEUE_FAILED: Final = ("otelcol_exporter_enqueue_failed_spans", "otelcol_exporter_enqueue_failed_metric_points")
-SENT_SPANS: Final = "otelcol_exporter_sent_spans"
-QUEUE_SIZE: Final = "otelcol_exporter_queue_size"
-QUEUE_CAPACITY: Final = "otelcol_exporter_queue_capacity"
-COLLECTOR_MEMORY: Final = "otelcol_process_memory_rss"
-COLLECTOR_CPU: Final = "otelcol_process_cpu_seconds"
+COLLECTOR: Final = '{job="otel-collector"}'
+JAEGER: Final = '{job="jaeger"}'
+"""Jaeger is built on the Collector, and both have the same metrics."""
 
-JAEGER_STORED: Final = "otelcol_exporter_sent_spans_total"
-JAEGER_FAILED: Final = "otelcol_exporter_send_failed_spans_total"
-JAEGER_MEMORY: Final = "otelcol_process_memory_rss_bytes"
-"""Jaeger is built on the Collector; its names for the same metrics have the unit and `_total` at the end."""
+ACCEPTED_SPANS: Final = f"otelcol_receiver_accepted_spans_total{COLLECTOR}"
+ACCEPTED_POINTS: Final = f"otelcol_receiver_accepted_metric_points_total{COLLECTOR}"
+REFUSED: Final = (
+    f"otelcol_receiver_refused_spans_total{COLLECTOR}",
+    f"otelcol_receiver_refused_metric_points_total{COLLECTOR}",
+)
+SEND_FAILED: Final = (
+    f"otelcol_exporter_send_failed_spans_total{COLLECTOR}",
+    f"otelcol_exporter_send_failed_metric_points_total{COLLECTOR}",
+)
+ENQUEUE_FAILED: Final = (
+    f"otelcol_exporter_enqueue_failed_spans_total{COLLECTOR}",
+    f"otelcol_exporter_enqueue_failed_metric_points_total{COLLECTOR}",
+)
+SENT_SPANS: Final = f"otelcol_exporter_sent_spans_total{COLLECTOR}"
+SENT_POINTS: Final = f"otelcol_exporter_sent_metric_points_total{COLLECTOR}"
+QUEUE_SIZE: Final = f"otelcol_exporter_queue_size{COLLECTOR}"
+QUEUE_CAPACITY: Final = f"otelcol_exporter_queue_capacity{COLLECTOR}"
+COLLECTOR_MEMORY: Final = f"otelcol_process_memory_rss_bytes{COLLECTOR}"
+COLLECTOR_CPU: Final = f"otelcol_process_cpu_seconds_total{COLLECTOR}"
+COLLECTOR_UPTIME: Final = f"otelcol_process_uptime_seconds_total{COLLECTOR}"
+
+JAEGER_STORED: Final = f"otelcol_exporter_sent_spans_total{JAEGER}"
+JAEGER_FAILED: Final = f"otelcol_exporter_send_failed_spans_total{JAEGER}"
+JAEGER_MEMORY: Final = f"otelcol_process_memory_rss_bytes{JAEGER}"
+JAEGER_UPTIME: Final = f"otelcol_process_uptime_seconds_total{JAEGER}"
 
 SERIES: Final = "prometheus_tsdb_head_series"
 SAMPLES: Final = "prometheus_tsdb_head_samples_appended_total"
@@ -39,7 +54,8 @@ LOG_BYTES: Final = "prometheus_tsdb_wal_storage_size_bytes"
 EXEMPLARS: Final = "prometheus_tsdb_exemplar_exemplars_in_storage"
 RULE_FAILURES: Final = "prometheus_rule_evaluation_failures_total"
 RULE_DURATION: Final = "prometheus_rule_group_last_duration_seconds"
-PROMETHEUS_MEMORY: Final = "process_resident_memory_bytes"
+PROMETHEUS_MEMORY: Final = 'process_resident_memory_bytes{job="prometheus"}'
+PROMETHEUS_START: Final = 'process_start_time_seconds{job="prometheus"}'
 
 
 def of_spans(service: str, spans: Iterable[str]) -> str:
@@ -47,11 +63,11 @@ def of_spans(service: str, spans: Iterable[str]) -> str:
     return f'{{{SPAN_SERVICE}="{service}", {SPAN_NAME}=~"{"|".join(spans)}"}}'
 
 
-def of_job(name: str, job: str) -> str:
-    """A metric of one scrape job."""
-    return f'{name}{{{JOB}="{job}"}}'
+def by(expression: str, *labels: str) -> str:
+    """The sum by the labels."""
+    return f"sum by ({', '.join(labels)}) ({expression})"
 
 
-def by(label: str, expression: str) -> str:
-    """The sum by the label."""
-    return f"sum by ({label}) ({expression})"
+def legend(*labels: str) -> str:
+    """A legend with the values of these labels."""
+    return " · ".join(f"{{{{{label}}}}}" for label in labels)

@@ -120,7 +120,7 @@ def arriving_by_service() -> timeseries.Panel:
         "From the Collector's span metrics, before sampling. A service that receives requests but is missing here"
         " cannot reach the Collector.",
         EVENTS,
-        Query(foreign.by(foreign.SPAN_SERVICE, rate(foreign.SPAN_CALLS)), f"{{{{{foreign.SPAN_SERVICE}}}}}"),
+        Query(foreign.by(rate(foreign.SPAN_CALLS), foreign.SPAN_SERVICE), f"{{{{{foreign.SPAN_SERVICE}}}}}"),
         absent="no spans",
     )
 
@@ -193,7 +193,7 @@ def memory() -> timeseries.Panel:
         BYTES,
         Query(total(foreign.COLLECTOR_MEMORY), "Collector"),
         Query(total(foreign.JAEGER_MEMORY), "Jaeger"),
-        Query(total(foreign.of_job(foreign.PROMETHEUS_MEMORY, "prometheus")), "Prometheus"),
+        Query(total(foreign.PROMETHEUS_MEMORY), "Prometheus"),
     )
 
 
