@@ -100,32 +100,38 @@ def _compare(settings: DriftSettings, reference: str, current: str, window: str)
     from leeway.store.snapshots import UnknownMonth
 
     policy = Policy(threshold=settings.drift_threshold, min_labels=settings.drift_min_labels).at_once()
-    try:
-        inputs = _inputs(settings, reference, current, window)
-    except (UnknownMonth, BundleError, DatabaseError) as error:
-        return unknown_result(str(error), policy)
+    compared = _length(window) if (reference, current) == LIVE else (_date(reference), _date(current))
     with plain_errors(ReportError, OSError, code=FAILED):
         reports = single_reports(settings.reports, reference, current)
-        evaluation = evaluate(inputs, policy, min_subjects=settings.drift_min_rows, reports=reports)
-        result, comparison = evaluation.result, evaluation.comparison
-        if comparison and result.reports.html and result.reports.json:
+    try:
+        evaluation = evaluate(
+            _inputs(settings, compared), policy, min_subjects=settings.drift_min_rows, reports=reports
+        )
+    except (UnknownMonth, BundleError, DatabaseError) as error:
+        return unknown_result(str(error), policy)
+    except Exception as error:  # noqa: BLE001 (the command's boundary, like the worker's cycle: whatever the data hold)
+        return unknown_result(f"the comparison failed: {type(error).__name__}: {error}", policy)
+    result, comparison = evaluation.result, evaluation.comparison
+    if comparison and result.reports.html and result.reports.json:
+        with plain_errors(ReportError, OSError, code=FAILED):
             replace_file(Path(result.reports.html), comparison.write_html)
             replace_file(Path(result.reports.json), comparison.write_json)
     return result
 
 
-def _inputs(settings: DriftSettings, reference: str, current: str, window: str) -> ComparisonInputs:
+def _inputs(settings: DriftSettings, compared: timedelta | tuple[date, date]) -> ComparisonInputs:
+    """The last predictions of that length, or two months."""
     from cli.snapshots import open_snapshots
     from drift.inputs import load_active_bundle, months, read_window
     from leeway.store.engine import open_engine
 
-    if (reference, current) == LIVE:
-        length, now = _length(window), datetime.now(UTC)
+    if isinstance(compared, timedelta):
+        now = datetime.now(UTC)
         active = load_active_bundle(settings.bundle, open_engine(settings.database_url))
         labels, subjects = settings.drift_labels, settings.drift_max_rows
-        return read_window(active, now - length, now, max_subjects=subjects, max_labels=labels)
+        return read_window(active, now - compared, now, max_subjects=subjects, max_labels=labels)
     snapshots = open_snapshots(settings.database_url)
-    return months(snapshots, _date(reference), _date(current), _churn_bundle(settings.bundle))
+    return months(snapshots, *compared, _churn_bundle(settings.bundle))
 
 
 def _churn_bundle(folder: Path) -> Bundle | None:

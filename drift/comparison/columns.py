@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from drift.comparison.findings import SingleValue
 from leeway.model.drift_plan import Values, values_of
 from leeway.model.encoding import USUAL_QUANTILES
 from leeway.schema import Kind
@@ -24,7 +25,8 @@ _HARMLESS: Final = str.maketrans("<>", "‹›")
 class ReferenceColumn:
     """One feature in the reference; `low` and `high` are None for a category.
 
-    `known` are the distinct values and the schema's categories: the model was trained on them.
+    `known` are the distinct values and the schema's categories: the model was trained on them. `single` is the only
+    value, as text.
     """
 
     name: str
@@ -35,6 +37,7 @@ class ReferenceColumn:
     known: frozenset[Any]
     low: float | None
     high: float | None
+    single: str | None
 
     @classmethod
     def of(cls, name: str, kind: Kind, column: pd.Series[Any], seen: Iterable[str] = ()) -> ReferenceColumn:
@@ -46,7 +49,8 @@ class ReferenceColumn:
             np.quantile(present, USUAL_QUANTILES).tolist() if kind != "category" and present.size else (None, None)
         )
         missing_share = 1 - present.size / max(1, values.size)
-        return cls(name, kind, values, missing_share, distinct, distinct | frozenset(seen), low, high)
+        known = distinct | frozenset(seen)
+        return cls(name, kind, values, missing_share, distinct, known, low, high, _single(column, kind))
 
 
 @dataclass(frozen=True)
@@ -56,9 +60,9 @@ class CurrentColumn:
     entries: Values
     missing_share: float
     constant: bool
-    began_to_vary: bool
     outside_share: float
     new_categories: tuple[str, ...]
+    single: SingleValue | None
 
     @classmethod
     def of(cls, column: pd.Series[Any], reference: ReferenceColumn) -> CurrentColumn:
@@ -70,15 +74,31 @@ class CurrentColumn:
         if reference.low is not None and reference.high is not None:
             outside = int(((present < reference.low) | (present > reference.high)).sum())
         else:
-            outside = unseen.total() if reference.known else 0
+            outside = unseen.total()
+        constant = len(counts) <= 1 and counts.keys() == reference.distinct
         return cls(
             values,
             1 - present.size / max(1, values.size),
-            constant=len(counts) <= 1 and counts.keys() == reference.distinct,
-            began_to_vary=len(reference.distinct) == 1 and not counts.keys() <= reference.distinct,
+            constant=constant,
             outside_share=outside / max(1, present.size),
             new_categories=_most_frequent(unseen) if reference.kind == "category" else (),
+            single=None
+            if constant or not counts
+            else _single_value(reference, _single(column, reference.kind), counts),
         )
+
+
+def _single(column: pd.Series[Any], kind: Kind) -> str | None:
+    """The only value of a column as it was given, not clipped like those that are compared; None if there are more."""
+    found = column.dropna().unique().tolist()
+    return _text(found[0], kind) if len(found) == 1 else None
+
+
+def _single_value(reference: ReferenceColumn, now: str | None, counts: Counter[Any]) -> SingleValue | None:
+    if now is None:
+        return None if reference.single is None else SingleValue(reference.single, None, 0.0)
+    before = _present(reference.entries)
+    return SingleValue(reference.single, now, float(np.mean(before == next(iter(counts)))) if before.size else 0.0)
 
 
 def labels(values: Values, reference: ReferenceColumn, named: tuple[Any, ...]) -> NDArray[np.object_]:

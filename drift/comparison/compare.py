@@ -101,7 +101,7 @@ def compare(
         reference_rows=reference.rows,
         current_rows=rows,
         current_subjects=rows if current_subjects is None else current_subjects,
-        began_to_vary=frozenset(each.name for each in judged if each.current.began_to_vary),
+        single_values={each.name: each.current.single for each in judged if each.current.single},
     )
 
 

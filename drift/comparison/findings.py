@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -21,12 +22,24 @@ class TooFewRows(Exception):
 
 
 @dataclass(frozen=True)
+class SingleValue:
+    """A feature that has the same value in every row of a window: `before` in the reference, `now` in the current one.
+
+    Both are text, None if there are several values. `share` is how many of the reference's values equal `now`.
+    """
+
+    before: str | None
+    now: str | None
+    share: float
+
+
+@dataclass(frozen=True)
 class DriftReport:
     """A window against the reference, features in the schema's order.
 
     `prediction` is None if a side has no scores. `current_rows` were compared, one a subject; `current_subjects` is
-    the number of subjects in the window, higher if a sample was taken. `began_to_vary` are the features with a single
-    value in the reference and others now.
+    the number of subjects in the window, higher if a sample was taken. `single_values` are the features with one value
+    throughout a window, by name, but for those that have the same one in both.
     """
 
     features: tuple[FeatureDrift, ...]
@@ -34,7 +47,7 @@ class DriftReport:
     reference_rows: int
     current_rows: int
     current_subjects: int
-    began_to_vary: frozenset[str] = field(default=frozenset())
+    single_values: Mapping[str, SingleValue] = field(default_factory=dict)
 
     @property
     def detected(self) -> tuple[FeatureDrift, ...]:

@@ -27,6 +27,9 @@ OUTSIDE_WATCH: Final = 0.03
 """By definition of the range, 1 % of the values lie outside it without any drift."""
 MISSING_WATCH: Final = MISSING_MOVED / 2
 
+SINGLE_SHARE: Final = 0.9
+SINGLE_LEAST: Final = 20
+_BY_CHANCE: Final = 1e-6
 _SURE: Final = 3.0902  # the 99.9 % quantile of the normal distribution
 _FOUR_ERRORS: Final = 4.0  # standard errors: features go missing together, and there are many
 _MOST_FINDINGS: Final = 3  # in one sentence
@@ -48,6 +51,8 @@ def judge_quality(report: DriftReport | None, rejections: Rejections | None, unk
       by more than four standard errors of the difference;
     - surely more than 1 % of a feature's values are new: a category never seen, or any other value of a feature that
       was constant in the reference;
+    - a feature has the same value in every row, at least 20 of them, that at most 90 % of the reference's values had,
+      and a chance below one in a million to have it;
     - surely more than 10 % of a feature's values lie outside the reference's 0.5–99.5 % range.
 
     `watch` if 1 % of the items were rejected, a missing share moved by more than 0.1 (or by more than 0.05 and four
@@ -86,16 +91,34 @@ def _features(report: DriftReport) -> Iterator[_Finding]:
     for each in report.features:
         yield from _missing(each, report)
         present = round(report.current_rows * (1 - each.missing.current))
-        if each.feature in report.began_to_vary or each.new_categories:
+        if not present or each.missing.reference == 1:
+            continue  # nothing to compare with; the finding above says so
+        single = report.single_values.get(each.feature)
+        if single and single.before:
+            yield _no_longer_constant(each, single.before, single.now, present)
+        elif single and single.now and _stuck(single.share, present, report.reference_rows):
+            share = f"{single.share:.1%} of the reference" if single.share else "never in the reference"
+            yield _Finding("act", 1 - single.share, f"{each.feature} is {single.now} in every row ({share})")
+        elif each.new_categories:
             yield _new(each, present)
-        elif present:
+        else:
             yield from _outside(each, present)
+
+
+def _stuck(share: float, present: int, reference_rows: int) -> bool:
+    """Whether a value that this share of the reference has is in all present rows, and surely not by chance."""
+    likely = max(share, 1 / reference_rows)
+    return present >= SINGLE_LEAST and share <= SINGLE_SHARE and likely**present < _BY_CHANCE
 
 
 def _missing(each: FeatureDrift, report: DriftReport) -> Iterator[_Finding]:
     moved = abs(each.missing.current - each.missing.reference)
     if each.missing.current == 1 and moved:
         yield _Finding("act", 2, f"{each.feature} is entirely missing")
+        return
+    if each.missing.reference == 1 and moved:
+        words = f"{each.feature} had no values in the reference, and has one in {moved:.1%} of the rows"
+        yield _Finding("act" if surely(moved, report.current_rows) > NEW_ACT else "watch", moved, words)
         return
     n, m = report.current_rows, report.reference_rows
     pooled = (each.missing.current * n + each.missing.reference * m) / (n + m)
@@ -107,14 +130,21 @@ def _missing(each: FeatureDrift, report: DriftReport) -> Iterator[_Finding]:
         yield _Finding(state, moved, words)
 
 
+def _no_longer_constant(each: FeatureDrift, before: str, now: str | None, present: int) -> _Finding:
+    changed = f"is now {now}" if now else f"differs in {each.outside_reference:.1%} of the rows"
+    return _Finding(
+        _by_share_of_new(each, present), each.outside_reference, f"{each.feature} was always {before} and {changed}"
+    )
+
+
 def _new(each: FeatureDrift, present: int) -> _Finding:
-    state: Literal["watch", "act"] = "act" if surely(each.outside_reference, present) > NEW_ACT else "watch"
-    if each.new_categories:
-        names = ", ".join(each.new_categories[:2]) + (", …" if len(each.new_categories) > 2 else "")  # noqa: PLR2004 (the two shown)
-        words = f"{each.outside_reference:.1%} of the values of {each.feature} are new: {names}"
-    else:
-        words = f"{each.feature} was constant and now varies"
-    return _Finding(state, each.outside_reference, words)
+    names = ", ".join(each.new_categories[:2]) + (", …" if len(each.new_categories) > 2 else "")  # noqa: PLR2004 (the two shown)
+    words = f"{each.outside_reference:.1%} of the values of {each.feature} are new: {names}"
+    return _Finding(_by_share_of_new(each, present), each.outside_reference, words)
+
+
+def _by_share_of_new(each: FeatureDrift, present: int) -> Literal["watch", "act"]:
+    return "act" if surely(each.outside_reference, present) > NEW_ACT else "watch"
 
 
 def _outside(each: FeatureDrift, present: int) -> Iterator[_Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from drift.comparison.compare import Reference, compare, plain_measure
-from drift.comparison.findings import DriftReport, PerformanceWindow
+from drift.comparison.findings import DriftReport, PerformanceWindow, SingleValue
 from drift.result import FeatureDrift, ScoreDrift
 from drift.verdicts.confirmation import Policy
 from drift.verdicts.verdicts import Observation
@@ -102,12 +103,12 @@ def report(
     drifted: int = 0,
     score: float | None = 0.02,
     rows: int = 1_000,
-    began_to_vary: frozenset[str] = frozenset(),
+    single_values: Mapping[str, SingleValue] | None = None,
 ) -> DriftReport:
     """Ten features, the ones given first, of which `drifted` more drifted; the model's scores at distance `score`."""
     rest = [feature(f"f{place}", 0.2 if place < drifted else 0.05) for place in range(10 - len(features))]
     prediction = None if score is None else ScoreDrift("wasserstein", score, 0.1, score >= 0.1)
-    return DriftReport((*features, *rest), prediction, 2_000, rows, rows, began_to_vary)
+    return DriftReport((*features, *rest), prediction, 2_000, rows, rows, single_values or {})
 
 
 def labelled(auc: float, margin: float = 0.02, labels: int = 2_000, squared: float = 0.14) -> PerformanceWindow:

@@ -102,7 +102,7 @@ def test_a_constant_that_begins_to_vary_is_a_quality_problem(bundle: Bundle, win
     still = with_column(bundle.reference(), "avg_session_mins_7d", 30.0)
     found = judged(bundle, window, reference=still)
     assert states(found)["quality"] == "act"
-    assert "avg_session_mins_7d was constant and now varies" in found.reason
+    assert "avg_session_mins_7d was always 30 and differs in" in found.reason
 
 
 def test_a_tenth_rejected_is_a_quality_problem(bundle: Bundle, window: pd.DataFrame) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from cli.main import app
 from leeway.data.population import population
 from leeway.model.bundle import Bundle
 from leeway.model.manifest import MANIFEST
-from leeway.schema import CHURN_SCHEMA
+from leeway.schema import CHURN_SCHEMA, Value
 from leeway.store.engine import create_tables, open_engine
 from leeway.store.predictions import PredictionLog
 from leeway.store.record import PredictionRecord
@@ -65,9 +66,16 @@ def installation(tmp_path_factory: pytest.TempPathFactory, bundle: Bundle) -> It
     for month, (as_of, drift) in enumerate(months.items()):
         people = population(month, customers=CUSTOMERS, **drift)  # type: ignore[arg-type]  # of months only
         Snapshots(engine, tables).ingest(date.fromisoformat(as_of), people.user_ids, people.columns, people.labels)
+    served(bundle, PredictionLog(engine, tables))
+    yield Installation(url, bundle.folder, folder / "reports")
+    engine.dispose()
+
+
+def served(bundle: Bundle, log: PredictionLog, **changes: Value) -> None:
+    """Record predictions of today, for customers like those of the training data, with these values for everybody."""
     calm = population(1, customers=CUSTOMERS)
-    rows = [calm.row(number) for number in range(CUSTOMERS)]
-    PredictionLog(engine, tables).write_batch(
+    rows = [calm.row(number) | changes for number in range(CUSTOMERS)]
+    log.write_batch(
         [
             PredictionRecord(
                 str(uuid_utils.uuid7()),
@@ -87,8 +95,6 @@ def installation(tmp_path_factory: pytest.TempPathFactory, bundle: Bundle) -> It
             for row, score in zip(rows, bundle.score(rows).tolist(), strict=True)
         ]
     )
-    yield Installation(url, bundle.folder, folder / "reports")
-    engine.dispose()
 
 
 # --- two months ---------------------------------------------------------------------------------------------------
@@ -183,6 +189,43 @@ def test_a_window_with_too_little_is_unknown(installation: Installation) -> None
         "[Evidently] report_html=n/a report_json=n/a drift_share=n/a -> UNKNOWN"
         " 0 subjects are too few to compare; at least 200 are needed (target_drift=n/a)"
     )
+    assert result.exit_code == 1
+
+
+@pytest.fixture
+def served_today(tmp_path: Path, bundle: Bundle) -> Iterator[tuple[Installation, PredictionLog]]:
+    """An installation without months and predictions, and its log."""
+    url = f"sqlite:///{tmp_path / 'leeway.db'}"
+    engine, tables = open_engine(url), tables_for(CHURN_SCHEMA)
+    create_tables(engine, tables)
+    yield Installation(url, bundle.folder, tmp_path / "reports"), PredictionLog(engine, tables)
+    engine.dispose()
+
+
+def test_a_value_beyond_any_histogram_is_compared(
+    served_today: tuple[Installation, PredictionLog], bundle: Bundle
+) -> None:
+    """9999999999999999 throughout the window: the run is made, quality acts on it, and the rest is judged."""
+    installation, log = served_today
+    served(bundle, log, monthly_fee=9999999999999999)
+    result = installation.run("bundle", "live")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "quality act, covariate watch" in result.stdout.splitlines()[1]
+    assert "quality: act. monthly_fee is 1e+16 in every row (never in the reference)." in result.stdout
+    assert "1 of 14 features drifted" in result.stdout
+
+
+def test_a_value_that_no_kind_allows_is_unknown(
+    served_today: tuple[Installation, PredictionLog], bundle: Bundle
+) -> None:
+    """SQLite stores text in a column of numbers: the result is UNKNOWN with the reason, without a traceback."""
+    installation, log = served_today
+    served(bundle, log)
+    with sqlite3.connect(installation.database_url.removeprefix("sqlite:///")) as database:
+        database.execute(f"UPDATE {tables_for(CHURN_SCHEMA).predictions.name} SET skips_7d = 'many'")
+    database.close()
+    result = installation.run("bundle", "live")
+    assert "-> UNKNOWN the comparison failed: ValueError: " in result.stdout.splitlines()[0]
     assert result.exit_code == 1
 
 

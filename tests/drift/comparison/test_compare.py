@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 
 from drift.comparison.columns import NAMED_CATEGORIES, OTHER_NEW
 from drift.comparison.compare import Pair, Reference, compare, plain_measure
-from drift.comparison.findings import performance_window
+from drift.comparison.findings import SingleValue, performance_window
 from leeway.data.population import Population
 from leeway.data.tabular import typed_frame
 from leeway.model.bundle import Bundle
@@ -85,11 +86,29 @@ def test_the_same_value_everywhere_is_constant() -> None:
 
 
 def test_a_constant_that_begins_to_vary_is_compared() -> None:
-    """A single value in the reference, others now: compared, detected, and marked."""
+    """A single value in the reference, others now: compared, detected, and the value is known."""
     report = report_of(frame(seed=3, still=[5.0, 6.0, 7.5, None] * (ROWS // 4)))
     found = report["still"]
-    assert (found.constant, found.detected, set(report.began_to_vary)) == (False, True, {"still"})
+    assert (found.constant, found.detected) == (False, True)
+    assert report.single_values == {"still": SingleValue("5", None, 0.0)}
     assert found.outside_reference == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "now", "share"),
+    [
+        ("amount", [9999999999999999.0, None], "1e+16", 0.0),
+        ("amount", [1e300], "1e+300", 0.0),
+        ("flag", [False], "false", 0.6),
+        ("kind", ["a"], "a", 1 / 3),
+        ("never", [1.0], "1", 0.0),
+    ],
+)
+def test_a_single_value_is_reported(name: str, values: list[Any], now: str, share: float) -> None:
+    """A feature with one value throughout the window: that value, and its share of the reference's values."""
+    (found,) = report_of(with_column(frame(seed=3), name, (values * ROWS)[:ROWS])).single_values.items()
+    assert found == (name, SingleValue(None, now, found[1].share))
+    assert found[1].share == pytest.approx(share, abs=0.05)
 
 
 def test_new_categories_are_listed_up_to_a_limit() -> None:

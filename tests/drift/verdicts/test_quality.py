@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from drift.comparison.findings import RejectionCause, Rejections
-from drift.result import MissingShares
+from drift.comparison.findings import RejectionCause, Rejections, SingleValue
+from drift.result import MissingShares, Verdict
 from drift.verdicts.quality import judge_quality, surely
 from tests.drift.comparisons import feature, report
 
@@ -89,9 +89,40 @@ def test_quality_sees_new_categories(share: float, rows: int, state: str) -> Non
 @pytest.mark.parametrize(("share", "state"), [(0.001, "watch"), (0.5, "act")])
 def test_quality_sees_a_constant_that_began_to_vary(share: float, state: str) -> None:
     """One other value is watched, more is act."""
-    verdict = judge_quality(report(feature("still", outside_reference=share), began_to_vary=frozenset({"still"})), None)
+    found = report(feature("still", outside_reference=share), single_values={"still": SingleValue("7", None, 0.0)})
+    verdict = judge_quality(found, None)
     assert verdict.state == state
-    assert "still was constant and now varies" in verdict.evidence
+    assert f"still was always 7 and differs in {share:.1%} of the rows" in verdict.evidence
+
+
+def test_quality_names_both_values_of_a_constant() -> None:
+    """Always 7 in the reference, always 8 now: act, with both values."""
+    found = report(feature("still", outside_reference=1.0), single_values={"still": SingleValue("7", "8", 0.0)})
+    assert judge_quality(found, None) == Verdict("act", "still was always 7 and is now 8.")
+
+
+@pytest.mark.parametrize(
+    ("share", "rows", "state"),
+    [(0.0, 20, "act"), (0.0, 19, "ok"), (0.5, 200, "act"), (0.5, 19, "ok"), (0.9, 200, "act"), (0.9, 100, "ok"),
+     (0.95, 50_000, "ok")],
+)  # fmt: skip
+def test_quality_sees_a_feature_that_no_longer_varies(share: float, rows: int, state: str) -> None:
+    """The same value in every row is act, unless chance or a value that nearly all of the reference has explains it."""
+    found = report(feature("fee"), single_values={"fee": SingleValue(None, "0", share)}, rows=rows)
+    verdict = judge_quality(found, None)
+    assert verdict.state == state
+    if state == "act":
+        expected = f"{share:.1%} of the reference" if share else "never in the reference"
+        assert verdict.evidence == f"fee is 0 in every row ({expected})."
+
+
+@pytest.mark.parametrize(("share", "state"), [(0.5, "act"), (0.01, "watch")])
+def test_quality_sees_the_first_values_of_a_feature(share: float, state: str) -> None:
+    """Entirely missing in the reference: values now are act, and a few are watched."""
+    first = feature("fee", None, missing=MissingShares(1.0, 1 - share), outside_reference=1.0, new_categories=("a",))
+    verdict = judge_quality(report(first), None)
+    assert verdict.state == state
+    assert verdict.evidence == f"fee had no values in the reference, and has one in {share:.1%} of the rows."
 
 
 @pytest.mark.parametrize(
