@@ -5,13 +5,14 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import ExitStack
 from datetime import date
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import MissingIndicator
@@ -21,7 +22,9 @@ from sklearn.pipeline import make_pipeline
 from leeway.data.population import Population, population
 from leeway.data.tabular import TrainingData, typed_frame
 from leeway.model import bundle as bundles
+from leeway.model import drift_plan
 from leeway.model.bundle import Bundle
+from leeway.model.distances import Method, noise_constant
 from leeway.model.encoding import Encoder
 from leeway.model.sklearn import encode_frame, model_frame
 from leeway.model.training import train
@@ -53,7 +56,11 @@ Serve: TypeAlias = Callable[..., Service]
 
 
 def pytest_sessionstart() -> None:
-    """Take Ctrl-C where a shell that put the tests in the background has had it ignored: some tests send it."""
+    """Take Ctrl-C where a shell that put the tests in the background has had it ignored: some tests send it.
+
+    And compute a noise constant once per process: it is half of a training, and most tests train on the same rows.
+    """
+    drift_plan.noise_constant = memoized_noise_constant
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -62,6 +69,19 @@ def pytest_sessionstart() -> None:
 def people() -> Population:
     """Two thousand customers of the built-in population, `7590-VHVEG` the first."""
     return population(customers=CUSTOMERS)
+
+
+_noise_constants: dict[tuple[Hashable, ...], float] = {}
+
+
+def memoized_noise_constant(values: npt.ArrayLike, method: Method, *, features: int, seed: int = 0) -> float:
+    """`noise_constant`, which depends on nothing but its arguments."""
+    column = np.asarray(values)
+    rows = column.tobytes() if column.dtype.kind in "biuf" else tuple(column.tolist())
+    key = (rows, column.dtype.str, method, features, seed)
+    if key not in _noise_constants:
+        _noise_constants[key] = noise_constant(column, method, features=features, seed=seed)
+    return _noise_constants[key]
 
 
 def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Bundle:
