@@ -20,15 +20,16 @@ from cli.demo.story import SHORTEST_S
 from cli.demo.workspace import HOST, REPORTS_PORT, SERVICE_PORT
 from cli.main import app
 
-pytestmark = pytest.mark.alone  # its drift worker runs at low priority, and gets no turn where all processors are busy
 ROOT = Path(__file__).parents[3]
 SHORT = ("--duration", str(SHORTEST_S), "--rate", "60")
 """Acts of two to three seconds."""
+DEMO = "from cli.demo import processes; processes.LOW_PRIORITY = 0; from cli.main import app; app()"
+"""The command whose drift worker keeps its priority: with a lower one it gets no turn beside other tests."""
 
 
 def start(folder: Path, *flags: str) -> subprocess.Popen[str]:
     """Start the command in a pipe."""
-    command = [sys.executable, "-m", "cli.main", "demo", "--folder", str(folder), *flags]
+    command = [sys.executable, "-c", DEMO, "demo", "--folder", str(folder), *flags]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     return subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
