@@ -1,6 +1,8 @@
 # Tasks for users and developers. Each target creates what it needs; `make help` lists them.
 PYTHON ?= python3
 BIN := .venv/bin
+# Cache bytecode even where the environment says not to: the tests start hundreds of processes.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: demo test test-contract test-stack check rules dashboards docs screenshots lock clean help
 
