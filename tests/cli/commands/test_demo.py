@@ -17,19 +17,19 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.demo.story import SHORTEST_S
-from cli.demo.workspace import HOST, REPORTS_PORT, SERVICE_PORT
+from cli.demo.workspace import HOST, REPORTS_PORT, SERVICE_PORT, Workspace
 from cli.main import app
 
 ROOT = Path(__file__).parents[3]
 SHORT = ("--duration", str(SHORTEST_S), "--rate", "60")
 """Acts of two to three seconds."""
-DEMO = "from cli.demo import processes; processes.LOW_PRIORITY = 0; from cli.main import app; app()"
-"""The command whose drift worker keeps its priority: with a lower one it gets no turn beside other tests."""
+alone = pytest.mark.alone
+"""A whole demo: where all processors are busy, its drift worker, which has a low priority, is late for the acts."""
 
 
 def start(folder: Path, *flags: str) -> subprocess.Popen[str]:
     """Start the command in a pipe."""
-    command = [sys.executable, "-c", DEMO, "demo", "--folder", str(folder), *flags]
+    command = [sys.executable, "-m", "cli.main", "demo", "--folder", str(folder), *flags]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     return subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -76,6 +76,7 @@ def data(played: tuple[str, Path]) -> dict[str, Any]:
     return found
 
 
+@alone
 @pytest.mark.parametrize(
     "shown",
     [
@@ -99,6 +100,7 @@ def test_the_output_is_plain_lines(played: tuple[str, Path], shown: str) -> None
     assert "\x1b" not in played[0]
 
 
+@alone
 def test_all_processes_have_ended(played: tuple[str, Path]) -> None:
     """After the demo nothing answers at the addresses of the service and the drift worker."""
     found = addresses(played[0])
@@ -106,6 +108,7 @@ def test_all_processes_have_ended(played: tuple[str, Path]) -> None:
     assert not any(map(is_answering, found))
 
 
+@alone
 def test_only_one_act_is_slow(data: dict[str, Any]) -> None:
     """p95 is that of the fault while it is active; in all other acts p50 is far below.
 
@@ -119,6 +122,7 @@ def test_only_one_act_is_slow(data: dict[str, Any]) -> None:
     assert end - start >= timedelta(milliseconds=80)
 
 
+@alone
 def test_the_last_run_finds_a_useless_model(data: dict[str, Any]) -> None:
     """The last comparison finds no drift, but labels show a model that is no better than chance."""
     last = data["runs"][-1]
@@ -127,6 +131,7 @@ def test_the_last_run_finds_a_useless_model(data: dict[str, Any]) -> None:
     assert last["performance"]["roc_auc"]["current"] < 0.6 < last["performance"]["roc_auc"]["reference"]
 
 
+@alone
 def test_the_page_has_the_measured_data(played: tuple[str, Path], data: dict[str, Any]) -> None:
     """The page's runs are those of the reports, its trace is in the spans file, its requests are those sent."""
     folder = played[1]
@@ -140,6 +145,7 @@ def test_the_page_has_the_measured_data(played: tuple[str, Path], data: dict[str
     assert int(match[1].replace(",", "")) == data["requests"]
 
 
+@alone
 def test_every_link_has_its_file(played: tuple[str, Path]) -> None:
     """All linked files exist, including Evidently's reports."""
     links = re.findall(r'<a[^>]+href="([^"]+)"', (played[1] / "index.html").read_text())
@@ -152,9 +158,12 @@ def test_every_link_has_its_file(played: tuple[str, Path]) -> None:
     [(signal.SIGTERM, "✓ Generating"), (signal.SIGINT, "Act 1")],
     ids=["SIGTERM in training", "Ctrl-C in act 1"],
 )
-def test_an_interrupted_demo_leaves_no_processes(played: tuple[str, Path], number: signal.Signals, line: str) -> None:
+def test_an_interrupted_demo_leaves_no_processes(tmp_path: Path, number: signal.Signals, line: str) -> None:
     """SIGTERM or Ctrl-C in a second run ends it with exit code 130 and no process left; the old page is gone."""
-    process = start(played[1], *SHORT)
+    earlier = Workspace(tmp_path)
+    earlier.marker.touch()
+    earlier.page.touch()
+    process = start(tmp_path, *SHORT)
     seen = []
     try:
         assert process.stdout is not None
@@ -171,7 +180,7 @@ def test_an_interrupted_demo_leaves_no_processes(played: tuple[str, Path], numbe
     assert "Stopped. The files created so far are in" in output
     assert len(addresses(output)) == (2 if line == "Act 1" else 0)
     assert not any(map(is_answering, addresses(output)))
-    assert not (played[1] / "index.html").exists()
+    assert not earlier.page.exists()
 
 
 def test_a_folder_with_other_files_is_rejected(tmp_path: Path) -> None:
