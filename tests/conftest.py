@@ -56,11 +56,7 @@ Serve: TypeAlias = Callable[..., Service]
 
 
 def pytest_sessionstart() -> None:
-    """Take Ctrl-C where a shell that put the tests in the background has had it ignored: some tests send it.
-
-    And compute a noise constant once per process: it is half of a training, and most tests train on the same rows.
-    """
-    drift_plan.noise_constant = memoized_noise_constant
+    """Take Ctrl-C where a shell that put the tests in the background has had it ignored: some tests send it."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -82,6 +78,14 @@ def memoized_noise_constant(values: npt.ArrayLike, method: Method, *, features: 
     if key not in _noise_constants:
         _noise_constants[key] = noise_constant(column, method, features=features, seed=seed)
     return _noise_constants[key]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _noise_constants_once() -> Iterator[None]:
+    """Compute each noise constant once per process: half of a training, and most tests train on the same rows."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(drift_plan, "noise_constant", memoized_noise_constant)
+        yield
 
 
 def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Bundle:
