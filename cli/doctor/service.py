@@ -100,7 +100,7 @@ def predict(url: str, info: ServiceInfo, timeout_s: float) -> tuple[CheckResult,
 
 
 def _rejection(answer: Answer, problem: Mapping[str, Any]) -> CheckResult:
-    found = f"rejected with status {answer.status}: {problem.get('detail', 'no reason given')}"
+    found = f"HTTP {answer.status}: {problem.get('detail', 'no reason given')}"
     if answer.status == UNAVAILABLE:
         return CheckResult("prediction", "failed", found, "free space for the spool, or set LEEWAY_RECORDING=available")
     trace = f", and look at trace {problem['trace_id']}" if problem.get("trace_id") else ""

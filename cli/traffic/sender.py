@@ -125,7 +125,7 @@ class Sender:
             document = msgspec.json.decode(body)
             for result in document["results"] if planned.kind == "batch" else [document]:
                 if "error" in result:
-                    reason = reason or f"batch item rejected with HTTP {result['error']['status']}"
+                    reason = reason or f"batch item answered with HTTP {result['error']['status']}"
                 elif self.take_answer is not None:
                     self.take_answer(Answered.read(result, planned.concept_drift))
         except (KeyError, TypeError, ValueError):

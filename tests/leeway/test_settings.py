@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from leeway.settings import DoctorSettings, DriftSettings, ServiceSettings, Settings, SettingsError
+from leeway.settings import DoctorSettings, DriftSettings, ServiceSettings, Settings, SettingsError, SetupSettings
 
 
 @pytest.fixture(autouse=True)
@@ -153,3 +154,16 @@ def test_settings_are_frozen() -> None:
     """A setting cannot be changed after it was read."""
     with pytest.raises(ValueError, match="frozen"):
         Settings.read().database_url = "sqlite://"
+
+
+def test_each_setting_is_used() -> None:
+    """Each field is read somewhere else: a setting that nothing uses would mislead."""
+    root = Path(__file__).parents[2]
+    sources = "".join(
+        path.read_text(encoding="utf-8")
+        for package in ("leeway", "service", "drift", "cli")
+        for path in (root / package).rglob("*.py")
+        if path.name != "settings.py"
+    )
+    fields = {name for kind in (DoctorSettings, SetupSettings) for name in kind.model_fields}
+    assert {name for name in fields if not re.search(rf"\.{name}\b", sources)} == set()

@@ -110,7 +110,7 @@ def test_a_rejection_has_the_services_reason(status: int, next_step: str) -> Non
     """The result has the service's reason, and where to look next."""
     result, sent = predicted(predict=(status, {"detail": "Try again in a while.", "trace_id": "abc"}))
     assert (result.state, sent) == ("failed", None)
-    assert result.found == f"rejected with status {status}: Try again in a while."
+    assert result.found == f"HTTP {status}: Try again in a while."
     assert next_step in str(result.next_step)
 
 

@@ -105,7 +105,7 @@ def test_timeouts_count_as_latency() -> None:
         ("features", b"", "no connection: BrokenAnswer"),
         ("features", http(b"hello"), "answer is not a Leeway prediction"),
         ("batch", http(b"{}"), "answer is not a Leeway prediction"),
-        ("batch", http(b'{"results": [{"error": {"status": 404}}]}'), "batch item rejected with HTTP 404"),
+        ("batch", http(b'{"results": [{"error": {"status": 404}}]}'), "batch item answered with HTTP 404"),
     ],
 )
 def test_unexpected_answers_are_errors(kind: RequestKind, answer: bytes, error: str) -> None:

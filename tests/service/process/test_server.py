@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import pytest
+import uvicorn
+from fastapi import FastAPI
 
 from leeway.model.bundle import Bundle
-from service.process.server import measure_lag
+from service.process.server import LAG_INTERVAL_S, measure_lag, run
 from tests.service.processes import SHUTDOWN_S, Server, environment, running
 
 
@@ -79,3 +82,27 @@ def test_an_idle_loop_is_measured_too() -> None:
     found = asyncio.run(lags(blocked_s=0))
     assert len(found) >= 3
     assert min(found) >= 0
+
+
+async def _serve_briefly(self: uvicorn.Server, sockets: list[socket.socket]) -> None:  # noqa: ARG001 (uvicorn's signature)
+    await asyncio.sleep(0.05)
+    names = {task.get_name() for task in asyncio.all_tasks()}
+    raise RuntimeError(f"measured: {'loop lag' in names}")
+
+
+@pytest.mark.parametrize("measured", [True, False])
+def test_the_lag_is_measured_with_telemetry_until_the_server_ends(
+    measured: bool,  # noqa: FBT001 (a case)
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Without a receiver for the lag nothing measures it; an error in the server ends the measurement."""
+    recorded: list[float] = []
+    monkeypatch.setattr(uvicorn.Server, "serve", _serve_briefly)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        pytest.raises(RuntimeError, match=f"measured: {measured}"),
+    ):
+        run(FastAPI(), listener, recorded.append if measured else None)
+    until_the_end = len(recorded)
+    time.sleep(2 * LAG_INTERVAL_S)
+    assert len(recorded) == until_the_end
