@@ -155,8 +155,10 @@ def test_every_link_has_its_file(played: tuple[str, Path]) -> None:
 
 @pytest.mark.parametrize(
     ("number", "line"),
-    [(signal.SIGTERM, "✓ Generating"), (signal.SIGINT, "Act 1")],
-    ids=["SIGTERM in training", "Ctrl-C in act 1"],
+    [
+        pytest.param(signal.SIGTERM, "✓ Generating", id="SIGTERM in training"),
+        pytest.param(signal.SIGINT, "Act 1", id="Ctrl-C in act 1", marks=alone),
+    ],
 )
 def test_an_interrupted_demo_leaves_no_processes(tmp_path: Path, number: signal.Signals, line: str) -> None:
     """SIGTERM or Ctrl-C in a second run ends it with exit code 130 and no process left; the old page is gone."""
