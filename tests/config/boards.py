@@ -11,15 +11,33 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from observability.grafana.generate.__main__ import FOLDER
+from observability.grafana.generate.__main__ import DASHBOARDS, FOLDER, RUNBOOK
 
 Document = dict[str, Any]
-BOARDS: Final[dict[str, Document]] = {path.stem: json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))}
+
+
+def _documents(kind: str) -> dict[str, Document]:
+    return {path.stem: json.loads(path.read_text()) for path in sorted((FOLDER / kind).glob("*.json"))}
+
+
+BOARDS: Final = _documents(DASHBOARDS)
+RUNBOOK_PAGES: Final = _documents(RUNBOOK)
+
+
+def parts(board: Document) -> list[Document]:
+    """The headings and panels of a dashboard, including those in collapsed rows."""
+    return [part for each in board["panels"] for part in (each, *each.get("panels", []))]
 
 
 def panels(board: Document) -> list[Document]:
-    """The panels of a dashboard, without headings."""
-    return [each for each in board["panels"] if each["type"] != "row"]
+    """The panels of a dashboard, without headings and texts."""
+    return [each for each in parts(board) if each["type"] not in {"row", "text"}]
+
+
+def panel_of(board: str, title: str) -> Document:
+    """The panel of a dashboard whose title starts like this."""
+    (found,) = [each for each in panels(BOARDS[board]) if each["title"].startswith(title)]
+    return found
 
 
 def values_of(document: object, key: str) -> Iterator[Any]:
@@ -59,12 +77,16 @@ def asked() -> list[Asked]:
         for name, board in BOARDS.items()
         for panel in panels(board)
         for target in panel["targets"]
+        if "expr" in target
     ]
 
 
-PROVISIONING: Final = FOLDER.parent / "provisioning"
+PROVISIONING: Final = FOLDER / "provisioning"
 
 EACH_BOARD = pytest.mark.parametrize("board", BOARDS.values(), ids=BOARDS.keys())
+ALL_BOARDS: Final = BOARDS | RUNBOOK_PAGES
+EVERY_BOARD = pytest.mark.parametrize("board", ALL_BOARDS.values(), ids=ALL_BOARDS.keys())
+"""The dashboards and the runbook's pages."""
 
 EACH_PANEL = pytest.mark.parametrize(
     "panel",

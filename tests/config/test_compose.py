@@ -75,6 +75,44 @@ def test_images_compile_existing_modules(name: str) -> None:
     assert [module for module in ours if find_spec(module) is None] == []
 
 
+CALLS_OUT = {
+    "GF_ANALYTICS_REPORTING_ENABLED": "false",
+    "GF_ANALYTICS_CHECK_FOR_UPDATES": "false",
+    "GF_ANALYTICS_CHECK_FOR_PLUGIN_UPDATES": "false",
+    "GF_PLUGINS_PREINSTALL_DISABLED": "true",
+    "GF_PLUGINS_PREINSTALL_AUTO_UPDATE": "false",
+    "GF_PLUGINS_PLUGIN_ADMIN_ENABLED": "false",
+    "GF_PLUGINS_PUBLIC_KEY_RETRIEVAL_DISABLED": "true",
+    "GF_NEWS_NEWS_FEED_ENABLED": "false",
+    "GF_SECURITY_DISABLE_GRAVATAR": "true",
+    "GF_SNAPSHOTS_EXTERNAL_ENABLED": "false",
+}
+
+
+def test_grafana_makes_no_calls_out() -> None:
+    """Everything for which Grafana would call the internet is off."""
+    assert CALLS_OUT.items() <= SERVICES["grafana"]["environment"].items()
+
+
+def test_grafanas_own_folders_are_not_hidden() -> None:
+    """Mounts do not hide the folders that Grafana reads at start; an absent one would be an error in its log."""
+    grafana = SERVICES["grafana"]
+    mounted = {volume.split(":")[1] for volume in grafana["volumes"]}
+    assert {"/etc/grafana/provisioning/datasources", "/etc/grafana/provisioning/dashboards"} <= mounted
+    assert not mounted & {"/etc/grafana", "/etc/grafana/provisioning"}
+    assert "/var/lib/grafana/plugins" in {each.split(":")[0] for each in grafana["tmpfs"]}
+
+
+def test_the_dashboards_of_the_providers_are_mounted() -> None:
+    """Each folder from which Grafana loads dashboards is mounted, and its home dashboard is in one of them."""
+    provisioning = ROOT / "observability/grafana/provisioning/dashboards/leeway.yaml"
+    providers = yaml.safe_load(provisioning.read_text(encoding="utf-8"))["providers"]
+    mounted = {volume.split(":")[1]: volume.split(":")[0] for volume in SERVICES["grafana"]["volumes"]}
+    assert {each["options"]["path"] for each in providers} <= mounted.keys()
+    folder, _, name = SERVICES["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"].rpartition("/")
+    assert (ROOT / mounted[folder] / name).is_file()
+
+
 def test_mounted_folders_exist() -> None:
     """Mounted folders exist; Docker would create missing ones, empty and owned by root."""
     mounted = {

@@ -20,19 +20,22 @@ from drift.telemetry.gauges import DriftGauges
 from drift.verdicts.verdicts import FAR_BEYOND
 from leeway.telemetry import names
 from observability.grafana.generate import features, links, states
-from observability.grafana.generate.__main__ import FOLDER, main, texts
-from observability.grafana.generate.board import WINDOWS
+from observability.grafana.generate.__main__ import DASHBOARDS, FOLDER, RUNBOOK, main, texts
+from observability.grafana.generate.board import AUTO, REFRESH, REPORTS_URL, WINDOWS
 from observability.grafana.generate.home import KINDS
 from observability.grafana.generate.queries import Recorded
 from observability.grafana.generate.runs import STAGES
 from service.telemetry.otel import typicality
 from tests.config.boards import (
+    ALL_BOARDS,
     BOARDS,
     EACH_BOARD,
-    EACH_PANEL,
+    EVERY_BOARD,
     PROVISIONING,
     Document,
+    panel_of,
     panels,
+    parts,
     queries,
     source,
     values_of,
@@ -40,30 +43,39 @@ from tests.config.boards import (
 from tests.config.series import RULES, rules_of
 from tests.drift.documents import NOON, a_run, result
 
+KINDS_OF_FILES: Final = (DASHBOARDS, RUNBOOK)
+
 
 def test_the_files_are_up_to_date() -> None:
     """The committed dashboards are exactly those that `make dashboards` writes."""
-    committed = {path.name: path.read_text(encoding="utf-8") for path in FOLDER.iterdir()}
+    committed = {
+        f"{kind}/{path.name}": path.read_text() for kind in KINDS_OF_FILES for path in (FOLDER / kind).iterdir()
+    }
     assert texts() == committed
 
 
 def test_the_command_writes_every_file(tmp_path: Path) -> None:
-    """The generator writes all dashboards to a folder."""
+    """The generator writes all dashboards to a folder, and removes those that are no longer made."""
+    outdated = tmp_path / RUNBOOK / "NoLongerAnAlert.json"
+    outdated.parent.mkdir()
+    outdated.touch()
     assert main(tmp_path) == 0
-    assert {path.name: path.read_text(encoding="utf-8") for path in tmp_path.iterdir()} == texts()
+    written = {path.relative_to(tmp_path).as_posix(): path.read_text() for path in tmp_path.glob("*/*.json")}
+    assert written == texts()
 
 
-@EACH_BOARD
+@EVERY_BOARD
 def test_boards_cannot_be_edited(board: Document) -> None:
     """Dashboards cannot be edited in Grafana."""
     assert board["editable"] is False
 
 
 def test_grafana_does_not_change_the_files() -> None:
-    """Grafana loads the dashboards from files into the folder Leeway and cannot save them."""
-    (provider,) = yaml.safe_load((PROVISIONING / "dashboards" / "leeway.yaml").read_text())["providers"]
-    assert (provider["folder"], provider["folderUid"]) == ("Leeway", "leeway")
-    assert provider["allowUiUpdates"] is False
+    """Grafana loads dashboards and runbook from files into a folder each, and cannot save them."""
+    providers = yaml.safe_load((PROVISIONING / "dashboards" / "leeway.yaml").read_text())["providers"]
+    assert [each["folder"] for each in providers] == ["Leeway", "Leeway runbook"]
+    assert [each["options"]["path"] for each in providers] == [f"/etc/grafana/{kind}" for kind in KINDS_OF_FILES]
+    assert [each["allowUiUpdates"] for each in providers] == [False, False]
 
 
 def test_span_tags_are_labels() -> None:
@@ -84,11 +96,17 @@ def test_every_objective_in_a_query_exists() -> None:
     assert named <= kept
 
 
-@EACH_BOARD
-def test_every_data_source_exists(board: Document) -> None:
-    """Dashboards query provisioned data sources only."""
-    asked = {(each["type"], each["uid"]) for each in values_of(board, "datasource")}
-    assert asked == {("prometheus", source("leeway-prometheus")["uid"])}
+@EVERY_BOARD
+def test_data_sources_are_variables(board: Document) -> None:
+    """Dashboards query the data sources that their variables name; these are first the provisioned ones."""
+    asked = {(each["type"], each["uid"]) for each in values_of(board, "datasource") if isinstance(each, dict)}
+    assert ("prometheus", "${prometheus}") in asked
+    assert asked <= {(name, f"${{{name}}}") for name in ("prometheus", "jaeger")}
+    chosen = {each["name"]: each for each in board["templating"]["list"] if each["type"] == "datasource"}
+    assert chosen.keys() == {"prometheus", "jaeger"}
+    for name, variable in chosen.items():
+        assert variable["query"] == name
+        assert source(variable["current"]["value"])["type"] == name
 
 
 @EACH_BOARD
@@ -103,78 +121,109 @@ def urls(board: Document) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("board", "panel"),
+    ("board", "title"),
     [
         ("latency-drift", "Latency of single predictions"),
-        ("latency-drift", "Unusual features"),
+        ("latency-drift", "Usual, unusual"),
+        ("drift", "Unusual features"),
         ("service", "Latency of /predict"),
         ("drift", "Runs by recommendation"),
     ],
 )
-def test_main_panels_have_exemplars(board: str, panel: str) -> None:
-    """The main panels query exemplars."""
-    (found,) = [each for each in panels(BOARDS[board]) if each["title"].startswith(panel)]
-    assert any(target["exemplar"] for target in found["targets"])
+def test_main_panels_have_exemplars(board: str, title: str) -> None:
+    """The main panels query exemplars, and of buckets or counters, as others have none."""
+    queried = [target["expr"] for target in panel_of(board, title)["targets"] if target["exemplar"]]
+    assert queried
+    assert all(re.search(r"_(bucket|total)\b", query) for query in queried)
 
 
-def test_exemplars_link_to_jaeger() -> None:
-    """An exemplar links to its trace in Jaeger, by the label that exporters write."""
-    destinations = source("leeway-prometheus")["jsonData"]["exemplarTraceIdDestinations"]
-    assert {each["name"] for each in destinations} == {"trace_id"}
-    assert destinations[0]["url"] == f"{links.JAEGER}/trace/${{__value.raw}}"
-
-
-def test_exemplars_link_to_grafana() -> None:
-    """An exemplar's second link opens the trace with the provisioned data source."""
-    url = source("leeway-prometheus")["jsonData"]["exemplarTraceIdDestinations"][1]["url"]
+def test_exemplars_link_to_their_traces() -> None:
+    """An exemplar opens its trace with the provisioned data source, by the label that exporters write."""
+    (destination,) = source("leeway-prometheus")["jsonData"]["exemplarTraceIdDestinations"]
+    assert destination["name"] == "trace_id"
+    url = destination["url"]
+    assert url.startswith("/explore?")
     panes = json.loads(parse_qs(urlsplit(url).query)["panes"][0])
     assert panes["trace"]["datasource"] == source("leeway-jaeger")["uid"]
     assert panes["trace"]["queries"][0]["query"] == "${__value.raw}"
 
 
-@EACH_BOARD
+RUNBOOK_OF_THE_POINT: Final = "/d/runbook-${__field.labels.alertname}"
+
+
+@EVERY_BOARD
 def test_links_work(board: Document) -> None:
-    """Each link goes to a dashboard that exists or to a page that compose.yaml publishes."""
-    uids = {each["uid"] for each in BOARDS.values()}
-    pages = {links.REPORTS: {"/at"}, links.JAEGER: {"/search"}, links.PROMETHEUS: {"/alerts", "/targets"}}
+    """Each link goes to a dashboard that exists, to a page of Grafana, or to the reports."""
+    uids = {each["uid"] for each in ALL_BOARDS.values()}
     assert urls(board)
-    for url in urls(board):
+    for url in urls(board) - {RUNBOOK_OF_THE_POINT}:
         if url.startswith("/d/"):
             assert urlsplit(url).path.removeprefix("/d/") in uids
         else:
-            parts = urlsplit(url)
-            assert parts.path in pages[f"{parts.scheme}://{parts.netloc}"]
+            assert urlsplit(url).path in {"/explore", "/alerting/list", f"{links.REPORTS}/at"}
 
 
-@EACH_BOARD
+@EVERY_BOARD
+def test_links_have_no_address(board: Document) -> None:
+    """No link of a dashboard has a host: it would be another one for whoever does not sit at this machine."""
+    assert [url for url in urls(board) if "://" in url or "127.0.0.1" in url or "localhost" in url] == []
+    assert [text for text in values_of(board, "content") if "](http" in text] == []
+    (reports,) = [each for each in board["templating"]["list"] if each["name"] == "reports"]
+    assert (reports["type"], reports["query"]) == ("textbox", REPORTS_URL)
+
+
+@EVERY_BOARD
 def test_links_keep_the_time(board: Document) -> None:
     """Each link to a report, a search or a dashboard carries the time."""
-    timed = [url for url in urls(board) if not url.startswith(links.PROMETHEUS)]
+    kept = {each["url"] for each in board["links"] if each["keepTime"]}
+    timed = urls(board) - kept - {links.ALERT_PAGE, RUNBOOK_OF_THE_POINT}
     assert [url for url in timed if not re.search(r"\$\{(__value\.time|__from|__to|__url_time_range)\}", url)] == []
 
 
-@EACH_BOARD
+@EVERY_BOARD
 def test_dashboards_link_to_each_other(board: Document) -> None:
-    """Each dashboard links to all others and keeps time range and variables."""
-    (listed,) = [each for each in board["links"] if each["type"] == "dashboards"]
-    assert (listed["keepTime"], listed["includeVars"]) == (True, True)
-    assert all(set(listed["tags"]) <= set(each["tags"]) for each in BOARDS.values())
+    """Each dashboard links to all at the top, in the same order, and keeps time range and variables."""
+    at_the_top = [each for each in board["links"] if "placement" not in each]
+    assert [each["url"] for each in at_the_top] == [f"/d/{uid}" for uid in links.BOARDS]
+    assert {(each["keepTime"], each["includeVars"]) for each in at_the_top} == {(True, True)}
+    assert set(links.BOARDS) == {each["uid"] for each in BOARDS.values()}
 
 
-@EACH_BOARD
-def test_links_are_visible(board: Document) -> None:
-    """Links and annotations are not in a menu."""
-    assert "inControlsMenu" not in set(values_of(board, "placement"))
+@EVERY_BOARD
+def test_the_header_is_short(board: Document) -> None:
+    """Other links, annotations, data sources and the reports' address are in the menu, so that the header is short."""
+    hidden = [each["name"] for each in board["templating"]["list"] if each.get("hide") == 3]
+    assert hidden == ["prometheus", "jaeger", "reports"]
+    in_menu = [each["title"] for each in board["links"] if each.get("placement") == "inControlsMenu"]
+    assert in_menu == ["Drift report", "Slow traces", "Strange traces", "Drift runs", "Alerts"]
+    assert {each["placement"] for each in board["annotations"]["list"]} == {"inControlsMenu"}
+
+
+def searches() -> list[Document]:
+    """The searches for traces in links and tables."""
+    pages = {url for board in BOARDS.values() for url in urls(board) if url.startswith("/explore")}
+    panes = [json.loads(parse_qs(urlsplit(url).query)["panes"][0])["leeway"] for url in pages]
+    assert all(each["range"] == {"from": "${__from}", "to": "${__to}"} for each in panes)
+    linked = [each["queries"][0] for each in panes]
+    tables = [target for board in BOARDS.values() for each in panels(board) for target in each["targets"]]
+    return [each for each in [*linked, *tables] if each["datasource"]["type"] == "jaeger"]
 
 
 def test_searches_use_existing_attributes() -> None:
-    """Searches in Jaeger use our service names, microseconds, and attributes that spans have."""
-    searches = {url for board in BOARDS.values() for url in urls(board) if url.startswith(f"{links.JAEGER}/search")}
-    asked = [{name: values[0] for name, values in parse_qs(urlsplit(url).query).items()} for url in searches]
-    assert {each["service"] for each in asked} == {"leeway-service", "leeway-drift"}
-    assert {(each["start"], each["end"]) for each in asked} == {("${__from}000", "${__to}000")}
-    tags = {name for each in asked for name in json.loads(each.get("tags", "{}"))}
-    assert tags == {names.TYPICALITY, "error"}
+    """Searches for traces use our service names, and attributes that spans have."""
+    found = searches()
+    assert {each["queryType"] for each in found} == {"search"}
+    assert {each["service"] for each in found} == {"leeway-service", "leeway-drift"}
+    assert {each["tags"] for each in found if "tags" in each} == {f"{names.TYPICALITY}=strange", "error=true"}
+
+
+def test_home_lists_traces() -> None:
+    """The home dashboard has tables of the slowest requests and of those with strange input."""
+    asked = [each["targets"][0] for each in panels(BOARDS["latency-drift"]) if each["type"] == "table"]
+    assert [(each.get("minDuration"), each.get("tags")) for each in asked] == [
+        ("50ms", None),
+        (None, f"{names.TYPICALITY}=strange"),
+    ]
 
 
 def test_report_links_work(tmp_path: Path) -> None:
@@ -183,8 +232,9 @@ def test_report_links_work(tmp_path: Path) -> None:
     folder.write(a_run(0))
     with serve_reports(folder, "127.0.0.1", 0) as address:
         for link in (links.REPORT_AT_POINT, links.REPORT_AT_END):
-            parts = urlsplit(re.sub(r"\$\{.*\}", str(int(NOON.timestamp() * 1000)), link))
-            assert httpx2.get(f"{address.url}{parts.path}?{parts.query}").status_code == HTTPStatus.FOUND
+            filled = link.replace(links.REPORTS, address.url)
+            url = re.sub(r"\$\{.*\}", str(int(NOON.timestamp() * 1000)), filled)
+            assert httpx2.get(url).status_code == HTTPStatus.FOUND
 
 
 def test_alerts_link_to_dashboards() -> None:
@@ -196,9 +246,9 @@ def test_alerts_link_to_dashboards() -> None:
 
 def test_a_missing_verdict_is_unknown() -> None:
     """A verdict without data is shown as unknown, not as ok."""
-    (panel,) = [each for each in panels(BOARDS["latency-drift"]) if each["title"] == "Verdicts"]
-    (mapping,) = panel["fieldConfig"]["defaults"]["mappings"]
-    assert [target["expr"].rpartition(" or ")[2] for target in panel["targets"]] == ["vector(-1)"] * 4
+    verdicts = panel_of("latency-drift", "Verdicts")
+    mapping, _ = verdicts["fieldConfig"]["defaults"]["mappings"]
+    assert [target["expr"].rpartition(" or ")[2] for target in verdicts["targets"]] == ["vector(-1)"] * 4
     assert mapping["options"]["-1"]["text"] == "unknown"
 
 
@@ -237,76 +287,58 @@ GRID_COLUMNS: Final = 24
 MOST_PANELS_AT_HOME: Final = 12
 
 
-@EACH_BOARD
+def rows(board: Document) -> list[list[Document]]:
+    """What shares a grid: the open panels and headings, and the panels of each collapsed row."""
+    return [board["panels"], *(each["panels"] for each in board["panels"] if each.get("panels"))]
+
+
+@EVERY_BOARD
 def test_panels_fit_the_grid(board: Document) -> None:
     """Panels do not overlap and stay within the 24 columns of the grid."""
-    taken: set[tuple[int, int]] = set()
-    for panel in board["panels"]:
-        place = panel["gridPos"]
-        right, bottom = place["x"] + place["w"], place["y"] + place["h"]
-        cells = set(itertools.product(range(place["x"], right), range(place["y"], bottom)))
-        assert not cells & taken, panel["title"]
-        assert right <= GRID_COLUMNS
-        taken |= cells
+    for row in rows(board):
+        taken: set[tuple[int, int]] = set()
+        for each in row:
+            place = each["gridPos"]
+            right, bottom = place["x"] + place["w"], place["y"] + place["h"]
+            cells = set(itertools.product(range(place["x"], right), range(place["y"], bottom)))
+            assert not cells & taken, each["title"]
+            assert right <= GRID_COLUMNS
+            taken |= cells
 
 
-@EACH_BOARD
+@EVERY_BOARD
 def test_rows_are_full(board: Document) -> None:
     """Rows of panels have no gaps."""
-    places = [panel["gridPos"] for panel in board["panels"]]
-    bottom = max(place["y"] + place["h"] for place in places)
-    assert sum(place["w"] * place["h"] for place in places) == GRID_COLUMNS * bottom
+    for row in rows(board):
+        places = [each["gridPos"] for each in row]
+        top, bottom = min(place["y"] for place in places), max(place["y"] + place["h"] for place in places)
+        assert sum(place["w"] * place["h"] for place in places) == GRID_COLUMNS * (bottom - top)
 
 
-@EACH_BOARD
+@EVERY_BOARD
 def test_panel_ids_are_unique(board: Document) -> None:
     """Panel ids are unique within a dashboard."""
-    numbers = [panel["id"] for panel in board["panels"]]
+    numbers = [each["id"] for each in parts(board)]
     assert len(set(numbers)) == len(numbers)
 
 
-@EACH_PANEL
-def test_a_panel_is_described(panel: Document) -> None:
-    """Each panel has a title, a unit, a description in sentences, and a text for absent data."""
-    defaults = panel["fieldConfig"]["defaults"]
-    assert panel["title"]
-    assert defaults["unit"]
-    assert panel["description"].endswith(".")
-    assert defaults["noValue"]
-
-
-@EACH_PANEL
-def test_current_values_are_instant(panel: Document) -> None:
-    """Panels with current values use instant queries, so that they never show outdated values."""
-    now = {target["instant"] for target in panel["targets"]}
-    assert now == {panel["type"] in {"stat", "bargauge"}}
-
-
-@EACH_PANEL
-def test_every_series_has_a_legend(panel: Document) -> None:
-    """Panels that may show several series have explicit legends."""
-    if panel["type"] != "stat" or len(panel["targets"]) > 1:
-        assert [target["legendFormat"] for target in panel["targets"] if target["legendFormat"] == "__auto"] == []
-    assert panel["targets"]
-
-
-@EACH_PANEL
-def test_overrides_match_a_series(panel: Document) -> None:
-    """Each override by name matches a legend of the panel."""
-    legends = {target["legendFormat"] for target in panel["targets"]}
-    matchers = [each["matcher"] for each in panel["fieldConfig"]["overrides"]]
-    named = {each["options"] for each in matchers if each["id"] == "byName"}
-    assert named <= legends
-
-
-@EACH_BOARD
+@EVERY_BOARD
 def test_dashboards_share_time_and_variables(board: Document) -> None:
-    """Dashboards have a shared crosshair, the scrape interval as refresh, and the same two variables."""
-    scraped = source("leeway-prometheus")["jsonData"]["timeInterval"]
+    """Dashboards have a shared crosshair and the same variables; the range of rates grows with the time range."""
     assert board["graphTooltip"] == 1
-    assert board["refresh"] == scraped
-    assert [each["name"] for each in board["templating"]["list"]] == ["model", "window"]
-    assert [each["text"] for each in board["templating"]["list"][1]["options"]] == list(WINDOWS)
+    assert [each["name"] for each in board["templating"]["list"]] == [
+        "model", "instance", "window", "prometheus", "jaeger", "reports",
+    ]  # fmt: skip
+    window = board["templating"]["list"][2]
+    assert {each["text"]: each["value"] for each in window["options"]} == WINDOWS
+    assert window["current"]["value"] == AUTO == "$__rate_interval"
+
+
+@EVERY_BOARD
+def test_the_refresh_leaves_time_to_click(board: Document) -> None:
+    """By default dashboards refresh every 30 s, as a refresh closes an exemplar's popover; 5 s can be chosen."""
+    assert board["refresh"] == REFRESH == "30s"
+    assert board["timepicker"]["refresh_intervals"][0] == source("leeway-prometheus")["jsonData"]["timeInterval"]
 
 
 @EACH_BOARD

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.config.boards import BOARDS, panels, queries, source
+from tests.config.boards import ALL_BOARDS, BOARDS, panels, queries, source
 from tests.config.promtool import RULE_TESTS, expressions, input_series
 from tests.config.series import ROOT, RULES, Query, complaints, known_series, rules_of
 
@@ -27,7 +27,7 @@ def of_spans() -> list[str]:
 QUERIES = {
     **{f"rules, {path.stem}": [rule["expr"] for rule in rules_of(path)] for path in RULES},
     **{f"promtool tests, {path.stem}": [*expressions(path), *input_series(path)] for path in RULE_TESTS},
-    **{f"dashboard, {name}": queries(board) for name, board in BOARDS.items()},
+    **{f"dashboard, {name}": queries(board) for name, board in ALL_BOARDS.items()},
     "runbook": of_the_runbook(),
     "spans": of_spans(),
 }

@@ -128,12 +128,12 @@ def test_only_lost_answers_and_records_page(name: str) -> None:
 
 @ALERT
 def test_an_alert_has_its_annotations(name: str) -> None:
-    """Each alert has a summary, a description, a dashboard, and a section in the runbook."""
+    """Each alert has a summary, a description, a dashboard, and a page in the runbook."""
     annotations = ALERTS[name]["annotations"]
-    assert set(annotations) == {"summary", "description", "dashboard", "runbook"}
+    assert set(annotations) == {"summary", "description", "dashboard", "runbook_url"}
     assert len(annotations["description"]) > len(annotations["summary"]) > 0
     assert annotations["dashboard"] in DASHBOARDS
-    assert annotations["runbook"] == f"docs/runbook.md#{name.lower()}"
+    assert annotations["runbook_url"] == f"{DASHBOARD_URL.rpartition('/')[0]}/runbook-{name}"
 
 
 @pytest.mark.parametrize("rule", [rule for path in RULES for rule in rules_of(path) if "alert" in rule], ids=str)

@@ -4,7 +4,9 @@ import re
 
 import pytest
 
+from observability.grafana.generate.links import RUNBOOK
 from observability.prometheus.generate.budgets import BUDGETS
+from tests.config.boards import RUNBOOK_PAGES
 from tests.config.promtool import ALERTS
 from tests.config.series import ROOT
 
@@ -17,6 +19,26 @@ PARTS = ["What it means.", "What to look at.", "What to do."]
 def test_alerts_and_sections_match() -> None:
     """Each alert has a section, and each section has an alert."""
     assert set(OF_ALERTS) == set(ALERTS)
+
+
+LONGEST_UID = 40  # of a dashboard in Grafana
+
+
+@pytest.mark.parametrize("title", sorted(OF_ALERTS))
+def test_alerts_have_a_page_in_grafana(title: str) -> None:
+    """Each section is a page in Grafana, at the uid to which the alert links, with the section's queries as panels."""
+    page = RUNBOOK_PAGES[title]
+    assert page["uid"] == f"{RUNBOOK}{title}" == ALERTS[title]["annotations"]["runbook_url"].rpartition("/")[2]
+    assert len(page["uid"]) <= LONGEST_UID
+    text, *queries = page["panels"]
+    assert "**What to do.**" in text["options"]["content"]
+    assert all(each["targets"][0]["expr"] in OF_ALERTS[title] for each in queries)
+    assert queries
+
+
+def test_pages_have_an_alert() -> None:
+    """There is no page of an alert that no longer exists."""
+    assert set(RUNBOOK_PAGES) == set(ALERTS)
 
 
 @pytest.mark.parametrize("title", sorted(OF_ALERTS))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import dashboard as models
@@ -13,33 +13,35 @@ from grafana_foundation_sdk.models import dashboard as models
 from observability.grafana.generate.drift import drift
 from observability.grafana.generate.home import home
 from observability.grafana.generate.pipeline import pipeline
+from observability.grafana.generate.runbook import pages
 from observability.grafana.generate.service import service
 
-FOLDER: Final = Path(__file__).parents[1] / "dashboards"
-BOARDS: Final = {"latency-drift.json": home, "service.json": service, "drift.json": drift, "pipeline.json": pipeline}
+FOLDER: Final = Path(__file__).parents[1]
+DASHBOARDS, RUNBOOK = "dashboards", "runbook"
+"""The folders of the dashboards and of the alerts' pages, in `FOLDER`; Grafana shows each as a folder."""
+BOARDS: Final = {"latency-drift": home, "service": service, "drift": drift, "pipeline": pipeline}
 
 
 def texts() -> dict[str, str]:
-    """The text of each dashboard by the name of its file. The same code gives the same text."""
-    return {name: _text(make()) for name, make in BOARDS.items()}
+    """The text of each dashboard by the path of its file. The same code gives the same text."""
+    boards = {f"{DASHBOARDS}/{name}.json": _text(make()) for name, make in BOARDS.items()}
+    return boards | {f"{RUNBOOK}/{alert}.json": _text(page) for alert, page in pages().items()}
 
 
 def _text(board: models.Dashboard) -> str:
-    plain = json.loads(json.dumps(board, cls=JSONEncoder), object_hook=_in_sight)
+    plain = json.loads(json.dumps(board, cls=JSONEncoder))
     return json.dumps(plain, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
-def _in_sight(part: dict[str, Any]) -> dict[str, Any]:
-    """Show links and annotations at the top of a dashboard; the SDK would put them into a menu."""
-    if part.get("placement") == models.DashboardLinkPlacement.IN_CONTROLS_MENU:
-        del part["placement"]
-    return part
-
-
 def main(folder: Path) -> int:
-    """Write every dashboard into the folder; return the exit code."""
-    for name, text in texts().items():
-        (folder / name).write_text(text, encoding="utf-8")
+    """Write every dashboard into the folder and remove those that are no longer made; return the exit code."""
+    made = {folder / path: text for path, text in texts().items()}
+    for kind in (DASHBOARDS, RUNBOOK):
+        (folder / kind).mkdir(parents=True, exist_ok=True)
+        for file in set((folder / kind).glob("*.json")) - made.keys():
+            file.unlink()
+    for file, text in made.items():
+        file.write_text(text, encoding="utf-8")
     return 0
 
 

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 from grafana_foundation_sdk.builders import bargauge, heatmap, stat, statetimeline, timeseries
+from grafana_foundation_sdk.models import common as choices
 from grafana_foundation_sdk.models import dashboard as models
 
 from leeway.telemetry import names
 from observability.grafana.generate import features, limits, links, performance, runs, saturation, states
-from observability.grafana.generate.board import Row, board
+from observability.grafana.generate.board import Row, board, reading
+from observability.grafana.generate.home import drift_share, last_run, recommendation
+from observability.grafana.generate.overrides import dashed, stepped, tint
 from observability.grafana.generate.panels import (
     COUNT,
     DISTANCE,
     SECONDS,
     SHARE,
     TIMES,
+    Figure,
     Query,
     bars,
-    dashed,
     heat_map,
     lines,
     listed,
-    state_now,
-    stats,
-    stepped,
+    strip,
     timeline,
-    tint,
 )
 from observability.grafana.generate.queries import (
     OF_MODEL,
@@ -40,6 +40,15 @@ from observability.grafana.generate.queries import (
 NO_RUN = "no drift run in the last three intervals"
 CURRENT, REFERENCE = Match(names.DRIFT_WINDOW_ROLE, "current"), Match(names.DRIFT_WINDOW_ROLE, "reference")
 VERDICTS, RECOMMENDATIONS = states.calm(states.VERDICTS), states.calm(states.RECOMMENDATIONS)
+COMPARED = "compared"
+"""A label with the number of compared features."""
+
+HOW_TO_READ = """\
+A **distance** is shown in multiples of its effective threshold, which depends on the size of the window: from 1 the
+feature has drifted. The four **verdicts** ask different questions, and only *performance* knows whether the model is
+still right; it needs labels. A **recommendation** changes after several windows that do not overlap. If the worker is
+down, *unusual features* and the line *Prometheus* of prediction drift still show drift.
+"""
 
 
 def drift() -> models.Dashboard:
@@ -49,98 +58,60 @@ def drift() -> models.Dashboard:
         "Drift",
         "Features, scores and labels compared with the reference, and the verdicts of the drift worker.",
         [
-            Row(4, [(4, now()), (4, detected()), (4, share()), (4, subjects()), (4, success()), (4, cycle())]),
+            Row(4, [(5, recommendation()), (19, now())]),
             Row(7, [(12, verdicts()), (12, share_over_time())]),
-            Row(10, [(9, ratios()), (15, ratios_over_time())], "Features"),
-            Row(8, [(12, score_distance()), (12, score_heat())], "Predictions"),
+            Row(13, [(9, ratios()), (15, ratios_over_time())], "Features"),
+            Row(8, [(8, unusual_features()), (8, score_distance()), (8, score_heat())], "Predictions"),
             Row(8, [(8, performance.roc_auc()), (8, performance.brier()), (8, performance.labels())], "Performance"),
-            Row(8, [(12, runs.by_recommendation()), (12, runs.duration())], "Drift worker"),
-            Row(7, [(9, runs.stages()), (5, window_sizes()), (5, saturation.cpu(links.WORKER)), (5, memory())]),
+            Row(
+                8,
+                [
+                    (6, runs.by_recommendation()),
+                    (6, runs.duration()),
+                    (6, runs.stages()),
+                    (6, window_sizes()),
+                ],
+                "Drift worker",
+            ),
+            Row(
+                7,
+                [(12, saturation.cpu(links.WORKER)), (12, saturation.memory(links.WORKER, "drift"))],
+                "Saturation of the drift worker",
+                collapsed=True,
+            ),
+            reading(HOW_TO_READ),
         ],
     )
 
 
-def memory() -> timeseries.Panel:
-    """Memory of the worker, which loads whole windows."""
-    return saturation.memory(links.WORKER)
-
-
 def now() -> stat.Panel:
-    """The current recommendation."""
-    return state_now(
-        "Recommendation",
-        "INVESTIGATE: the quality verdict is act, one feature is far beyond its threshold, or the drift share is over"
-        " its threshold but not yet confirmed. RETRAIN: the performance verdict is act, or the share was over its"
-        " threshold in several windows in a row.",
-        states.RECOMMENDATIONS,
-        Query(states.recommendation(), "recommendation"),
-        links=[links.TO_LAST_REPORT],
+    """The last window and its comparison."""
+    detected = series(names.DRIFT_FEATURE_DETECTED)
+    compared = f'count_values("{COMPARED}", count({detected}))'
+    cycle = f"max({Recorded.LAST_CYCLE_AGE})"
+    return strip(
+        "Now",
+        "Drifted: features whose distance is at or over the effective threshold for this window size. Drift share:"
+        f" drifted ÷ compared features, red from the default threshold of {limits.DRIFT_SHARE:.0%}. Subjects:"
+        " customers in the window, each counted once, plus requests without a user_id; with fewer, only larger shifts"
+        " are detected. Last run: time since the last successful run; it also grows with little traffic, which is no"
+        " failure. Last cycle: time since the last finished run, including UNKNOWN; if it grows, the worker is down or"
+        " hangs.",
+        Figure(
+            f"drifted of {{{{{COMPARED}}}}}",
+            f"{total(detected)} * on () group_right () {compared}",
+            COUNT,
+            "unknown",
+            states.thresholds((None, states.GREEN), (1, states.YELLOW)),
+            decimals=0,
+            pattern="/^drifted of/",
+        ),
+        drift_share(),
+        Figure("subjects", largest(series(names.DRIFT_WINDOW_SUBJECTS, CURRENT)), COUNT, "unknown"),
+        last_run(),
+        Figure("last cycle", cycle, SECONDS, "unknown", limits.AGE, decimals=0),
+        links=[links.TO_LAST_REPORT, links.TO_RUNS],
     )
-
-
-def detected() -> stat.Panel:
-    """Number of drifted features."""
-    return stats(
-        "Drifted features",
-        "Features whose distance is at or over the effective threshold for this window size.",
-        COUNT,
-        Query(total(series(names.DRIFT_FEATURE_DETECTED))),
-        absent="unknown",
-        colours=states.thresholds((None, states.GREEN), (1, states.YELLOW)),
-        links=[links.TO_LAST_REPORT],
-    ).decimals(0)
-
-
-def share() -> stat.Panel:
-    """The drift share."""
-    return stats(
-        "Drift share",
-        f"Drifted features ÷ compared features. Red from the default threshold of {limits.DRIFT_SHARE:.0%}.",
-        SHARE,
-        Query(largest(series(names.DRIFT_SHARE, OF_MODEL))),
-        absent="unknown",
-        colours=limits.SHARE_OF_DRIFT,
-        links=[links.TO_LAST_REPORT],
-    ).decimals(0)
-
-
-def subjects() -> stat.Panel:
-    """Subjects in the window."""
-    return stats(
-        "Subjects in the window",
-        "Customers, each counted once, plus requests without a user_id. With fewer subjects, only larger shifts are"
-        " detected.",
-        COUNT,
-        Query(largest(series(names.DRIFT_WINDOW_SUBJECTS, CURRENT))),
-        absent="unknown",
-    )
-
-
-def success() -> stat.Panel:
-    """Time since the last successful run."""
-    return stats(
-        "Last successful run",
-        "Time since the last successful run. It also grows with little traffic, which is no failure. Unknown: no"
-        " worker.",
-        SECONDS,
-        Query(Recorded.LAST_RUN_AGE),
-        absent="unknown",
-        colours=limits.AGE,
-        links=[links.TO_RUNS],
-    ).decimals(0)
-
-
-def cycle() -> stat.Panel:
-    """Time since the last finished run."""
-    return stats(
-        "Last finished run",
-        "Time since the last finished run, including UNKNOWN. If it grows, the worker is down or hangs.",
-        SECONDS,
-        Query(Recorded.LAST_CYCLE_AGE),
-        absent="unknown",
-        colours=limits.AGE,
-        links=[links.TO_RUNS],
-    ).decimals(0)
 
 
 def verdicts() -> statetimeline.Panel:
@@ -183,7 +154,7 @@ def share_over_time() -> timeseries.Panel:
 def ratios() -> bargauge.Panel:
     """Features by distance."""
     return bars(
-        "Distance ÷ effective threshold, last run",
+        "Distance ÷ threshold, last run",
         "Each feature's distance from the reference, in multiples of its effective threshold. From 1 it has drifted;"
         " from 3 one feature alone leads to INVESTIGATE.",
         TIMES,
@@ -197,7 +168,7 @@ def ratios_over_time() -> timeseries.Panel:
     """Distances over time."""
     return listed(
         lines(
-            "Distance ÷ effective threshold, over time",
+            "Distance ÷ threshold, over time",
             "If all features move at once, an upstream system changed. If one moves alone, look at that feature's"
             " source.",
             TIMES,
@@ -209,11 +180,26 @@ def ratios_over_time() -> timeseries.Panel:
     ).decimals(2)
 
 
+def unusual_features() -> heatmap.Panel:
+    """Drift per request, within seconds and without the worker."""
+    return heat_map(
+        "Unusual features per prediction",
+        "Features of a prediction that are outside the reference's 0.5-99.5 % range or were never seen. Without drift"
+        " almost all predictions are in the lowest rows; strong upper rows are drift. Click a dot for its trace.",
+        COUNT,
+        Query(heat(names.UNUSUAL_FEATURES, OF_MODEL), legend(names.BUCKET_BOUND), exemplars=True),
+        axis="unusual features up to",
+        layout=choices.HeatmapCellLayout.UNKNOWN,
+        absent="no traffic",
+        links=[links.TO_STRANGE],
+    )
+
+
 def score_distance() -> timeseries.Panel:
     """Prediction drift, computed in two independent ways."""
     return (
         lines(
-            "Prediction drift: worker and Prometheus",
+            "Prediction drift, computed twice",
             "The scores' distance from the reference (normed Wasserstein). The worker counts each customer of its"
             " window once. Prometheus counts all scores of five minutes in steps of 0.05, also without the worker."
             " Both lines should be close to each other.",
@@ -233,8 +219,8 @@ def score_distance() -> timeseries.Panel:
 def score_heat() -> heatmap.Panel:
     """The distribution of scores over time."""
     return heat_map(
-        "Scores (click a dot for its trace)",
-        "Distribution of predicted probabilities. A band that moves is prediction drift.",
+        "Scores",
+        "Distribution of predicted probabilities. A band that moves is prediction drift. Click a dot for its trace.",
         COUNT,
         Query(heat(names.PREDICTION_SCORES, OF_MODEL), legend(names.BUCKET_BOUND), exemplars=True),
         axis="probability up to",

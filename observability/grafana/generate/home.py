@@ -1,30 +1,27 @@
-"""The home dashboard, Latency × drift: what an on-call engineer needs in the first thirty seconds."""
+"""The home dashboard, Latency × drift: is it slow, is it drifting, is the model still right?"""
 
 from __future__ import annotations
 
-from grafana_foundation_sdk.builders import heatmap, stat, statetimeline, timeseries
+from grafana_foundation_sdk.builders import stat, statetimeline, timeseries
 from grafana_foundation_sdk.models import dashboard as models
 
 from leeway.telemetry import names
-from observability.grafana.generate import features, limits, links, states
-from observability.grafana.generate.board import Row, board
+from observability.grafana.generate import features, limits, links, performance, states, traces
+from observability.grafana.generate.board import Row, board, reading
+from observability.grafana.generate.overrides import dashed, quantiles, right_axis, stepped, tint
 from observability.grafana.generate.panels import (
-    COUNT,
+    DISTANCE,
     REQUESTS,
     SECONDS,
     SHARE,
     TIMES,
+    Figure,
     Query,
-    dashed,
-    heat_map,
     lines,
-    quantiles,
-    right_axis,
+    of_the_whole,
     state_now,
-    stats,
-    stepped,
+    strip,
     timeline,
-    tint,
 )
 from observability.grafana.generate.queries import (
     FAILED,
@@ -33,7 +30,6 @@ from observability.grafana.generate.queries import (
     ROUTE_SINGLE,
     Match,
     Recorded,
-    heat,
     largest,
     legend,
     quantile,
@@ -45,8 +41,17 @@ from observability.grafana.generate.queries import (
 
 KINDS = {"usual": states.GREEN, "unusual": states.YELLOW, "strange": states.RED}
 """`leeway.input.typicality`: 0, 1 or 2, 3 or more unusual features."""
+STRANGE = "strange"
 NO_TRAFFIC = "no traffic"
 SHARE_LABEL, THRESHOLD_LABEL = "drift share", "drift threshold"
+
+HOW_TO_READ = """\
+**Is it slow?** p95 at the top, and the orange line against the red one, which is the objective. **Is it drifting?** The
+purple line against the dashed one; red parts of the stack are strange inputs, seconds after they begin. **Is the model
+still right?** The verdict *performance*, from labels. If latency and drift rise together, compare the lines of *p95 by
+typicality*: only if strange inputs are slower than usual ones is the input the cause. Dots are exemplars: click one for
+its trace. Grey is unknown, never good.
+"""
 
 
 def home() -> models.Dashboard:
@@ -56,30 +61,24 @@ def home() -> models.Dashboard:
         "Latency × drift",
         "Latency and drift on one time axis. Click a point to open its trace or report.",
         [
-            Row(
-                4,
-                [
-                    (4, _recommendation()),
-                    (8, _verdicts()),
-                    (3, _requests()),
-                    (2, _errors()),
-                    (2, _p95()),
-                    (2, _share()),
-                    (3, _age()),
-                ],
-            ),
+            Row(4, [(5, recommendation()), (8, _verdicts()), (11, _now())]),
             Row(10, [(24, latency_and_drift())]),
-            Row(8, [(12, unusual_features()), (12, latency_by_input())]),
-            Row(9, [(14, drift_by_feature()), (10, firing())]),
+            Row(8, [(12, typicality()), (12, latency_by_input())]),
+            Row(9, [(12, drift_by_feature()), (12, firing())]),
+            Row(8, [(12, traces.slowest()), (12, traces.strangest())]),
+            reading(HOW_TO_READ),
         ],
     )
 
 
-def _recommendation() -> stat.Panel:
+def recommendation() -> stat.Panel:
+    """The current recommendation."""
     return state_now(
         "Recommendation",
-        "The recommendation of the last drift run. UNKNOWN: it could not compare. No worker: no metrics from the"
-        " worker.",
+        "The recommendation of the last drift run. INVESTIGATE: the quality verdict is act, one feature is far beyond"
+        " its threshold, or the drift share is over its threshold but not yet confirmed. RETRAIN: the performance"
+        " verdict is act, or the share was over its threshold in several windows in a row. UNKNOWN: the run could not"
+        " compare. No worker: no metrics from the worker.",
         states.RECOMMENDATIONS,
         Query(states.recommendation(), "recommendation"),
         links=[links.TO_LAST_REPORT, links.TO_DRIFT],
@@ -97,68 +96,36 @@ def _verdicts() -> stat.Panel:
     )
 
 
-def _requests() -> stat.Panel:
-    requests = total(rate(series(names.HTTP_REQUEST_DURATION, ROUTE_BOTH, part="count")))
-    return stats(
-        "Requests",
-        "Prediction requests per second, single and batch.",
-        REQUESTS,
-        Query(requests),
-        absent=NO_TRAFFIC,
-        links=[links.TO_SERVICE],
-    ).decimals(1)
-
-
-def _errors() -> stat.Panel:
+def _now() -> stat.Panel:
+    asked = total(rate(series(names.HTTP_REQUEST_DURATION, ROUTE_BOTH, part="count")))
     failed = total(rate(series(names.HTTP_REQUEST_DURATION, ROUTE_BOTH, FAILED, part="count")))
-    requests = total(rate(series(names.HTTP_REQUEST_DURATION, ROUTE_BOTH, part="count")))
-    return stats(
-        "Errors",
-        "Share of prediction requests answered with a 5xx. The objective allows 0.1 %.",
-        SHARE,
-        Query(ratio(failed, requests)),
-        absent=NO_TRAFFIC,
-        colours=limits.ERRORS,
-        links=[links.TO_FAILED, links.TO_SERVICE],
-    ).decimals(2)
-
-
-def _p95() -> stat.Panel:
-    return stats(
-        "p95",
-        "Latency of single predictions. Objective: 99 % within 50 ms.",
-        SECONDS,
-        Query(quantile(0.95, names.HTTP_REQUEST_DURATION, ROUTE_SINGLE)),
-        absent=NO_TRAFFIC,
-        colours=limits.LATENCY,
-        links=[links.TO_SLOW, links.TO_SERVICE],
+    p95 = quantile(0.95, names.HTTP_REQUEST_DURATION, ROUTE_SINGLE)
+    return strip(
+        "Now",
+        "Requests: predictions per second, single and batch. Errors: share answered with a 5xx; the objective allows"
+        " 0.1 %. p95: latency of single predictions; the objective is 99 % within 50 ms. Drift share: drifted features"
+        f" ÷ compared features, red from the default threshold of {limits.DRIFT_SHARE:.0%}. ROC AUC: on the last"
+        " labels. Last run: time since the last successful drift run; it also grows with little traffic, which is no"
+        " failure.",
+        Figure("requests", asked, REQUESTS, NO_TRAFFIC, decimals=1),
+        Figure("errors", ratio(failed, asked), SHARE, NO_TRAFFIC, limits.ERRORS, decimals=2),
+        Figure("p95", p95, SECONDS, NO_TRAFFIC, limits.LATENCY),
+        drift_share(),
+        Figure("ROC AUC", largest(series(names.MODEL_ROC_AUC, performance.LIVE)), DISTANCE, "no labels", decimals=2),
+        last_run(),
+        links=[links.TO_SERVICE, links.TO_DRIFT, links.TO_SLOW, links.TO_LAST_REPORT],
     )
 
 
-def _share() -> stat.Panel:
-    return stats(
-        "Drift share",
-        f"Drifted features ÷ compared features in the last window. Red from the default threshold of"
-        f" {limits.DRIFT_SHARE:.0%}. Unknown: the last runs could not compare.",
-        SHARE,
-        Query(largest(series(names.DRIFT_SHARE, OF_MODEL))),
-        absent="unknown",
-        colours=limits.SHARE_OF_DRIFT,
-        links=[links.TO_LAST_REPORT, links.TO_DRIFT],
-    ).decimals(0)
+def drift_share() -> Figure:
+    """The drift share of the last window."""
+    share = largest(series(names.DRIFT_SHARE, OF_MODEL))
+    return Figure("drift share", share, SHARE, "unknown", limits.SHARE_OF_DRIFT, decimals=0)
 
 
-def _age() -> stat.Panel:
-    return stats(
-        "Last drift run",
-        "Time since the last successful drift run. It also grows with little traffic, which is no failure. Unknown: no"
-        " worker.",
-        SECONDS,
-        Query(Recorded.LAST_RUN_AGE),
-        absent="unknown",
-        colours=limits.AGE,
-        links=[links.TO_RUNS, links.TO_DRIFT],
-    ).decimals(0)
+def last_run() -> Figure:
+    """Time since the last successful run."""
+    return Figure("last run", f"max({Recorded.LAST_RUN_AGE})", SECONDS, "unknown", limits.AGE, decimals=0)
 
 
 def latency_and_drift() -> timeseries.Panel:
@@ -174,10 +141,10 @@ def latency_and_drift() -> timeseries.Panel:
         Query(largest(series(names.DRIFT_SHARE, OF_MODEL)), SHARE_LABEL),
         Query(largest(series(names.DRIFT_THRESHOLD)), THRESHOLD_LABEL),
         limit=limits.LATENCY_LINE,
+        soft_max=1.2 * limits.OBJECTIVE_S,
         absent=NO_TRAFFIC,
         links=[links.TO_SLOW, links.TO_STRANGE, links.TO_REPORT],
     ).axis_label("latency")
-    panel.axis_soft_max(1.2 * limits.OBJECTIVE_S)
     quantiles(panel)
     panel.override_by_name(SHARE_LABEL, [*right_axis(SHARE, "drift", soft_max=0.5), *stepped(), tint(states.PURPLE)])
     panel.override_by_name(
@@ -186,24 +153,37 @@ def latency_and_drift() -> timeseries.Panel:
     return panel
 
 
-def unusual_features() -> heatmap.Panel:
+def typicality() -> timeseries.Panel:
     """Drift per request, within seconds and without the worker."""
-    return heat_map(
-        "Unusual features per prediction (click a dot for its trace)",
-        "Features of a prediction that are outside the reference's 0.5-99.5 % range or were never seen. Without drift"
-        " almost all predictions are in the lowest rows; bright upper rows are drift.",
-        COUNT,
-        Query(heat(names.UNUSUAL_FEATURES, OF_MODEL), legend(names.BUCKET_BOUND), exemplars=True),
-        axis="unusual features up to",
-        absent=NO_TRAFFIC,
-        links=[links.TO_STRANGE],
+    panel = of_the_whole(
+        lines(
+            "Usual, unusual and strange inputs",
+            "Single predictions by typicality, as shares. Usual: no unusual feature, which is one outside the"
+            " reference's 0.5-99.5 % range or a category that was never seen. Unusual: 1 or 2. Strange: 3 or more. Dots"
+            " are exemplars of strange inputs: click one to open its trace.",
+            REQUESTS,
+            *(Query(_rate_of(kind), kind, exemplars=kind == STRANGE) for kind in KINDS),
+            absent=NO_TRAFFIC,
+            links=[links.TO_STRANGE],
+        )
     )
+    for kind, colour in KINDS.items():
+        panel.override_by_name(kind, [tint(colour)])
+    return panel
+
+
+def _rate_of(kind: str) -> str:
+    """Predictions per second of one typicality. Only buckets have exemplars; the largest counts all predictions."""
+    where = (OF_MODEL, Match(names.TYPICALITY, kind))
+    if kind == STRANGE:
+        return largest(total(rate(series(names.PREDICTION_DURATION, *where, part="bucket")), names.BUCKET_BOUND))
+    return total(rate(series(names.PREDICTION_DURATION, *where, part="count")))
 
 
 def latency_by_input() -> timeseries.Panel:
     """Latency by typicality: if drift causes latency, the lines diverge."""
     panel = lines(
-        "p95 by typicality: are unusual inputs slower?",
+        "p95 by typicality: are strange inputs slower?",
         "Time to look up, score and record a prediction. Usual: no unusual feature. Unusual: 1 or 2. Strange: 3 or"
         " more. If the lines rise together, drift is not the cause.",
         SECONDS,
@@ -211,7 +191,7 @@ def latency_by_input() -> timeseries.Panel:
             Query(
                 quantile(0.95, names.PREDICTION_DURATION, OF_MODEL, Match(names.TYPICALITY, kind)),
                 kind,
-                exemplars=kind == "strange",
+                exemplars=kind == STRANGE,
             )
             for kind in KINDS
         ),
@@ -242,11 +222,13 @@ def firing() -> statetimeline.Panel:
     """Pending and firing alerts over time."""
     return timeline(
         "Alerts",
-        "Yellow: pending. Orange: ticket. Red: page. Click to open the alert in Prometheus.",
+        "Yellow: pending. Orange: ticket. Red: page. Click an alert to open its runbook.",
         states.steps(states.ALERTS),
         Query(states.quiet(), "no alerts"),
         Query(states.alerts(), "{{alertname}}"),
         states=states.ALERTS,
         absent="no alerts",
         links=[links.TO_ALERTS, links.TO_PIPELINE],
+    ).override_by_query(
+        "B", [models.DynamicConfigValue("links", [each.build() for each in (links.TO_RUNBOOK, links.TO_ALERTS)])]
     )

@@ -1,4 +1,4 @@
-"""Our kinds of panels, each with a unit, a description, a legend and a text for absent data; overrides of series."""
+"""Our kinds of panels, each with a unit, a description, a legend and a text for absent data."""
 
 from __future__ import annotations
 
@@ -13,19 +13,26 @@ from grafana_foundation_sdk.cog.variants import Dataquery
 from grafana_foundation_sdk.models import common as choices
 from grafana_foundation_sdk.models import dashboard as models
 from grafana_foundation_sdk.models import heatmap as heatmap_choices
+from grafana_foundation_sdk.models import statetimeline as timeline_choices
 from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.common import DataSourceRef
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
-from observability.grafana.generate.states import BLUE, GREEN, States, mapping, steps, thresholds
+from observability.grafana.generate.queries import STEP, WINDOW, or_nan
+from observability.grafana.generate.states import GREEN, States, mapping, steps, thresholds, unknown
 
-DATA_SOURCE: Final = DataSourceRef(type_val="prometheus", uid="leeway-prometheus")
+DATA_SOURCE: Final = DataSourceRef(type_val="prometheus", uid="${prometheus}")
+"""The data source that the dashboard's variable names, so that the files work in any Grafana."""
 SHARE, COUNT, BYTES = units.PercentUnit, units.Short, units.BytesIEC
 SECONDS, MILLISECONDS = units.Seconds, units.Milliseconds
-REQUESTS, WRITES, EVENTS = units.RequestsPerSecond, units.WritesPerSecond, units.CountsPerSecond
+REQUESTS, WRITES = units.RequestsPerSecond, units.WritesPerSecond
 STATE = DISTANCE = units.NoUnit
-TIMES: Final = "suffix:×"
+TIMES, SPANS, POINTS, ITEMS = "suffix:×", "suffix:spans/s", "suffix:points/s", "suffix:items/s"
 ABSENT: Final = "no data"
+SMALLEST_SHARE: Final = 0.01
+"""Up to here the axis of a share always reaches: if all values are 0, Grafana would draw it up to 10000 %."""
+EXEMPLARS: Final = "rgba(120,220,255,0.35)"
+"""Translucent, so that many exemplars do not hide a heat map's cells."""
 Links = Sequence[builders.DashboardLink]
 
 
@@ -56,6 +63,7 @@ def stats(
         .unit(unit)
         .targets(_targets(queries, instant=True))
         .no_value(absent)
+        .mappings([unknown(absent)])
         .thresholds(colours or thresholds((None, "text")))
         .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
         .color_mode(choices.BigValueColorMode.VALUE)
@@ -69,12 +77,47 @@ def state_now(title: str, description: str, states: States, *queries: Query, lin
     """Current states as texts and colours."""
     return (
         stats(title, description, STATE, *queries, colours=steps(states), links=links)
-        .mappings(mapping(states))
-        .color_mode(
-            choices.BigValueColorMode.BACKGROUND_SOLID if len(queries) == 1 else choices.BigValueColorMode.VALUE
-        )
+        .mappings([*mapping(states), unknown(ABSENT)])
+        .color_mode(choices.BigValueColorMode.BACKGROUND_SOLID)
         .text(common.VizTextDisplayOptions().value_size(20))
     )
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One value of a strip: its name, its text if it is absent, and its own unit and colours.
+
+    `expression` must have at most one series, without labels.
+    """
+
+    name: str
+    expression: str
+    unit: str
+    absent: str
+    colours: builders.ThresholdsConfig | None = None
+    decimals: float | None = None
+    pattern: str | None = None
+
+
+def strip(title: str, description: str, *figures: Figure, links: Links = ()) -> stat.Panel:
+    """Named current values side by side; one that is absent keeps its place, with a grey text."""
+    panel = stats(
+        title, description, COUNT, *(Query(or_nan(each.expression), each.name) for each in figures), links=links
+    ).text(common.VizTextDisplayOptions().value_size(22).title_size(12))
+    for each in figures:
+        own = [
+            models.DynamicConfigValue("unit", each.unit),
+            models.DynamicConfigValue("noValue", each.absent),
+            models.DynamicConfigValue("mappings", [unknown(each.absent)]),
+            models.DynamicConfigValue("thresholds", (each.colours or thresholds((None, "text"))).build()),
+        ]
+        if each.decimals is not None:
+            own.append(models.DynamicConfigValue("decimals", each.decimals))
+        if each.pattern is None:
+            panel.override_by_name(each.name, own)
+        else:
+            panel.override_by_regexp(each.pattern, own)
+    return panel
 
 
 def lines(
@@ -84,10 +127,14 @@ def lines(
     *queries: Query,
     limit: builders.ThresholdsConfig | None = None,
     floor: float | None = 0,
+    soft_max: float | None = None,
     absent: str = ABSENT,
     links: Links = (),
 ) -> timeseries.Panel:
-    """Lines over time; `limit` draws dashed lines at its thresholds, `floor` is the start of the axis."""
+    """Lines over time; `limit` draws dashed lines at its thresholds, `floor` is the start of the axis.
+
+    The axis reaches at least up to `soft_max`.
+    """
     dashes = choices.GraphThresholdsStyleMode.DASHED if limit else choices.GraphThresholdsStyleMode.OFF
     panel = (
         timeseries.Panel()
@@ -102,10 +149,12 @@ def lines(
         .show_points(choices.VisibilityMode.AUTO)
         .thresholds(limit or thresholds((None, GREEN)))
         .thresholds_style(common.GraphThresholdsStyleConfig().mode(dashes))
-        .legend(_legend().calcs(["lastNotNull", "max"]))
+        .legend(_legend().calcs(["lastNotNull"]))
         .tooltip(_tooltip())
         .data_links(list(links))
     )
+    if soft_max is not None or unit == SHARE:
+        panel.axis_soft_max(SMALLEST_SHARE if soft_max is None else soft_max)
     return panel if floor is None else panel.min(floor)
 
 
@@ -120,13 +169,24 @@ def stacked(panel: timeseries.Panel) -> timeseries.Panel:
     return panel.stacking(common.StackingConfig().mode(choices.StackingMode.NORMAL)).fill_opacity(25).line_width(1)
 
 
+def of_the_whole(panel: timeseries.Panel) -> timeseries.Panel:
+    """Parts as shares of their sum: the axis goes from 0 to 100 %."""
+    return stacked(panel).stacking(common.StackingConfig().mode(choices.StackingMode.PERCENT)).fill_opacity(45)
+
+
 def bars_over_time(panel: timeseries.Panel) -> timeseries.Panel:
     """Events per step of time, stacked."""
     return stacked(panel).draw_style(choices.GraphDrawStyle.BARS).fill_opacity(70)
 
 
 def bars(
-    title: str, description: str, unit: str, *queries: Query, colours: builders.ThresholdsConfig, links: Links = ()
+    title: str,
+    description: str,
+    unit: str,
+    *queries: Query,
+    colours: builders.ThresholdsConfig,
+    absent: str = ABSENT,
+    links: Links = (),
 ) -> bargauge.Panel:
     """Current values as bars."""
     return (
@@ -137,7 +197,8 @@ def bars(
         .unit(unit)
         .min(0)
         .targets(_targets(queries, instant=True))
-        .no_value(ABSENT)
+        .no_value(absent)
+        .mappings([unknown(absent)])
         .thresholds(colours)
         .display_mode(choices.BarGaugeDisplayMode.BASIC)
         .orientation(choices.VizOrientation.HORIZONTAL)
@@ -146,6 +207,16 @@ def bars(
         .show_unfilled(True)
         .data_links(list(links))
     )
+
+
+class _WithoutPager(statetimeline.Panel):
+    """A state timeline on one page: the SDK can only leave the option out, and Grafana then adds a pager."""
+
+    def build(self) -> models.Panel:
+        built = super().build()
+        assert isinstance(built.options, timeline_choices.Options)  # noqa: S101 (what the builder made)
+        built.options.per_page = 0
+        return built
 
 
 def timeline(
@@ -158,9 +229,14 @@ def timeline(
     absent: str = ABSENT,
     links: Links = (),
 ) -> statetimeline.Panel:
-    """One row per series, coloured by state; gaps where data is absent."""
+    """One row per series, coloured by state; gaps where data is absent.
+
+    Values are not merged, so that a click yields its own time and not the start of its state. With a mapping, the
+    tooltip shows a state's text only in a palette's mode; by thresholds it would show the threshold.
+    """
+    scheme = models.FieldColorModeId.PALETTE_CLASSIC if states else models.FieldColorModeId.THRESHOLDS
     return (
-        statetimeline.Panel()
+        _WithoutPager()
         .title(title)
         .description(description)
         .datasource(DATA_SOURCE)
@@ -169,8 +245,8 @@ def timeline(
         .no_value(absent)
         .mappings(mapping(states) if states else [])
         .thresholds(colours)
-        .color_scheme(builders.FieldColor().mode(models.FieldColorModeId.THRESHOLDS))
-        .merge_values(True)
+        .color_scheme(builders.FieldColor().mode(scheme))
+        .merge_values(False)
         .show_value(choices.VisibilityMode.NEVER)
         .row_height(0.85)
         .fill_opacity(75)
@@ -187,10 +263,14 @@ def heat_map(
     query: Query,
     *,
     axis: str,
+    layout: choices.HeatmapCellLayout = choices.HeatmapCellLayout.LE,
     absent: str = ABSENT,
     links: Links = (),
 ) -> heatmap.Panel:
-    """A histogram over time: brighter means more; dots are exemplars that link to their traces."""
+    """A histogram over time: stronger means more; dots are exemplars that link to their traces.
+
+    The unit is that of the axis; cells count events.
+    """
     colour = (
         heatmap.HeatmapColorOptions()
         .mode(heatmap_choices.HeatmapColorMode.SCHEME)
@@ -204,16 +284,16 @@ def heat_map(
         .title(title)
         .description(description)
         .datasource(DATA_SOURCE)
-        .unit(unit)
         .targets([_target(query, "A").format(PromQueryFormat.HEATMAP).range()])
         .no_value(absent)
         .calculate(False)
-        .rows_frame(heatmap.RowsHeatmapOptions().layout(choices.HeatmapCellLayout.LE))
+        .rows_frame(heatmap.RowsHeatmapOptions().layout(layout))
         .y_axis(heatmap.YAxisConfig().unit(unit).axis_label(axis))
         .color(colour)
         .filter_values(heatmap.FilterValueRange().le(1e-9))
         .cell_gap(1)
-        .exemplars_color("rgba(120,220,255,0.9)")
+        .cell_values(heatmap.CellValues().unit(COUNT).decimals(0))
+        .exemplars_color(EXEMPLARS)
         .tooltip(heatmap.HeatmapTooltip().mode(choices.TooltipDisplayMode.SINGLE).y_histogram(True))
         .data_links(list(links))
     )
@@ -240,7 +320,7 @@ def _targets(queries: Sequence[Query], *, instant: bool = False) -> list[Builder
 
 
 def _target(query: Query, reference: str) -> prometheus.Dataquery:
-    return (
+    asked = (
         prometheus.Dataquery()
         .ref_id(reference)
         .datasource(DATA_SOURCE)
@@ -248,40 +328,4 @@ def _target(query: Query, reference: str) -> prometheus.Dataquery:
         .legend_format(query.legend)
         .exemplar(query.exemplars)
     )
-
-
-def tint(colour: str) -> models.DynamicConfigValue:
-    """An override: the colour of a series."""
-    return models.DynamicConfigValue("color", {"mode": "fixed", "fixedColor": colour})
-
-
-def quantiles(panel: timeseries.Panel) -> timeseries.Panel:
-    """The colours of p50, p95 and p99, the same on all dashboards."""
-    for name, colour in (("p50", BLUE), ("p95", "#f2cc0c"), ("p99", "#ff780a")):
-        panel.override_by_name(name, [tint(colour)])
-    return panel
-
-
-def dashed() -> models.DynamicConfigValue:
-    """An override: a dashed line, for limits as opposed to measurements."""
-    return models.DynamicConfigValue("custom.lineStyle", {"fill": "dash", "dash": [8, 6]})
-
-
-def right_axis(unit: str, label: str, *, soft_max: float) -> list[models.DynamicConfigValue]:
-    """An override: a second axis at the right, from zero, without the left axis' thresholds."""
-    return [
-        models.DynamicConfigValue("unit", unit),
-        models.DynamicConfigValue("min", 0),
-        models.DynamicConfigValue("custom.axisPlacement", choices.AxisPlacement.RIGHT.value),
-        models.DynamicConfigValue("custom.axisLabel", label),
-        models.DynamicConfigValue("custom.axisSoftMax", soft_max),
-        models.DynamicConfigValue("custom.thresholdsStyle", {"mode": choices.GraphThresholdsStyleMode.OFF.value}),
-    ]
-
-
-def stepped() -> list[models.DynamicConfigValue]:
-    """An override: a thick line that keeps its value until the next run."""
-    return [
-        models.DynamicConfigValue("custom.lineInterpolation", choices.LineInterpolation.STEP_AFTER.value),
-        models.DynamicConfigValue("custom.lineWidth", 3),
-    ]
+    return asked.interval(STEP) if WINDOW in query.expression else asked

@@ -6,17 +6,8 @@ from grafana_foundation_sdk.builders import timeseries
 
 from leeway.telemetry import names
 from observability.grafana.generate import links, states
-from observability.grafana.generate.panels import (
-    COUNT,
-    DISTANCE,
-    SHARE,
-    Query,
-    dashed,
-    lines,
-    right_axis,
-    stepped,
-    tint,
-)
+from observability.grafana.generate.overrides import dashed, right_axis, stepped, tint
+from observability.grafana.generate.panels import COUNT, DISTANCE, SHARE, Query, lines
 from observability.grafana.generate.queries import Match, largest, series
 
 LIVE, CARD = Match(names.MODEL_BASIS, "live"), Match(names.MODEL_BASIS, "card")

@@ -7,25 +7,36 @@ from collections.abc import Callable
 from grafana_foundation_sdk.builders import stat, statetimeline, timeseries
 from grafana_foundation_sdk.models import dashboard as models
 
-from observability.grafana.generate import foreign, limits, links, states
-from observability.grafana.generate.board import Row, board
+from leeway.telemetry import names
+from observability.grafana.generate import database, foreign, limits, links, states
+from observability.grafana.generate.board import Row, board, reading
+from observability.grafana.generate.overrides import tint
 from observability.grafana.generate.panels import (
     BYTES,
     COUNT,
-    EVENTS,
+    ITEMS,
     SECONDS,
     SHARE,
+    SPANS,
+    Figure,
     Query,
     lines,
     stacked,
-    stats,
+    strip,
     timeline,
-    tint,
 )
-from observability.grafana.generate.queries import WHOLE_RANGE, increase, rate, total
+from observability.grafana.generate.queries import WHOLE_RANGE, increase, rate, series, total
+from observability.grafana.generate.saturation import of_process
 
-NO_COLLECTOR = "no metrics from the Collector"
+NO_COLLECTOR = "no Collector"
 NO_JAEGER = "no metrics from Jaeger"
+
+HOW_TO_READ = """\
+Data flows from the service and the drift worker to the **Collector**, from there to **Prometheus** (metrics) and
+**Jaeger** (traces). Look at *Now* first: anything that is lost, failed or restarted explains gaps elsewhere. Then find
+the first step whose numbers differ from those of the step before: received by the Collector, sent by its exporters,
+stored by Jaeger. The **database** is seen through its clients.
+"""
 
 
 def pipeline() -> models.Dashboard:
@@ -35,11 +46,17 @@ def pipeline() -> models.Dashboard:
         "Pipeline",
         "Whether metrics and traces arrive completely. A gap here explains gaps on the other dashboards.",
         [
-            Row(4, [(6, lost()), (6, queue_fill()), (6, rule_failures()), (6, series_count())]),
+            Row(4, [(12, now()), (12, restarts())]),
             Row(6, [(12, targets()), (12, arriving_by_service())]),
-            Row(8, [(8, accepted()), (8, losses()), (8, queue())], "Collector"),
+            Row(8, [(6, received()), (6, sent()), (6, losses()), (6, queue())], "Collector"),
             Row(8, [(8, stored()), (8, memory()), (8, collector_cpu())], "Jaeger and resources"),
-            Row(8, [(8, scrapes()), (8, rules()), (8, storage())], "Prometheus"),
+            Row(
+                8,
+                [(8, database.lookups()), (8, database.writes()), (8, database.windows())],
+                "PostgreSQL, as its clients see it",
+            ),
+            Row(8, [(8, scrapes()), (8, rules()), (8, storage())], "Prometheus", collapsed=True),
+            reading(HOW_TO_READ),
         ],
     )
 
@@ -50,54 +67,53 @@ def _of(counters: tuple[str, ...], count: Callable[[str], str]) -> str:
     return " + ".join(f"({total(count(each))} or {seen})" for each in counters)
 
 
-def lost() -> stat.Panel:
-    """Telemetry that was lost."""
+def now() -> stat.Panel:
+    """Lost telemetry, the fullest queue, failed rules, and the number of series."""
+    losing = states.thresholds((None, states.GREEN), (0.5, states.RED))
     counters = foreign.REFUSED + foreign.SEND_FAILED + foreign.ENQUEUE_FAILED
-    return stats(
-        "Telemetry lost in this time range",
-        "Spans and metric points that the Collector refused, could not queue or dropped. If not zero, dashboards have"
-        " gaps.",
-        COUNT,
-        Query(_of(counters, lambda counter: increase(counter, WHOLE_RANGE))),
-        absent=NO_COLLECTOR,
-        colours=states.thresholds((None, states.GREEN), (1, states.RED)),
+    return strip(
+        "Now",
+        "Lost: spans and metric points in this time range that the Collector refused, could not queue or dropped; if"
+        " not zero, dashboards have gaps. Fullest queue: the Collector's queue is on disk and fills while Jaeger is"
+        " unreachable; nothing is lost below 100 %. Failed rules: evaluations in this time range; such an alert cannot"
+        " fire. Series: time series in Prometheus; a jump without a deployment means a label with unbounded values.",
+        Figure(
+            "lost", _of(counters, lambda each: increase(each, WHOLE_RANGE)), COUNT, NO_COLLECTOR, losing, decimals=0
+        ),
+        Figure(
+            "fullest queue",
+            f"max({foreign.QUEUE_SIZE} / {foreign.QUEUE_CAPACITY})",
+            SHARE,
+            NO_COLLECTOR,
+            limits.FILL,
+            decimals=1,
+        ),
+        Figure(
+            "failed rules", total(increase(foreign.RULE_FAILURES, WHOLE_RANGE)), COUNT, "unknown", losing, decimals=0
+        ),
+        Figure("series", total(foreign.SERIES), COUNT, "unknown", decimals=1),
         links=[links.TO_ALERTS],
-    ).decimals(0)
+    )
 
 
-def queue_fill() -> stat.Panel:
-    """Fill level of the fullest queue: how long Jaeger may be unreachable."""
-    return stats(
-        "Fullest Collector queue",
-        "Fill level. The queue is on disk and fills while Jaeger is unreachable; nothing is lost below 100 %.",
-        SHARE,
-        Query(f"max({foreign.QUEUE_SIZE} / {foreign.QUEUE_CAPACITY})"),
-        absent=NO_COLLECTOR,
-        colours=limits.FILL,
-        links=[links.TO_ALERTS],
-    ).decimals(1)
-
-
-def rule_failures() -> stat.Panel:
-    """Failed rule evaluations."""
-    return stats(
-        "Failed rule evaluations in this time range",
-        "Recording rules and alerts that could not be evaluated. Such an alert cannot fire.",
-        COUNT,
-        Query(total(increase(foreign.RULE_FAILURES, WHOLE_RANGE))),
-        colours=states.thresholds((None, states.GREEN), (1, states.RED)),
-        links=[links.TO_ALERTS],
-    ).decimals(0)
-
-
-def series_count() -> stat.Panel:
-    """Number of series, which determines Prometheus' memory."""
-    return stats(
-        "Series in Prometheus",
-        "Time series in memory. A jump without a deployment means a label with unbounded values.",
-        COUNT,
-        Query(total(foreign.SERIES)),
-    ).decimals(1)
+def restarts() -> stat.Panel:
+    """Restarts of each process."""
+    restarted = states.thresholds((None, states.GREEN), (1, states.ORANGE))
+    cpu_time = names.PROCESS_CPU_TIME
+    counted = {
+        "service": f"max(resets({series(cpu_time, *of_process(links.API))}[{WHOLE_RANGE}]))",
+        "drift": f"max(resets({series(cpu_time, *of_process(links.WORKER))}[{WHOLE_RANGE}]))",
+        "Collector": f"max(resets({foreign.COLLECTOR_UPTIME}[{WHOLE_RANGE}]))",
+        "Jaeger": f"max(resets({foreign.JAEGER_UPTIME}[{WHOLE_RANGE}]))",
+        "Prometheus": f"max(changes({foreign.PROMETHEUS_START}[{WHOLE_RANGE}]))",
+    }
+    return strip(
+        "Restarts in this time range",
+        "How often each process was started again, by counters that restart with it. Of several instances, the one"
+        " that restarted most.",
+        *(Figure(name, counter, COUNT, "not seen", restarted, decimals=0) for name, counter in counted.items()),
+        links=[links.TO_TARGETS],
+    )
 
 
 def targets() -> statetimeline.Panel:
@@ -107,9 +123,9 @@ def targets() -> statetimeline.Panel:
         "Prometheus' scrape targets. `applications` is the Collector's port with our metrics: if it is down, the"
         " service and the drift worker are not monitored.",
         states.steps(states.TARGETS),
-        Query(f"min by ({foreign.JOB}) ({foreign.UP})", f"{{{{{foreign.JOB}}}}}"),
+        Query(f"min by ({foreign.JOB}) ({foreign.UP})", foreign.legend(foreign.JOB)),
         states=states.TARGETS,
-        links=[links.link("Targets in Prometheus", f"{links.PROMETHEUS}/targets")],
+        links=[links.TO_TARGETS],
     )
 
 
@@ -119,20 +135,35 @@ def arriving_by_service() -> timeseries.Panel:
         "Received spans by service",
         "From the Collector's span metrics, before sampling. A service that receives requests but is missing here"
         " cannot reach the Collector.",
-        EVENTS,
-        Query(foreign.by(rate(foreign.SPAN_CALLS), foreign.SPAN_SERVICE), f"{{{{{foreign.SPAN_SERVICE}}}}}"),
+        SPANS,
+        Query(foreign.by(rate(foreign.SPAN_CALLS), foreign.SPAN_SERVICE), foreign.legend(foreign.SPAN_SERVICE)),
         absent="no spans",
     )
 
 
-def accepted() -> timeseries.Panel:
-    """Accepted data."""
+def received() -> timeseries.Panel:
+    """Received data by receiver."""
+    receiver = (foreign.RECEIVER, foreign.TRANSPORT)
     return lines(
-        "Accepted",
-        "Spans and metric points per second that the Collector accepted.",
-        EVENTS,
-        Query(total(rate(foreign.ACCEPTED_SPANS)), "spans"),
-        Query(total(rate(foreign.ACCEPTED_POINTS)), "metric points"),
+        "Received, by receiver",
+        "Spans and metric points per second that each receiver of the Collector accepted.",
+        ITEMS,
+        Query(foreign.by(rate(foreign.ACCEPTED_SPANS), *receiver), f"spans · {foreign.legend(*receiver)}"),
+        Query(foreign.by(rate(foreign.ACCEPTED_POINTS), *receiver), f"points · {foreign.legend(*receiver)}"),
+        absent=NO_COLLECTOR,
+    )
+
+
+def sent() -> timeseries.Panel:
+    """Sent data by exporter."""
+    exporter = foreign.EXPORTER
+    return lines(
+        "Sent, by exporter",
+        "Spans and metric points per second that each exporter of the Collector delivered. Prometheus also receives"
+        " the span metrics, which no receiver accepted.",
+        ITEMS,
+        Query(foreign.by(rate(foreign.SENT_SPANS), exporter), f"spans · {foreign.legend(exporter)}"),
+        Query(foreign.by(rate(foreign.SENT_POINTS), exporter), f"points · {foreign.legend(exporter)}"),
         absent=NO_COLLECTOR,
     )
 
@@ -141,13 +172,14 @@ def losses() -> timeseries.Panel:
     """Lost data."""
     return (
         lines(
-            "Refused, not queued, dropped",
+            "Lost, by cause",
             "Refused: the memory limit is reached, and senders retry. Not queued: the queue is full. Dropped: the"
             " backend rejected the data permanently. All three should be zero.",
-            EVENTS,
+            ITEMS,
             Query(_of(foreign.REFUSED, rate), "refused"),
             Query(_of(foreign.ENQUEUE_FAILED, rate), "not queued"),
             Query(_of(foreign.SEND_FAILED, rate), "dropped"),
+            soft_max=1,
             absent=NO_COLLECTOR,
             links=[links.TO_ALERTS],
         )
@@ -165,7 +197,8 @@ def queue() -> timeseries.Panel:
         "The Collector's queue on disk. It grows while Jaeger is unreachable and drains when Jaeger is back. When it is"
         " full, new spans are lost.",
         COUNT,
-        Query(waiting, f"{{{{{foreign.EXPORTER}}}}}"),
+        Query(waiting, foreign.legend(foreign.EXPORTER)),
+        soft_max=10,
         absent=NO_COLLECTOR,
     ).decimals(0)
 
@@ -177,7 +210,7 @@ def stored() -> timeseries.Panel:
         "Spans sent and stored",
         "Spans sent by the Collector, stored by Jaeger, and not stored because of an error. If sent and stored differ,"
         " traces are missing.",
-        EVENTS,
+        SPANS,
         Query(total(rate(foreign.SENT_SPANS)), "sent by the Collector"),
         Query(total(rate(foreign.JAEGER_STORED)), "stored by Jaeger"),
         Query(f"{failed} or 0 * {total(rate(foreign.JAEGER_STORED))}", "failed"),
@@ -187,25 +220,31 @@ def stored() -> timeseries.Panel:
 
 def memory() -> timeseries.Panel:
     """Memory of the three programs."""
+    used = {
+        "Collector": (foreign.COLLECTOR_MEMORY, "otel-collector"),
+        "Jaeger": (foreign.JAEGER_MEMORY, "jaeger"),
+        "Prometheus": (foreign.PROMETHEUS_MEMORY, "prometheus"),
+    }
     return lines(
-        "Memory",
-        "Resident memory of the Collector, Jaeger and Prometheus. compose.yaml sets the limits.",
-        BYTES,
-        Query(total(foreign.COLLECTOR_MEMORY), "Collector"),
-        Query(total(foreign.JAEGER_MEMORY), "Jaeger"),
-        Query(total(foreign.PROMETHEUS_MEMORY), "Prometheus"),
-    )
+        "Memory of the containers",
+        "Resident memory as a share of each container's limit in compose.yaml. A container that reaches 100 % is"
+        " killed.",
+        SHARE,
+        *(Query(f"{total(each)} / {limits.memory_limit(name)}", title) for title, (each, name) in used.items()),
+        limit=limits.WHOLE_LINE,
+        soft_max=1,
+    ).decimals(0)
 
 
 def collector_cpu() -> timeseries.Panel:
     """CPU usage of the Collector."""
     return lines(
         "CPU usage of the Collector",
-        "CPU cores in use: 1 is one core.",
-        COUNT,
+        "100 % is one core. compose.yaml sets no limit.",
+        SHARE,
         Query(total(rate(foreign.COLLECTOR_CPU)), "Collector"),
         absent=NO_COLLECTOR,
-    ).decimals(2)
+    ).decimals(0)
 
 
 def scrapes() -> timeseries.Panel:
@@ -214,8 +253,8 @@ def scrapes() -> timeseries.Panel:
         "Scrape duration",
         "Duration of each target's scrape. Scrapes run every 5 s and time out after 4 s.",
         SECONDS,
-        Query(f"max by ({foreign.JOB}) ({foreign.SCRAPE_DURATION})", f"{{{{{foreign.JOB}}}}}"),
-        links=[links.link("Targets in Prometheus", f"{links.PROMETHEUS}/targets")],
+        Query(f"max by ({foreign.JOB}) ({foreign.SCRAPE_DURATION})", foreign.legend(foreign.JOB)),
+        links=[links.TO_TARGETS],
     )
 
 

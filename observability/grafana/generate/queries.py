@@ -10,6 +10,8 @@ from leeway.telemetry.names import Metric
 
 WINDOW: Final = "$window"
 """The dashboard's variable: the range of rates and quantiles."""
+STEP: Final = "15s"
+"""The shortest step of queries over `$window`: `$__rate_interval` is then at least four of them, one minute."""
 SCRAPES: Final = "$__rate_interval"
 """Grafana's variable: the shortest range for rates at this zoom, so that cells of a heat map do not overlap."""
 WHOLE_RANGE: Final = "$__range"
@@ -35,16 +37,26 @@ class Match:
 
 
 OF_MODEL: Final = Match(names.MODEL_VERSION, "$model", "=~")
+OF_INSTANCE: Final = Match("instance", "$instance", "=~")
 ROUTE_SINGLE: Final = Match(names.HTTP_ROUTE, SINGLE)
 ROUTE_BATCH: Final = Match(names.HTTP_ROUTE, BATCH)
 ROUTE_BOTH: Final = Match(names.HTTP_ROUTE, BOTH, "=~")
 FAILED: Final = Match(names.HTTP_STATUS, "5..", "=~")
 
 
+OF_THE_SERVICE: Final = frozenset({
+    names.HTTP_REQUEST_DURATION, names.HTTP_ACTIVE_REQUESTS, names.EVENT_LOOP_LAG, names.PREDICTION_DURATION,
+    names.PREDICTION_SCORES, names.UNUSUAL_FEATURES, names.INFERENCE_DURATION, names.LOOKUP_DURATION,
+    names.REQUEST_REJECTED, names.LOG_SPOOLED, names.LOG_WRITTEN, names.LOG_UNRECORDED, names.LOG_BACKLOG,
+})  # fmt: skip
+"""Metrics of the service, of which the dashboard's variable `$instance` selects instances."""
+
+
 def series(metric: Metric, *where: Match, part: Part | None = None) -> str:
     """A selector for the metric's series; for a histogram, of its `part`."""
     name = metric.prometheus_name + (f"_{part}" if part else "")
-    return name + ("{" + ", ".join(map(str, where)) + "}" if where else "")
+    matches = (*where, OF_INSTANCE) if metric in OF_THE_SERVICE else where
+    return name + ("{" + ", ".join(map(str, matches)) + "}" if matches else "")
 
 
 def rate(counter: str, over: str = WINDOW) -> str:
@@ -93,6 +105,16 @@ def or_else(expression: str, value: int) -> str:
     return f"{expression} or vector({value})"
 
 
+def or_nan(expression: str) -> str:
+    """The expression, or NaN if it is absent: a panel with several values shows a text in its place."""
+    return f"{expression} or on () vector(NaN)"
+
+
+def over(count: str, least: int, expression: str) -> str:
+    """The expression where `count` is more than `least`: a share of a handful of events is noise."""
+    return f"{expression} and on () {count} > {least}"
+
+
 def legend(*attributes: str, between: str = " · ") -> str:
     """A legend with the values of these attributes."""
     return between.join("{{" + names.prometheus_label(attribute) + "}}" for attribute in attributes)
@@ -101,10 +123,8 @@ def legend(*attributes: str, between: str = " · ") -> str:
 class Recorded:
     """Recorded series: see observability/prometheus/rules."""
 
-    ERROR_RATIO_1H: Final = "leeway:predictions:error_ratio_rate1h"
-    SLOW_RATIO_1H: Final = "leeway:predictions:slow_ratio_rate1h"
-    SLOW_BATCH_RATIO_1H: Final = "leeway:batches:slow_ratio_rate1h"
     OBJECTIVE: Final = "leeway:objective:target"
+    BURN_LIMIT: Final = "leeway:objective:burn_rate_limit"
     BUDGET_LEFT: Final = "leeway:objective:budget_left"
     LAST_RUN_AGE: Final = "leeway:drift:last_run_age_seconds"
     LAST_CYCLE_AGE: Final = "leeway:drift:last_cycle_age_seconds"

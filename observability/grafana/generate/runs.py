@@ -7,15 +7,14 @@ from grafana_foundation_sdk.builders import timeseries
 from leeway.telemetry import names
 from observability.grafana.generate import links, states
 from observability.grafana.generate.foreign import SPAN_DURATION, SPAN_NAME, of_spans
+from observability.grafana.generate.overrides import dashed, tint
 from observability.grafana.generate.panels import (
     COUNT,
     MILLISECONDS,
     SECONDS,
     Query,
     bars_over_time,
-    dashed,
     lines,
-    tint,
 )
 from observability.grafana.generate.queries import (
     RUNS,

@@ -5,17 +5,18 @@ from __future__ import annotations
 from grafana_foundation_sdk.builders import timeseries
 
 from leeway.telemetry import names
-from observability.grafana.generate import links, states
-from observability.grafana.generate.panels import BYTES, COUNT, SECONDS, Query, lines, stacked
-from observability.grafana.generate.queries import Match, legend, quantile, rate, series, total
+from observability.grafana.generate import limits, links, states
+from observability.grafana.generate.panels import BYTES, COUNT, SECONDS, SHARE, Query, lines, stacked
+from observability.grafana.generate.queries import OF_INSTANCE, Match, legend, quantile, rate, series, total
 
 JOB, NAMESPACE = "job", "leeway"
 """In Prometheus, `job` is namespace and name: `leeway/leeway-service`."""
 
 
-def of_process(service: str) -> Match:
-    """A matcher for the series of one process."""
-    return Match(JOB, f"{NAMESPACE}/{service}")
+def of_process(service: str) -> tuple[Match, ...]:
+    """Matchers for the series of a process; of the API, for those of the selected instances."""
+    job = Match(JOB, f"{NAMESPACE}/{service}")
+    return (job, OF_INSTANCE) if service == links.API else (job,)
 
 
 def active() -> timeseries.Panel:
@@ -45,17 +46,25 @@ def loop_lag() -> timeseries.Panel:
 
 def cpu(service: str) -> timeseries.Panel:
     """CPU usage."""
-    used = total(rate(series(names.PROCESS_CPU_TIME, of_process(service))), names.CPU_MODE)
+    used = total(rate(series(names.PROCESS_CPU_TIME, *of_process(service))), names.CPU_MODE)
     return stacked(
-        lines("CPU usage", "CPU cores in use: 1 is one core.", COUNT, Query(used, legend(names.CPU_MODE)))
-    ).decimals(2)
+        lines(
+            "CPU usage",
+            "100 % is one core. compose.yaml sets no limit; the model is scored by one thread.",
+            SHARE,
+            Query(used, legend(names.CPU_MODE)),
+        )
+    ).decimals(0)
 
 
-def memory(service: str) -> timeseries.Panel:
-    """Physical memory."""
+def memory(service: str, container: str) -> timeseries.Panel:
+    """Physical memory, up to the limit of the container."""
+    limit = limits.memory_limit(container)
     return lines(
         "Memory",
-        "Resident memory of the process. A steady rise is a leak. compose.yaml sets the limit.",
+        "Resident memory of the process. A steady rise is a leak. The line is the container's limit in compose.yaml.",
         BYTES,
-        Query(total(series(names.PROCESS_MEMORY, of_process(service))), "resident"),
+        Query(total(series(names.PROCESS_MEMORY, *of_process(service))), "resident"),
+        limit=states.thresholds((None, "transparent"), (limit, states.RED)),
+        soft_max=limit,
     )

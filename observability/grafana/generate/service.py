@@ -6,8 +6,9 @@ from grafana_foundation_sdk.builders import bargauge, heatmap, stat, timeseries
 from grafana_foundation_sdk.models import dashboard as models
 
 from leeway.telemetry import names
-from observability.grafana.generate import limits, links, saturation, states
-from observability.grafana.generate.board import Row, board
+from observability.grafana.generate import database, limits, links, saturation, states
+from observability.grafana.generate.board import Row, board, reading
+from observability.grafana.generate.overrides import dashed, named, quantiles, tint
 from observability.grafana.generate.panels import (
     COUNT,
     REQUESTS,
@@ -15,15 +16,14 @@ from observability.grafana.generate.panels import (
     SHARE,
     TIMES,
     WRITES,
+    Figure,
     Query,
     bars,
     heat_map,
     lines,
-    quantiles,
-    right_axis,
     stacked,
     stats,
-    tint,
+    strip,
 )
 from observability.grafana.generate.queries import (
     FAILED,
@@ -40,14 +40,26 @@ from observability.grafana.generate.queries import (
     increase,
     largest,
     legend,
+    over,
     quantile,
     rate,
     ratio,
     series,
     total,
 )
+from observability.prometheus.generate.budgets import BUDGETS
+from observability.prometheus.generate.objectives import DRIFT_RUNS, REQUEST_OBJECTIVES
 
-NO_TRAFFIC, BATCHES = "no traffic", "p95 of batches"
+NO_TRAFFIC = "no traffic"
+ALARM_WINDOWS = tuple(alarm.long for alarm in BUDGETS["1d"].alarms)
+"""The long windows of the burn-rate alerts; each budget has the same."""
+
+HOW_TO_READ = """\
+**Objectives** come first: a budget that is left, and how fast it burns; a burn rate over the dashed red line pages.
+Then **requests**: rate, errors, latency; *p95 by step* tells where the time goes. **Saturation** explains latency that
+all requests share. **Input and scores** show what was rejected and what the model says. The **prediction log** must
+keep up with requests: if its two lines diverge, the database is slow or unreachable.
+"""
 
 
 def service() -> models.Dashboard:
@@ -57,28 +69,29 @@ def service() -> models.Dashboard:
         "Service",
         "The API: objectives, requests, errors, latency, saturation, rejected input, and the prediction log.",
         [
-            Row(5, [(10, budgets()), (14, burn_rates())], "Objectives"),
+            Row(7, [(8, budgets()), *((8, burn_rates(window)) for window in ALARM_WINDOWS)], "Objectives"),
             Row(8, [(8, requests()), (8, errors()), (8, latency())], "Requests"),
-            Row(8, [(12, latency_heat()), (12, stages())]),
+            Row(8, [(9, latency_heat()), (8, stages()), (7, batches())]),
             Row(
                 7,
                 [
                     (6, saturation.active()),
                     (6, saturation.loop_lag()),
                     (6, saturation.cpu(links.API)),
-                    (6, saturation.memory(links.API)),
+                    (6, saturation.memory(links.API, "service")),
                 ],
                 "Saturation",
             ),
-            Row(8, [(8, rejected()), (8, lookups()), (8, scores())], "Input and scores"),
-            Row(7, [(4, lost()), (4, spool()), (8, predictions_kept()), (8, backlog())], "Prediction log"),
+            Row(8, [(8, rejected()), (8, database.lookups()), (8, scores())], "Input and scores"),
+            Row(7, [(8, kept()), (8, predictions_kept()), (8, backlog())], "Prediction log"),
+            reading(HOW_TO_READ),
         ],
     )
 
 
 def budgets() -> stat.Panel:
     """Error budgets."""
-    return stats(
+    panel = stats(
         "Error budget left",
         "Share of each error budget that is left. Below zero the objective is missed. Availability: 99.9 % of"
         " prediction requests without a 5xx. Latency: 99 % of single predictions within 50 ms, of batches within 1 s."
@@ -89,22 +102,31 @@ def budgets() -> stat.Panel:
         colours=limits.BUDGET,
         links=[links.TO_ALERTS],
     ).decimals(0)
+    for name in (*(each.name for each in REQUEST_OBJECTIVES), DRIFT_RUNS):
+        panel.override_by_name(name, [named(name.replace("_", " "))])
+    return panel
 
 
-def burn_rates() -> timeseries.Panel:
-    """Burn rates."""
-    return lines(
-        "Burn rate over one hour",
-        "How fast each error budget is spent. At 1 it lasts exactly its window; with a 30-day budget, 14.4 for an hour"
-        " pages.",
-        TIMES,
-        Query(burn_rate(Recorded.ERROR_RATIO_1H, "availability"), "availability"),
-        Query(burn_rate(Recorded.SLOW_RATIO_1H, "latency"), "latency"),
-        Query(burn_rate(Recorded.SLOW_BATCH_RATIO_1H, "batch_latency"), "batch latency"),
-        limit=limits.BURN_LINES,
-        absent=NO_TRAFFIC,
-        links=[links.TO_ALERTS, links.TO_SLOW, links.TO_FAILED],
-    ).decimals(1)
+def burn_rates(window: str) -> timeseries.Panel:
+    """Burn rates over one window of the alerts, with the limit that the rules record."""
+    return (
+        lines(
+            f"Burn rate over {window}",
+            "How fast each error budget is spent. At 1 it lasts exactly its window. Over the dashed red line, an alert"
+            " pages: a budget of one day pages later than one of 30 days.",
+            TIMES,
+            *(
+                Query(burn_rate(f"{each.ratio_name}{window}", each.name), each.name.replace("_", " "))
+                for each in REQUEST_OBJECTIVES
+            ),
+            Query(f'{Recorded.BURN_LIMIT}{{over="{window}"}}', "pages"),
+            limit=limits.BURN_LINE,
+            absent=NO_TRAFFIC,
+            links=[links.TO_ALERTS, links.TO_SLOW, links.TO_FAILED],
+        )
+        .override_by_name("pages", [tint(states.RED), dashed()])
+        .decimals(1)
+    )
 
 
 def requests() -> timeseries.Panel:
@@ -147,30 +169,46 @@ def errors() -> timeseries.Panel:
 
 
 def latency() -> timeseries.Panel:
-    """Latency."""
+    """Latency of single predictions."""
     return quantiles(
         lines(
             "Latency (objective: 50 ms)",
-            "Latency of single predictions. Grey: batches, whose objective is 1 s. Dots are exemplars: click one for"
-            " its trace.",
+            "Latency of single predictions. Dots are exemplars: click one for its trace.",
             SECONDS,
             Query(quantile(0.5, names.HTTP_REQUEST_DURATION, ROUTE_SINGLE), "p50"),
             Query(quantile(0.95, names.HTTP_REQUEST_DURATION, ROUTE_SINGLE), "p95"),
             Query(quantile(0.99, names.HTTP_REQUEST_DURATION, ROUTE_SINGLE), "p99", exemplars=True),
-            Query(quantile(0.95, names.HTTP_REQUEST_DURATION, ROUTE_BATCH), BATCHES),
             limit=limits.LATENCY_LINE,
+            soft_max=1.2 * limits.OBJECTIVE_S,
             absent=NO_TRAFFIC,
             links=[links.TO_SLOW],
-        ).override_by_name(BATCHES, [tint(states.GREY)])
+        )
+    )
+
+
+def batches() -> timeseries.Panel:
+    """Latency of batches."""
+    return quantiles(
+        lines(
+            "Batches (objective: 1 s)",
+            "Latency of batches.",
+            SECONDS,
+            Query(quantile(0.5, names.HTTP_REQUEST_DURATION, ROUTE_BATCH), "p50"),
+            Query(quantile(0.95, names.HTTP_REQUEST_DURATION, ROUTE_BATCH), "p95"),
+            Query(quantile(0.99, names.HTTP_REQUEST_DURATION, ROUTE_BATCH), "p99", exemplars=True),
+            limit=limits.BATCH_LINE,
+            absent="no batches",
+            links=[links.TO_SLOW],
+        )
     )
 
 
 def latency_heat() -> heatmap.Panel:
     """The distribution of latencies."""
     return heat_map(
-        f"Latency of {SINGLE} (click a dot for its trace)",
-        "Distribution of the latency of single predictions. Two bright bands are two kinds of requests, such as with"
-        " and without a lookup.",
+        f"Latency of {SINGLE}",
+        "Distribution of the latency of single predictions. Two strong bands are two kinds of requests, such as with"
+        " and without a lookup. Click a dot for its trace.",
         SECONDS,
         Query(heat(names.HTTP_REQUEST_DURATION, ROUTE_SINGLE), legend(names.BUCKET_BOUND), exemplars=True),
         axis="up to",
@@ -205,27 +243,10 @@ def rejected() -> bargauge.Panel:
         " rejected, the quality verdict is act.",
         COUNT,
         Query(f"topk(10, {by_cause} > 0)", legend(names.FEATURE_NAME, names.ERROR_TYPE)),
-        Query(f"{total(items)} == 0", "none rejected"),
         colours=states.thresholds((None, states.YELLOW)),
+        absent="none rejected",
         links=[links.TO_DRIFT],
     ).decimals(0)
-
-
-def lookups() -> timeseries.Panel:
-    """Snapshot lookups."""
-    found, broken = Match(names.ERROR_TYPE, ""), Match(names.ERROR_TYPE, ".+", "=~")
-    failures = total(rate(series(names.LOOKUP_DURATION, broken, part="count")))
-    everything = total(rate(series(names.LOOKUP_DURATION, part="count")))
-    return lines(
-        "Snapshot store",
-        "Time to find a customer's features (left) and share of failed lookups (right). If the store is unreachable,"
-        " requests with user_id get a 503; requests with features still work.",
-        SECONDS,
-        Query(quantile(0.5, names.LOOKUP_DURATION, found), "p50"),
-        Query(quantile(0.99, names.LOOKUP_DURATION, found), "p99", exemplars=True),
-        Query(ratio(failures, everything), "failed"),
-        absent="no lookups",
-    ).override_by_name("failed", [tint(states.RED), *right_axis(SHARE, "failed", soft_max=0.1)])
 
 
 def scores() -> timeseries.Panel:
@@ -233,40 +254,37 @@ def scores() -> timeseries.Panel:
     positive = total(rate(series(names.PREDICTION_SCORES, OF_MODEL, Match(names.OUTCOME, "1"), part="count")))
     everything = total(rate(series(names.PREDICTION_SCORES, OF_MODEL, part="count")))
     mean = total(rate(series(names.PREDICTION_SCORES, OF_MODEL, part="sum")))
+    counted = total(increase(series(names.PREDICTION_SCORES, OF_MODEL, part="count")))
     return lines(
-        "Predicted positives and mean score",
-        "Share of predictions that are 1, and mean probability. A step without a new model version is drift.",
+        "Positives and mean score",
+        "Share of predictions that are 1, and mean probability. A step without a new model version is drift."
+        f" Shown from more than {limits.LEAST_SCORES} scores in the window.",
         SHARE,
-        Query(ratio(positive, everything), "positives"),
-        Query(f"{mean} / ({everything} > 0)", "mean score"),
+        Query(over(counted, limits.LEAST_SCORES, ratio(positive, everything)), "positives"),
+        Query(over(counted, limits.LEAST_SCORES, f"{mean} / ({everything} > 0)"), "mean score"),
         absent=NO_TRAFFIC,
         links=[links.TO_DRIFT],
     )
 
 
-def lost() -> stat.Panel:
-    """Unrecorded predictions, which must stay at zero."""
-    return stats(
-        "Not recorded",
-        "Predictions in this time range that were answered but could not be recorded. They are missing from drift"
-        " windows.",
-        COUNT,
-        Query(total(increase(series(names.LOG_UNRECORDED), WHOLE_RANGE))),
-        colours=states.thresholds((None, states.GREEN), (0.5, states.RED)),
+def kept() -> stat.Panel:
+    """Unrecorded predictions, which must stay at zero, and how long the database may be unreachable."""
+    return strip(
+        "Records",
+        "Not recorded: predictions in this time range that were answered but could not be recorded. They are missing"
+        " from drift windows. Spool usage: share of its limit. Answered predictions wait there for the database; when"
+        " it is full, they are not recorded.",
+        Figure(
+            "not recorded",
+            total(increase(series(names.LOG_UNRECORDED), WHOLE_RANGE)),
+            COUNT,
+            "no service",
+            states.thresholds((None, states.GREEN), (0.5, states.RED)),
+            decimals=0,
+        ),
+        Figure("spool usage", largest(Recorded.SPOOL_USED), SHARE, "no service", limits.FILL, decimals=1),
         links=[links.TO_ALERTS],
-    ).decimals(0)
-
-
-def spool() -> stat.Panel:
-    """Spool usage: how long the database may be unreachable."""
-    return stats(
-        "Spool usage",
-        "Share of the spool's limit. Answered predictions wait here for the database. When it is full, they are lost.",
-        SHARE,
-        Query(largest(Recorded.SPOOL_USED)),
-        colours=limits.FILL,
-        links=[links.TO_ALERTS],
-    ).decimals(1)
+    )
 
 
 def predictions_kept() -> timeseries.Panel:

@@ -8,6 +8,7 @@ from grafana_foundation_sdk.builders import dashboard as builders
 from grafana_foundation_sdk.models import dashboard as models
 
 from leeway.telemetry import names
+from observability.grafana.generate import foreign
 from observability.grafana.generate.queries import Match, largest, or_else, series
 
 GREEN, YELLOW, ORANGE, RED = "green", "yellow", "orange", "red"
@@ -38,6 +39,12 @@ def mapping(states: States) -> list[models.ValueMapping]:
         for place, (value, (text, colour)) in enumerate(states.items())
     }
     return [models.ValueMap(options=options)]
+
+
+def unknown(text: str) -> models.ValueMapping:
+    """A mapping of absent values to a grey text; without it they would have the colour of the lowest threshold."""
+    result = models.ValueMappingResult(text=text, color=GREY, index=0)
+    return models.SpecialValueMap(models.DashboardSpecialValueMapOptions(models.SpecialValueMatch.NULL_AND_NAN, result))
 
 
 def steps(states: States) -> builders.ThresholdsConfig:
@@ -82,5 +89,5 @@ def alerts() -> str:
 
 
 def quiet() -> str:
-    """Zero while no alert is firing, else absent."""
-    return '0 * absent(ALERTS{alertstate="firing"})'
+    """Zero while Prometheus runs and no alert is firing, else absent."""
+    return f'0 * absent(ALERTS{{alertstate="firing"}}) and on () (max({foreign.UP}{{job="prometheus"}}) == 1)'

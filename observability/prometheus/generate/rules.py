@@ -18,7 +18,7 @@ from observability.prometheus.generate.objectives import (
 Rule: TypeAlias = dict[str, Any]
 
 DASHBOARD_URL: Final = "http://127.0.0.1:3000/d/leeway-service"
-RUNBOOK: Final = "docs/runbook.md"
+RUNBOOK_URL: Final = "http://127.0.0.1:3000/d/runbook-"
 
 
 def rule_file(budget: Budget) -> dict[str, Any]:
@@ -44,6 +44,9 @@ def _ratios() -> Iterator[Rule]:
 
 def _budget_rules(budget: Budget) -> Iterator[Rule]:
     yield _record("leeway:objective:window_seconds", f"vector({budget.seconds})")
+    for alarm in budget.alarms:  # drawn on the Service dashboard
+        labels = {"burn": alarm.name, "over": alarm.long}
+        yield _record("leeway:objective:burn_rate_limit", f"vector({budget.burn_rate(alarm):.6g})", labels)
     for objective in REQUEST_OBJECTIVES:
         yield from _counts(
             objective.name, objective.target, objective.events(budget.window), objective.bad(budget.window)
@@ -126,5 +129,5 @@ def _annotations(alert: str, summary: str, description: str) -> dict[str, str]:
         "summary": summary,
         "description": description,
         "dashboard": DASHBOARD_URL,
-        "runbook": f"{RUNBOOK}#{alert.lower()}",
+        "runbook_url": f"{RUNBOOK_URL}{alert}",
     }
