@@ -26,7 +26,8 @@ from leeway.model import drift_plan
 from leeway.model.bundle import Bundle
 from leeway.model.distances import Method, noise_constant
 from leeway.model.encoding import Encoder
-from leeway.model.sklearn import encode_frame, model_frame
+from leeway.model.frame import FrameLayout
+from leeway.model.sklearn import encode_frame
 from leeway.model.training import train
 from leeway.model.writer import Origin, Reference, bundle_pipeline
 from leeway.schema import CHURN_SCHEMA, Feature, FeatureSchema, Value
@@ -116,14 +117,15 @@ def sklearn_bundle(people: Population, tmp_path_factory: pytest.TempPathFactory)
 
     def make(folder: Path) -> None:
         encoder, frame = Encoder(CHURN_SCHEMA), typed_frame(CHURN_SCHEMA, people.columns)
-        rows = model_frame(encoder, encode_frame(encoder, frame))
+        layout = FrameLayout.plain(CHURN_SCHEMA)
         columns = [
             ("numbers", "passthrough", ["months_active", "monthly_fee", "support_tickets_90d"]),
             ("no internet", MissingIndicator(), ["plan_stream_tv"]),
         ]
         pipeline = make_pipeline(ColumnTransformer(columns), LogisticRegression(max_iter=1_000))
-        pipeline.fit(rows, people.labels)
-        bundle_pipeline(pipeline, Reference(frame, np.array(people.labels)), folder, schema=CHURN_SCHEMA)
+        pipeline.fit(layout.frame(encoder, encode_frame(encoder, frame)), people.labels)
+        reference = Reference(frame, np.array(people.labels))
+        bundle_pipeline(pipeline, reference, folder, schema=CHURN_SCHEMA, layout=layout)
 
     made = made_once(tmp_path_factory, "sklearn-model", make)
     assert made.card.scorer == "scikit-learn"

@@ -1,7 +1,7 @@
 """The model bundle: load it, verify it, score with it. No HTTP, no SQL, no telemetry; nothing is ever unpickled.
 
-A bundle is a folder: `manifest.json`, `schema.json`, `card.json`, `reference.parquet`, `pipeline.skops`, and
-`model.onnx` if ONNX can express the pipeline. `leeway.model.writer` writes it; `leeway.model.manifest` says what is
+A bundle is a folder: `manifest.json`, `schema.json`, `card.json`, `reference.parquet`, `pipeline.skops`, `frame.json`,
+and `model.onnx` if ONNX can express the pipeline. `leeway.model.writer` writes it; `leeway.model.manifest` says what is
 verified, and draws the tree of errors.
 """
 
@@ -20,7 +20,6 @@ from leeway.model.encoding import Encoded, Encoder
 from leeway.model.manifest import (
     CARD,
     ONNX,
-    PIPELINE,
     REFERENCE,
     SCHEMA,
     BundleDamaged,
@@ -76,7 +75,7 @@ def load(folder: Path) -> Bundle:
     >>> from sklearn.linear_model import LogisticRegression
     >>> from leeway.model.writer import Reference, bundle_pipeline
     >>> frame = pd.DataFrame({"age": range(20, 60)})
-    >>> pipeline = LogisticRegression().fit(frame.astype("float32"), frame["age"] > 40)
+    >>> pipeline = LogisticRegression().fit(frame, frame["age"] > 40)
     >>> with TemporaryDirectory() as folder:
     ...     version = bundle_pipeline(pipeline, Reference(frame), Path(folder) / "bundle").version
     ...     bundle = load(Path(folder) / "bundle")
@@ -95,15 +94,15 @@ def load(folder: Path) -> Bundle:
             f"{folder}: the manifest is for schema {manifest.schema_fingerprint}, but schema.json is"
             f" {schema.fingerprint}; train again"
         )
-    encoder = Encoder(schema)
+    encoder, card = Encoder(schema), _read_card(folder / CARD, manifest, schema)
     bundle = Bundle(
         folder=folder,
         name=manifest.name,
         version=manifest.version,
         schema=schema,
-        card=_read_card(folder / CARD, manifest, schema),
+        card=card,
         encoder=encoder,
-        scorer=_scorer(folder, manifest, encoder),
+        scorer=_scorer(folder, card, encoder),
     )
     _score_example(bundle)
     return bundle
@@ -121,16 +120,17 @@ def _read_card(path: Path, manifest: Manifest, schema: FeatureSchema) -> Card:
     return card
 
 
-def _scorer(folder: Path, manifest: Manifest, encoder: Encoder) -> Scorer:
-    if manifest.scorer == "onnx":
+def _scorer(folder: Path, card: Card, encoder: Encoder) -> Scorer:
+    positive = card.classes.index(card.positive)
+    if card.scorer == "onnx":
         path = folder / ONNX
         try:
-            return OnnxScorer(path.read_bytes(), encoder)
+            return OnnxScorer(path.read_bytes(), encoder, positive)
         except BundleError as error:
             raise type(error)(f"{path}: {error}; train again") from error
-    from leeway.model.sklearn import SklearnScorer  # noqa: PLC0415 (only a bundle without ONNX needs scikit-learn)
+    from leeway.model.sklearn import read_scorer  # noqa: PLC0415 (only a bundle without ONNX needs scikit-learn)
 
-    return SklearnScorer(folder / PIPELINE, encoder)
+    return read_scorer(folder, encoder, positive)
 
 
 def _score_example(bundle: Bundle) -> None:

@@ -41,6 +41,7 @@ class ScoreReference(msgspec.Struct, frozen=True):
 class Card(msgspec.Struct, frozen=True):
     """What `card.json` says; docs/bundle.md has the meaning of each member.
 
+    `classes` are the two that the pipeline was fitted on, in its order; scores are probabilities of `positive`.
     `roc_auc` and `brier` are None without labels of both classes, `scorer_reason` says why ONNX does not score.
     """
 
@@ -48,6 +49,8 @@ class Card(msgspec.Struct, frozen=True):
     version: str
     made_at: str
     target: str
+    classes: tuple[Value, Value]
+    positive: Value
     trained_on: TrainedOn
     held_out: HeldOut
     roc_auc: Estimate | None
@@ -62,3 +65,5 @@ class Card(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         if self.drift.score is None:
             raise ValueError("`drift` has no plan for the `score`")
+        if self.positive not in self.classes:
+            raise ValueError(f"`positive` is {self.positive!r}, but the classes are {self.classes}")

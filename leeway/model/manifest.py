@@ -24,8 +24,8 @@ T = TypeVar("T")
 
 FORMAT: Final = 1
 MANIFEST, SCHEMA, CARD = "manifest.json", "schema.json", "card.json"
-REFERENCE, PIPELINE, ONNX = "reference.parquet", "pipeline.skops", "model.onnx"
-ALWAYS: Final = frozenset({SCHEMA, CARD, REFERENCE, PIPELINE})
+REFERENCE, PIPELINE, FRAME, ONNX = "reference.parquet", "pipeline.skops", "frame.json", "model.onnx"
+ALWAYS: Final = frozenset({SCHEMA, CARD, REFERENCE, PIPELINE, FRAME})
 SCORERS: Final = {"onnx": ALWAYS | {ONNX}, "scikit-learn": ALWAYS}
 """Each kind of scorer, and the files of its bundle besides the manifest."""
 

@@ -15,11 +15,19 @@ from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
-from leeway.model.encoding import Encoded, Encoder, float32
-from leeway.model.manifest import BundleDamaged, BundleError
+from leeway.model.encoding import Encoded, Encoder
+from leeway.model.frame import FrameLayout
+from leeway.model.manifest import FRAME, PIPELINE, BundleDamaged, BundleError, BundleSchemaMismatch, read_json
 
+BOOSTERS = {
+    "xgboost": "n_estimators is max_iter, max_depth and learning_rate are the same, reg_lambda is l2_regularization",
+    "lightgbm": "n_estimators is max_iter, num_leaves is max_leaf_nodes, min_child_samples is min_samples_leaf",
+    "catboost": "iterations is max_iter, depth is max_depth, l2_leaf_reg is l2_regularization",
+}
+"""Libraries of boosted trees, and how their parameters are named in scikit-learn."""
 HARMLESS = frozenset(
     {
+        "functools.partial",  # what it calls is checked, too
         "numpy.dtype",
         "numpy.mean",
         "scipy._lib.array_api_compat.numpy._aliases.asarray",
@@ -30,24 +38,24 @@ HARMLESS = frozenset(
 
 
 class SklearnScorer:
-    """Scores with the pipeline itself, where ONNX cannot express it."""
+    """Scores with the pipeline itself, in the frame that it was fitted on.
 
-    def __init__(self, path: Path, encoder: Encoder) -> None:
-        threadpool_limits(1)  # requests share the cores, as with ONNX Runtime
-        self._pipeline = read_pipeline(path)
-        self._encoder = encoder
+    `positive` is the column of the positive class in what `predict_proba` returns.
+    """
+
+    def __init__(self, pipeline: Pipeline, encoder: Encoder, layout: FrameLayout, positive: int) -> None:
+        self.pipeline = pipeline
+        self.encoder = encoder
+        self.layout = layout
+        self.positive = positive
 
     def score(self, encoded: Encoded) -> NDArray[np.float64]:
         """See `leeway.model.bundle.Scorer`."""
-        return predict(self._pipeline, model_frame(self._encoder, encoded))
+        return self.score_frame(self.layout.frame(self.encoder, encoded))
 
-
-def model_frame(encoder: Encoder, encoded: Encoded) -> pd.DataFrame:
-    """The frame a pipeline takes: the schema's columns in order, float32 or text (see `leeway.model.encoding`)."""
-    columns = dict(zip(encoder.number_names, float32(encoded.numbers).T, strict=True)) | {
-        name: np.array(texts, dtype=object) for name, texts in encoded.texts.items()
-    }
-    return pd.DataFrame({name: columns[name] for name in encoder.schema.names})
+    def score_frame(self, frame: pd.DataFrame) -> NDArray[np.float64]:
+        """The probabilities of the positive class for the n rows of a frame that the pipeline takes, shape (n,)."""
+        return np.asarray(self.pipeline.predict_proba(frame)[:, self.positive], dtype=np.float64)
 
 
 def encode_frame(encoder: Encoder, frame: pd.DataFrame) -> Encoded:
@@ -59,26 +67,60 @@ def encode_frame(encoder: Encoder, frame: pd.DataFrame) -> Encoded:
     return Encoded(np.column_stack(numbers) if numbers else np.empty((len(frame), 0)), texts)
 
 
-def predict(pipeline: Pipeline, frame: pd.DataFrame) -> NDArray[np.float64]:
-    """The probability of the positive class, shape (n,)."""
-    return np.asarray(pipeline.predict_proba(frame)[:, 1], dtype=np.float64)
-
-
 def write_pipeline(pipeline: Pipeline, path: Path) -> None:
     """Write the pipeline with skops.
 
     Raises:
-        BundleError: loading it again would mean to trust code from outside scikit-learn.
+        BundleError: loading it again would execute code from outside scikit-learn.
     """
+    _reject_boosters(pipeline)
     try:
         skops.io.dump(pipeline, path)
         foreign = _foreign_types(path)
     except Exception as error:
         raise BundleError(f"the pipeline cannot be stored without pickle: {error}") from error
     if foreign:
+        steps = _steps(pipeline)
+        named = ", ".join(f"{name} (in {steps[name]!r})" if name in steps else name for name in foreign)
         raise BundleError(
-            f"the pipeline contains code from outside scikit-learn, which a bundle does not load: {foreign}"
+            f"the pipeline contains code from outside scikit-learn, which a bundle does not load: {named}. Use a"
+            " transformer of scikit-learn, or compute that column before you call the service, and fit again"
         )
+
+
+def _steps(pipeline: Pipeline) -> dict[str, str]:
+    """Where in the pipeline each class or function is a parameter, by its full name."""
+    found: dict[str, str] = {}
+    for path, value in pipeline.get_params(deep=True).items():
+        for each in (type(value), value):
+            if isinstance(name := getattr(each, "__qualname__", None), str):
+                found.setdefault(f"{each.__module__}.{name}", path)
+    return found
+
+
+def _reject_boosters(pipeline: Pipeline) -> None:
+    """Say what to use instead of a model whose library a bundle does not load."""
+    for name in (f"{type(pipeline).__module__}.{type(pipeline).__qualname__}", *_steps(pipeline)):
+        library = name.partition(".")[0]
+        if library in BOOSTERS:
+            raise BundleError(
+                f"the pipeline contains {name}: a bundle loads no code of {library}. Fit scikit-learn's"
+                " HistGradientBoostingClassifier instead, which is the same kind of model and takes missing values and"
+                f" categories, too: {BOOSTERS[library]}"
+            )
+
+
+def read_scorer(folder: Path, encoder: Encoder, positive: int) -> SklearnScorer:
+    """The scorer of the bundle in `folder`.
+
+    Raises:
+        BundleError: the pipeline or the layout of its frame cannot be loaded, or they do not belong together.
+    """
+    threadpool_limits(1)  # requests share the cores, as with ONNX Runtime
+    layout = read_json(folder / FRAME, FrameLayout)
+    if set(layout.columns) != set(encoder.schema.names):
+        raise BundleSchemaMismatch(f"{folder / FRAME} has other columns than schema.json; train again")
+    return SklearnScorer(read_pipeline(folder / PIPELINE), encoder, layout, positive)
 
 
 def read_pipeline(path: Path) -> Pipeline:
@@ -98,7 +140,18 @@ def read_pipeline(path: Path) -> Pipeline:
 
 def _foreign_types(path: Path) -> list[str]:
     """The types in the file that neither skops nor we trust."""
-    return [name for name in skops.io.get_untrusted_types(file=path) if name not in HARMLESS and not _is_sklearns(name)]
+    return [
+        name
+        for name in skops.io.get_untrusted_types(file=path)
+        if name not in HARMLESS and not _is_number_type(name) and not _is_sklearns(name)
+    ]
+
+
+def _is_number_type(name: str) -> bool:
+    """Whether this is one of NumPy's scalar types, such as `numpy.number`, by which selectors choose columns."""
+    library, _, attribute = name.partition(".")
+    found = getattr(np, attribute, None) if library == "numpy" else None
+    return isinstance(found, type) and issubclass(found, np.generic)
 
 
 def _is_sklearns(name: str) -> bool:

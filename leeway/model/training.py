@@ -16,7 +16,8 @@ from sklearn.preprocessing import OneHotEncoder
 from leeway.data.tabular import TrainingData
 from leeway.model.bundle import Bundle
 from leeway.model.encoding import Encoder
-from leeway.model.sklearn import encode_frame, model_frame
+from leeway.model.frame import FrameLayout
+from leeway.model.sklearn import encode_frame
 from leeway.model.writer import Origin, Reference, bundle_pipeline, require_replaceable
 
 HELD_OUT_SHARE = 0.3
@@ -42,9 +43,9 @@ def train(data: TrainingData, folder: Path, origin: Origin, *, seed: int = SEED)
     require_replaceable(folder)  # now, not after the training
     places = np.arange(len(data.labels))
     fit_on, held_out = train_test_split(places, test_size=HELD_OUT_SHARE, random_state=seed, stratify=data.labels)
-    encoder = Encoder(data.schema)
+    encoder, layout = Encoder(data.schema), FrameLayout.plain(data.schema)
     training = data.frame.iloc[np.sort(fit_on)]
-    rows = model_frame(encoder, encode_frame(encoder, training))
+    rows = layout.frame(encoder, encode_frame(encoder, training))
     pipeline = new_pipeline(
         [name for name in encoder.number_names if rows[name].notna().any()], encoder.text_names, seed
     )
@@ -57,6 +58,7 @@ def train(data: TrainingData, folder: Path, origin: Origin, *, seed: int = SEED)
         origin=replace(origin, rows=len(training), seed=seed),
         schema=data.schema,
         training=training,
+        layout=layout,
     )
 
 

@@ -18,13 +18,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from leeway.data.tabular import infer_schema
 from leeway.model import bundle as bundles
 from leeway.model.bundle import Bundle
 from leeway.model.card import Card
-from leeway.model.encoding import Encoder
 from leeway.model.manifest import (
     CARD,
+    FRAME,
     MANIFEST,
     ONNX,
     PIPELINE,
@@ -35,12 +34,12 @@ from leeway.model.manifest import (
     read_json,
     sha256,
 )
-from leeway.model.sklearn import encode_frame, model_frame, predict, read_pipeline
+from leeway.model.sklearn import encode_frame, read_scorer
 from leeway.model.writer import Origin, Reference, bundle_pipeline
 
 NUMBERS, TEXTS = ["age", "monthly fee"], ["c.x-y"]
 GOLDEN = Path(__file__).with_name("golden")
-FILES = [MANIFEST, SCHEMA, CARD, REFERENCE, PIPELINE, ONNX]
+FILES = [MANIFEST, SCHEMA, CARD, REFERENCE, PIPELINE, FRAME, ONNX]
 
 
 def some_rows(count: int = 400, seed: int = 0) -> tuple[pd.DataFrame, NDArray[np.int64]]:
@@ -62,12 +61,6 @@ def golden_card(**changes: Any) -> Card:  # noqa: ANN401 (a card's members)
     return msgspec.structs.replace(read_json(GOLDEN / CARD, Card), **changes)
 
 
-def as_model_takes_it(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows in the form that a pipeline takes."""
-    encoder = Encoder(infer_schema(frame))
-    return model_frame(encoder, encode_frame(encoder, frame))
-
-
 def fitted(model: Any = None, *, numbers: Any = None, texts: Any = None) -> Pipeline:  # noqa: ANN401 (sklearn is untyped)
     """A pipeline fitted on `some_rows`: numbers scaled, the category one-hot, then `model` (a logistic regression)."""
     frame, labels = some_rows()
@@ -77,7 +70,7 @@ def fitted(model: Any = None, *, numbers: Any = None, texts: Any = None) -> Pipe
     ]
     return Pipeline(
         [("columns", ColumnTransformer(columns)), ("model", LogisticRegression() if model is None else model)]
-    ).fit(as_model_takes_it(frame), labels)
+    ).fit(frame, labels)
 
 
 def small_bundle(folder: Path, pipeline: Pipeline | None = None, **origin: Any) -> Bundle:  # noqa: ANN401 (as Origin has it)
@@ -91,8 +84,7 @@ def small_bundle(folder: Path, pipeline: Pipeline | None = None, **origin: Any) 
 
 def truth(bundle: Bundle, frame: pd.DataFrame) -> Any:  # noqa: ANN401 (an array)
     """The probabilities of these rows by the pipeline in the bundle's folder."""
-    rows = model_frame(bundle.encoder, encode_frame(bundle.encoder, frame))
-    return predict(read_pipeline(bundle.folder / PIPELINE), rows)
+    return read_scorer(bundle.folder, bundle.encoder, 1).score(encode_frame(bundle.encoder, frame))
 
 
 def copy_of(bundle: Bundle, folder: Path) -> Path:

@@ -17,7 +17,7 @@ from leeway.model.bundle import Bundle
 from leeway.model.card import Card
 from leeway.model.drift_plan import DriftPlan
 from leeway.model.manifest import SCHEMA, read_json, write_json
-from leeway.model.writer import Origin, Reference, bundle_pipeline, make_card
+from leeway.model.writer import Classes, Origin, Reference, Scored, bundle_pipeline, make_card
 from leeway.schema import CHURN_SCHEMA, LABEL_COLUMN, SCORE_COLUMN, FeatureSchema
 from tests.leeway.model.bundles import GOLDEN, fitted, some_rows, truth
 
@@ -128,15 +128,18 @@ def test_without_labels_the_figures_are_null(tmp_path: Path) -> None:
 # --- the stored form ------------------------------------------------------------------------------------------------
 
 
-def golden_inputs() -> tuple[FeatureSchema, Reference, NDArray[np.float64]]:
-    """The schema, reference and scores of the golden files."""
+CLASSES = Classes((0, 1), 1)
+
+
+def golden_inputs() -> tuple[FeatureSchema, Scored]:
+    """The schema and the scored reference of the golden files."""
     frame, labels = some_rows(count=200)
     frame["active"] = frame["age"] > 40
     frame.loc[::7, "monthly fee"] = np.nan
     schema = read_json(GOLDEN / SCHEMA, FeatureSchema)
     typed = typed_frame(schema, {name: frame[name].tolist() for name in schema.names})
     scores = np.round(1 / (1 + np.exp(-(frame["age"].to_numpy(dtype=np.float64) - 40) / 5)), 6)
-    return schema, Reference(typed, labels), scores
+    return schema, Scored(typed, scores, labels)
 
 
 @pytest.mark.parametrize(
@@ -150,10 +153,10 @@ def test_stored_documents_keep_their_shape(name: str, kind: type[Any], tmp_path:
 
 def test_a_card_is_made_as_stored() -> None:
     """The card of the same rows has the same members in the same order, and the same figures."""
-    schema, reference, scores = golden_inputs()
+    schema, scored = golden_inputs()
     made_at = datetime(2026, 1, 31, 12, 0, 30, tzinfo=UTC)
     origin = Origin("loans", "default", "loans.csv", "2026-01-31", 467, 7, 0.25, made_at)
-    made = make_card(origin, "2026-01-31-0123abcd", schema, reference, scores, None)
+    made = make_card(origin, "2026-01-31-0123abcd", schema, CLASSES, scored, None)
     stored = msgspec.json.decode((GOLDEN / "card.json").read_bytes())
     assert flat(msgspec.json.decode(msgspec.json.encode(made))) == [
         (path, pytest.approx(value) if isinstance(value, float) else value) for path, value in flat(stored)
@@ -163,10 +166,10 @@ def test_a_card_is_made_as_stored() -> None:
 @pytest.mark.parametrize("labels", [None, np.zeros(200, dtype=np.int64)], ids=["no labels", "one class"])
 def test_a_card_without_figures_is_made_as_stored(labels: NDArray[np.int64] | None) -> None:
     """Without labels of both classes the figures are null; a reason of any characters is stored."""
-    schema, reference, scores = golden_inputs()
+    schema, scored = golden_inputs()
     origin = Origin(made_at=datetime(2026, 1, 31, 12, 0, 30, tzinfo=UTC))
     reason = "ONNX cannot express the pipeline: größer"
-    made = make_card(origin, "0123abcd", schema, Reference(reference.frame, labels), scores, reason)
+    made = make_card(origin, "0123abcd", schema, CLASSES, Scored(scored.frame, scored.scores, labels), reason)
     stored = read_json(GOLDEN / "card_without_labels.json", Card)
     assert (made.roc_auc, made.brier, made.held_out.positive_share) == (None, None, None if labels is None else 0)
     assert msgspec.structs.replace(made, drift=stored.drift, held_out=stored.held_out) == stored

@@ -16,11 +16,12 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, SplineTransformer, StandardScaler, TargetEncoder
 
 from leeway.data.population import Population
+from leeway.model.agreement import AGREEMENT, NEVER_SEEN
 from leeway.model.bundle import Bundle
-from leeway.model.manifest import ONNX, PIPELINE
-from leeway.model.sklearn import model_frame, predict, read_pipeline
-from leeway.model.writer import AGREEMENT, NEVER_SEEN, Reference, bundle_pipeline
-from tests.leeway.model.bundles import apart, as_model_takes_it, fitted, small_bundle, some_rows
+from leeway.model.manifest import ONNX
+from leeway.model.sklearn import read_scorer
+from leeway.model.writer import Reference, bundle_pipeline
+from tests.leeway.model.bundles import apart, fitted, small_bundle, some_rows
 
 
 @pytest.mark.parametrize(
@@ -58,7 +59,7 @@ def test_names_that_the_converter_uses_are_kept_apart(names: list[str], tmp_path
     frame.columns = pd.Index(names)
     encode = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
     columns = ColumnTransformer([("n", "passthrough", names[1::-1]), ("t", encode, names[2:])])
-    pipeline = make_pipeline(columns, LogisticRegression(max_iter=1_000)).fit(as_model_takes_it(frame), labels)
+    pipeline = make_pipeline(columns, LogisticRegression(max_iter=1_000)).fit(frame, labels)
     bundle = bundle_pipeline(pipeline, Reference(frame, labels), tmp_path / "bundle")
     assert bundle.card.scorer == "onnx", bundle.card.scorer_reason
     assert apart(bundle, frame) <= AGREEMENT
@@ -82,7 +83,7 @@ def test_falls_back_to_scikit_learn(without_onnx: Bundle) -> None:
 def test_falls_back_where_onnx_differs(tmp_path: Path) -> None:
     """If 32-bit floats are too coarse for the model, the card says how far ONNX is off, and scikit-learn scores."""
     frame = pd.DataFrame({"x": 1e7 + np.arange(-50.0, 50.0)})
-    pipeline = make_pipeline(LogisticRegression()).fit(as_model_takes_it(frame), frame["x"] > 1e7)
+    pipeline = make_pipeline(LogisticRegression()).fit(frame, frame["x"] > 1e7)
     pipeline[-1].coef_, pipeline[-1].intercept_ = np.array([[0.1]]), np.array([-1e6])
     bundle = bundle_pipeline(pipeline, Reference(frame), tmp_path / "bundle")
     assert bundle.card.scorer == "scikit-learn"
@@ -115,7 +116,7 @@ def test_missing_values_agree(tmp_path: Path) -> None:
     frame.loc[::7, "age"] = np.nan
     frame.loc[::5, "c.x-y"] = None
     pipeline = fitted(numbers=make_pipeline(SimpleImputer(), StandardScaler()))
-    pipeline.fit(as_model_takes_it(frame), labels)
+    pipeline.fit(frame, labels)
     bundle = bundle_pipeline(pipeline, Reference(frame, labels), tmp_path / "bundle")
     assert bundle.card.scorer == "onnx", bundle.card.scorer_reason
     assert apart(bundle, frame) <= AGREEMENT
@@ -137,5 +138,5 @@ def test_onnx_agrees_on_strange_rows(bundle: Bundle, people: Population, changes
     """ONNX and scikit-learn agree on unseen categories, missing values and numbers beyond 32 bits."""
     rows = [bundle.schema.row({**people.row(place), **changes}) for place in range(200)]
     encoded = bundle.encoder.encode(rows)
-    expected = predict(read_pipeline(bundle.folder / PIPELINE), model_frame(bundle.encoder, encoded))
+    expected = read_scorer(bundle.folder, bundle.encoder, 1).score(encoded)
     np.testing.assert_allclose(bundle.scorer.score(encoded), expected, atol=AGREEMENT)

@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 import pytest
+from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
@@ -24,8 +25,8 @@ from leeway.model import writer
 from leeway.model.bundle import Bundle
 from leeway.model.manifest import CARD, MANIFEST, ONNX, SCHEMA, BundleError, Manifest, read_json
 from leeway.model.writer import Origin, Reference, bundle_pipeline
-from leeway.schema import CHURN_SCHEMA, Feature, FeatureSchema
-from tests.leeway.model.bundles import as_model_takes_it, copy_of, files_of, fitted, small_bundle, some_rows
+from leeway.schema import CHURN_SCHEMA, LABEL_COLUMN, Feature, FeatureSchema
+from tests.leeway.model.bundles import NUMBERS, copy_of, files_of, fitted, small_bundle, some_rows
 
 
 def test_a_feature_without_values_is_bundled(tmp_path: Path) -> None:
@@ -90,6 +91,49 @@ def test_the_manifest_names_the_libraries(small: Bundle) -> None:
     assert libraries.keys() == {"scikit-learn", "numpy", "onnxruntime", "skl2onnx", "skops"}
 
 
+# --- the positive class ---------------------------------------------------------------------------------------------
+
+
+def named(labels: NDArray[np.int64]) -> NDArray[np.object_]:
+    """Labels as text: "stayed" comes after "churned" in the model's order."""
+    return np.where(labels == 1, "churned", "stayed").astype(object)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "label"), [(StandardScaler(), named), (SplineTransformer(), np.asarray)], ids=["onnx", "scikit-learn"]
+)
+def test_scores_are_of_the_positive_class(numbers: Any, label: Any, tmp_path: Path) -> None:  # noqa: ANN401 (untyped)
+    """Classes with names are served by the probability of the positive one, whatever their order; labels follow it."""
+    frame, labels = some_rows()
+    frame = frame[NUMBERS]
+    pipeline = make_pipeline(numbers, LogisticRegression()).fit(frame, named(labels))
+    bundle = bundle_pipeline(pipeline, Reference(frame, label(labels)), tmp_path / "bundle", positive="churned")
+    row = bundle.card.example
+    assert (bundle.card.classes, bundle.card.positive) == (("churned", "stayed"), "churned")
+    assert bundle.score([row])[0] == pytest.approx(pipeline.predict_proba(pd.DataFrame([row]))[0, 0], abs=1e-5)
+    assert bundle.reference()[LABEL_COLUMN].tolist() == labels.tolist()
+    assert bundle.card.roc_auc is not None
+    assert bundle.card.roc_auc.value > 0.7
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({}, "the classes are 'churned' and 'stayed': name the one.*positive='churned' or positive='stayed'"),
+        ({"positive": "left"}, "positive='left' is no class of the pipeline"),
+        ({"positive": "stayed"}, "positive class looks inverted: the ROC AUC on the reference is 0.[0-3].*'stayed'"),
+    ],
+    ids=["unnamed", "unknown", "inverted"],
+)
+def test_the_positive_class_must_be_right(options: dict[str, Any], reason: str, tmp_path: Path) -> None:
+    """Named classes need the positive one; if the labels say that it is the other, the bundle is rejected."""
+    frame, labels = some_rows()
+    pipeline = fitted().fit(frame, named(labels))
+    with pytest.raises(BundleError, match=reason):
+        bundle_pipeline(pipeline, Reference(frame, labels), tmp_path / "bundle", **options)
+    assert list(tmp_path.iterdir()) == []
+
+
 # --- what is rejected -----------------------------------------------------------------------------------------------
 
 
@@ -112,9 +156,9 @@ def test_rejects_all_but_classifiers_of_two_classes(model: Any, tmp_path: Path) 
     frame = some_rows()[0][["age"]]
     pipeline = Pipeline([("model", model)])
     if isinstance(model, SVC):
-        pipeline.fit(as_model_takes_it(frame), frame["age"] > 40)
+        pipeline.fit(frame, frame["age"] > 40)
     elif isinstance(model, LogisticRegression):
-        pipeline.fit(as_model_takes_it(frame), np.arange(len(frame)) % 3)
+        pipeline.fit(frame, np.arange(len(frame)) % 3)
     with pytest.raises(BundleError, match="two classes with predict_proba"):
         bundle_pipeline(pipeline, Reference(frame), tmp_path / "bundle")
 
@@ -126,7 +170,7 @@ INFINITE = FeatureSchema((Feature("age", "number"), Feature("monthly fee", "numb
 @pytest.mark.parametrize(
     ("reference", "options", "reason"),
     [
-        (Reference(FRAME[["age"]]), {}, r"cannot score its reference.*32-bit"),
+        (Reference(FRAME[["age"]]), {}, r"cannot score its reference.*that it was fitted on"),
         (Reference(FRAME), {"schema": CHURN_SCHEMA}, "'months_active' of the schema is missing"),
         (Reference(FRAME, np.array([0, 1])), {}, "labels must be 0 or 1"),
         (Reference(FRAME, np.array([0.5] * 400)), {}, "labels must be 0 or 1"),
