@@ -10,7 +10,6 @@ import json
 import os
 import re
 import socket
-import sqlite3
 import statistics
 import subprocess
 import sys
@@ -18,7 +17,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,6 +34,7 @@ from leeway.store.engine import create_tables, open_engine
 from leeway.store.record import PredictionRecord
 from leeway.store.tables import tables_for
 from service.spool.drainer import DrainerProbe, PredictionWriter, SpoolDrainer
+from service.spool.reader import SpoolReader
 from service.spool.spool import Spool
 
 SPANS_PER_REQUEST = 2  # the server span and `score`; requests have features, so nothing is looked up
@@ -108,7 +108,7 @@ def service_environment(folder: Path, name: str, port: int) -> dict[str, str]:
         "LEEWAY_PORT": str(port),
         "LEEWAY_BUNDLE": str(folder / "bundle"),
         "LEEWAY_DATABASE_URL": f"sqlite:///{folder / name}.db",
-        "LEEWAY_SPOOL": str(folder / f"{name}-spool.db"),
+        "LEEWAY_SPOOL": str(folder / f"{name}-spool"),
     }
 
 
@@ -189,7 +189,7 @@ def measure(
     memory_mib = {name: pss_mib(each.pid) for name, each in servers.items()}
     print("\nPSS: " + ", ".join(f"({name}) {mib:.0f} MiB" for name, mib in memory_mib.items()))
     print("start to ready: " + ", ".join(f"({each.name}) {each.ready_s:.2f} s" for each in servers.values()))
-    rates = batch_rates(servers["a"].port, folder / "a-spool.db", wires, rounds, seconds)
+    rates = batch_rates(servers["a"].port, folder / "a-spool", wires, rounds, seconds)
     print(f"batches of 1,000 with (a): {rates.batch:,.0f} rows/s; single: {rates.single:,.0f}; {rates.ratio:.0f} x")
     unusual_us, drained = unusual_microseconds(folder / "bundle"), drainer_rate(folder)
     print(f"unusual features of one request: {unusual_us:.1f} us")
@@ -280,11 +280,11 @@ def batch_rates(port: int, spool: Path, wires: list[bytes], rounds: int, seconds
 def wait_until_drained(spool: Path) -> None:
     """Wait until the spool is empty; its drainer runs in the measured process."""
     deadline_s = time.monotonic() + DRAIN_TIMEOUT_S
-    with closing(sqlite3.connect(f"file:{spool}?mode=ro", uri=True)) as connection:
-        while connection.execute("SELECT count(*) FROM records").fetchone() != (0,):
-            if time.monotonic() > deadline_s:
-                raise SystemExit(f"{spool} was not drained within {DRAIN_TIMEOUT_S:.0f} s")
-            time.sleep(0.1)
+    reader = SpoolReader(spool)
+    while not reader.is_empty():
+        if time.monotonic() > deadline_s:
+            raise SystemExit(f"{spool} was not drained within {DRAIN_TIMEOUT_S:.0f} s")
+        time.sleep(0.1)
 
 
 # --- parts alone ----------------------------------------------------------------------------------------------------
@@ -313,10 +313,10 @@ def drainer_rate(folder: Path) -> float:
     record = PredictionRecord(
         "", datetime.now(UTC), "v", "u", None, features, 0.5, 1, 0, 0.001, 0.0001, "0" * 32, "0" * 16
     )
-    with Spool(folder / "drained-spool.db", CHURN_SCHEMA, limit_bytes=2**30, fsync_always=False) as spool:
+    with Spool(folder / "drained-spool", CHURN_SCHEMA, limit_bytes=2**30, fsync_always=False) as spool:
         for start in range(0, DRAINED_ROWS, 1_000):
             spool.append([replace(record, prediction_id=f"{place:036d}") for place in range(start, start + 1_000)])
-        drainer = SpoolDrainer(spool, PredictionWriter(engine).write, DrainerProbe())
+        drainer = SpoolDrainer(SpoolReader(spool.path), PredictionWriter(engine).write, DrainerProbe())
         started = time.perf_counter()
         drainer.start()
         while spool.backlog():

@@ -54,7 +54,7 @@ def _metavar(name: str, annotation: Any) -> str:  # noqa: ANN401 (an annotation 
         return "|".join(get_args(annotation))
     if annotation is float:
         return "SECONDS"
-    kinds = {"url": "URL", "port": "PORT", "host": "ADDRESS", "file": "FILE", "spool": "FILE"}
+    kinds = {"url": "URL", "port": "PORT", "host": "ADDRESS", "file": "FILE"}
     return kinds.get(name.rpartition("_")[2], "FOLDER")
 
 

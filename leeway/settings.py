@@ -65,9 +65,9 @@ class ServiceSettings(Settings):
 
     host: str = Field("127.0.0.1", description="Address to listen on")
     port: Port = Field(8000, description="Port to listen on; 0 picks a free one")
-    spool: Path = Field(Path("var/spool.db"), description="Spool file: predictions wait here for the database")
+    spool: Path = Field(Path("var/spool"), description="Spool folder: predictions wait here for the database")
     spool_limit: Bytes = Field(
-        ByteSize(2**30), description="Maximum size of the spool file, in bytes or with a unit, such as 500MB or 1.5GiB"
+        ByteSize(2**30), description="Maximum size of the spool, in bytes or with a unit, such as 500MB or 1.5GiB"
     )
     spool_fsync: Literal["normal", "always"] = Field(
         "normal", description="normal survives a killed process; always also survives a power cut, but is slower"

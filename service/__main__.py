@@ -38,6 +38,7 @@ from service.core.rejections import RejectionTally, RejectionWriter
 from service.process.server import run, tune_interpreter
 from service.process.workers import COMMAND, serve_on_port
 from service.spool.drainer import PredictionWriter, SpoolDrainer
+from service.spool.reader import SpoolReader
 from service.spool.spool import Spool, SpoolError
 from service.telemetry.http_instrumentation import instrument
 from service.telemetry.otel import (
@@ -116,7 +117,12 @@ def assemble(settings: ServiceSettings, providers: Providers, stack: ExitStack, 
     spool = stack.enter_context(
         Spool(settings.spool, bundle.schema, limit_bytes=settings.spool_limit, fsync_always=fsync_always)
     )
-    drainer = SpoolDrainer(spool, PredictionWriter(engine).write, OTelDrainerProbe(providers.meter))
+    drainer = SpoolDrainer(
+        SpoolReader(settings.spool),
+        PredictionWriter(engine).write,
+        OTelDrainerProbe(providers.meter),
+        limit_bytes=settings.spool_limit,
+    )
     drainer.start()
     stack.callback(drainer.stop, DRAIN_TIMEOUT_S)
     tally = RejectionTally(bundle.schema.names)

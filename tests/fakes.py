@@ -29,12 +29,13 @@ from service.core.readiness import check_readiness
 from service.core.recording import Recorder
 from service.core.rejections import RejectionTally
 from service.spool.drainer import PredictionWriter
-from service.spool.spool import Spool
+from service.spool.reader import SpoolReader
+from service.spool.spool import Spool, SpoolError
 from service.telemetry.probe import Cause, PredictionProbe, TraceRef
 
 TRACE = TraceRef("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331", sampled=True)
 SMALLEST_SPOOL_BYTES = 2**17
-"""A spool of this size is full after some dozen predictions."""
+"""A spool of this size is full after some hundred predictions."""
 _tables_for = cache(tables_for)
 
 
@@ -109,6 +110,7 @@ class Service:
     engine: sa.Engine
     tables: Tables
     spool: Spool
+    reader: SpoolReader
     probe: RememberingProbe
     tally: RejectionTally
     database: Path
@@ -129,15 +131,15 @@ class Service:
 
     def spooled(self) -> list[PredictionRecord]:
         """The records that wait in the spool, oldest first."""
-        batch = self.spool.take(10_000)
+        batch = self.reader.take(10_000)
         return [] if batch is None else batch.records
 
     def move(self) -> None:
         """Move what waits in the spool into the database, as the drainer does."""
         writer = PredictionWriter(self.engine)
-        while batch := self.spool.take(10_000):
-            writer.write(self.spool.schema(batch.fingerprint), batch.records)
-            self.spool.ack(batch)
+        while batch := self.reader.take(10_000):
+            writer.write(self.reader.schema(batch.segment.fingerprint), batch.records)
+            self.reader.ack(batch)
 
     def reset(self) -> None:
         """Forget what was recorded, rejected and predicted; snapshots stay."""
@@ -145,8 +147,8 @@ class Service:
         self.tally._counts.clear()
         if not self.database.exists():
             self.find_database()
-        while batch := self.spool.take(10_000):
-            self.spool.ack(batch)
+        while batch := self.reader.take(10_000):
+            self.reader.ack(batch)
         with self.engine.begin() as connection:
             for table in (self.tables.predictions, self.tables.prediction_labels):
                 connection.execute(sa.delete(table))
@@ -163,7 +165,7 @@ class Service:
         for _ in range(10_000):
             try:
                 self.spool.append([record])
-            except Exception:  # noqa: BLE001 (whatever says that it is full)
+            except SpoolError:
                 return
         raise AssertionError("the spool took 10,000 records: open a smaller one")
 
@@ -198,7 +200,7 @@ def service_over(
     create_tables(engine, tables)
     probe, tally, log = RememberingProbe(), RejectionTally(bundle.schema.names), PredictionLog(engine, tables)
     clock = {} if clock_s is None else {"clock_s": clock_s}
-    with Spool(folder / "spool.db", bundle.schema, limit_bytes=spool_limit_bytes, fsync_always=False) as spool:
+    with Spool(folder / "spool", bundle.schema, limit_bytes=spool_limit_bytes, fsync_always=False) as spool:
         recorder = Recorder(spool, probe, required=required, **clock)
         app = create_app(
             Predictor(bundle, Snapshots(engine, tables), recorder, probe),
@@ -210,5 +212,5 @@ def service_over(
             metrics_text=metrics_text,
         )
         with TestClient(app, raise_server_exceptions=False) as client:
-            yield Service(app, client, bundle, engine, tables, spool, probe, tally, database)
+            yield Service(app, client, bundle, engine, tables, spool, SpoolReader(spool.path), probe, tally, database)
     engine.dispose()

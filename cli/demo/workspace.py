@@ -54,7 +54,7 @@ class Workspace:
         self.database = folder / "leeway.db"
         self.database_url = f"sqlite:///{self.database}"
         self.bundle = folder / "bundle"
-        self.spool = folder / "spool.db"
+        self.spool = folder / "spool"
         self.spans = folder / "spans.jsonl"
         """Spans of both processes, as JSON lines."""
         self.reports = folder / "reports"
@@ -96,10 +96,9 @@ class Workspace:
         """Remove the files that demos create, by name, and nothing else."""
         for file in (self.page, self.spans, self.log("service"), self.log("drift")):
             file.unlink(missing_ok=True)
-        for file in (self.database, self.spool):  # each with its companions: -wal, .lock, …
-            for path in self.folder.glob(f"{file.name}*"):
-                path.unlink()
-        for made in (self.reports / "runs", self.bundle):
+        for path in self.folder.glob(f"{self.database.name}*"):  # with its companions: -wal and -shm
+            path.unlink()
+        for made in (self.reports / "runs", self.bundle, self.spool):
             shutil.rmtree(made, ignore_errors=True)
 
     def environment(self, service_port: int, reports_port: int, timing: DemoTiming) -> Mapping[str, str]:

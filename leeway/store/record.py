@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, datetime
 from math import isfinite
 from typing import Annotated, Final
@@ -37,7 +38,7 @@ class PredictionRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     span_id: str | None
     is_synthetic: bool = False
 
-    def to_json(self) -> str:
+    def to_json(self) -> bytes:
         """Encode as a compact JSON array, the fields in their order.
 
         The features' names are left out, because the schema has them: a spool then holds twice as many records.
@@ -45,15 +46,10 @@ class PredictionRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
         Raises:
             ValueError: a value has no JSON form: the score is not finite, or a text has a lone surrogate.
         """
-        if not isfinite(self.score):
-            raise ValueError(f"the score is {self.score}, not a probability")
-        try:
-            return _encoder.encode(self).decode()
-        except TypeError as error:
-            raise ValueError(str(error)) from error
+        return encode_all([self])[0]
 
     @classmethod
-    def from_json(cls, text: str) -> PredictionRecord:
+    def from_json(cls, text: bytes | str) -> PredictionRecord:
         """Decode what `to_json` encoded.
 
         Raises:
@@ -63,6 +59,22 @@ class PredictionRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
             return _decoder.decode(text)
         except RecursionError as error:
             raise ValueError("not a prediction record: it is nested too deeply") from error
+
+
+def encode_all(records: Sequence[PredictionRecord]) -> list[bytes]:
+    """Encode each record as `PredictionRecord.to_json` does, in less time than one by one.
+
+    Raises:
+        ValueError: a value has no JSON form.
+    """
+    for record in records:
+        if not isfinite(record.score):
+            raise ValueError(f"the score is {record.score}, not a probability")
+    encode = _encoder.encode
+    try:
+        return [encode(record) for record in records]
+    except TypeError as error:
+        raise ValueError(str(error)) from error
 
 
 RECORD_COLUMNS: Final = tuple(name for name in PredictionRecord.__struct_fields__ if name != "features")

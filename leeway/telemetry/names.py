@@ -167,8 +167,8 @@ LOG_UNRECORDED: Final = Metric(
 LOG_BACKLOG: Final = Metric(
     "leeway.prediction_log.backlog", "gauge", "{prediction}", "Predictions waiting in the spool."
 )
-SPOOL_SIZE: Final = Metric("leeway.prediction_log.spool.size", "gauge", "By", "Bytes in use in the spool file.")
-SPOOL_LIMIT: Final = Metric("leeway.prediction_log.spool.limit", "gauge", "By", "Maximum size of the spool file.")
+SPOOL_SIZE: Final = Metric("leeway.prediction_log.spool.size", "gauge", "By", "Bytes in use in the spool.")
+SPOOL_LIMIT: Final = Metric("leeway.prediction_log.spool.limit", "gauge", "By", "Maximum size of the spool.")
 SCORE_REFERENCE: Final = Metric(
     "leeway.model.score.reference", "gauge", "{share}",
     "Cumulative share of the reference's scores up to each bucket bound.", (MODEL_VERSION, BUCKET_BOUND),

@@ -7,6 +7,7 @@ at any point therefore neither loses nor duplicates a prediction.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from threading import Event, Thread
 from typing import TypeAlias
@@ -16,8 +17,8 @@ from leeway.store.engine import Engine, create_tables, translated
 from leeway.store.predictions import PredictionLog, PredictionLogError, RecordRejected
 from leeway.store.record import PredictionRecord
 from leeway.store.tables import tables_for
-from service.spool.file import FileLock
-from service.spool.spool import Batch, Spool, SpoolError, UnknownSchema
+from service.spool.reader import Batch, DeadLetter, SpoolReader, UnknownSchema
+from service.spool.segments import SpoolError
 
 MAX_RETRY_DELAY_S = 5.0
 POLL_S = 0.02
@@ -81,7 +82,10 @@ class DrainerProbe:
         """The database is reachable again."""
 
     def dead_lettered(self, count: int, reason: str) -> None:
-        """`count` predictions can never be stored and were moved to the spool's table `dead_letters`."""
+        """`count` predictions can never be stored and were moved to the spool's dead letters."""
+
+    def torn(self, count: int) -> None:
+        """`count` bytes of a write that never completed were moved to the spool's dead letters."""
 
     def failed(self, error: Exception) -> None:
         """A cycle failed for another reason, in the spool or the program; the next cycle retries."""
@@ -96,22 +100,23 @@ class SpoolDrainer:
 
     def __init__(
         self,
-        spool: Spool,
+        reader: SpoolReader,
         write: WriteRecords,
         probe: DrainerProbe,
         *,
+        limit_bytes: int = 2**30,
         interval_s: float = 0.5,
         batch_rows: int = 2_000,
     ) -> None:
-        self._spool = spool
+        self._reader = reader
         self._write = write
         self._probe = probe
         self._interval_s = interval_s
         self._batch_rows = batch_rows
+        self._limit_bytes = limit_bytes
         self._retry_delay_s = interval_s
         self._is_outage = False
         self._has_more = False
-        self._lease: FileLock | None = None
         self._stopping = Event()
         self._deadline_s = 0.0
         self._thread = Thread(target=self._run, name="leeway-drainer", daemon=True)
@@ -133,7 +138,7 @@ class SpoolDrainer:
 
     def _is_empty(self) -> bool:
         try:
-            return self._spool.backlog() == 0
+            return self._reader.is_empty()
         except SpoolError:
             return False
 
@@ -144,8 +149,7 @@ class SpoolDrainer:
                 delay_s = self._cycle()
             self._drain()
         finally:
-            if self._lease is not None:
-                self._lease.release()
+            self._reader.release()
 
     def _drain(self) -> None:
         """Empty the spool before the deadline; if another process drains it, wait for that or for its lease."""
@@ -153,23 +157,23 @@ class SpoolDrainer:
             self._cycle()
             if self._has_more:
                 continue
-            if self._lease is not None or self._is_empty():
+            if self._reader.holds_lease or self._is_empty():
                 return
             time.sleep(POLL_S)
 
     def _cycle(self) -> float:
-        """Write one batch and checkpoint; return the seconds to wait before the next cycle."""
+        """Write one batch; return the seconds to wait before the next cycle."""
         self._has_more = False
         try:
-            self._lease = self._lease or self._spool.lease()
-            if self._lease is None:
+            if not self._reader.lease():
                 return self._interval_s
             started_s = time.thread_time()
             try:
                 self._has_more = self._drain_batch()
             finally:
-                self._spool.checkpoint()  # during an outage too, or the journal would only grow
-            computed_s, used_bytes = time.thread_time() - started_s, self._spool.size_bytes()
+                self._reader.beat()
+            computed_s = time.thread_time() - started_s
+            used_bytes = self._reader.size_bytes() if self._has_more else 0
         except PredictionLogError as error:
             if not self._is_outage:
                 self._probe.outage_began(error)
@@ -178,50 +182,66 @@ class SpoolDrainer:
             self._probe.failed(error)
         else:
             self._retry_delay_s = self._interval_s
-            return rest_s(computed_s, used_bytes, self._spool.limit_bytes) if self._has_more else self._interval_s
+            return rest_s(computed_s, used_bytes, self._limit_bytes) if self._has_more else self._interval_s
         self._retry_delay_s = min(2 * self._retry_delay_s, MAX_RETRY_DELAY_S)
         return self._retry_delay_s
 
     def _drain_batch(self) -> bool:
         """Write the oldest batch; return whether more records wait."""
-        batch = self._spool.take(self._batch_rows)
+        batch = self._reader.take(self._batch_rows)
         if batch is None:
             return False
-        if batch.unreadable:
-            self._move_to_dead_letters(batch.unreadable, "unreadable record")
-        count = self._store(batch)
-        self._spool.ack(batch)
-        if count:
-            self._probe.written(count)
+        letters = [*_damaged(batch), *self._store(batch)]
+        torn = [_letter(batch, batch.torn, "torn write")] if batch.torn else []
+        if letters or torn:
+            self._reader.keep_dead_letters([*letters, *torn])  # last, because a failure before repeats the whole batch
+        self._reader.ack(batch, len(letters))
+        self._report(batch, letters)
         return batch.has_more
 
-    def _store(self, batch: Batch) -> int:
-        """Store `batch`, move what can never be stored to the dead letters; return how many records were stored."""
-        try:
-            schema = self._spool.schema(batch.fingerprint)
-        except UnknownSchema as error:
-            if batch.entries:
-                self._move_to_dead_letters([seq for seq, _ in batch.entries], str(error))
-            return 0
-        return self._store_entries(schema, batch.entries)
+    def _report(self, batch: Batch, letters: Sequence[DeadLetter]) -> None:
+        for reason, count in Counter(letter.reason for letter in letters).items():
+            self._probe.dead_lettered(count, reason)
+        if batch.torn:
+            self._probe.torn(len(batch.torn))
+        if written := len(batch.records) + len(batch.damaged) - len(letters):
+            self._probe.written(written)
 
-    def _store_entries(self, schema: FeatureSchema, entries: Sequence[tuple[int, PredictionRecord]]) -> int:
-        """Halve rejected entries until the bad record is alone, so that it does not hold up the others."""
-        if not entries:
-            return 0
+    def _store(self, batch: Batch) -> list[DeadLetter]:
+        """Store `batch`; return what can never be stored."""
+        if not batch.records:
+            return []
         try:
-            self._write(schema, [record for _, record in entries])
+            schema = self._reader.schema(batch.segment.fingerprint)
+        except UnknownSchema as error:
+            return [_letter(batch, record.to_json(), str(error)) for record in batch.records]
+        rejected = self._store_records(schema, batch.records)
+        return [_letter(batch, record.to_json(), reason) for record, reason in rejected]
+
+    def _store_records(
+        self, schema: FeatureSchema, records: Sequence[PredictionRecord]
+    ) -> list[tuple[PredictionRecord, str]]:
+        """Halve rejected records until the bad one is alone, so that it does not hold up the others."""
+        try:
+            self._write(schema, records)
         except RecordRejected as error:
-            if len(entries) == 1:
-                self._move_to_dead_letters([entries[0][0]], str(error))
-                return 0
-            middle = len(entries) // 2
-            return self._store_entries(schema, entries[:middle]) + self._store_entries(schema, entries[middle:])
+            if len(records) == 1:
+                return [(records[0], str(error))]
+            middle = len(records) // 2
+            return self._store_records(schema, records[:middle]) + self._store_records(schema, records[middle:])
         if self._is_outage:
             self._is_outage = False
             self._probe.outage_ended()
-        return len(entries)
+        return []
 
-    def _move_to_dead_letters(self, seqs: Sequence[int], reason: str) -> None:
-        self._spool.move_to_dead_letters(seqs, reason)
-        self._probe.dead_lettered(len(seqs), reason)
+
+def _damaged(batch: Batch) -> list[DeadLetter]:
+    return [_letter(batch, line, "damaged record") for line in batch.damaged]
+
+
+def _letter(batch: Batch, content: bytes, reason: str) -> DeadLetter:
+    try:
+        text = content.decode()
+    except UnicodeDecodeError:
+        text = content.decode("latin-1")  # which has a character for each byte
+    return DeadLetter(reason, batch.segment.fingerprint, text)

@@ -156,7 +156,7 @@ def _mark_synthetic() -> None:
 
 
 def observe_spool(meter: Meter, spool: Spool) -> None:
-    """Report the backlog, size and limit of `spool`; a closed spool leaves a gap, as in the last flush of a process."""
+    """Report the backlog, size and limit of `spool`; a spool that cannot be read leaves a gap."""
 
     def value(read: Callable[[], int]) -> Iterable[tuple[float, Mapping[str, str]]]:
         with suppress(SpoolError):
@@ -202,6 +202,10 @@ class OTelDrainerProbe(DrainerProbe):
         """Count and log the dead letters."""
         self._unrecorded.add(count)
         _log.error("moved %d predictions that can never be stored to the spool's dead letters: %s", count, reason)
+
+    def torn(self, count: int) -> None:
+        """Log it; nothing that was answered is lost."""
+        _log.warning("moved %d bytes of a write that never completed to the spool's dead letters", count)
 
     def failed(self, error: Exception) -> None:
         """Log the error with its traceback."""

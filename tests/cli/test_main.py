@@ -85,7 +85,7 @@ def test_help_documents_exit_codes() -> None:
         ("serve", "LEEWAY_HOST", "127.0.0.1"),
         ("serve", "LEEWAY_PORT", "8000"),
         ("serve", "LEEWAY_BUNDLE", "var/bundle"),
-        ("serve", "LEEWAY_SPOOL", "var/spool.db"),
+        ("serve", "LEEWAY_SPOOL", "var/spool"),
         ("serve", "LEEWAY_RECORDING", "available"),
         ("traffic", "LEEWAY_URL", "http://127.0.0.1:8000"),
         ("doctor", "LEEWAY_URL", "http://127.0.0.1:8000"),

@@ -27,7 +27,7 @@ def test_defaults_of_the_service() -> None:
         "available",
         False,
     )
-    assert (settings.spool, settings.spool_limit, settings.spool_fsync) == (Path("var/spool.db"), 2**30, "normal")
+    assert (settings.spool, settings.spool_limit, settings.spool_fsync) == (Path("var/spool"), 2**30, "normal")
 
 
 def test_defaults_of_the_drift_worker() -> None:

@@ -90,7 +90,7 @@ def observed_service(
     settings = ServiceSettings.read(
         database_url=database or own,
         bundle=bundle.folder,
-        spool=folder / "spool.db",
+        spool=folder / "spool",
         faults=faults,
         faults_hosts=faults_hosts,
     )
@@ -105,7 +105,7 @@ def observed_service(
 def silent_service(bundle: Bundle, folder: Path, providers: Providers = DISABLED) -> Iterator[TestClient]:
     """Yield a client of a service with telemetry off."""
     settings = ServiceSettings.read(
-        database_url=f"sqlite:///{folder / 'leeway.db'}", bundle=bundle.folder, spool=folder / "spool.db"
+        database_url=f"sqlite:///{folder / 'leeway.db'}", bundle=bundle.folder, spool=folder / "spool"
     )
     with ExitStack() as stack:
         app = assemble(settings, providers, stack)

@@ -44,7 +44,7 @@ def environment(bundle: Bundle, folder: Path, **changes: str) -> dict[str, str]:
     ours = {
         "LEEWAY_BUNDLE": str(bundle.folder),
         "LEEWAY_DATABASE_URL": f"sqlite:///{folder / 'leeway.db'}",
-        "LEEWAY_SPOOL": str(folder / "spool.db"),
+        "LEEWAY_SPOOL": str(folder / "spool"),
         "LEEWAY_PORT": "0",
     }
     return kept | ours | changes

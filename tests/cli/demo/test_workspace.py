@@ -37,15 +37,14 @@ def test_files_of_the_last_run_are_removed(workspace: Workspace) -> None:
         for path in (
             workspace.page,
             workspace.database,
-            workspace.spool,
             workspace.spans,
             workspace.log("service"),
             workspace.log("drift"),
         ):
             path.write_text("old")
-        for name in ("leeway.db-wal", "spool.db.lock", "notes.txt"):
+        for name in ("leeway.db-wal", "notes.txt"):
             (workspace.folder / name).write_text("old")
-        for folder in (workspace.bundle, workspace.reports / "runs" / "x"):
+        for folder in (workspace.bundle, workspace.spool, workspace.reports / "runs" / "x"):
             folder.mkdir(parents=True)
     with workspace.opened():
         assert sorted(path.name for path in workspace.folder.iterdir()) == [".leeway-demo", "notes.txt", "reports"]

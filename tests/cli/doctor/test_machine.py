@@ -13,7 +13,7 @@ from tests.service.processes import closed_port
 
 def settings_here(folder: Path, **changes: object) -> DoctorSettings:
     """Settings with all files in `folder`."""
-    places = {"spool": folder / "spool.db", "reports": folder / "reports"}
+    places = {"spool": folder / "spool", "reports": folder / "reports"}
     return DoctorSettings.read(**{"database_url": f"sqlite:///{folder / 'leeway.db'}", **places, **changes})
 
 
@@ -66,8 +66,8 @@ def test_a_closed_port_fails() -> None:
 
 def test_free_space_is_shown_by_disk(tmp_path: Path) -> None:
     """Files on the same disk share an entry; missing ones are left out."""
-    for name in ("spool.db", "leeway.db"):
-        (tmp_path / name).touch()
+    (tmp_path / "spool").mkdir()
+    (tmp_path / "leeway.db").touch()
     result = disk(settings_here(tmp_path, spool_limit=1))
     assert (result.state, result.found.startswith("free for spool, database: ")) == ("ok", True)
 
@@ -86,7 +86,7 @@ def test_a_full_disk_fails(tmp_path: Path) -> None:
 
 def test_a_large_spool_limit_is_a_warning(tmp_path: Path) -> None:
     """In a long outage of the database the spool could fill the disk."""
-    (tmp_path / "spool.db").touch()
+    (tmp_path / "spool").mkdir()
     result = disk(settings_here(tmp_path, spool_limit=2**62))
     assert (result.state, "LEEWAY_SPOOL_LIMIT" in str(result.next_step)) == ("warning", True)
 

@@ -37,7 +37,7 @@ def test_times_keep_their_microseconds(microsecond: int) -> None:
 def test_is_one_line() -> None:
     """The text is one line, even if a feature has line ends."""
     text = a_record(features=("two\nlines",)).to_json()
-    assert "\n" not in text
+    assert b"\n" not in text
     assert json.loads(text)
 
 
@@ -58,11 +58,11 @@ def test_a_score_that_is_not_finite_is_rejected(score: float) -> None:
         "[]",
         "[1,2,3]",
         "{}",
-        a_record().to_json()[:-1],
-        *(a_record(is_synthetic=True).to_json()[:-5] + mark for mark in ("1]", '"true"]', "null]")),
+        a_record().to_json().decode()[:-1],
+        *(a_record(is_synthetic=True).to_json().decode()[:-5] + mark for mark in ("1]", '"true"]', "null]")),
         "[" * 3_000,
         '{"a":' * 3_000,
-        a_record().to_json()[:-1] + "," + "[" * 3_000,
+        a_record().to_json().decode()[:-1] + "," + "[" * 3_000,
         '["id","soon","v",null,null,{},0.5,1,0,null,0.1,null,null]',
         '["id",1e300,"v",null,null,{},0.5,1,0,null,0.1,null,null]',
         '["id",1,"v",null,"never",{},0.5,1,0,null,0.1,null,null]',

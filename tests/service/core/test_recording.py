@@ -80,7 +80,6 @@ def test_answers_are_recorded_again_once_there_is_room(full: StartFull, example:
     service = full("available")
     service.post("/predict", {"features": example})
     service.move()
-    service.spool.checkpoint()
 
     assert service.post("/predict", {"features": example}).json()["recorded"] is True
 

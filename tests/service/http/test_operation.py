@@ -61,7 +61,6 @@ def test_ready_again_once_the_spool_is_emptied(serve: Serve, bundle: Bundle) -> 
     service = serve(bundle, spool_limit_bytes=SMALLEST_SPOOL_BYTES)
     service.fill_spool()
     service.move()
-    service.spool.checkpoint()
 
     assert service.client.get("/health/ready").status_code == 200
 

@@ -76,6 +76,16 @@ def folder_as(variable: str) -> Break:
     return lambda folder, env: env.update({variable: str(folder)})
 
 
+def file_as(variable: str) -> Break:
+    """A folder's path that is a file."""
+
+    def put(folder: Path, env: dict[str, str]) -> None:
+        (folder / "file").touch()
+        env[variable] = str(folder / "file")
+
+    return put
+
+
 CANNOT_START: dict[str, tuple[Break, str]] = {
     "no bundle": (no_bundle, "leeway train"),
     "changed byte": (changed_byte, "model.onnx"),
@@ -87,7 +97,7 @@ CANNOT_START: dict[str, tuple[Break, str]] = {
         setting(OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9", OTEL_EXPORTER_OTLP_PROTOCOL="http/json"),
         "OTEL_EXPORTER_OTLP_PROTOCOL='http/json'",
     ),
-    "spool is a folder": (folder_as("LEEWAY_SPOOL"), "LEEWAY_SPOOL"),
+    "spool is a file": (file_as("LEEWAY_SPOOL"), "LEEWAY_SPOOL"),
     "spans file is a folder": (folder_as("LEEWAY_SPANS_FILE"), "LEEWAY_SPANS_FILE"),
 }
 

@@ -7,11 +7,10 @@ each record once the spool has it.
 from __future__ import annotations
 
 import itertools
-import sqlite3
+import json
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,10 @@ from leeway.schema import CHURN_SCHEMA, FeatureSchema
 from leeway.store.predictions import RecordRejected
 from leeway.store.record import PredictionRecord
 from service.spool.drainer import DrainerProbe, SpoolDrainer, WriteRecords
-from service.spool.spool import Batch, Spool, SpoolError
+from service.spool.reader import Batch, SpoolReader
+from service.spool.segments import dead_letters_path, record_of, segments_in
+from service.spool.spool import Spool, SpoolError
+from service.spool.status import DrainerStatus, Position, read_status
 from tests.leeway.store.records import a_record
 
 ROOT = Path(__file__).parents[3]
@@ -43,23 +45,37 @@ def fill(spool: Spool) -> int:
     raise AssertionError("the spool never filled up")
 
 
-def taken(spool: Spool, limit: int = 10_000) -> Batch:
+def taken(reader: SpoolReader, limit: int = 10_000) -> Batch:
     """The next batch, which must exist."""
-    batch = spool.take(limit)
+    batch = reader.take(limit)
     assert batch is not None
     return batch
 
 
-def waiting(spool: Spool) -> list[PredictionRecord]:
-    """The records that a drainer would take next."""
-    batch = spool.take(100_000)
-    return batch.records if batch else []
+def waiting(path: Path) -> list[PredictionRecord]:
+    """All records that are not stored yet, read without telling the spool."""
+    positions = (read_status(path) or DrainerStatus()).positions
+    found = []
+    for segment in segments_in(path):
+        start = positions.get(segment.name, Position()).offset
+        found += [record_of(line) for line in segment.path.read_bytes()[start:].split(b"\n") if line]
+    return [record for record in found if record is not None]
 
 
-def execute(path: Path, statement: str, *values: object) -> list[tuple[Any, ...]]:
-    """Run SQL on the spool's file itself."""
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        return connection.execute(statement, values).fetchall()
+def dead_letters(path: Path) -> list[dict[str, Any]]:
+    """The spool's dead letters, without their times."""
+    letters = dead_letters_path(path)
+    lines = letters.read_text().splitlines() if letters.exists() else []
+    return [{key: value for key, value in json.loads(line).items() if key != "failed_at"} for line in lines]
+
+
+def drain_all(path: Path) -> list[PredictionRecord]:
+    """Take and acknowledge everything; return the records."""
+    reader, found = SpoolReader(path), []
+    while batch := reader.take(10_000):
+        found += batch.records
+        reader.ack(batch)
+    return found
 
 
 class RecordedEvents(DrainerProbe):
@@ -92,6 +108,10 @@ class RecordedEvents(DrainerProbe):
         """Keep the event."""
         self.events.append(("dead_lettered", count))
 
+    def torn(self, count: int) -> None:
+        """Keep the event."""
+        self.events.append(("torn", count))
+
     def failed(self, error: Exception) -> None:
         """Keep the event."""
         self.events.append(("failed", error))
@@ -119,7 +139,7 @@ class ListWriter:
 def drain(spool: Spool, write: WriteRecords, *, batch_rows: int = 2_000) -> RecordedEvents:
     """Run a drainer until the spool is empty or the database unreachable; return the events."""
     probe = RecordedEvents()
-    drainer = SpoolDrainer(spool, write, probe, interval_s=0.01, batch_rows=batch_rows)
+    drainer = SpoolDrainer(SpoolReader(spool.path), write, probe, interval_s=0.01, batch_rows=batch_rows)
     drainer.start()
     drainer.stop(WAIT_S)
     return probe

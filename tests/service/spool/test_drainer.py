@@ -17,6 +17,8 @@ from leeway.store.predictions import PredictionLogError
 from leeway.store.record import PredictionRecord
 from leeway.store.tables import tables_for
 from service.spool.drainer import MAX_REST_S, DrainerProbe, PredictionWriter, SpoolDrainer, WriteRecords, rest_s
+from service.spool.reader import SpoolReader
+from service.spool.segments import segments_in, to_lines
 from service.spool.spool import Spool
 from tests.leeway.store.records import OTHER_SCHEMA, a_record, some_records, stored_ids
 from tests.service.processes import eventually
@@ -24,11 +26,12 @@ from tests.service.spool.spools import (
     WAIT_S,
     ListWriter,
     RecordedEvents,
+    dead_letters,
     drain,
-    execute,
     fill,
     killed_while_appending,
     open_spool,
+    taken,
 )
 
 
@@ -42,7 +45,7 @@ def draining(
     spool: Spool, write: WriteRecords, probe: DrainerProbe | None = None, interval_s: float = 0.01
 ) -> Iterator[SpoolDrainer]:
     """A running drainer, which must empty the spool at the end."""
-    drainer = SpoolDrainer(spool, write, probe or DrainerProbe(), interval_s=interval_s)
+    drainer = SpoolDrainer(SpoolReader(spool.path), write, probe or DrainerProbe(), interval_s=interval_s)
     drainer.start()
     yield drainer
     assert drainer.stop(WAIT_S)
@@ -76,13 +79,13 @@ def test_records_appended_later_are_written_too(spool: Spool) -> None:
 
 def test_only_one_of_two_processes_drains(path: Path, spool: Spool) -> None:
     """While another process holds the lease, this one leaves the records alone; then it takes over."""
-    database, lease = ListWriter(), spool.lease()
-    assert lease is not None
+    database, other = ListWriter(), SpoolReader(path)
+    assert other.lease()
     spool.append(some_records(3))
-    with open_spool(path) as mine, draining(mine, database.write):
+    with draining(spool, database.write):
         time.sleep(0.1)
         assert database.calls == 0
-        lease.release()
+        other.release()
         assert eventually(lambda: len(database.stored) == 3)
 
 
@@ -125,7 +128,7 @@ def test_a_full_spool_takes_appends_again_after_draining(path: Path) -> None:
 def test_stop_empties_the_spool(spool: Spool) -> None:
     """Records appended just before the end are written within the time given."""
     with draining(spool, ListWriter().write, interval_s=60) as drainer:
-        assert eventually(lambda: drainer._lease is not None)
+        assert eventually(lambda: drainer._reader.holds_lease)
         spool.append(some_records(10))
     assert spool.backlog() == 0
 
@@ -133,7 +136,9 @@ def test_stop_empties_the_spool(spool: Spool) -> None:
 def test_stop_gives_up_at_once_during_an_outage(spool: Spool) -> None:
     """A shutdown does not wait for an outage to end; the records stay and the result says so."""
     spool.append(some_records(3))
-    drainer = SpoolDrainer(spool, ListWriter(PredictionLogError("unreachable")).write, DrainerProbe(), interval_s=60)
+    drainer = SpoolDrainer(
+        SpoolReader(spool.path), ListWriter(PredictionLogError("unreachable")).write, DrainerProbe(), interval_s=60
+    )
     drainer.start()
     started_s = time.monotonic()
     assert not drainer.stop(WAIT_S)
@@ -150,7 +155,7 @@ def test_stop_does_not_wait_for_a_hanging_database(spool: Spool) -> None:
         resume.wait(WAIT_S)
 
     spool.append([a_record()])
-    drainer = SpoolDrainer(spool, hang, DrainerProbe())
+    drainer = SpoolDrainer(SpoolReader(spool.path), hang, DrainerProbe())
     drainer.start()
     assert hanging.wait(WAIT_S)
     started_s = time.monotonic()
@@ -162,7 +167,7 @@ def test_stop_does_not_wait_for_a_hanging_database(spool: Spool) -> None:
 
 def test_a_drainer_that_never_started_can_be_stopped(spool: Spool) -> None:
     """A failed start unwinds without a second error."""
-    assert SpoolDrainer(spool, ListWriter().write, DrainerProbe()).stop(0)
+    assert SpoolDrainer(SpoolReader(spool.path), ListWriter().write, DrainerProbe()).stop(0)
 
 
 # --- outages ------------------------------------------------------------------------------------------------------
@@ -185,23 +190,14 @@ def test_retries_back_off_during_an_outage(spool: Spool) -> None:
     """The delay doubles up to five seconds, and is short again after a success."""
     database = ListWriter(PredictionLogError("unreachable"))
     spool.append([a_record()])
-    drainer = SpoolDrainer(spool, database.write, DrainerProbe(), interval_s=0.5)
+    drainer = SpoolDrainer(SpoolReader(spool.path), database.write, DrainerProbe(), interval_s=0.5)
     delays = [drainer._cycle() for _ in range(6)]
     database.error = None
     drainer._cycle()
     database.error = PredictionLogError("unreachable again")
     spool.append([a_record(1)])
     assert [*delays, drainer._cycle()] == [1, 2, 4, 5, 5, 5, 1]
-    assert drainer._lease is not None
-    drainer._lease.release()
-
-
-def test_the_journal_is_checkpointed_during_an_outage(spool: Spool) -> None:
-    """Otherwise it would grow for as long as the outage lasts."""
-    spool.append(some_records(100))
-    before = spool.path.stat().st_size
-    drain(spool, ListWriter(PredictionLogError("unreachable")).write)
-    assert spool.path.stat().st_size > before
+    drainer._reader.release()
 
 
 def test_a_database_file_that_cannot_be_opened_is_an_outage(tmp_path: Path, spool: Spool) -> None:
@@ -248,9 +244,7 @@ def test_any_other_failure_is_reported_and_retried(spool: Spool) -> None:
 def test_a_crash_between_write_and_ack_duplicates_nothing(engine: sa.Engine, spool: Spool) -> None:
     """The batch is written a second time after the restart, and the database has each prediction once."""
     spool.append(some_records(50))
-    batch = spool.take(50)
-    assert batch is not None
-    PredictionWriter(engine).write(CHURN_SCHEMA, batch.records)
+    PredictionWriter(engine).write(CHURN_SCHEMA, taken(SpoolReader(spool.path)).records)
     drain(spool, PredictionWriter(engine).write)
     assert (stored_ids(engine), spool.backlog()) == (ids(some_records(50)), 0)
 
@@ -285,20 +279,67 @@ def test_a_value_that_no_column_holds_becomes_a_dead_letter(engine: sa.Engine, s
     assert probe.total("dead_lettered") == 1
 
 
-@pytest.mark.parametrize(
-    ("schema", "payload"),
-    [(CHURN_SCHEMA.fingerprint, "x"), ("abc", a_record(0).to_json())],
-    ids=["unreadable", "unknown schema"],
-)
-def test_a_row_that_cannot_be_decoded_becomes_a_dead_letter(spool: Spool, schema: str, payload: str) -> None:
-    """A payload that is no record, or whose schema is unknown, does not hold up the others."""
+def test_dead_letters_and_their_reasons_are_kept(spool: Spool) -> None:
+    """Each is counted and stands in the spool's file with its reason; nothing waits for it."""
     database = ListWriter()
-    spool.append([a_record(0)])
-    execute(spool.path, "INSERT INTO records (schema, payload) VALUES (?, ?)", schema, payload)
-    spool.append([a_record(1)])
+    database.rejects = lambda record: record.user_id == "customer-1"
+    spool.append([a_record(0), a_record(1)])
+    (segment,) = segments_in(spool.path)
+    with segment.path.open("ab") as file:
+        file.write(b"\ngar\xffbage\n" + to_lines([b"[]"]))
+    spool.append([a_record(2)])
     probe = drain(spool, database.write)
-    assert (database.stored, spool.backlog()) == ([a_record(0), a_record(1)], 0)
-    assert probe.total("dead_lettered") == 1
+    assert (database.stored, spool.backlog()) == ([a_record(0), a_record(2)], 0)
+    assert (probe.total("written"), probe.total("dead_lettered")) == (2, 3)
+    assert [(each["reason"], each["record"]) for each in dead_letters(spool.path)] == [
+        ("damaged record", "gar\xffbage"),
+        ("damaged record", "0d4cbb29 []"),
+        ("out of range", a_record(1).to_json().decode()),
+    ]
+
+
+def test_records_of_an_unknown_schema_become_dead_letters(path: Path) -> None:
+    """They do not hold up the others; the reason names the schema."""
+    database = ListWriter()
+    with open_spool(path, schema=OTHER_SCHEMA) as spool:
+        spool.append([a_record(0, features=(1.5, "x", 2))])
+    (path / "schemas" / f"{OTHER_SCHEMA.fingerprint}.json").unlink()
+    with open_spool(path) as spool:
+        spool.append([a_record(1)])
+        probe = drain(spool, database.write)
+    assert (database.stored, probe.total("dead_lettered")) == ([a_record(1)], 1)
+    assert OTHER_SCHEMA.fingerprint in dead_letters(path)[0]["reason"]
+
+
+def test_what_a_killed_writer_left_is_no_lost_prediction(path: Path) -> None:
+    """A torn write was never answered: it is set aside and reported, but not counted."""
+    with open_spool(path) as spool:
+        spool.append([a_record(0)])
+    (segment,) = segments_in(path)
+    with segment.path.open("ab") as file:
+        file.write(to_lines([a_record(1).to_json()])[:100])
+    with open_spool(path) as spool:
+        probe = drain(spool, ListWriter().write)
+    assert probe.events == [("written", 1), ("torn", 100)]
+    assert [each["reason"] for each in dead_letters(path)] == ["torn write"]
+
+
+def test_an_outage_in_the_middle_of_a_batch_repeats_no_dead_letter(spool: Spool) -> None:
+    """The dead letters of a batch are kept last, when everything else of it is stored."""
+    spool.append(some_records(2))
+    database = ListWriter()
+    database.rejects = lambda record: record.user_id == "customer-0"
+    accept = database.write
+
+    def fail_after_rejection(schema: FeatureSchema, records: Sequence[PredictionRecord]) -> None:
+        if database.calls == 2:
+            database.calls += 1
+            raise PredictionLogError("unreachable")
+        accept(schema, records)
+
+    with draining(spool, fail_after_rejection):
+        assert eventually(lambda: spool.backlog() == 0)
+    assert (database.stored, len(dead_letters(spool.path))) == ([a_record(1)], 1)
 
 
 # --- rest: requests share the interpreter with the drainer --------------------------------------------------------
@@ -336,7 +377,7 @@ def rests_s(path: Path, work: Callable[[], None]) -> list[float]:
 
     with open_spool(path, limit_bytes=2**30) as spool:
         spool.append(some_records(BATCHES))
-        drainer = SpoolDrainer(spool, write, DrainerProbe(), batch_rows=1)
+        drainer = SpoolDrainer(SpoolReader(spool.path), write, DrainerProbe(), batch_rows=1)
         drainer.start()
         assert eventually(lambda: len(spans) == BATCHES)
         drainer.stop(WAIT_S)
