@@ -35,16 +35,17 @@ from service.core.predictor import Predictor, SnapshotSource
 from service.core.readiness import check_readiness
 from service.core.recording import Recorder
 from service.core.rejections import RejectionTally, RejectionWriter
+from service.process.drainer import DrainerProcess
 from service.process.server import run, tune_interpreter
 from service.process.workers import COMMAND, serve_on_port
-from service.spool.drainer import PredictionWriter, SpoolDrainer
+from service.spool.monitor import DrainerMonitor
 from service.spool.reader import SpoolReader
 from service.spool.spool import Spool, SpoolError
 from service.telemetry.http_instrumentation import instrument
 from service.telemetry.otel import (
-    OTelDrainerProbe,
     OTelFaultProbe,
     OTelPredictionProbe,
+    observe_drainer,
     observe_score_reference,
     observe_spool,
 )
@@ -66,6 +67,8 @@ def serve(settings: ServiceSettings, listener: socket.socket, worker: int | None
     with ExitStack() as stack:
         try:
             app, record_lag = compose(settings, stack, worker)
+            if worker is None:  # else the supervisor of all workers runs it
+                stack.enter_context(DrainerProcess(settings))
         except STARTUP_ERRORS as error:
             return cannot_start(COMMAND, str(error))
         tune_interpreter()
@@ -98,7 +101,9 @@ def compose(
 
 
 def assemble(settings: ServiceSettings, providers: Providers, stack: ExitStack, *, is_first: bool = True) -> FastAPI:
-    """Build everything but the providers; of several workers only the first reports on the spool that they share.
+    """Build everything but the providers and the drainer, which is another process.
+
+    Of several workers only the first reports on the spool that they share.
 
     Raises:
         As `compose`.
@@ -117,14 +122,8 @@ def assemble(settings: ServiceSettings, providers: Providers, stack: ExitStack, 
     spool = stack.enter_context(
         Spool(settings.spool, bundle.schema, limit_bytes=settings.spool_limit, fsync_always=fsync_always)
     )
-    drainer = SpoolDrainer(
-        SpoolReader(settings.spool),
-        PredictionWriter(engine).write,
-        OTelDrainerProbe(providers.meter),
-        limit_bytes=settings.spool_limit,
-    )
-    drainer.start()
-    stack.callback(drainer.stop, DRAIN_TIMEOUT_S)
+    monitor = DrainerMonitor(settings.spool)
+    stack.callback(monitor.stop, DRAIN_TIMEOUT_S, SpoolReader(settings.spool).is_empty)
     tally = RejectionTally(bundle.schema.names)
     rejections = RejectionWriter(tally, RejectionLog(engine, tables))
     rejections.start()
@@ -132,6 +131,7 @@ def assemble(settings: ServiceSettings, providers: Providers, stack: ExitStack, 
 
     if providers.enabled and is_first:
         observe_spool(providers.meter, spool)
+        observe_drainer(providers.meter, monitor)
     probe = _prediction_probe(providers, bundle)
     faults = _fault_switch(providers) if settings.faults else None
     recorder = Recorder(spool, probe, required=settings.recording == "required")
@@ -139,7 +139,7 @@ def assemble(settings: ServiceSettings, providers: Providers, stack: ExitStack, 
         _predictor(bundle, snapshots, recorder, probe, faults),
         Feedback(log),
         bundle,
-        partial(check_readiness, spool, log),
+        partial(check_readiness, spool, log, monitor.is_alive),
         probe,
         tally,
         metrics_text=providers.metrics_text,

@@ -46,7 +46,7 @@ def create_app(
     `faults_hosts` are names under which `/faults` answers, besides addresses and names that nobody can register.
 
     >>> tally = RejectionTally(bundle.schema.names)
-    >>> ready = Readiness(spool="ok", database="ok")
+    >>> ready = Readiness(spool="ok", database="ok", drainer="ok")
     >>> app = create_app(predictor, feedback, bundle, lambda: ready, PredictionProbe(), tally)
     >>> with TestClient(app) as client:
     ...     client.post("/predict", json={"features": bundle.card.example}).json()["recorded"]

@@ -100,6 +100,13 @@ class RememberingProbe(PredictionProbe):
         self.lost += count
 
 
+@dataclass
+class DrainerState:
+    """Whether the service believes that its drainer is alive."""
+
+    is_alive: bool = True
+
+
 @dataclass(frozen=True)
 class Service:
     """The API and all that stands behind it. The drainer does not run: `move` does its work when a test calls it."""
@@ -114,6 +121,7 @@ class Service:
     probe: RememberingProbe
     tally: RejectionTally
     database: Path
+    drainer: DrainerState
 
     def post(self, path: str, body: object) -> Any:  # noqa: ANN401 (the client's response, of a library without stable types)
         """POST `body` as JSON."""
@@ -145,6 +153,7 @@ class Service:
         """Forget what was recorded, rejected and predicted; snapshots stay."""
         self.probe.__init__()  # type: ignore[misc]
         self.tally._counts.clear()
+        self.drainer.is_alive = True
         if not self.database.exists():
             self.find_database()
         while batch := self.reader.take(10_000):
@@ -199,6 +208,7 @@ def service_over(
     engine, tables = open_engine(f"sqlite:///{database}"), _tables_for(bundle.schema)
     create_tables(engine, tables)
     probe, tally, log = RememberingProbe(), RejectionTally(bundle.schema.names), PredictionLog(engine, tables)
+    drainer = DrainerState()
     clock = {} if clock_s is None else {"clock_s": clock_s}
     with Spool(folder / "spool", bundle.schema, limit_bytes=spool_limit_bytes, fsync_always=False) as spool:
         recorder = Recorder(spool, probe, required=required, **clock)
@@ -206,11 +216,13 @@ def service_over(
             Predictor(bundle, Snapshots(engine, tables), recorder, probe),
             Feedback(log),
             bundle,
-            partial(check_readiness, spool, log),
+            partial(check_readiness, spool, log, lambda: drainer.is_alive),
             probe,
             tally,
             metrics_text=metrics_text,
         )
         with TestClient(app, raise_server_exceptions=False) as client:
-            yield Service(app, client, bundle, engine, tables, spool, SpoolReader(spool.path), probe, tally, database)
+            yield Service(
+                app, client, bundle, engine, tables, spool, SpoolReader(spool.path), probe, tally, database, drainer
+            )
     engine.dispose()

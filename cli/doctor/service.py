@@ -14,7 +14,9 @@ from leeway.schema import FeatureSchema
 from leeway.store.record import SYNTHETIC_HEADER
 
 START = "start it with `leeway serve` (in compose: docker compose up --detach service), or correct LEEWAY_URL"
+DATABASE_NEXT_STEP = "restore the database: until then predictions wait in the spool and customers cannot be looked up"
 LOG = "read the service's log (in compose: docker compose logs service)"
+DRAINER_NEXT_STEP = f"{LOG}: the process that moves predictions from the spool to the database is not running"
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def _readiness(ready: Answer, health: Mapping[str, Any], info: ServiceInfo) -> C
         found = f"not ready: {failing or 'an unknown check'} fails; {model}"
         return CheckResult("service", "failed", found, LOG, clock_ahead_s=ahead_s)
     if failing:
-        next_step = "restore the database: until then predictions wait in the spool and customers cannot be looked up"
+        next_step = DRAINER_NEXT_STEP if failing == "drainer" else DATABASE_NEXT_STEP
         return CheckResult("service", "warning", f"ready, but without {failing}; {model}", next_step, None, ahead_s)
     return CheckResult("service", "ok", f"ready, {model}", clock_ahead_s=ahead_s)
 

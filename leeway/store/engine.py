@@ -33,19 +33,24 @@ class DatabaseError(Exception):
     """The database is unreachable or rejected a statement; `__cause__` is the driver's error."""
 
 
-def open_engine(url: str) -> sa.Engine:
+def open_engine(url: str, *, fsync_always: bool = False) -> sa.Engine:
     """Create the engine without connecting. Creates the folder of a SQLite file if it is missing.
+
+    With `fsync_always` SQLite waits for the disk at each commit, as PostgreSQL does anyway.
 
     Raises:
         DatabaseError: the URL is invalid, its database is not supported, or its driver is not installed.
     """
     try:
         parsed = sa.make_url(url)
-        return _ENGINES[parsed.get_backend_name()](parsed)
+        engine = _ENGINES[parsed.get_backend_name()](parsed)
     except KeyError as error:
         raise DatabaseError(f"LEEWAY_DATABASE_URL: unsupported database {error}; {_SUPPORTED_URLS}") from None
     except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ImportError, ValueError, OSError) as error:
         raise DatabaseError(f"LEEWAY_DATABASE_URL: {error}; {_SUPPORTED_URLS}") from error
+    if fsync_always and engine.dialect.name == "sqlite":
+        sa.event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous=FULL"))
+    return engine
 
 
 _SUPPORTED_URLS = "use sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME"

@@ -167,6 +167,13 @@ LOG_UNRECORDED: Final = Metric(
 LOG_BACKLOG: Final = Metric(
     "leeway.prediction_log.backlog", "gauge", "{prediction}", "Predictions waiting in the spool."
 )
+LOG_BACKLOG_AGE: Final = Metric(
+    "leeway.prediction_log.backlog.age", "gauge", "s", "Age of the oldest prediction waiting in the spool, else 0."
+)
+DRAINER_UP: Final = Metric(
+    "leeway.prediction_log.drainer.up", "gauge", "{drainer}",
+    "1 if the process that moves predictions to the database works, else 0.",
+)  # fmt: skip
 SPOOL_SIZE: Final = Metric("leeway.prediction_log.spool.size", "gauge", "By", "Bytes in use in the spool.")
 SPOOL_LIMIT: Final = Metric("leeway.prediction_log.spool.limit", "gauge", "By", "Maximum size of the spool.")
 SCORE_REFERENCE: Final = Metric(

@@ -18,6 +18,7 @@ class Readiness:
 
     spool: Health
     database: Health
+    drainer: Health
     bundle: Health = "ok"
 
     @property
@@ -27,15 +28,19 @@ class Readiness:
 
     @property
     def status(self) -> Literal["ok", "degraded", "not ready"]:
-        """The whole: without the database the service is degraded, without the spool it is not ready."""
+        """The whole: without the database or the drainer it is degraded, without the spool it is not ready."""
         if not self.ready:
             return "not ready"
-        return "ok" if self.database == "ok" else "degraded"
+        return "ok" if self.database == self.drainer == "ok" else "degraded"
 
 
-def check_readiness(spool: Spool, log: PredictionLog) -> Readiness:
-    """Write to the spool and ping the database."""
-    return Readiness(spool=_health(spool.check_writable), database=_health(log.ping))
+def check_readiness(spool: Spool, log: PredictionLog, is_draining: Callable[[], bool]) -> Readiness:
+    """Write to the spool, ping the database, and ask whether the drainer is alive."""
+    return Readiness(
+        spool=_health(spool.check_writable),
+        database=_health(log.ping),
+        drainer="ok" if is_draining() else "failing",
+    )
 
 
 def _health(check: Callable[[], None]) -> Health:

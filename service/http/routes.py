@@ -149,9 +149,14 @@ def operation_routes(
         responses={503: {"model": ReadinessResponse, "description": "Predictions cannot be recorded"}},
     )
     def get_readiness() -> Response:
-        """Whether predictions are answered and recorded; `degraded` while the database is unreachable."""
+        """Whether predictions are answered and recorded; `degraded` while the database or the drainer is not."""
         state = readiness()
-        checks = {"bundle": state.bundle, "spool": state.spool, "database": state.database}
+        checks = {
+            "bundle": state.bundle,
+            "spool": state.spool,
+            "database": state.database,
+            "drainer": state.drainer,
+        }
         return as_json({"status": state.status, "checks": checks}, 200 if state.ready else 503)
 
     if metrics_text is not None:

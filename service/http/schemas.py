@@ -340,6 +340,7 @@ class Checks(BaseModel):
     bundle: Health
     spool: Health
     database: Health
+    drainer: Health
 
 
 class ReadinessResponse(BaseModel):

@@ -27,6 +27,7 @@ from leeway.shutdown import (
 )
 from leeway.telemetry.environment import instance_is_given, serves_metrics
 from leeway.telemetry.logs import configure_logging
+from service.process.drainer import DrainerProcess
 
 Serve = Callable[[ServiceSettings, socket.socket, int], int]
 COMMAND = "leeway serve"
@@ -42,7 +43,13 @@ def supervise(settings: ServiceSettings, workers: int = 1) -> int:
     """
     if workers > 1 and (reason := single_worker_reason(settings)):
         return cannot_start(COMMAND, reason)
-    return serve_on_port(settings, lambda listener: run_workers(workers, _serve, settings, listener))
+    return serve_on_port(settings, lambda listener: _run_with_drainer(workers, settings, listener))
+
+
+def _run_with_drainer(workers: int, settings: ServiceSettings, listener: socket.socket) -> int:
+    """Run the workers and the one drainer of their spool, which ends after them."""
+    with DrainerProcess(settings):
+        return run_workers(workers, _serve, settings, listener)
 
 
 def _serve(settings: ServiceSettings, listener: socket.socket, worker: int) -> int:

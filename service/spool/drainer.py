@@ -1,4 +1,4 @@
-"""Writes predictions from the spool to the database, in a background thread, in batches, and retries forever.
+"""Writes predictions from the spool to the database in batches, and retries forever.
 
 A batch is deleted from the spool only after the database has stored it, and writing a batch twice does no harm. A crash
 at any point therefore neither loses nor duplicates a prediction.
@@ -22,11 +22,6 @@ from service.spool.segments import SpoolError
 
 MAX_RETRY_DELAY_S = 5.0
 POLL_S = 0.02
-REST_RATIO = 5.0
-"""Seconds of rest per second of computing while more records wait: requests share the interpreter with this thread."""
-MAX_REST_S = 0.5
-REST_BELOW = 0.25
-"""Above this share of the spool's limit the drainer does not rest, because a full spool loses predictions."""
 
 WriteRecords: TypeAlias = Callable[[FeatureSchema, Sequence[PredictionRecord]], None]
 """Stores records of one schema, all or none, and skips those that are stored already.
@@ -61,14 +56,6 @@ class PredictionWriter:
         return self._logs[schema.fingerprint]
 
 
-def rest_s(computed_s: float, used_bytes: int, limit_bytes: int) -> float:
-    """How long to rest, in seconds, after `computed_s` of processor time; the spool uses `used_bytes` of its limit.
-
-    Time spent waiting for the database does not count, because it leaves the interpreter to requests.
-    """
-    return min(computed_s * REST_RATIO, MAX_REST_S) if used_bytes < REST_BELOW * limit_bytes else 0.0
-
-
 class DrainerProbe:
     """Receives the events of the drainer's thread; this base class ignores them. Implementations must not raise."""
 
@@ -94,8 +81,9 @@ class DrainerProbe:
 class SpoolDrainer:
     """A daemon thread that empties the spool through `write`. Of several processes one drains; another takes over.
 
-    It polls every `interval_s` seconds and takes up to `batch_rows` at a time. While more records wait and the spool
-    has room, it rests longer than it computes. During an outage of the database the delay doubles, up to five seconds.
+    It polls every `interval_s` seconds and takes up to `batch_rows` at a time, without a pause while more records wait.
+    During an outage of the database the delay doubles, up to five seconds. The service runs it in a process of its own
+    (`service.spool.__main__`), because it would compete with requests for the interpreter.
     """
 
     def __init__(
@@ -104,7 +92,6 @@ class SpoolDrainer:
         write: WriteRecords,
         probe: DrainerProbe,
         *,
-        limit_bytes: int = 2**30,
         interval_s: float = 0.5,
         batch_rows: int = 2_000,
     ) -> None:
@@ -113,7 +100,6 @@ class SpoolDrainer:
         self._probe = probe
         self._interval_s = interval_s
         self._batch_rows = batch_rows
-        self._limit_bytes = limit_bytes
         self._retry_delay_s = interval_s
         self._is_outage = False
         self._has_more = False
@@ -135,6 +121,10 @@ class SpoolDrainer:
         if self._thread.is_alive():
             self._thread.join(timeout_s)
         return self._is_empty()
+
+    def is_running(self) -> bool:
+        """Whether its thread runs."""
+        return self._thread.is_alive()
 
     def _is_empty(self) -> bool:
         try:
@@ -167,24 +157,26 @@ class SpoolDrainer:
         try:
             if not self._reader.lease():
                 return self._interval_s
-            started_s = time.thread_time()
-            try:
-                self._has_more = self._drain_batch()
-            finally:
-                self._reader.beat()
-            computed_s = time.thread_time() - started_s
-            used_bytes = self._reader.size_bytes() if self._has_more else 0
+            self._has_more = self._drain_batch()
+            self._reader.beat()
         except PredictionLogError as error:
-            if not self._is_outage:
-                self._probe.outage_began(error)
-            self._is_outage = True
+            self._begin_outage(error)
         except Exception as error:  # noqa: BLE001 (the loop's boundary: reported to the probe, then retried)
             self._probe.failed(error)
         else:
             self._retry_delay_s = self._interval_s
-            return rest_s(computed_s, used_bytes, self._limit_bytes) if self._has_more else self._interval_s
+            return 0.0 if self._has_more else self._interval_s
         self._retry_delay_s = min(2 * self._retry_delay_s, MAX_RETRY_DELAY_S)
         return self._retry_delay_s
+
+    def _begin_outage(self, error: PredictionLogError) -> None:
+        if not self._is_outage:
+            self._probe.outage_began(error)
+        self._is_outage = True
+        try:
+            self._reader.beat(is_outage=True)
+        except SpoolError as unwritable:
+            self._probe.failed(unwritable)
 
     def _drain_batch(self) -> bool:
         """Write the oldest batch; return whether more records wait."""

@@ -105,11 +105,11 @@ class SpoolReader:
             self._lease.release()
             self._lease = None
 
-    def beat(self) -> None:
+    def beat(self, *, is_outage: bool = False) -> None:
         """Say in the status that the drainer is alive, and keep the disk reserve; called in every cycle."""
         self._reserve.keep()
         with spool_errors(self.path):
-            self._publish(self._status)
+            self._publish(msgspec.structs.replace(self._status, is_outage=is_outage))
 
     # --- taking -----------------------------------------------------------------------------------------------------
 
@@ -153,11 +153,6 @@ class SpoolReader:
                 segment.size_bytes <= positions.get(segment.name, Position()).offset
                 for segment in segments_in(self.path)
             )
-
-    def size_bytes(self) -> int:
-        """Bytes in all segments."""
-        with spool_errors(self.path):
-            return sum(segment.size_bytes for segment in segments_in(self.path))
 
     def ack(self, batch: Batch, dead_letters: int = 0) -> None:
         """Do not return this batch again: the database has stored it, except for `dead_letters`."""

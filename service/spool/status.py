@@ -31,13 +31,15 @@ class DrainerStatus(msgspec.Struct, frozen=True):
     """The drainer's state at `updated_at` (Unix time in seconds).
 
     `written` and `dead_lettered` count predictions since the spool was created; a restart does not reset them.
-    `positions` has an entry for each segment of which a part is stored.
+    `positions` has an entry for each segment of which a part is stored. `is_outage` is True while the database is
+    unreachable.
     """
 
     updated_at: float = 0.0
     written: int = 0
     dead_lettered: int = 0
     positions: dict[str, Position] = {}
+    is_outage: bool = False
 
 
 def read_status(folder: Path) -> DrainerStatus | None:

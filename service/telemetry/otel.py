@@ -6,7 +6,6 @@ sampled costs a few clock readings.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 
@@ -19,13 +18,12 @@ from leeway.model.bundle import Bundle
 from leeway.store.record import PredictionRecord
 from leeway.telemetry import names
 from leeway.telemetry.instruments import counter, histogram, observe, tallied
-from service.spool.drainer import DrainerProbe
+from service.spool.monitor import DrainerMonitor
 from service.spool.spool import Spool, SpoolError
 from service.telemetry.probe import REJECTION_REASONS, Cause, FaultProbe, PredictionProbe, TraceRef
 
 UNUSUAL_FROM, STRANGE_FROM = 1, 3
 _NANOSECONDS = 1e9
-_log = logging.getLogger("service.drainer")
 
 
 def typicality(unusual_features: int) -> str:
@@ -156,15 +154,25 @@ def _mark_synthetic() -> None:
 
 
 def observe_spool(meter: Meter, spool: Spool) -> None:
-    """Report the backlog, size and limit of `spool`; a spool that cannot be read leaves a gap."""
+    """Report backlog, age, size and limit of `spool`; a spool that cannot be read leaves a gap."""
 
-    def value(read: Callable[[], int]) -> Iterable[tuple[float, Mapping[str, str]]]:
+    def value(read: Callable[[], float]) -> Iterable[tuple[float, Mapping[str, str]]]:
         with suppress(SpoolError):
             yield read(), {}
 
     observe(meter, names.LOG_BACKLOG, lambda: value(spool.backlog))
+    observe(meter, names.LOG_BACKLOG_AGE, lambda: value(spool.backlog_age_s))
     observe(meter, names.SPOOL_SIZE, lambda: value(spool.size_bytes))
     observe(meter, names.SPOOL_LIMIT, lambda: [(spool.limit_bytes, {})])
+
+
+def observe_drainer(meter: Meter, monitor: DrainerMonitor) -> None:
+    """Report whether the drainer is alive and, from now on, what it stores."""
+    written, unrecorded = counter(meter, names.LOG_WRITTEN), counter(meter, names.LOG_UNRECORDED)
+    written.add(0)
+    unrecorded.add(0)
+    observe(meter, names.DRAINER_UP, lambda: [(int(monitor.is_alive()), {})])
+    monitor.start(written.add, unrecorded.add)
 
 
 def observe_score_reference(meter: Meter, bundle: Bundle) -> None:
@@ -175,41 +183,6 @@ def observe_score_reference(meter: Meter, bundle: Bundle) -> None:
         for bound, share in zip(reference.bounds, reference.shares, strict=True)
     ]
     observe(meter, names.SCORE_REFERENCE, lambda: shares)
-
-
-class OTelDrainerProbe(DrainerProbe):
-    """Counts stored predictions and dead letters; logs the start and the end of an outage."""
-
-    def __init__(self, meter: Meter) -> None:
-        self._written = counter(meter, names.LOG_WRITTEN)
-        self._unrecorded = counter(meter, names.LOG_UNRECORDED)
-        self._written.add(0)
-        self._unrecorded.add(0)
-
-    def written(self, count: int) -> None:
-        """Count the stored predictions."""
-        self._written.add(count)
-
-    def outage_began(self, error: Exception) -> None:
-        """Log the error."""
-        _log.warning("the database is unreachable; predictions wait in the spool: %s", error)
-
-    def outage_ended(self) -> None:
-        """Log that the outage is over."""
-        _log.info("the database is reachable again; draining the spool")
-
-    def dead_lettered(self, count: int, reason: str) -> None:
-        """Count and log the dead letters."""
-        self._unrecorded.add(count)
-        _log.error("moved %d predictions that can never be stored to the spool's dead letters: %s", count, reason)
-
-    def torn(self, count: int) -> None:
-        """Log it; nothing that was answered is lost."""
-        _log.warning("moved %d bytes of a write that never completed to the spool's dead letters", count)
-
-    def failed(self, error: Exception) -> None:
-        """Log the error with its traceback."""
-        _log.error("draining the spool failed and will be retried: %s", error, exc_info=error)
 
 
 class OTelFaultProbe(FaultProbe):

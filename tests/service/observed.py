@@ -28,6 +28,8 @@ from leeway.telemetry.providers import DISABLED, Providers
 from service.__main__ import assemble
 from service.process.server import server_config
 from service.process.workers import listen
+from service.spool.drainer import DrainerProbe, PredictionWriter, SpoolDrainer
+from service.spool.reader import SpoolReader
 from tests.telemetry import Changes, Telemetry, telemetry_in_memory
 
 AS_OF = date(2026, 1, 31)
@@ -35,6 +37,7 @@ CUSTOMER = "7590-VHVEG"
 STRANGER = "0000-NOONE"
 LOADED = 20
 """How many customers have snapshots."""
+DRAIN_TIMEOUT_S = 5.0
 
 UNUSUAL = {"watch_hours_30d": 700.0}
 STRANGE = {**UNUSUAL, "skips_7d": 5_000, "rebuffer_events_7d": 5_000}
@@ -97,8 +100,22 @@ def observed_service(
     reader, text = prometheus_text()
     with telemetry_in_memory(more_readers=[reader], metrics_text=text) as telemetry, ExitStack() as stack:
         app = assemble(settings, telemetry.providers, stack)
+        stack.enter_context(draining(settings))
         client = stack.enter_context(TestClient(app, raise_server_exceptions=False))
         yield Observed(client, telemetry, settings, dict(bundle.card.example))
+
+
+@contextmanager
+def draining(settings: ServiceSettings) -> Iterator[None]:
+    """Drain the service's spool in a thread of this process."""
+    engine = open_engine(settings.database_url)
+    drainer = SpoolDrainer(SpoolReader(settings.spool), PredictionWriter(engine).write, DrainerProbe())
+    drainer.start()
+    try:
+        yield
+    finally:
+        drainer.stop(DRAIN_TIMEOUT_S)
+        engine.dispose()
 
 
 @contextmanager

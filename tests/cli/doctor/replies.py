@@ -10,7 +10,7 @@ import msgspec
 from leeway.schema import Feature, FeatureSchema
 from tests.cli.stub_server import JsonReply
 
-READY = {"status": "ok", "checks": {"bundle": "ok", "spool": "ok", "database": "ok"}}
+READY = {"status": "ok", "checks": {"bundle": "ok", "spool": "ok", "database": "ok", "drainer": "ok"}}
 PREDICTED: dict[str, Any] = {
     "prediction_id": "01a20877-0000-7000-8000-000000000001",
     "trace_id": "a" * 32,

@@ -74,6 +74,14 @@ def test_a_service_without_its_database_is_a_warning() -> None:
     assert "without database" in result.found
 
 
+def test_a_service_without_its_drainer_is_a_warning() -> None:
+    """The next step says where to look; the database is not to blame."""
+    checks = {"bundle": "ok", "spool": "ok", "database": "ok", "drainer": "failing"}
+    result, _ = inspected(ready=(200, READY | {"checks": checks}))
+    assert (result.state, "without drainer" in result.found) == ("warning", True)
+    assert "log" in str(result.next_step)
+
+
 def test_the_prediction_is_synthetic() -> None:
     """The request is marked, so that no drift window counts it; the result has its ids."""
     with json_server(a_service()) as server:

@@ -3,11 +3,11 @@ from __future__ import annotations
 import pytest
 
 from leeway.model.bundle import Bundle
-from leeway.schema import CHURN_SCHEMA
+from leeway.schema import CHURN_SCHEMA, Value
 from tests.conftest import Serve
 from tests.fakes import SMALLEST_SPOOL_BYTES, Service
 
-CHECKS = {"bundle": "ok", "spool": "ok", "database": "ok"}
+CHECKS = {"bundle": "ok", "spool": "ok", "database": "ok", "drainer": "ok"}
 
 
 def test_the_process_is_alive(service: Service) -> None:
@@ -34,6 +34,17 @@ def test_degraded_without_the_database(service: Service) -> None:
 
     assert response.status_code == 200
     assert response.json() == {"status": "degraded", "checks": {**CHECKS, "database": "failing"}}
+
+
+def test_degraded_without_a_drainer(service: Service, example: dict[str, Value]) -> None:
+    """Answers go on and are recorded; the status says that nothing moves them to the database."""
+    service.drainer.is_alive = False
+
+    response = service.client.get("/health/ready")
+
+    assert response.status_code == 200
+    assert response.json() == {"status": "degraded", "checks": {**CHECKS, "drainer": "failing"}}
+    assert service.post("/predict", {"features": example}).json()["recorded"] is True
 
 
 def test_ok_again_once_the_database_is_back(service: Service) -> None:

@@ -3,9 +3,8 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -16,10 +15,11 @@ from leeway.store.engine import open_engine
 from leeway.store.predictions import PredictionLogError
 from leeway.store.record import PredictionRecord
 from leeway.store.tables import tables_for
-from service.spool.drainer import MAX_REST_S, DrainerProbe, PredictionWriter, SpoolDrainer, WriteRecords, rest_s
+from service.spool.drainer import DrainerProbe, PredictionWriter, SpoolDrainer, WriteRecords
 from service.spool.reader import SpoolReader
 from service.spool.segments import segments_in, to_lines
 from service.spool.spool import Spool
+from service.spool.status import DrainerStatus, read_status
 from tests.leeway.store.records import OTHER_SCHEMA, a_record, some_records, stored_ids
 from tests.service.processes import eventually
 from tests.service.spool.spools import (
@@ -186,6 +186,23 @@ def test_an_outage_of_a_thousand_predictions_loses_none(spool: Spool) -> None:
     assert probe.names() == ["outage_began", "outage_ended", "written"]
 
 
+def test_the_status_says_that_the_database_is_unreachable(spool: Spool) -> None:
+    """And no longer does so once it is back; the drainer says in both cases that it is alive."""
+    database = ListWriter(PredictionLogError("connection refused"))
+    spool.append([a_record()])
+    before = time.time()
+    with draining(spool, database.write):
+        assert eventually(lambda: status_of(spool).is_outage)
+        database.error = None
+        assert eventually(lambda: not status_of(spool).is_outage)
+    assert status_of(spool).updated_at >= before
+
+
+def status_of(spool: Spool) -> DrainerStatus:
+    """What the drainer says."""
+    return read_status(spool.path) or DrainerStatus()
+
+
 def test_retries_back_off_during_an_outage(spool: Spool) -> None:
     """The delay doubles up to five seconds, and is short again after a success."""
     database = ListWriter(PredictionLogError("unreachable"))
@@ -340,55 +357,3 @@ def test_an_outage_in_the_middle_of_a_batch_repeats_no_dead_letter(spool: Spool)
     with draining(spool, fail_after_rejection):
         assert eventually(lambda: spool.backlog() == 0)
     assert (database.stored, len(dead_letters(spool.path))) == ([a_record(1)], 1)
-
-
-# --- rest: requests share the interpreter with the drainer --------------------------------------------------------
-
-WORK_S = 0.05
-BATCHES = 4
-
-
-@pytest.mark.parametrize(("used_bytes", "rests"), [(0, True), (249, True), (250, False), (1_000, False)])
-def test_it_rests_only_while_the_spool_has_room(used_bytes: int, rests: bool) -> None:  # noqa: FBT001 (a parameter)
-    """Requests come first up to a quarter of the limit; beyond that the backlog does."""
-    assert (rest_s(0.1, used_bytes, 1_000) > 0.1) is rests
-
-
-def test_a_rest_is_bounded() -> None:
-    """Even a batch that took minutes delays the next one by at most `MAX_REST_S`."""
-    assert rest_s(100.0, 0, 1_000) == MAX_REST_S
-
-
-def compute() -> None:
-    """Use `WORK_S` of processor time."""
-    end_s = time.thread_time() + WORK_S
-    while time.thread_time() < end_s:
-        pass
-
-
-def rests_s(path: Path, work: Callable[[], None]) -> list[float]:
-    """Drain batches of one record, each with `work` for the database; return the seconds between them."""
-    spans: list[tuple[float, float]] = []
-
-    def write(schema: FeatureSchema, records: Sequence[PredictionRecord]) -> None:  # noqa: ARG001 (WriteRecords)
-        began_s = time.monotonic()
-        work()
-        spans.append((began_s, time.monotonic()))
-
-    with open_spool(path, limit_bytes=2**30) as spool:
-        spool.append(some_records(BATCHES))
-        drainer = SpoolDrainer(SpoolReader(spool.path), write, DrainerProbe(), batch_rows=1)
-        drainer.start()
-        assert eventually(lambda: len(spans) == BATCHES)
-        drainer.stop(WAIT_S)
-    return [after - before for (_, before), (after, _) in pairwise(spans)]
-
-
-def test_it_rests_longer_than_it_computes(path: Path) -> None:
-    """After each batch requests have the interpreter for longer than the batch had it."""
-    assert min(rests_s(path, compute)) > 2 * WORK_S
-
-
-def test_it_does_not_rest_after_waiting(path: Path) -> None:
-    """A slow database leaves the interpreter to requests; a rest after it would only lengthen the backlog."""
-    assert min(rests_s(path, lambda: time.sleep(2 * MAX_REST_S))) < MAX_REST_S / 2

@@ -240,6 +240,8 @@ OF_THE_SERVICE = [
     names.LOG_WRITTEN,
     names.LOG_UNRECORDED,
     names.LOG_BACKLOG,
+    names.LOG_BACKLOG_AGE,
+    names.DRAINER_UP,
     names.SPOOL_SIZE,
     names.SPOOL_LIMIT,
     names.SCORE_REFERENCE,
