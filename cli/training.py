@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import date
 
 import numpy as np
+import pandas as pd
 from rich.markup import escape
 from rich.table import Table
 
@@ -15,6 +17,9 @@ from leeway.model.training import TrainingError
 from leeway.model.writer import Origin
 from leeway.schema import CHURN_SCHEMA, Feature, FeatureSchema
 from leeway.store.snapshots import Month, Snapshots
+
+MOST_SHOWN = 20
+"""Categories that a table shows."""
 
 
 def labelled_month(snapshots: Snapshots, as_of: date | None) -> Month:
@@ -69,21 +74,36 @@ def card_table(bundle: Bundle) -> Table:
     return table
 
 
-def schema_table(schema: FeatureSchema) -> Table:
-    """A schema as a table."""
-    headings = ("feature", "kind", "unit", "range or categories", "may be missing")
+def schema_table(schema: FeatureSchema, frame: pd.DataFrame) -> Table:
+    """A schema as a table, with how many cells of each column were read as missing."""
+    headings = ("feature", "kind", "unit", "range or categories", "may be missing", "missing")
     table = Table(*headings, title="Schema", title_justify="left")
     for feature in schema:
-        missing = "yes" if feature.nullable else "no"
-        table.add_row(feature.name, feature.kind, feature.unit or "", escape(_range(feature)), missing)
+        nullable, missing = "yes" if feature.nullable else "no", int(frame[feature.name].isna().sum())
+        share = f"{missing:,} of {len(frame):,}" if missing else "0"
+        table.add_row(escape(feature.name), feature.kind, feature.unit or "", escape(_range(feature)), nullable, share)
     return table
+
+
+def print_reading(data: TrainingData, target: str) -> None:
+    """Print how a table was read: its classes and notes, and warnings on standard error."""
+    classes, (negative, positive) = data.classes, data.classes.rows
+    print(
+        f"Target {target}: {classes.positive!r} is the positive class ({positive:,} of {positive + negative:,} rows),"
+        f" {classes.negative!r} the other."
+    )
+    for note in data.notes:
+        print(f"Note: {note}.")
+    for warning in data.warnings:
+        print(f"leeway: warning: {warning}", file=sys.stderr)
 
 
 def _range(feature: Feature) -> str:
     if feature.kind == "flag":
         return "true, false"
     if feature.kind == "category":
-        return ", ".join(feature.seen.categories)
+        shown, more = feature.seen.categories[:MOST_SHOWN], len(feature.seen.categories) - MOST_SHOWN
+        return ", ".join(shown) + (f" and {more:,} more" if more > 0 else "")
     if feature.seen.minimum is None:
         return "no values"
     return f"{feature.seen.minimum:g} … {feature.seen.maximum:g}"

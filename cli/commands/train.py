@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from cli.options import BundleFolder, DatabaseUrl, console, parse_date, plain_errors, stop
 from leeway.settings import Settings
 
+if TYPE_CHECKING:
+    from leeway.data.tabular import TrainingData
+
 EXAMPLES = (
     "leeway train                                # the newest month with labels",
     "leeway train --data any.csv --target left   # any table",
+    "leeway train --data credit.csv --target class --positive bad --id account",
 )
+_SEPARATORS = {"tab": "\t", "\\t": "\t"}
+
+
+def _table(flag: str, metavar: str, text: str) -> Any:  # noqa: ANN401 (Typer's own type for options is private)
+    """An option that needs --data."""
+    return typer.Option(flag, metavar=metavar, help=f"With --data: {text}", show_default=False)
 
 
 def train(
@@ -25,11 +36,26 @@ def train(
     data: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Train on a CSV or Parquet file instead of snapshots")
     ] = None,
-    target: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="With --data: the column to predict, 0 or 1")
+    target: Annotated[str | None, _table("--target", "COLUMN", "the column to predict, with two classes")] = None,
+    positive: Annotated[
+        str | None, _table("--positive", "CLASS", "the class whose probability is predicted; default: 1, yes or true")
     ] = None,
-    id_column: Annotated[
-        str | None, typer.Option("--id", metavar="COLUMN", help="With --data: the id column, not used as a feature")
+    ids: Annotated[list[str] | None, _table("--id", "COLUMN", "a column that identifies a row; repeatable")] = None,
+    drop: Annotated[list[str] | None, _table("--drop", "COLUMN", "a column to leave out; repeatable")] = None,
+    text: Annotated[
+        list[str] | None, _table("--text", "COLUMN", "a column to read as text, whatever it looks like; repeatable")
+    ] = None,
+    missing: Annotated[
+        list[str] | None, _table("--missing", "TEXT", "a cell that stands for a missing value, like '?'; repeatable")
+    ] = None,
+    separator: Annotated[
+        str | None, _table("--separator", "SIGN", "between the fields of a CSV file; default: recognized")
+    ] = None,
+    decimal: Annotated[Literal[".", ","], _table("--decimal", "SIGN", "the decimal sign, . or ,; default: .")] = ".",
+    thousands: Annotated[str, _table("--thousands", "SIGN", "between groups of three digits; default: none")] = "",
+    group_rare: Annotated[
+        int | None,
+        typer.Option(min=2, metavar="ROWS", help="With --data: group the categories of fewer rows"),
     ] = None,
     name: Annotated[
         str | None, typer.Option(metavar="NAME", help="The model's name; default: churn, or the file's name")
@@ -41,27 +67,66 @@ def train(
 
     The figures on its card are measured on the other 30 %.
     """
+    given = {
+        "--target": target, "--positive": positive, "--id": ids, "--drop": drop, "--text": text, "--missing": missing,
+        "--separator": separator, "--decimal": decimal != ".", "--thousands": thousands, "--group-rare": group_rare,
+    }  # fmt: skip
+    if data is None and (needless := [flag for flag, value in given.items() if value]):
+        stop(f"{', '.join(needless)}: only with --data FILE")
     if data is not None and target is None:
         stop("--data needs --target COLUMN, the column to predict")
-    if data is None and (target or id_column):
-        stop("--target and --id need --data FILE")
     if data is not None and as_of is not None:
         stop("--as-of selects a month of snapshots and cannot be combined with --data FILE")
-    _train(Settings.read(database_url=database_url, bundle=bundle), as_of, data, target, id_column, name)
+    if problem := _sign_problem(separator, decimal, thousands):
+        stop(problem)
+    file = None
+    if data is not None and target is not None:
+        excluded, sign = [*(ids or ()), *(drop or ())], _SEPARATORS.get(separator or "", separator)
+        file = File(data, target, positive, excluded, sign, decimal, thousands, missing or [], text or [], group_rare)
+    _train(Settings.read(database_url=database_url, bundle=bundle), as_of, file, name)
 
 
-def _train(
-    settings: Settings,
-    as_of: date | None,
-    data: Path | None,
-    target: str | None,
-    id_column: str | None,
-    name: str | None,
-) -> None:
+def _sign_problem(separator: str | None, decimal: str, thousands: str) -> str | None:
+    if separator is not None and len(_SEPARATORS.get(separator, separator)) != 1:
+        return f"--separator {separator!r} is not one character; for a tab write tab"
+    if len(thousands) > 1 or thousands.isalnum():
+        return f"--thousands {thousands!r} is not one sign"
+    if thousands == decimal:
+        return "--decimal and --thousands cannot be the same sign"
+    return None
+
+
+@dataclass(frozen=True)
+class File:
+    """A table, and how the options say to read it."""
+
+    path: Path
+    target: str
+    positive: str | None
+    excluded: list[str]
+    separator: str | None
+    decimal: str
+    thousands: str
+    missing: list[str]
+    text: list[str]
+    group_rare: int | None
+
+    def read(self) -> TrainingData:
+        """Read the table; raises `leeway.data.csv_table.TableError`."""
+        from leeway.data.cells import NumberFormat
+        from leeway.data.tabular import ReadOptions, read_table
+        from leeway.data.text_column import CellOptions
+
+        numbers = NumberFormat(self.decimal, self.thousands)
+        cells = CellOptions(numbers, frozenset(self.missing), frozenset(self.text), self.group_rare)
+        options = ReadOptions(tuple(self.excluded), self.separator, self.positive, cells)
+        return read_table(self.path, target=self.target, options=options)
+
+
+def _train(settings: Settings, as_of: date | None, file: File | None, name: str | None) -> None:
     from cli.snapshots import open_snapshots
-    from cli.training import card_table, churn_origin, labelled_month, month_data, schema_table
+    from cli.training import card_table, churn_origin, labelled_month, month_data, print_reading, schema_table
     from leeway.data.csv_table import TableError
-    from leeway.data.tabular import read_table
     from leeway.model.manifest import BundleError
     from leeway.model.training import TrainingError, train
     from leeway.model.writer import Origin
@@ -70,14 +135,15 @@ def _train(
     from leeway.store.snapshots import UnknownMonth
 
     with plain_errors(DatabaseError, UnknownMonth, TableError, TrainingError, BundleError), interrupt_on_stop_signal():
-        if data is not None and target is not None:
-            training = read_table(data, target=target, id_column=id_column)
-            origin = Origin(name=name or data.stem, target=target, source=data.name)
+        if file is not None:
+            training = file.read()
+            print_reading(training, file.target)
+            origin = Origin(name=name or file.path.stem, target=file.target, source=file.path.name)
         else:
             month = labelled_month(open_snapshots(settings.database_url), as_of)
             training, origin = month_data(month), churn_origin(month.as_of, name or "churn")
-        bundle = train(training, settings.bundle, origin)
+        bundle = train(training, settings.bundle, origin, group_rare=file.group_rare if file else None)
     out = console()
-    out.print(schema_table(bundle.schema))
+    out.print(schema_table(bundle.schema, training.frame))
     out.print(card_table(bundle))
     print(f"Bundle: {bundle.folder}")

@@ -14,6 +14,7 @@ import re
 import zlib
 from array import array
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final, TypeAlias
@@ -26,12 +27,14 @@ CellReader: TypeAlias = Callable[[str], Value]
 CHUNK_ROWS: Final = 256
 SHARED_VALUES: Final = 10_000
 """Distinct texts per column whose values are converted and stored only once."""
+SEPARATORS: Final = (",", ";", "\t", "|")
+_LOOK_AHEAD, _LOOK_AHEAD_LINES = 65_536, 50  # bytes and lines that tell the separator
 _MAX_QUOTED = 80
 _OPEN: Final[Mapping[str, Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 
 
 class TableError(ValueError):
-    """A table cannot be read. `file`, `line` (1-based), `column` and `value` locate the fault as far as they apply."""
+    """A table cannot be read. `file`, `line` or `row` (from 1), `column` and `value` locate the fault if they apply."""
 
     def __init__(
         self,
@@ -39,13 +42,14 @@ class TableError(ValueError):
         *,
         file: str | None = None,
         line: int | None = None,
+        row: int | None = None,
         column: str | None = None,
         value: str | None = None,
     ) -> None:
-        places = (file, line and f"line {line}", column and f"column {column}")
+        places = (file, line and f"line {line}", row and f"row {row}", column and f"column {column}")
         where = ", ".join(place for place in places if place)
         super().__init__((f"{where}: " if where else "") + ("" if value is None else f"{_quoted(value)} ") + reason)
-        self.file, self.reason, self.line, self.column, self.value = file, reason, line, column, value
+        self.file, self.reason, self.line, self.row, self.column, self.value = file, reason, line, row, column, value
 
 
 def _quoted(value: str) -> str:
@@ -70,17 +74,15 @@ class CsvTable:
     columns: dict[str, list[Any]]
 
 
-def read_csv(
-    path: Path, readers: Mapping[str, CellReader], *, others: Collection[str] | None = None, lenient: bool = False
-) -> CsvTable:
+def read_csv(path: Path, readers: Mapping[str, CellReader], *, others: Collection[str] | None = None) -> CsvTable:
     """Read the columns that have a reader. The file may also have the columns in `others`; None allows any.
 
     Raises:
         TableError: see `read_chunks`; or a reader rejects a text.
     """
     table = CsvTable(path.name, [], array("L"), {name: [] for name in readers})
-    cells = {name: _Cells(read) for name, read in readers.items()}
-    for chunk in read_chunks(path, readers, others=others, lenient=lenient):
+    cells = {name: Cells(read) for name, read in readers.items()}
+    for chunk in read_chunks(path, readers, others=others):
         table.header[:] = chunk.columns
         table.lines.extend(chunk.lines)
         for name, values in table.columns.items():
@@ -95,8 +97,44 @@ def read_csv(
     return table
 
 
+def find_separator(path: Path) -> str:
+    """The separator by which the first lines of a file have the same number of fields, at least two; else a comma.
+
+    Raises:
+        TableError: the file cannot be opened.
+    """
+    with _opened(path) as source:
+        text = source.read(_LOOK_AHEAD).decode("utf-8-sig", errors="replace")
+    lines = [line for line in text.splitlines(keepends=True)[:_LOOK_AHEAD_LINES] if line.strip()]
+    return max(SEPARATORS, key=lambda separator: _width(lines, separator))
+
+
+def _width(lines: Sequence[str], separator: str) -> int:
+    """How many fields each record has; 0 if they differ. The last one, which may be cut off, does not count."""
+    try:
+        widths = [len(row) for row in csv.reader(lines, delimiter=separator, strict=True)]
+    except csv.Error:
+        return 0
+    return widths[0] if len(set(widths[:-1] or widths)) == 1 and widths[0] > 1 else 0
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    """The file, unpacked; errors of reading it are a TableError."""
+    try:
+        with _OPEN.get(path.suffix.lower(), open)(path, "rb") as source:
+            yield source
+    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+        raise TableError(f"cannot be read: {getattr(error, 'strerror', None) or error}", file=path.name) from error
+
+
 def read_chunks(
-    path: Path, required: Collection[str], *, others: Collection[str] | None = None, lenient: bool = False
+    path: Path,
+    required: Collection[str],
+    *,
+    others: Collection[str] | None = None,
+    lenient: bool = False,
+    separator: str = ",",
 ) -> Iterator[Chunk]:
     """Yield the rows of a UTF-8 file, plain or packed (gz, bz2, xz), with the columns of `check_header`.
 
@@ -109,26 +147,33 @@ def read_chunks(
     file = path.name
     lines: list[int] = []
     rows: list[list[str]] = []
-    try:
-        with _OPEN.get(path.suffix.lower(), open)(path, "rb") as source:
-            records = _records(file, source, lenient=lenient)
-            line, header = next(records, (1, []))
-            check_header(header, required, others=others, file=file)
-            for line, row in records:
-                if len(row) != len(header):
-                    reason = f"has {len(row)} of {len(header)} fields; was the file cut off?"
-                    raise TableError(reason, file=file, line=line)
-                lines.append(line)
-                rows.append(row)
-                if len(rows) == CHUNK_ROWS:
-                    yield Chunk(lines, dict(zip(header, zip(*rows, strict=True), strict=True)))
-                    lines, rows = [], []
-            if rows:
+    with _opened(path) as source:
+        records = _records(file, source, lenient=lenient, separator=separator)
+        line, header = next(records, (1, []))
+        _check_separator(header, separator, file)
+        check_header(header, required, others=others, file=file)
+        for line, row in records:
+            if len(row) != len(header):
+                reason = f"has {len(row)} of {len(header)} fields; was the file cut off?"
+                raise TableError(reason, file=file, line=line)
+            lines.append(line)
+            rows.append(row)
+            if len(rows) == CHUNK_ROWS:
                 yield Chunk(lines, dict(zip(header, zip(*rows, strict=True), strict=True)))
-            elif line == 1:
-                raise TableError("has a header but no rows", file=file, line=1)
-    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
-        raise TableError(f"cannot be read: {getattr(error, 'strerror', None) or error}", file=file) from error
+                lines, rows = [], []
+        if rows:
+            yield Chunk(lines, dict(zip(header, zip(*rows, strict=True), strict=True)))
+        elif line == 1:
+            raise TableError("has a header but no rows", file=file, line=1)
+
+
+def _check_separator(header: Sequence[str], separator: str, file: str) -> None:
+    if len(header) != 1:
+        return
+    for likely in SEPARATORS:
+        if likely != separator and likely in header[0]:
+            reason = f"has one column, {header[0]!r}: the separator is likely {likely!r}, not {separator!r}"
+            raise TableError(reason, file=file, line=1)
 
 
 def check_header(
@@ -164,9 +209,9 @@ def _header_problems(header: Sequence[str], required: list[str], others: Collect
             yield f"missing column {name!r}; the file has {', '.join(header)}"
 
 
-def _records(file: str, source: IO[bytes], *, lenient: bool) -> Iterator[tuple[int, list[str]]]:
+def _records(file: str, source: IO[bytes], *, lenient: bool, separator: str) -> Iterator[tuple[int, list[str]]]:
     """Yield each record's texts with the line on which it begins; a quoted text may contain line ends."""
-    line, rows = 1, csv.reader(_lines(file, source, lenient=lenient), strict=True)
+    line, rows = 1, csv.reader(_lines(file, source, lenient=lenient), delimiter=separator, strict=True)
     try:
         for row in rows:
             if row or not lenient:
@@ -193,7 +238,7 @@ def _lines(file: str, source: IO[bytes], *, lenient: bool) -> Iterator[str]:
         encoding = "utf-8"
 
 
-class _Cells(dict[str, Value]):
+class Cells(dict[str, Value]):
     """One column's values by text, so that a repeated text is converted and stored only once."""
 
     def __init__(self, read: CellReader) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from array import array
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -13,66 +13,162 @@ import pandas as pd
 from numpy.typing import NDArray
 from pandas.api import types
 
-from leeway.data.csv_table import (
-    FLAGS,
-    INTEGER,
-    NUMBER,
-    CellReader,
-    TableError,
-    check_header,
-    feature_reader,
-    read_chunks,
-    read_csv,
-)
+from leeway.data.cells import PLAIN, look_of
+from leeway.data.column_values import ColumnValues
+from leeway.data.csv_table import CHUNK_ROWS, TableError, check_header, find_separator, read_chunks
+from leeway.data.parquet_table import PARQUET, ParquetTable, opened
+from leeway.data.suspects import suspects
+from leeway.data.target import Classes, TargetColumn
+from leeway.data.text_column import BEYOND_64_BITS, DATE_HINT, EMPTY, CellOptions, TextColumn
 from leeway.schema import INT64_MAX, INT64_MIN, Feature, FeatureSchema, Kind
 
-MAX_CATEGORIES = 100
-PARQUET = frozenset({".parquet", ".pq"})
-MISSING_TEXTS: Final = frozenset(
-    {
-        *("", "NA", "N/A", "n/a", "<NA>", "#N/A", "#NA", "#N/A N/A", "NULL", "null", "None"),
-        *("NaN", "nan", "-NaN", "-nan", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"),
-    }
-)
-"""The texts that pandas reads as missing by default."""
 _DTYPES: Final[Mapping[Kind, Any]] = {"number": "float64", "integer": "Int64", "flag": "boolean"}
-_LABELS: Final = {"true": 1, "yes": 1, "false": 0, "no": 0}
-_LABEL_REASON: Final = "must be 0 or 1, true or false, yes or no"
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}([T ].*)?|\d{1,2}[./]\d{1,2}[./]\d{2,4}( .*)?")
-_INFINITE = re.compile(r"[+-]?inf(inity)?", re.IGNORECASE)
-_BEYOND_64_BITS = "has integers beyond 64 bits; drop it, or name it with --id if it identifies a row"
-_HAS_INFINITE = "has an infinite number; leave it empty or drop the column"
-_EMPTY = "has no values; drop it"
+_HAS_INFINITE: Final = "has an infinite number; leave it empty or drop the column"
 _TEXT = Feature("text", "category")
-_Column = TypeVar("_Column")
+_CELLS = CellOptions()
+_Found = TypeVar("_Found")
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """How to read a table: `excluded` columns, which identify a row or are to be left out, the separator, the cells.
+
+    Without `separator` that of a CSV file is recognized. `positive` names the positive class of the target.
+    """
+
+    excluded: tuple[str, ...] = ()
+    separator: str | None = None
+    positive: str | None = None
+    cells: CellOptions = _CELLS
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """The features of n rows as a typed frame, with their schema and labels (0 or 1)."""
+    """The features of n rows as a typed frame, with their schema and labels (0 or 1), which stand for the classes.
+
+    `notes` say how cells were read where a reader of the file may expect otherwise; `warnings` name columns that make
+    the model's figures look too good.
+    """
 
     schema: FeatureSchema
     frame: pd.DataFrame
     labels: NDArray[np.int64]
+    classes: Classes = Classes()  # noqa: RUF009 (it is frozen)
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
-def read_table(path: Path, *, target: str, id_column: str | None = None) -> TrainingData:
-    """Read a table and infer its schema: every column except the target and the id is a feature.
+def read_table(path: Path, *, target: str, options: ReadOptions | None = None) -> TrainingData:
+    """Read a table and infer its schema: every column except the target and the excluded ones is a feature.
+
+    Texts follow the same rules in a CSV file and in a Parquet file.
 
     Raises:
         TableError: the file cannot be read, or a column cannot be a feature or the target.
     """
-    excluded = [target] if id_column is None else [target, id_column]
-    if target == id_column:
-        raise TableError(f"column {target!r} cannot be both target and id", file=path.name)
-    read = _read_parquet if path.suffix.lower() in PARQUET else _read_csv
-    schema, columns, labels = read(path, target, excluded)
-    if len(set(labels)) < 2:  # noqa: PLR2004 (two classes)
-        raise TableError("has only one class; a model needs both", file=path.name, column=target)
-    return TrainingData(schema, typed_frame(schema, columns), np.array(labels, dtype=np.int64))
+    options = options or ReadOptions()
+    if target in options.excluded:
+        raise TableError(f"column {target!r} cannot be both the target and left out", file=path.name)
+    required = [target, *options.excluded, *sorted(options.cells.text)]
+    if path.suffix.lower() in PARQUET:
+        with opened(path, required) as table:
+            read = _read_parquet(table, target, options)
+    else:
+        read = _read_csv(path, target, required, options)
+    for feature in read.features:
+        if feature.kind == "category":
+            count = read.columns[feature.name].nunique()
+            _located(path.name, feature.name, options.cells.check_categories, feature.name, count)
+    if not read.features:
+        raise TableError("no column is left to be a feature", file=path.name)
+    frame = pd.DataFrame(read.columns, copy=False)
+    warnings = tuple(suspects(frame, read.labels))
+    return TrainingData(
+        FeatureSchema(tuple(read.features)), frame, read.labels, read.classes, tuple(read.notes), warnings
+    )
 
 
-def typed_frame(schema: FeatureSchema, columns: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
+@dataclass
+class _Read:
+    """What was read of a file so far: features, with a typed column and notes each, and labels."""
+
+    classes: Classes
+    labels: NDArray[np.int64]
+    features: list[Feature] = field(default_factory=list)
+    columns: dict[str, pd.Series[Any]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def _located(file: str, column: str, find: Callable[..., _Found], *arguments: object) -> _Found:
+    """Call `find`; its ValueError becomes a TableError that names the file and the column."""
+    try:
+        return find(*arguments)
+    except TableError:
+        raise
+    except ValueError as error:
+        raise TableError(str(error), file=file, column=column) from error
+
+
+def _read_csv(path: Path, target: str, required: Sequence[str], options: ReadOptions) -> _Read:
+    """Infer the features in a first pass over the file, and read their values in a second one."""
+    separator = options.separator or find_separator(path)
+    label_texts, scans = TargetColumn(target), dict[str, TextColumn]()
+    for chunk in read_chunks(path, required, lenient=True, separator=separator):
+        label_texts.add(chunk.lines, chunk.columns[target])
+        for name, texts in chunk.columns.items():
+            if name != target and name not in options.excluded:
+                scans.setdefault(name, TextColumn(name, options.cells)).add(chunk.lines, texts)
+    classes = _located(path.name, target, label_texts.classes, options.positive)
+    features = [_located(path.name, name, scan.feature) for name, scan in scans.items()]
+    values, labels = [ColumnValues(feature, options.cells) for feature in features], array("b")
+    for chunk in read_chunks(path, required, lenient=True, separator=separator):
+        labels.extend(map(classes.labels.__getitem__, chunk.columns[target]))
+        for column in values:
+            column.extend(chunk.columns[column.feature.name], chunk.lines, path.name, "line")
+    notes = [] if separator == "," else [f"the separator is {separator!r}"]
+    notes += [note for scan, feature in zip(scans.values(), features, strict=True) for note in scan.notes(feature.kind)]
+    typed = {column.feature.name: column.series() for column in values}
+    return _Read(classes, np.array(labels, dtype=np.int64), features, typed, notes)
+
+
+def _read_parquet(table: ParquetTable, target: str, options: ReadOptions) -> _Read:
+    table.is_text(target)  # rejects a type that can be no target
+    label_texts, texts = TargetColumn(target, "row"), table.texts(target)
+    label_texts.add(range(1, len(texts) + 1), texts)
+    classes = _located(table.file, target, label_texts.classes, options.positive)
+    read = _Read(classes, np.array([classes.labels[text] for text in texts], dtype=np.int64))
+    for name in table.names:
+        if name == target or name in options.excluded:
+            continue
+        if table.is_text(name) or name in options.cells.text:
+            feature, read.columns[name] = _read_texts(table, name, options.cells, read.notes)
+        else:
+            series = table.series(name)
+            feature = _located(table.file, name, _feature_of_series, name, series)
+            read.columns[name] = _typed(feature.kind, series)
+        read.features.append(feature)
+    return read
+
+
+def _read_texts(table: ParquetTable, name: str, cells: CellOptions, notes: list[str]) -> tuple[Feature, pd.Series[Any]]:
+    """A column of texts, by the rules of a CSV file's."""
+    texts, scan = table.texts(name), TextColumn(name, cells, "row")
+    parts = [
+        (range(start + 1, start + 1 + CHUNK_ROWS), texts[start : start + CHUNK_ROWS])
+        for start in range(0, len(texts), CHUNK_ROWS)
+    ]
+    for rows, part in parts:
+        scan.add(rows, part)
+    feature = _located(table.file, name, scan.feature)
+    notes += scan.notes(feature.kind)
+    values = ColumnValues(feature, cells)
+    for rows, part in parts:
+        values.extend(part, rows, table.file, "row")
+    return feature, values.series()
+
+
+# --- frames ---------------------------------------------------------------------------------------------------------
+def typed_frame(schema: FeatureSchema, columns: Mapping[str, Sequence[Any]] | pd.DataFrame) -> pd.DataFrame:
     """A frame of the schema's features, in its order: float64, Int64, boolean or text. Other columns are dropped.
 
     None, NaN, pandas' NA and empty text are missing values.
@@ -81,10 +177,12 @@ def typed_frame(schema: FeatureSchema, columns: Mapping[str, Sequence[Any]]) -> 
         KeyError: a feature has no column.
         TypeError, ValueError, OverflowError: a value is not of its feature's kind.
     """
-    return pd.DataFrame({feature.name: _typed(feature.kind, columns[feature.name]) for feature in schema})
+    return pd.DataFrame({feature.name: _typed(feature.kind, columns[feature.name]) for feature in schema}, copy=False)
 
 
-def _typed(kind: Kind, values: Sequence[Any]) -> pd.Series[Any]:
+def _typed(kind: Kind, values: Sequence[Any] | pd.Series[Any]) -> pd.Series[Any]:
+    if isinstance(values, pd.Series) and kind != "category" and values.dtype != object:
+        return values.reset_index(drop=True).astype(_DTYPES[kind])
     series: pd.Series[Any] = pd.Series(list(values), dtype="object")
     series = series.where(series.notna(), None)
     if kind != "category":
@@ -92,7 +190,7 @@ def _typed(kind: Kind, values: Sequence[Any]) -> pd.Series[Any]:
     return pd.Series([None if value is None or value == "" else str(value) for value in series], dtype="object")
 
 
-def infer_schema(frame: pd.DataFrame, *, file: str | None = None) -> FeatureSchema:
+def infer_schema(frame: pd.DataFrame) -> FeatureSchema:
     """Infer the kind of each column, and that it is nullable if a value is missing. Empty text is missing.
 
     Whole numbers are integers, also with gaps, for which pandas uses 64-bit floats. An inferred feature has no limits
@@ -101,131 +199,16 @@ def infer_schema(frame: pd.DataFrame, *, file: str | None = None) -> FeatureSche
     Raises:
         TableError: a column is empty, a duplicate, of an unsupported type, or text with too many different values.
     """
-    check_header(list(map(str, frame.columns)), file=file)
-    return _schema({str(name): values for name, values in frame.items()}, _feature_of_series, file)
-
-
-def _schema(
-    columns: Mapping[str, _Column], infer: Callable[[str, _Column], Feature], file: str | None
-) -> FeatureSchema:
-    if not columns:
-        raise TableError("no column is left to be a feature", file=file)
+    check_header(list(map(str, frame.columns)))
+    if frame.columns.empty:
+        raise TableError("no column is left to be a feature")
     features = []
-    for name, column in columns.items():
+    for name, values in frame.items():
         try:
-            features.append(infer(name, column))
+            features.append(_feature_of_series(str(name), values))
         except ValueError as error:
-            raise TableError(str(error), file=file, column=name) from error
+            raise TableError(str(error), column=str(name)) from error
     return FeatureSchema(tuple(features))
-
-
-# --- CSV ------------------------------------------------------------------------------------------------------------
-def _read_csv(
-    path: Path, target: str, excluded: Sequence[str]
-) -> tuple[FeatureSchema, Mapping[str, Sequence[Any]], list[int]]:
-    """Infer the schema in a first pass over the file, and read its values in a second one."""
-    scans: dict[str, _TextColumn] = {}
-    for chunk in read_chunks(path, excluded, lenient=True):
-        for name, texts in chunk.columns.items():
-            if name not in excluded:
-                scans.setdefault(name, _TextColumn()).add(texts)
-    schema = _schema(scans, _feature_of_texts, path.name)
-    readers: dict[str, CellReader] = {feature.name: _reader(feature) for feature in schema}
-    columns = read_csv(path, {**readers, target: _read_label}, lenient=True).columns
-    return schema, columns, columns.pop(target)
-
-
-class _TextColumn:
-    """What a CSV column's texts look like."""
-
-    def __init__(self) -> None:
-        self.nullable = False
-        self.looks: set[str] = set()
-        self.texts: set[str] = set()
-        """Different texts, as many as are needed to know that they are too many."""
-
-    def add(self, texts: Iterable[str]) -> None:
-        for text in set(texts) - self.texts:
-            if text in MISSING_TEXTS:
-                self.nullable = True
-                continue
-            self.looks.add(_look(text))
-            if len(self.texts) <= MAX_CATEGORIES:
-                self.texts.add(text)
-
-
-def _look(text: str) -> str:
-    number = text.strip()
-    if INTEGER.fullmatch(number):
-        return "integer" if len(number) < 19 or INT64_MIN <= int(number) <= INT64_MAX else "long integer"  # noqa: PLR2004
-    if NUMBER.fullmatch(number):
-        return "number"
-    if _INFINITE.fullmatch(number):
-        return "infinite"
-    if text.lower() in FLAGS:
-        return "flag"
-    return "date" if _DATE.fullmatch(text) else "text"
-
-
-def _feature_of_texts(name: str, column: _TextColumn) -> Feature:
-    looks = column.looks
-    if not looks:
-        raise ValueError(_EMPTY)
-    if "long integer" in looks and "number" not in looks:
-        raise ValueError(_BEYOND_64_BITS)
-    if looks <= {"integer", "long integer", "number", "infinite"}:
-        if "infinite" in looks:
-            raise ValueError(_HAS_INFINITE)
-        return Feature(name, "integer" if looks == {"integer"} else "number", nullable=column.nullable)
-    if looks == {"flag"}:
-        return Feature(name, "flag", nullable=column.nullable)
-    _check_texts(sorted(column.texts))
-    return Feature(name, "category", nullable=column.nullable)
-
-
-def _reader(feature: Feature) -> CellReader:
-    read = feature_reader(feature, MISSING_TEXTS)
-    return read if feature.kind == "category" else lambda text: read(text.strip())
-
-
-def _read_label(text: str) -> int:
-    label = _label(text)
-    if label is None:
-        raise ValueError(_LABEL_REASON)
-    return label
-
-
-def _label(value: object) -> int | None:
-    text = str(value).strip().lower()
-    try:
-        return _LABELS[text] if text in _LABELS else {0.0: 0, 1.0: 1}.get(float(text))
-    except ValueError:
-        return None
-
-
-# --- Parquet and frames ---------------------------------------------------------------------------------------------
-def _read_parquet(
-    path: Path, target: str, excluded: Sequence[str]
-) -> tuple[FeatureSchema, Mapping[str, Sequence[Any]], list[int]]:
-    import pyarrow.parquet  # noqa: PLC0415 (only for Parquet)
-
-    try:
-        check_header(list(pyarrow.parquet.read_schema(path).names), excluded, file=path.name)
-        frame = pd.read_parquet(path, dtype_backend="numpy_nullable")
-    except TableError:
-        raise
-    except (OSError, ValueError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or str(error).strip().splitlines()[0]
-        raise TableError(f"cannot be read: {reason}", file=path.name) from error
-    if frame.empty:
-        raise TableError("has no rows", file=path.name)
-    labels = [_label(value) for value in frame[target].astype("object")]
-    if None in labels:
-        invalid = frame[target].iloc[labels.index(None)]
-        value = None if pd.isna(invalid) else str(invalid)
-        raise TableError(_LABEL_REASON, file=path.name, column=target, value=value)
-    schema = infer_schema(frame.drop(columns=excluded), file=path.name)
-    return schema, {name: frame[name].tolist() for name in schema.names}, [int(label or 0) for label in labels]
 
 
 def _feature_of_series(name: str, values: pd.Series[Any]) -> Feature:
@@ -234,7 +217,7 @@ def _feature_of_series(name: str, values: pd.Series[Any]) -> Feature:
         missing |= values.map(lambda value: isinstance(value, str) and not value)
     present, nullable = values[~missing], bool(missing.any())
     if present.empty:
-        raise ValueError(_EMPTY)
+        raise ValueError(EMPTY)
     return Feature(name, _kind(present, gaps=nullable), nullable=nullable)
 
 
@@ -244,12 +227,13 @@ def _kind(values: pd.Series[Any], *, gaps: bool) -> Kind:
         return "flag"
     if types.is_integer_dtype(typed):
         if int(typed.min()) < INT64_MIN or int(typed.max()) > INT64_MAX:
-            raise ValueError(_BEYOND_64_BITS)
+            raise ValueError(BEYOND_64_BITS)
         return "integer"
     if types.is_float_dtype(typed):
         return _kind_of_floats(typed, gaps=gaps)
     if not isinstance(typed.dtype, pd.CategoricalDtype) and not types.is_string_dtype(typed):
-        raise ValueError(f"has the unsupported type {values.dtype}; convert it to numbers or drop it")
+        hint = DATE_HINT if types.is_datetime64_any_dtype(typed) else "convert it to numbers or drop it"
+        raise ValueError(f"has the unsupported type {values.dtype}; {hint}")
     texts = list(typed.astype(str).unique())
     _check_texts(texts)
     if reason := next(filter(None, map(_TEXT.problem, texts)), None):
@@ -267,10 +251,6 @@ def _kind_of_floats(values: pd.Series[Any], *, gaps: bool) -> Kind:
 
 def _check_texts(texts: Sequence[str]) -> None:
     """Reject dates and too many different texts."""
-    if all(_DATE.fullmatch(text) for text in texts):
-        raise ValueError(f"has dates ({texts[0]!r}), which are not a feature; convert it to numbers or drop it")
-    if len(texts) > MAX_CATEGORIES:
-        raise ValueError(
-            f"is text with more than {MAX_CATEGORIES} different values; drop it, group it, or name it with --id if it"
-            " identifies a row"
-        )
+    if all(look_of(text, PLAIN, ()) == "date" for text in texts):
+        raise ValueError(f"has dates ({texts[0]!r}), which are not a feature; {DATE_HINT}")
+    _CELLS.check_categories("", len(texts))

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.model_selection import train_test_split
@@ -29,8 +31,12 @@ class TrainingError(ValueError):
     """No model can be trained on these data; the message says why."""
 
 
-def train(data: TrainingData, folder: Path, origin: Origin, *, seed: int = SEED) -> Bundle:
+def train(
+    data: TrainingData, folder: Path, origin: Origin, *, seed: int = SEED, group_rare: int | None = None
+) -> Bundle:
     """Fit on 70 % of the rows, bundle with the other 30 % as the reference, and return the bundle.
+
+    The categories that fewer than `group_rare` of these rows have are one group, with those that are never seen.
 
     The split is stratified by label and fixed by `seed`. The model takes numbers as 32-bit floats, unscaled, because
     ONNX computes with them: so both agree.
@@ -46,9 +52,9 @@ def train(data: TrainingData, folder: Path, origin: Origin, *, seed: int = SEED)
     encoder, layout = Encoder(data.schema), FrameLayout.plain(data.schema)
     training = data.frame.iloc[np.sort(fit_on)]
     rows = layout.frame(encoder, encode_frame(encoder, training))
-    pipeline = new_pipeline(
-        [name for name in encoder.number_names if rows[name].notna().any()], encoder.text_names, seed
-    )
+    numbers = [name for name in encoder.number_names if rows[name].notna().any()]
+    kept = None if group_rare is None else [frequent(rows[name], group_rare) for name in encoder.text_names]
+    pipeline = new_pipeline(numbers, encoder.text_names, seed, kept)
     pipeline.fit(rows, data.labels[np.sort(fit_on)])
     reference = Reference(data.frame.iloc[np.sort(held_out)], data.labels[np.sort(held_out)])
     return bundle_pipeline(
@@ -62,12 +68,22 @@ def train(data: TrainingData, folder: Path, origin: Origin, *, seed: int = SEED)
     )
 
 
-def new_pipeline(numbers: Sequence[str], texts: Sequence[str], seed: int) -> Pipeline:
+def frequent(texts: pd.Series[Any], rows: int) -> list[str]:
+    """The texts that at least so many rows have, in order; the most frequent one if there are none."""
+    counts = texts.value_counts()
+    return sorted(counts[counts >= min(rows, counts.max())].index)
+
+
+def new_pipeline(
+    numbers: Sequence[str], texts: Sequence[str], seed: int, categories: Sequence[Sequence[str]] | None = None
+) -> Pipeline:
     """An unfitted pipeline: one-hot encoding for categories, numbers unchanged, then 80 small boosted trees.
 
-    Leave out of `numbers` a feature that is missing in every training row: the trees cannot bin it.
+    `categories` are those of each text feature that are encoded; by default all that are fitted on. Leave out of
+    `numbers` a feature that is missing in every training row: the trees cannot bin it.
     """
-    one_hot = OneHotEncoder(handle_unknown="ignore", sparse_output=False, dtype=np.float32)
+    kept = "auto" if categories is None else [np.array(each, dtype=object) for each in categories]
+    one_hot = OneHotEncoder(categories=kept, handle_unknown="ignore", sparse_output=False, dtype=np.float32)
     columns = [("numbers", "passthrough", list(numbers)), ("categories", one_hot, list(texts))]
     encode = ColumnTransformer([each for each in columns if each[2]])
     trees = HistGradientBoostingClassifier(

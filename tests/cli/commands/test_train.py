@@ -88,6 +88,59 @@ def test_trains_on_parquet(table: Path, tmp_path: Path) -> None:
     assert (result.exit_code, bundles.load(tmp_path / "bundle").name) == (0, "lending")
 
 
+UNTIDY = ("--id", "who", "--id", "row", "--drop", "joined", "--missing", "?", "--decimal", ",", "--positive", "left")
+
+
+@pytest.fixture(scope="module")
+def untidy(tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, Path]:
+    """The result of `leeway train` on a file as people have them, and the bundle's folder."""
+    frame, labels = some_rows(600)
+    city = [f"city {place % 20 if place % 2 else place % 300}" for place in range(600)]
+    fee = frame["monthly fee"].astype(str).str.replace(".", ",").where(frame.index % 50 != 0, "?")
+    made = pd.DataFrame({"who": [f"c{each}" for each in frame.index], "row": frame.index + 1, "joined": "12-Jan-2020"})
+    made = made.assign(fee=fee, age=frame["age"].where(frame.index % 7 != 0).astype("Int64"), city=city)
+    made = made.assign(state=np.where(labels == 1, "left", "stayed"))
+    folder = tmp_path_factory.mktemp("untidy")
+    made.to_csv(folder / "customers.csv", index=False, sep=";", na_rep="NA")
+    options = [*UNTIDY, "--group-rare", "10", "--bundle", folder / "bundle"]
+    return leeway("train", "--data", folder / "customers.csv", "--target", "state", *options), folder / "bundle"
+
+
+def test_trains_on_an_untidy_table(untidy: tuple[Result, Path]) -> None:
+    """Nothing in the file has to be edited; how it was read is printed, and the missing cells of each column."""
+    result, folder = untidy
+    assert (result.exit_code, result.stderr) == (0, ""), result.output
+    assert bundles.load(folder).schema.names == ("fee", "age", "city")
+    lines = result.stdout.splitlines()
+    assert lines[0] == "Target state: 'left' is the positive class (300 of 600 rows), 'stayed' the other."
+    assert "Note: the separator is ';'." in lines
+    assert "Note: column age: 86 cells are read as missing: 'NA' (86)." in lines
+    assert any("fee" in line and "number" in line and "12 of 600" in line for line in lines)
+    assert any("city" in line and "more" in line and "0" in line for line in lines)
+
+
+def test_rare_categories_are_one_group(untidy: tuple[Result, Path]) -> None:
+    """A rare category is known, and scored like any other rare one."""
+    bundle = bundles.load(untidy[1])
+    rare, other, never = (bundle.card.example | {"city": city} for city in ("city 250", "city 252", "nowhere"))
+    first, second, third = bundle.score([rare, other, never])
+    assert first == second == third
+    rows = [bundle.schema.row(each) for each in (rare, never)]
+    assert bundle.encoder.unusual(bundle.encoder.encode(rows)) == [(), ("city",)]
+
+
+def test_warns_of_a_column_that_counts_the_rows(tmp_path: Path) -> None:
+    """In a file sorted by its target a row number predicts it: the warning names the column and the option."""
+    frame, labels = some_rows()
+    made = frame.assign(y=labels).sort_values("y").assign(k=range(len(frame)))
+    made.to_csv(tmp_path / "sorted.csv", index=False)
+    result = leeway("train", "--data", tmp_path / "sorted.csv", "--target", "y", "--bundle", tmp_path / "bundle")
+    warnings = result.stderr.splitlines()
+    assert result.exit_code == 0
+    assert warnings[0].startswith("leeway: warning: column k: its values count the rows from 0, like a row number")
+    assert "column k alone predicts the target with a ROC AUC of 1.000" in warnings[1]
+
+
 def test_trains_on_the_newest_labelled_month(from_snapshots: tuple[Result, Path]) -> None:
     """Without a date the newest month with labels is used, not a newer one without labels."""
     result, folder = from_snapshots
@@ -100,14 +153,14 @@ def test_trains_on_the_newest_labelled_month(from_snapshots: tuple[Result, Path]
 @pytest.mark.parametrize(
     "words",
     [
-        ["feature", "kind", "unit", "range or categories", "may be missing"],
-        ["monthly_fee", "number", "{currency}", "…", "no"],
-        ["plan_stream_tv", "flag", "true, false", "yes"],
+        ["feature", "kind", "unit", "range or categories", "may be missing", "missing"],
+        ["monthly_fee", "number", "{currency}", "…", "no", "0"],
+        ["plan_stream_tv", "flag", "true, false", "yes", "of 2,000"],
         ["net_service", "category", "DSL, Fiber optic, No", "no"],
     ],
 )
 def test_prints_the_schema(from_snapshots: tuple[Result, Path], words: list[str]) -> None:
-    """The schema is printed as a table: name, kind, unit, range or categories, and whether values may be missing."""
+    """The schema is a table: name, kind, unit, range or categories, whether values may be missing, and how many are."""
     lines = [line for line in from_snapshots[0].stdout.splitlines() if words[0] in line]
     assert any(all(word in line for word in words) for line in lines)
 
@@ -140,7 +193,8 @@ def test_tables_do_not_wrap_in_a_pipe(from_snapshots: tuple[Result, Path]) -> No
 def test_square_brackets_are_not_markup(text: str, capsys: pytest.CaptureFixture[str], bundle: Bundle) -> None:
     """Names and categories with square brackets are printed unchanged."""
     schema = FeatureSchema((Feature("a", "category", seen=Seen(categories=(text,))),))
-    console().print(schema_table(schema), card_table(replace(bundle, name=text)))
+    frame = pd.DataFrame({"a": [text]})
+    console().print(schema_table(schema, frame), card_table(replace(bundle, name=text)))
     assert capsys.readouterr().out.count(text) == 2
 
 
@@ -166,8 +220,12 @@ def test_a_month_without_labels_is_an_error(snapshots_url: str, tmp_path: Path) 
     ("options", "reason"),
     [
         (["--data", "TABLE"], "--data needs --target"),
-        (["--target", "repaid"], "--target and --id need --data"),
-        (["--id", "who"], "--target and --id need --data"),
+        (["--target", "repaid", "--decimal", ","], "--target, --decimal: only with --data FILE"),
+        (["--id", "who"], "--id: only with --data FILE"),
+        (["--data", "TABLE", "--target", "repaid", "--separator", "::"], "--separator '::' is not one character"),
+        (["--data", "TABLE", "--target", "repaid", "--thousands", "0"], "--thousands '0' is not one sign"),
+        (["--data", "TABLE", "--target", "repaid", "--thousands", "."], "cannot be the same sign"),
+        (["--data", "TABLE", "--target", "repaid", "--text", "nothing"], "missing column 'nothing'"),
         (["--data", "TABLE", "--target", "repaid", "--as-of", "2026-01-31"], "--as-of selects a month of snapshots"),
         (["--data", "TABLE", "--target", "nothing"], "missing column 'nothing'; the file has who, age"),
         (["--data", "TABLE", "--target", "repaid"], "column who: is text with more than 100 different values"),

@@ -3,6 +3,7 @@ from __future__ import annotations
 import datetime as dt
 import decimal
 import gzip
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from leeway.data.csv_table import TableError
-from leeway.data.tabular import TrainingData, infer_schema, read_table, typed_frame
+from leeway.data.tabular import ReadOptions, TrainingData, infer_schema, read_table, typed_frame
 from leeway.schema import Feature, FeatureSchema, Kind
 
 TARGET = [0, 1, 0, 1]
 
 
-def read_text(folder: Path, text: str | bytes, **options: Any) -> TrainingData:  # noqa: ANN401 (passed on)
+def read_text(folder: Path, text: str | bytes, options: ReadOptions | None = None) -> TrainingData:
     """Read a CSV file of this text with target y."""
     (folder / "data.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
-    return read_table(folder / "data.csv", **{"target": "y", **options})
+    return read_table(folder / "data.csv", target="y", options=options)
 
 
 def read_values(folder: Path, values: object) -> TrainingData:
@@ -43,12 +44,15 @@ KINDS = {
     "float with gaps": ("1.5,,3,4", "number", True),
     "float beyond 64 bits": ("1.5,99999999999999999999,3,4", "number", False),
     "whole floats": ("1.0,2.0,3.0,4.0", "number", False),
-    "whole floats with gaps": ("1.0,,3.0,4.0", "number", True),
-    "gaps as pandas and spreadsheets write them": ("1.5,NaN,#N/A,NULL", "number", True),
+    "integers with gaps, as pandas writes them": ("1.0,,3.0,4.0", "integer", True),
+    "words for missing numbers": ("1.5,NaN,#N/A,NULL", "number", True),
+    "blanks for missing numbers": ("1.5, ,  ,2", "number", True),
+    "words for missing flags": ("TRUE,NA,FALSE,NA", "flag", True),
     "text": ("a,b,a,ü", "category", False),
-    "text with gaps": ("a,,a,NA", "category", True),
+    "text with gaps": ("a,,a,b", "category", True),
+    "words in text": ("a,None,NA,b", "category", False),
     "yes and no": ("yes,no,yes,no", "category", False),
-    "mixed": ("1,2,x,4", "category", False),
+    "mostly text": ("1,w,x,y", "category", False),
     "flags and numbers": ("True,1,True,1", "category", False),
     "no-break space": ("a\xa0b,a,a,b", "category", False),
 }
@@ -111,7 +115,7 @@ def test_values_are_typed(tmp_path: Path) -> None:
 def test_id_and_target_are_not_features(tmp_path: Path) -> None:
     """Every other column is a feature, in the file's order."""
     rows = "".join(f"id{each},{each},{each % 2},x\n" for each in range(300))
-    table = read_text(tmp_path, "who,a,y,b\n" + rows, id_column="who")
+    table = read_text(tmp_path, "who,a,y,b\n" + rows, ReadOptions(excluded=("who",)))
     assert table.schema.names == ("a", "b")
 
 
@@ -125,12 +129,17 @@ def test_id_and_target_are_not_features(tmp_path: Path) -> None:
         (["1", "0"], [1, 0]),
         (["1.0", "0.0"], [1, 0]),
         (["1.00", "0e0"], [1, 0]),
-        (["1.0", "no"], [1, 0]),
         ([" yes", "no "], [1, 0]),
+        (["Y", "n"], [1, 0]),
+        (["T", "F"], [1, 0]),
+        (["good", "bad"], [1, 0]),
+        (["2", "1"], [1, 0]),
+        (["1", "-1"], [1, 0]),
+        (["+1", "-1.0"], [1, 0]),
     ],
 )
 def test_a_target_may_be_text(tmp_path: Path, texts: list[str], labels: list[int]) -> None:
-    """The target is 0 or 1, true or false, yes or no, in any letter case."""
+    """The target is one of the known pairs, in any letter case, with blanks around, in any form of a number."""
     rows = "".join(f"{each},{text}\n" for each, text in enumerate(texts))
     assert read_text(tmp_path, "a,y\n" + rows).labels.tolist() == labels
 
@@ -161,11 +170,13 @@ def test_blank_lines_and_an_open_end_are_accepted(tmp_path: Path) -> None:
         ("\n\n", "data.csv, line 1: has no header"),
         ("a,y\n", "data.csv, line 1: has a header but no rows"),
         ("a,b\n1,2\n", "line 1: missing column 'y'; the file has a, b"),
-        ("a;y\n1;0\n", "missing column 'y'; the file has a;y"),
         ("y\n0\n1\n", "no column is left"),
-        ("a,y\n1,2\n2,0\n", "line 2, column y: '2' must be 0 or 1, true or false, yes or no"),
-        ("a,y\n1,0\n2,\n3,1\n", "line 3, column y: '' must be 0 or 1"),
-        ("a,y\n1,1\n2,1\n", "column y: has only one class"),
+        ("a,y\n1,2\n2,0\n", "column y: has the classes '0', '2': name the positive one, --positive 0 or --positive 2"),
+        ("a,y\n1,stayed\n2,left\n", "name the positive one, --positive left or --positive stayed"),
+        ("a,y\n1,0\n2,\n3,1\n", "column y: 1 row has no label, the first '' in line 3; remove the rows"),
+        ("a,y\n1,0\n2,NA\n3,1\n", "column y: 1 row has no label, the first 'NA' in line 3; remove the rows"),
+        ("a,y\n1,a\n2,b\n3,c\n", r"column y: has 3 different values \('a', 'b', 'c'\); a model needs two classes"),
+        ("a,y\n1,1\n2,1\n", "column y: has only one class, '1'"),
         ("a,a,y\n1,2,0\n3,4,1\n", "line 1: duplicate column 'a'"),
         (",a,y\n0,1,0\n1,2,1\n", "line 1: column 1 has no name"),
         ("a,b,y\n1,,0\n2,,1\n", "column b: has no values"),
@@ -178,8 +189,16 @@ def test_blank_lines_and_an_open_end_are_accepted(tmp_path: Path) -> None:
         ("d,y\n2024-01-01,0\n2024-01-02,1\n", "column d: has dates"),
         ("d,y\n2024-01-01T10:00:00,0\n,1\n", "column d: has dates"),
         ("d,y\n31/12/2024,0\n1/2/2025,1\n", "column d: has dates"),
-        ("a,y\ninf,0\n2,1\n", "column a: has an infinite number"),
-        ("a,y\n1e999,0\n2,1\n", "line 2, column a: '1e999' must be a finite number"),
+        (
+            "d,y\n2020/01/31,0\n2020/02/01,1\n",
+            "the first '2020/01/31' in line 2, which are not a feature; derive",
+        ),
+        ("d,y\n12-Jan-2020,0\n13-Feb-2020,1\n", "column d: has dates"),
+        ("d,y\n12 January 2020,0\n,1\n", "column d: has dates"),
+        ('d,y\n"Jan 12, 2020",0\n"Feb 3, 2020",1\n', "column d: has dates"),
+        ("d,y\n31.12.2019 23:59,0\nunknown,1\n31.1.2020 0:00,0\n", "column d: has dates"),
+        ("a,y\ninf,0\n2,1\n", "column a: has an infinite number, the first 'inf' in line 2"),
+        ("a,y\n1e999,0\n2,1\n", "column a: has an infinite number, the first '1e999' in line 2"),
         ("a,y\n99999999999999999999999,0\n2,1\n", "column a: has integers beyond 64 bits"),
         ("a,y\n9223372036854775808,0\n2,1\n", "column a: has integers beyond 64 bits"),
         (f"a,y\n{'x' * 201},0\nz,1\n", "line 2, column a: 'x.*1 to 200 characters"),
@@ -207,29 +226,35 @@ def test_text_may_have_a_hundred_values(tmp_path: Path, count: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "values",
+    ("values", "name", "hint"),
     [
-        pd.date_range("2024", periods=4),
-        pd.date_range("2024", periods=4, tz="UTC"),
-        pd.to_timedelta([1, 2, 3, 4]),
-        [dt.date(2024, 1, 1)] * 4,
-        [decimal.Decimal("1.5")] * 4,
-        [[1], [2], [3], [4]],
-        [{"b": 1}] * 4,
-        [b"x"] * 4,
+        (pd.date_range("2024", periods=4), "timestamp[", "derive numbers from it first, such as an age"),
+        (pd.date_range("2024", periods=4, tz="UTC"), "timestamp[", "derive"),
+        (pd.to_timedelta([1, 2, 3, 4]), "duration[", "derive"),
+        ([dt.date(2024, 1, 1)] * 4, "date32[day]", "derive"),
+        (
+            [decimal.Decimal("1.5")] * 4,
+            "decimal128(2, 1)",
+            "convert it to a number or text, or leave it out with --drop",
+        ),
+        ([[1], [2], [3], [4]], "list<", "convert"),
+        ([{"b": 1}] * 4, "struct<b: int64>", "convert"),
+        ([b"x"] * 4, "binary", "convert"),
     ],
 )
-def test_an_unsupported_type_is_rejected(tmp_path: Path, values: object) -> None:
-    """Times, decimals, lists and the like are rejected with the column's name and what to do."""
-    with pytest.raises(TableError, match=r"column a: has the unsupported type .*convert it to numbers or drop it"):
+def test_an_unsupported_type_is_rejected(tmp_path: Path, values: object, name: str, hint: str) -> None:
+    """Times, decimals, lists and the like are rejected with their Parquet type and what to do."""
+    with pytest.raises(
+        TableError, match=rf"column a: has the Parquet type {re.escape(name)}.*, which is not a feature; {hint}"
+    ):
         read_values(tmp_path, values)
 
 
 @pytest.mark.parametrize(
     ("values", "reason"),
     [
-        (["x\a", "a", "a", "a"], "has a text that must not contain control characters"),
-        (["x" * 201, "a", "a", "a"], "has a text that must be 1 to 200 characters long"),
+        (["x\a", "a", "a", "a"], "'x.x07' must not contain control characters"),
+        (["x" * 201, "a", "a", "a"], "'x.*' must be 1 to 200 characters long"),
         ([f"text {each}" for each in range(4)], None),
         ([float("inf"), 1.0, 2.0, 3.0], "has an infinite number"),
         (pd.array([2**63, 1, 2, 3], dtype="uint64"), "has integers beyond 64 bits"),
@@ -242,14 +267,14 @@ def test_parquet_values_follow_the_same_rules(tmp_path: Path, values: object, re
     if reason is None:
         assert read_values(tmp_path, values).schema["a"].kind == "category"
     else:
-        with pytest.raises(TableError, match=f"data.parquet, column a: {reason}"):
+        with pytest.raises(TableError, match=rf"data.parquet,( row 1,)? column a: {reason}"):
             read_values(tmp_path, values)
 
 
 def test_a_faulty_parquet_target_is_rejected(tmp_path: Path) -> None:
     """The error names the column and the value."""
-    pd.DataFrame({"a": [1, 2], "y": [0, 2]}).to_parquet(tmp_path / "data.parquet")
-    with pytest.raises(TableError, match=r"data\.parquet, column y: '2' must be 0 or 1"):
+    pd.DataFrame({"a": [1, 2], "y": ["no", None]}).to_parquet(tmp_path / "data.parquet")
+    with pytest.raises(TableError, match=r"data\.parquet, column y: 1 row has no label, the first '' in row 2"):
         read_table(tmp_path / "data.parquet", target="y")
 
 
@@ -283,12 +308,12 @@ def test_a_missing_file_is_rejected(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("id_column", "reason"), [("y", "cannot be both target and id"), ("who", "missing column 'who'")]
+    ("excluded", "reason"), [("y", "cannot be both the target and left out"), ("who", "missing column 'who'")]
 )
-def test_the_id_must_be_another_column(tmp_path: Path, id_column: str, reason: str) -> None:
+def test_the_id_must_be_another_column(tmp_path: Path, excluded: str, reason: str) -> None:
     """The id column exists and is not the target."""
     with pytest.raises(TableError, match=reason):
-        read_text(tmp_path, "a,y\n1,0\n2,1\n", id_column=id_column)
+        read_text(tmp_path, "a,y\n1,0\n2,1\n", ReadOptions(excluded=(excluded,)))
 
 
 def test_a_frame_with_a_duplicate_column_has_no_schema() -> None:
