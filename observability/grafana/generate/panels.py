@@ -97,6 +97,7 @@ class Figure:
     colours: builders.ThresholdsConfig | None = None
     decimals: float | None = None
     pattern: str | None = None
+    states: States | None = None
 
 
 def strip(title: str, description: str, *figures: Figure, links: Links = ()) -> stat.Panel:
@@ -108,7 +109,7 @@ def strip(title: str, description: str, *figures: Figure, links: Links = ()) -> 
         own = [
             models.DynamicConfigValue("unit", each.unit),
             models.DynamicConfigValue("noValue", each.absent),
-            models.DynamicConfigValue("mappings", [unknown(each.absent)]),
+            models.DynamicConfigValue("mappings", [*mapping(each.states or {}), unknown(each.absent)]),
             models.DynamicConfigValue("thresholds", (each.colours or thresholds((None, "text"))).build()),
         ]
         if each.decimals is not None:

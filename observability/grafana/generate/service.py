@@ -8,7 +8,7 @@ from grafana_foundation_sdk.models import dashboard as models
 from leeway.telemetry import names
 from observability.grafana.generate import database, limits, links, saturation, states
 from observability.grafana.generate.board import Row, board, reading
-from observability.grafana.generate.overrides import dashed, named, quantiles, tint
+from observability.grafana.generate.overrides import dashed, named, quantiles, right_axis, tint
 from observability.grafana.generate.panels import (
     COUNT,
     REQUESTS,
@@ -273,7 +273,7 @@ def kept() -> stat.Panel:
         "Records",
         "Not recorded: predictions in this time range that were answered but could not be recorded. They are missing"
         " from drift windows. Spool usage: share of its limit. Answered predictions wait there for the database; when"
-        " it is full, they are not recorded.",
+        " it is full, they are not recorded. Drainer: the process that moves them.",
         Figure(
             "not recorded",
             total(increase(series(names.LOG_UNRECORDED), WHOLE_RANGE)),
@@ -283,6 +283,7 @@ def kept() -> stat.Panel:
             decimals=0,
         ),
         Figure("spool usage", largest(Recorded.SPOOL_USED), SHARE, "no service", limits.FILL, decimals=1),
+        Figure("drainer", f"min({series(names.DRAINER_UP)})", COUNT, "no service", states=states.DRAINER),
         links=[links.TO_ALERTS],
     )
 
@@ -302,9 +303,15 @@ def predictions_kept() -> timeseries.Panel:
 
 def backlog() -> timeseries.Panel:
     """The backlog."""
-    return lines(
-        "Backlog",
-        "Predictions that wait in the spool. A few are normal; a rise means that the database is slow or unreachable.",
-        COUNT,
-        Query(total(series(names.LOG_BACKLOG)), "waiting"),
-    ).decimals(0)
+    return (
+        lines(
+            "Backlog",
+            "Predictions that wait in the spool (left), and how long the oldest of them waits (right). A few seconds"
+            " are normal; a rise means that the database is slow or unreachable, or that the drainer is down.",
+            COUNT,
+            Query(total(series(names.LOG_BACKLOG)), "waiting"),
+            Query(largest(series(names.LOG_BACKLOG_AGE)), "oldest"),
+        )
+        .override_by_name("oldest", [tint(states.PURPLE), *right_axis(SECONDS, "oldest", soft_max=5)])
+        .decimals(0)
+    )

@@ -27,6 +27,7 @@ RECOMMENDATIONS: Final = {
     2: ("RETRAIN", RED),
 }
 ALERTS: Final = {0: ("inactive", CALM), 1: ("pending", YELLOW), 2: ("ticket", ORANGE), 3: ("page", RED)}
+DRAINER: Final = {0: ("down", RED), 1: ("up", GREEN)}
 TARGETS: Final = {0: ("down", RED), 1: ("up", CALM)}
 
 States = dict[int, tuple[str, str]]
@@ -38,7 +39,7 @@ def mapping(states: States) -> list[models.ValueMapping]:
         str(value): models.ValueMappingResult(text=text, color=colour, index=place)
         for place, (value, (text, colour)) in enumerate(states.items())
     }
-    return [models.ValueMap(options=options)]
+    return [models.ValueMap(options=options)] if states else []
 
 
 def unknown(text: str) -> models.ValueMapping:
