@@ -63,12 +63,15 @@ def card_table(bundle: Bundle) -> Table:
         + trained.source
         + (f" as of {trained.as_of}" if trained.as_of else ""),
         "held out": f"{held_out.rows:,} rows{share}; the figures below and the drift reference come from them",
-        "ROC AUC": _estimate(card.roc_auc),
-        "Brier score": _estimate(card.brier),
+        "ROC AUC": _estimate(card.roc_auc, card.baseline.roc_auc if card.baseline else None),
+        "Brier score": _estimate(card.brier, card.baseline.brier if card.baseline else None),
+        "log loss": _estimate(card.log_loss, card.baseline.log_loss if card.baseline else None),
         "decision threshold": f"{bundle.card.decision_threshold:g}",
         "scored by": "ONNX Runtime" if card.scorer == "onnx" else f"scikit-learn ({card.scorer_reason})",
         "features": f"{len(bundle.schema)}, each with its drift method and noise",
     }
+    if worse := card.no_better_than_baseline:
+        rows["warning"] = f"no better than the same answer for every row, by {', '.join(worse)}"
     for name, value in rows.items():
         table.add_row(name, escape(value))
     return table
@@ -109,7 +112,8 @@ def _range(feature: Feature) -> str:
     return f"{feature.seen.minimum:g} … {feature.seen.maximum:g}"
 
 
-def _estimate(estimate: Estimate | None) -> str:
+def _estimate(estimate: Estimate | None, baseline: float | None) -> str:
     if estimate is None:
         return "unknown (no labels)"
-    return f"{estimate.value:.3f} (95 %: {estimate.low:.3f} to {estimate.high:.3f})"
+    constant = "" if baseline is None else f"; a constant answer has {baseline:.3f}"
+    return f"{estimate.value:.3f} (95 %: {estimate.low:.3f} to {estimate.high:.3f}){constant}"

@@ -1,4 +1,4 @@
-"""How well a model does: ROC AUC and Brier score, each with a 95 % interval. Plain numpy."""
+"""How well a model does: ROC AUC, Brier score and log loss, each with a 95 % interval. Plain numpy."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class NotEnoughLabels(ValueError):
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure and its 95 % interval, all from 0 to 1."""
+    """A figure and its 95 % interval, none below 0."""
 
     value: float
     low: float
@@ -58,13 +58,34 @@ def brier(labels: npt.ArrayLike, scores: npt.ArrayLike) -> Estimate:
         NotEnoughLabels: there are no labels.
         ValueError: lengths differ, a label is neither 0 nor 1, or a score is not a probability.
     """
-    positive, scored = _checked(labels, scores)
-    if not scored.size:
-        raise NotEnoughLabels("the Brier score needs labels")
-    if scored.min() < 0 or scored.max() > 1:
-        raise ValueError("the Brier score needs probabilities, from 0 to 1")
+    positive, scored = _probabilities(labels, scores, "Brier score")
     errors = (scored - positive) ** 2
     return _estimate(float(errors.mean()), _variance_of_mean(errors))
+
+
+def log_loss(labels: npt.ArrayLike, scores: npt.ArrayLike) -> Estimate:
+    """Mean of -ln of the probability that was given to the label (0 or 1); 0 is best, and there is no worst.
+
+    As in scikit-learn, probabilities closer to 0 or 1 than a 64-bit float can tell count as that close. The interval is
+    the normal approximation of a mean's; of a single label it has no upper end.
+
+    Raises:
+        NotEnoughLabels: there are no labels.
+        ValueError: lengths differ, a label is neither 0 nor 1, or a score is not a probability.
+    """
+    positive, scored = _probabilities(labels, scores, "log loss")
+    epsilon = float(np.finfo(np.float64).eps)
+    losses = -np.log(np.where(positive, scored, 1 - scored).clip(epsilon, 1 - epsilon))
+    return _estimate(float(losses.mean()), _variance_of_mean(losses), most=math.inf)
+
+
+def _probabilities(labels: npt.ArrayLike, scores: npt.ArrayLike, figure: str) -> tuple[npt.NDArray[np.bool_], Floats]:
+    positive, scored = _checked(labels, scores)
+    if not scored.size:
+        raise NotEnoughLabels(f"the {figure} needs labels")
+    if scored.min() < 0 or scored.max() > 1:
+        raise ValueError(f"the {figure} needs probabilities, from 0 to 1")
+    return positive, scored
 
 
 def _checked(labels: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[npt.NDArray[np.bool_], Floats]:
@@ -88,6 +109,6 @@ def _variance_of_mean(values: Floats) -> float:
     return float(np.var(values, ddof=1)) / values.size if values.size > 1 else math.inf
 
 
-def _estimate(value: float, variance: float) -> Estimate:
+def _estimate(value: float, variance: float, most: float = 1.0) -> Estimate:
     margin = _Z * math.sqrt(variance)
-    return Estimate(value, max(0.0, value - margin), min(1.0, value + margin))
+    return Estimate(value, max(0.0, value - margin), min(most, value + margin))

@@ -25,14 +25,14 @@ from leeway.model import bundle as bundles
 from leeway.model import manifest
 from leeway.model.agreement import Compared, agreeing_onnx, compare, compare_strange
 from leeway.model.bundle import Bundle
-from leeway.model.card import Card, HeldOut, ScoreReference, TrainedOn
+from leeway.model.card import Baseline, Card, HeldOut, ScoreReference, TrainedOn
 from leeway.model.conversion import NotExpressible
 from leeway.model.distances import cumulative_shares
 from leeway.model.drift_plan import DriftPlan
 from leeway.model.encoding import USUAL_QUANTILES, Encoder, usual_range
 from leeway.model.frame import FrameLayout
 from leeway.model.manifest import BundleError, Manifest, sha256, write_json, write_manifest
-from leeway.model.performance import brier, roc_auc
+from leeway.model.performance import brier, log_loss, roc_auc
 from leeway.model.sklearn import SklearnScorer, encode_frame, write_pipeline
 from leeway.schema import LABEL_COLUMN, SCORE_COLUMN, Feature, FeatureSchema, Seen, Value
 from leeway.telemetry.names import SCORE_BUCKETS
@@ -300,6 +300,8 @@ def make_card(
         held_out=HeldOut(len(scores), None if labels is None else float(np.mean(labels))),
         roc_auc=None if judged is None else roc_auc(judged, scores),
         brier=None if judged is None else brier(judged, scores),
+        log_loss=None if judged is None else log_loss(judged, scores),
+        baseline=None if judged is None else _baseline(judged),
         decision_threshold=origin.decision_threshold,
         scorer="onnx" if no_onnx is None else "scikit-learn",
         scorer_reason=no_onnx,
@@ -307,6 +309,11 @@ def make_card(
         score_reference=ScoreReference(SCORE_BUCKETS, cumulative_shares(scores, SCORE_BUCKETS)),
         drift=DriftPlan.from_reference(schema, scored.frame, scores),
     )
+
+
+def _baseline(labels: NDArray[np.int64]) -> Baseline:
+    constant = np.full(len(labels), labels.mean())
+    return Baseline(*(figure(labels, constant).value for figure in (roc_auc, brier, log_loss)))
 
 
 def _typical(feature: Feature, values: pd.Series[Any]) -> Value:

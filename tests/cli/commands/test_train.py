@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,6 +17,7 @@ from cli.training import card_table, schema_table
 from leeway.data.population import Population
 from leeway.model import bundle as bundles
 from leeway.model.bundle import Bundle
+from leeway.model.performance import Estimate
 from leeway.schema import Feature, FeatureSchema, Seen
 from tests.cli.extracts import real_extracts
 from tests.leeway.model.bundles import some_rows
@@ -187,6 +189,19 @@ def test_tables_do_not_wrap_in_a_pipe(from_snapshots: tuple[Result, Path]) -> No
     lines = from_snapshots[0].stdout.splitlines()
     assert max(map(len, lines)) > 80
     assert sum("held out" in line and "drift reference come from them" in line for line in lines) == 1
+
+
+def test_a_model_that_is_no_better_than_a_constant_answer_is_said(
+    capsys: pytest.CaptureFixture[str], bundle: Bundle
+) -> None:
+    """A constant answer's figures stand beside the model's, and a warning names those by which it is no better."""
+    console().print(card_table(bundle))
+    usual = capsys.readouterr().out
+    assert "; a constant answer has 0.500" in usual
+    assert "warning" not in usual
+    poor = msgspec.structs.replace(bundle.card, roc_auc=Estimate(0.52, 0.48, 0.56))
+    console().print(card_table(replace(bundle, card=poor)))
+    assert "no better than the same answer for every row, by ROC AUC" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("text", ["[red]", "[/]", "[link=x]y[/link]"])

@@ -14,12 +14,13 @@ from sklearn.metrics import brier_score_loss, roc_auc_score
 from leeway.data.population import Population
 from leeway.data.tabular import typed_frame
 from leeway.model.bundle import Bundle
-from leeway.model.card import Card
+from leeway.model.card import Baseline, Card
 from leeway.model.drift_plan import DriftPlan
 from leeway.model.manifest import SCHEMA, read_json, write_json
+from leeway.model.performance import Estimate
 from leeway.model.writer import Classes, Origin, Reference, Scored, bundle_pipeline, make_card
 from leeway.schema import CHURN_SCHEMA, LABEL_COLUMN, SCORE_COLUMN, FeatureSchema
-from tests.leeway.model.bundles import GOLDEN, fitted, some_rows, truth
+from tests.leeway.model.bundles import GOLDEN, fitted, golden_card, some_rows, truth
 
 
 def test_the_reference_is_held_out(bundle: Bundle, people: Population) -> None:
@@ -120,9 +121,25 @@ def test_the_score_reference_is_cumulative(bundle: Bundle) -> None:
 def test_without_labels_the_figures_are_null(tmp_path: Path) -> None:
     """Labels are optional: without them there are no figures, but the rest of the card."""
     bundle = bundle_pipeline(fitted(), Reference(some_rows()[0]), tmp_path / "bundle")
-    assert (bundle.card.roc_auc, bundle.card.brier, bundle.card.held_out.positive_share) == (None,) * 3
+    card = bundle.card
+    assert (card.roc_auc, card.brier, card.log_loss, card.baseline, card.held_out.positive_share) == (None,) * 5
+    assert card.no_better_than_baseline == ()
     assert LABEL_COLUMN not in bundle.reference().columns
     assert bundle.card.drift.features["age"].noise_constant > 0
+
+
+def test_says_by_which_figures_a_constant_answer_is_as_good() -> None:
+    """ROC AUC must surely be above 0.5; Brier score and log loss must be below those of the share of positives."""
+    baseline = Baseline(0.5, 0.25, 0.69)
+    good = golden_card(
+        roc_auc=Estimate(0.6, 0.51, 0.69),
+        brier=Estimate(0.24, 0.2, 0.3),
+        log_loss=Estimate(0.68, 0.6, 0.7),
+        baseline=baseline,
+    )
+    assert good.no_better_than_baseline == ()
+    poor = msgspec.structs.replace(good, roc_auc=Estimate(0.6, 0.49, 0.71), log_loss=Estimate(0.7, 0.6, 0.8))
+    assert poor.no_better_than_baseline == ("ROC AUC", "log loss")
 
 
 # --- the stored form ------------------------------------------------------------------------------------------------

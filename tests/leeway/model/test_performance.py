@@ -1,13 +1,14 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TypeAlias
 
 import numpy as np
 import pytest
-from sklearn.metrics import brier_score_loss, roc_auc_score
+from sklearn import metrics
 
-from leeway.model.performance import Estimate, Floats, NotEnoughLabels, brier, roc_auc
+from leeway.model.performance import Estimate, Floats, NotEnoughLabels, brier, log_loss, roc_auc
 
 Measure: TypeAlias = Callable[[Floats, Floats], Estimate]
 
@@ -18,9 +19,12 @@ def labelled(rng: np.random.Generator, rows: int, lift: float = 1.0) -> tuple[Fl
     return labels, 1 / (1 + np.exp(-rng.normal(lift * labels)))
 
 
-@pytest.mark.parametrize(("measure", "expected"), [(roc_auc, roc_auc_score), (brier, brier_score_loss)])
+@pytest.mark.parametrize(
+    ("measure", "expected"),
+    [(roc_auc, metrics.roc_auc_score), (brier, metrics.brier_score_loss), (log_loss, metrics.log_loss)],
+)
 def test_values_are_scikit_learns(measure: Measure, expected: Callable[[Floats, Floats], float]) -> None:
-    """Both values equal scikit-learn's."""
+    """The values equal scikit-learn's."""
     labels, scores = labelled(np.random.default_rng(1), 700)
     assert measure(labels, scores).value == pytest.approx(expected(labels, scores), abs=1e-12)
 
@@ -29,7 +33,7 @@ def test_roc_auc_counts_ties_half() -> None:
     """Tied scores give scikit-learn's area, and labels may be booleans."""
     labels, scores = labelled(np.random.default_rng(2), 700)
     steps = np.round(scores, 1)
-    assert roc_auc(labels == 1, steps).value == pytest.approx(roc_auc_score(labels, steps), abs=1e-12)
+    assert roc_auc(labels == 1, steps).value == pytest.approx(metrics.roc_auc_score(labels, steps), abs=1e-12)
 
 
 def test_roc_auc_of_equal_scores_is_a_half() -> None:
@@ -49,7 +53,7 @@ def test_roc_auc_interval_is_delongs_by_definition() -> None:
     assert found.value - found.low == pytest.approx(1.959964 * np.sqrt(variance), rel=1e-9)
 
 
-@pytest.mark.parametrize("measure", [roc_auc, brier])
+@pytest.mark.parametrize("measure", [roc_auc, brier, log_loss])
 def test_interval_is_about_the_bootstraps(measure: Measure) -> None:
     """The interval's width is within a tenth of that of 2,000 resamples."""
     rng = np.random.default_rng(4)
@@ -83,18 +87,20 @@ def test_interval_stays_within_0_and_1() -> None:
 
 
 def test_one_label_of_a_class_says_nothing_about_its_spread() -> None:
-    """With one positive label the interval is 0 to 1, as it is with one label for the Brier score."""
+    """With one label of a class the interval is all that is possible; for Brier score and log loss with one label."""
     assert roc_auc([0, 0, 1], [0.1, 0.6, 0.5]) == Estimate(0.5, 0, 1)
     assert brier([1], [0.5]) == Estimate(0.25, 0, 1)
+    assert log_loss([1], [0.5]) == Estimate(math.log(2), 0, math.inf)
 
 
 def test_too_few_labels_have_no_value() -> None:
-    """The ROC AUC needs labels of both classes, the Brier score one label."""
+    """The ROC AUC needs labels of both classes, the other figures one label."""
     for labels in ([], [1, 1], [0, 0]):
         with pytest.raises(NotEnoughLabels, match="both classes"):
             roc_auc(labels, [0.5] * len(labels))
-    with pytest.raises(NotEnoughLabels, match="needs labels"):
-        brier([], [])
+    for measure in (brier, log_loss):
+        with pytest.raises(NotEnoughLabels, match="needs labels"):
+            measure([], [])
 
 
 @pytest.mark.parametrize(
@@ -107,14 +113,21 @@ def test_too_few_labels_have_no_value() -> None:
     ],
 )
 def test_bad_input_is_rejected(labels: list[float], scores: list[float], reason: str) -> None:
-    """Both measures reject invalid labels and scores with the reason."""
-    for measure in (roc_auc, brier):
+    """All measures reject invalid labels and scores with the reason."""
+    for measure in (roc_auc, brier, log_loss):
         with pytest.raises(ValueError, match=reason):
             measure(labels, scores)
 
 
-def test_brier_needs_probabilities() -> None:
-    """Scores beyond 0 and 1 have a ROC AUC, but no Brier score."""
-    assert roc_auc([0, 1, 0, 1], [-3, 2, 1, 4]).value == 1
+@pytest.mark.parametrize("measure", [brier, log_loss])
+def test_needs_probabilities(measure: Measure) -> None:
+    """Scores beyond 0 and 1 have a ROC AUC, but no Brier score and no log loss."""
+    labels, scores = np.array([0.0, 1.0, 0.0, 1.0]), np.array([-3.0, 2.0, 1.0, 4.0])
+    assert roc_auc(labels, scores).value == 1
     with pytest.raises(ValueError, match="probabilities"):
-        brier([0, 1], [-3, 2])
+        measure(labels, scores)
+
+
+def test_log_loss_of_certain_errors_is_finite() -> None:
+    """A label that was given the probability 0 counts as the smallest that a 64-bit float can tell from it."""
+    assert log_loss([1, 0], [0.0, 0.0]).value == pytest.approx(-np.log(np.finfo(np.float64).eps) / 2)
