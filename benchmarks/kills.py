@@ -96,7 +96,7 @@ class Service:
         """Start it, without waiting."""
         with (self.folder / "service.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "service"], env=self._environment, stdout=log, stderr=log
+                [sys.executable, "-m", "cli.main", "serve"], env=self._environment, stdout=log, stderr=log
             )
         return self.process
 

@@ -120,10 +120,15 @@ def three_servers(folder: Path, sink_port: int) -> Iterator[dict[str, Server]]:
     with ExitStack() as stack:
         yield {
             "a": stack.enter_context(
-                server("a", ["-m", "service"], a, service_environment(folder, "a", a) | telemetry)
+                server("a", ["-m", "cli.main", "serve"], a, service_environment(folder, "a", a) | telemetry)
             ),
             "b": stack.enter_context(
-                server("b", ["-m", "service"], b, service_environment(folder, "b", b) | {"OTEL_SDK_DISABLED": "true"})
+                server(
+                    "b",
+                    ["-m", "cli.main", "serve"],
+                    b,
+                    service_environment(folder, "b", b) | {"OTEL_SDK_DISABLED": "true"},
+                )
             ),
             "c": stack.enter_context(
                 server("c", ["-m", "benchmarks.bare", str(folder / "bundle" / "model.onnx"), str(c)], c, {})

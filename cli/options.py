@@ -54,7 +54,8 @@ def _metavar(name: str, annotation: Any) -> str:  # noqa: ANN401 (an annotation 
         return "|".join(get_args(annotation))
     if annotation is float:
         return "SECONDS"
-    kinds = {"url": "URL", "port": "PORT", "host": "ADDRESS", "file": "FILE"}
+    kinds = {"url": "URL", "port": "PORT", "host": "ADDRESS"}
+    kinds |= dict.fromkeys(("file", "certificate", "key"), "FILE")
     return kinds.get(name.rpartition("_")[2], "FOLDER")
 
 
@@ -101,3 +102,16 @@ def plain_errors(*kinds: type[Exception], code: int = BAD_INPUT) -> Iterator[Non
         yield
     except kinds as error:
         stop(str(error), code)
+
+
+def ignore_invalid_telemetry() -> None:
+    """Ignore invalid `OTEL_*` variables with a warning; call it before importing what uses OpenTelemetry.
+
+    Raises:
+        typer.Exit: with code 2 if all telemetry of a kind would be lost.
+    """
+    from leeway.telemetry.environment import TelemetryError
+    from leeway.telemetry.variables import ignore_invalid_variables
+
+    with plain_errors(TelemetryError):
+        ignore_invalid_variables()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -19,10 +18,9 @@ from drift.verdicts.confirmation import Policy
 from drift.webhook import Webhook
 from drift.worker import Cycle, run
 from leeway.schema import CHURN_SCHEMA
-from leeway.settings import DriftSettings, SettingsError
+from leeway.settings import DriftSettings
 from leeway.shutdown import (
     cannot_start,
-    defer_stop_signals,
     force_exit_if_threads_remain,
     forced_exit_after,
     on_stop_signal,
@@ -32,27 +30,26 @@ from leeway.store.engine import DatabaseError, open_engine
 from leeway.store.tables import tables_for
 from leeway.telemetry.environment import TelemetryError, serves_metrics
 from leeway.telemetry.instruments import observe
-from leeway.telemetry.logs import configure_logging
 from leeway.telemetry.process import observe_process
 from leeway.telemetry.providers import ProcessIdentity, Providers, providers_from_environment
 
 LAST_CYCLE_S = 2.0
 SHUTDOWN_TIMEOUT_S = 9.0
-COMMAND = "leeway drift worker"
 STARTUP_ERRORS = (DatabaseError, TelemetryError, ReportsPageError, OSError, ValueError)
 _log = logging.getLogger("drift")
 
 
 def main(settings: DriftSettings) -> int:
-    """Compare until SIGTERM or SIGINT; return the exit code: 0, or 2 if the worker cannot start."""
-    configure_logging()
-    defer_stop_signals()
+    """Compare until SIGTERM or SIGINT; return the exit code: 0, or 2 if the worker cannot start.
+
+    The command configures logging, defers stop signals and checks `OTEL_*` before it imports this module.
+    """
     stop = threading.Event()
     with ExitStack() as shutdown, ExitStack() as stack:
         try:
             cycle = compose(settings, stack)
         except STARTUP_ERRORS as error:
-            return cannot_start(COMMAND, str(error))
+            return cannot_start("leeway drift worker", str(error))
         worker = threading.Thread(target=_work, args=(cycle, stop, settings.drift_interval), name="worker")
         worker.start()
         with on_stop_signal(stop.set):
@@ -138,15 +135,3 @@ def _probe(providers: Providers, settings: DriftSettings, links_to: str) -> Drif
         observe(providers.meter, metric, read)
     observe_process(providers.meter)
     return OTelDriftProbe(providers.tracer, providers.meter, gauges, lambda run_id: f"{links_to}/runs/{run_id}/")
-
-
-def _main() -> int:
-    try:
-        settings = DriftSettings.read()
-    except SettingsError as error:
-        return cannot_start(COMMAND, str(error))
-    return main(settings)
-
-
-if __name__ == "__main__":
-    sys.exit(_main())

@@ -28,7 +28,7 @@ Bytes = Annotated[ByteSize, BeforeValidator(_one_size), Field(gt=0)]
 Port = Annotated[int, Field(ge=0, le=65_535)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
-_METRICS_ENDPOINT = "by default only if no OTLP endpoint is set"
+_METRICS_ENDPOINT = "by default only if metrics are not exported otherwise"
 _SPANS_FILE = "File to write spans to, as JSON lines; for use without a Collector"
 
 
@@ -63,7 +63,9 @@ class Settings(BaseSettings):
 class ServiceSettings(Settings):
     """The settings of the API."""
 
-    host: str = Field("127.0.0.1", description="Address to listen on")
+    host: str = Field("127.0.0.1", description="Address to listen on; :: for IPv4 and IPv6")
+    certificate: Path | None = Field(None, description="PEM file of the TLS certificate and its chain; serves HTTPS")
+    key: Path | None = Field(None, description="PEM file of the certificate's key, without a password")
     port: Port = Field(8000, description="Port to listen on; 0 picks a free one")
     spool: Path = Field(Path("var/spool"), description="Spool folder: predictions wait here for the database")
     spool_limit: Bytes = Field(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
@@ -36,8 +35,8 @@ from service.core.readiness import check_readiness
 from service.core.recording import Recorder
 from service.core.rejections import RejectionTally, RejectionWriter
 from service.process.drainer import DrainerProcess
-from service.process.server import run, tune_interpreter
-from service.process.workers import COMMAND, serve_on_port
+from service.process.server import TlsFiles, run, tune_interpreter
+from service.process.workers import COMMAND
 from service.spool.monitor import DrainerMonitor
 from service.spool.reader import SpoolReader
 from service.spool.spool import Spool, SpoolError
@@ -57,22 +56,20 @@ STARTUP_ERRORS = (BundleError, SpoolError, DatabaseError, TelemetryError, Settin
 _log = logging.getLogger("service")
 
 
-def main(settings: ServiceSettings) -> int:
-    """Serve until SIGTERM or SIGINT; return the exit code: 0, or 2 with one line on stderr if it cannot start."""
-    return serve_on_port(settings, partial(serve, settings))
-
-
 def serve(settings: ServiceSettings, listener: socket.socket, worker: int | None = None) -> int:
-    """Serve on `listener` until SIGTERM or SIGINT; return the exit code as `main` does."""
+    """Serve on `listener` until SIGTERM or SIGINT; return 0, or 2 with one line on stderr if it cannot start."""
+    tls = TlsFiles(settings.certificate, settings.key) if settings.certificate else None
     with ExitStack() as stack:
         try:
+            if tls is not None:
+                tls.check()
             app, record_lag = compose(settings, stack, worker)
             if worker is None:  # else the supervisor of all workers runs it
                 stack.enter_context(DrainerProcess(settings))
         except STARTUP_ERRORS as error:
             return cannot_start(COMMAND, str(error))
         tune_interpreter()
-        run(app, listener, record_lag)
+        run(app, listener, record_lag, tls)
     force_exit_if_threads_remain(0)
     return 0
 
@@ -170,15 +167,3 @@ def _predictor(
     if faults is not None:
         bundle, snapshots = with_faulty_scorer(bundle, faults), FaultySnapshots(snapshots, faults)
     return Predictor(bundle, snapshots, recorder, probe)
-
-
-def _main() -> int:
-    try:
-        settings = ServiceSettings.read()
-    except SettingsError as error:
-        return cannot_start(COMMAND, str(error))
-    return main(settings)
-
-
-if __name__ == "__main__":
-    sys.exit(_main())

@@ -17,6 +17,7 @@ TESTS: Final = sorted((ROOT / "tests").rglob("test_*.py"))
 MAX_LINES: Final = 400
 READ_THE_ENVIRONMENT: Final = {
     "leeway/telemetry/environment.py": "reads OTEL_*",
+    "leeway/telemetry/variables.py": "removes invalid OTEL_* variables before they are read",
     "service/telemetry/http_instrumentation.py": "sets the stable HTTP conventions before they are read",
     "drift/comparison/evidently.py": "tells Evidently not to phone home",
     "leeway/model/onnx.py": "tells ONNX Runtime the same",

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from cli.demo.story import LASTS_S, SHORTEST_S
+from cli.options import ignore_invalid_telemetry
 
 
 def demo(
@@ -25,6 +26,7 @@ def demo(
     chance while everything else looks fine. Ctrl-C ends it at any time. Exit codes: 0 done, 1 failed, 2 the folder
     cannot be used, 130 Ctrl-C.
     """
+    ignore_invalid_telemetry()
     from cli.demo.run import run_demo
 
     raise typer.Exit(run_demo(folder, duration, rate))

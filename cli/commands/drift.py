@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.options import FAILED, HELP, BundleFolder, DatabaseUrl, console, examples, plain_errors, setting, stop
+from cli.options import (
+    FAILED,
+    HELP,
+    BundleFolder,
+    DatabaseUrl,
+    console,
+    examples,
+    ignore_invalid_telemetry,
+    plain_errors,
+    setting,
+    stop,
+)
 from leeway.settings import DriftSettings
 
 if TYPE_CHECKING:
@@ -77,7 +88,8 @@ def drift_worker(
     database_url: DatabaseUrl = None,
 ) -> None:
     """Compare the live window with the reference regularly, and serve the reports page, until SIGTERM or Ctrl-C."""
-    from drift.__main__ import main
+    from leeway.shutdown import defer_stop_signals
+    from leeway.telemetry.logs import configure_logging
 
     settings = DriftSettings.read(
         drift_interval=interval,
@@ -87,6 +99,11 @@ def drift_worker(
         bundle=bundle,
         database_url=database_url,
     )
+    configure_logging()
+    defer_stop_signals()
+    ignore_invalid_telemetry()
+    from drift.__main__ import main
+
     raise typer.Exit(main(settings))
 
 

@@ -23,6 +23,8 @@ def serve(
     ] = False,
     host: Annotated[str | None, setting(ServiceSettings, "host")] = None,
     port: Annotated[int | None, setting(ServiceSettings, "port")] = None,
+    certificate: Annotated[Path | None, setting(ServiceSettings, "certificate")] = None,
+    key: Annotated[Path | None, setting(ServiceSettings, "key")] = None,
     bundle: BundleFolder = None,
     database_url: DatabaseUrl = None,
     spool: Annotated[Path | None, setting(ServiceSettings, "spool")] = None,
@@ -36,16 +38,15 @@ def serve(
     settings = ServiceSettings.read(
         host=host,
         port=port,
+        certificate=certificate,
+        key=key,
         bundle=bundle,
         database_url=database_url,
         spool=spool,
         recording=recording,
         spans_file=spans_file,
     )
-    if supervise or workers > 1:
-        from service.process.workers import supervise as run
+    from service.process.workers import serve_alone
+    from service.process.workers import supervise as run_workers
 
-        raise typer.Exit(run(settings, workers))
-    from service.__main__ import main
-
-    raise typer.Exit(main(settings))
+    raise typer.Exit(run_workers(settings, workers) if supervise or workers > 1 else serve_alone(settings))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cli.options import setting
+from cli.options import ignore_invalid_telemetry, setting
 from leeway.settings import ClientSettings
 
 ENDLESS_DRIFT_AFTER_S = 60.0
@@ -81,6 +81,7 @@ def traffic(
     not drift. With OTEL_EXPORTER_OTLP_ENDPOINT, each request is the root of its trace. Exit codes: 0 done, 1 more than
     --max-errors requests failed, 2 service unreachable or bad input.
     """
+    ignore_invalid_telemetry()
     from cli.traffic.plan import Profile
     from cli.traffic.prepare import TrafficOptions, parse_mix
     from cli.traffic.run import run_traffic

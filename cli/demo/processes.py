@@ -22,6 +22,7 @@ START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 15.0
 READY = {"service": "/health/ready", "drift": "/healthz"}
 """The path that answers 200 once the process is ready."""
+COMMANDS = {"service": ("serve",), "drift": ("drift", "worker")}
 LOW_PRIORITY = 10
 """The niceness of the drift worker: it shares the processors with a service whose latency is measured."""
 
@@ -53,13 +54,14 @@ class Running:
 
 @contextmanager
 def running(module: Literal["service", "drift"], log: Path, environment: Mapping[str, str]) -> Iterator[Running]:
-    """Run `python -m module` during the block; its output goes to `log`.
+    """Run the process during the block; its output goes to `log`.
 
     At the end it gets SIGTERM and, after a grace period or on a second Ctrl-C, SIGKILL.
     """
     with log.open("w") as file:
         process = subprocess.Popen(  # noqa: S603 (our own modules)
-            [sys.executable, "-m", module], env=environment, stdout=file, stderr=subprocess.STDOUT,
+            [sys.executable, "-m", "cli.main", *COMMANDS[module]],
+            env=environment, stdout=file, stderr=subprocess.STDOUT,
             process_group=0,  # Ctrl-C reaches us alone, and we stop them in order
         )  # fmt: skip
     try:

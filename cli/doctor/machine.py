@@ -1,4 +1,4 @@
-"""Checks ports, disks and clocks."""
+"""Checks ports, disks, clocks and the `OTEL_*` variables of this environment."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from cli.doctor.endpoints import endpoints
 from cli.http import BadUrl, Target
 from leeway.settings import DoctorSettings
 from leeway.store.engine import DatabaseError, open_engine, server_address, sqlite_file
+from leeway.telemetry.variables import examine
 
 Address: TypeAlias = tuple[str, int]
 
@@ -46,6 +47,18 @@ def _database_address(url: str) -> Address | None:
         return server_address(open_engine(url))
     except DatabaseError:  # the database check reports it
         return None
+
+
+def variables() -> CheckResult:
+    """Whether all `OTEL_*` variables are valid; the service runs with the same ones if doctor runs where it does."""
+    _, invalid = examine()
+    if not invalid:
+        return CheckResult("variables", "ok", "all OTEL_* variables are valid")
+    found = "; ".join(map(str, invalid))
+    lost = any(each.is_fatal for each in invalid)
+    return CheckResult(
+        "variables", "failed", found, "correct it: " + ("no process starts" if lost else "it is ignored")
+    )
 
 
 def ports(wanted: Mapping[str, Address], timeout_s: float) -> CheckResult:

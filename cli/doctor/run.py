@@ -77,7 +77,7 @@ def run_checks(settings: DoctorSettings, wait_s: float | None = None) -> Results
         return Results(
             tuple(_with_version(each, versions.result()) for each in answering),
             (*signals, scrapes.result(), run),
-            (machine.clocks(answering), disk.result(), ports.result()),
+            (machine.clocks(answering), disk.result(), ports.result(), machine.variables()),
             prediction,
             time.monotonic() - began_s,
         )

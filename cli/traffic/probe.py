@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 
+from opentelemetry.propagate import inject
 from opentelemetry.trace import NoOpTracer, Span, SpanKind, Status, StatusCode, Tracer, set_span_in_context
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from opentelemetry.util.types import AttributeValue
 
 from cli.http import Target
@@ -24,7 +24,7 @@ FIRST_ERROR_STATUS = 400
 
 
 class TrafficProbe:
-    """Makes a span of each request; without a tracer, requests carry no `traceparent`."""
+    """Makes a span of each request; without a tracer, requests carry no trace context."""
 
     def __init__(self, target: Target, tracer: Tracer | None = None) -> None:
         self._tracer = tracer or NoOpTracer()
@@ -51,7 +51,7 @@ class PendingRequest:
     def __init__(self, span: Span) -> None:
         self._span = span
         self.headers: dict[str, str] = {}
-        TraceContextTextMapPropagator().inject(self.headers, set_span_in_context(span))
+        inject(self.headers, set_span_in_context(span))
 
     def answered(self, status: int) -> None:
         """The answer arrived."""

@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 from cli.main import app
 from docs.generate.markdown import code, codes, generated_from, table
 from leeway.settings import ClientSettings, DoctorSettings, DriftSettings, ServiceSettings, Settings, SetupSettings
-from leeway.telemetry.environment import EXPORT_INTERVAL_S, EXPORT_TIMEOUT_S
+from leeway.telemetry.environment import EXPORT_INTERVAL_S, EXPORT_TIMEOUT_S, FIRST_MILLISECONDS
 from leeway.telemetry.providers import ATTRIBUTE_CHARACTERS, EXPORT_BATCH_SPANS
 
 _COMPOSE: Final = Path(__file__).parents[2] / "compose.yaml"
@@ -53,23 +53,49 @@ COMMANDS: Final[Mapping[str, type[Settings]]] = {
 """The settings class that each command reads; a test runs each command to check it."""
 
 _OPENTELEMETRY: Final[Mapping[str, str]] = {
-    "OTEL_EXPORTER_OTLP_ENDPOINT": "Where metrics and traces are sent, such as `http://localhost:4318`. Without it, "
-    "nothing is sent and `/metrics` is served instead. Insert `_TRACES_` or `_METRICS_` after `OTLP` to set only one.",
-    "OTEL_EXPORTER_OTLP_PROTOCOL": "`http/protobuf` (default) or `grpc` (usually port 4317).",
-    "OTEL_EXPORTER_OTLP_TIMEOUT": f"Seconds for one export; default {EXPORT_TIMEOUT_S:g}, so that an unreachable "
-    "Collector does not delay the exit.",
-    "OTEL_TRACES_EXPORTER, OTEL_METRICS_EXPORTER": "`none` turns off the export of this signal.",
     "OTEL_SDK_DISABLED": "`true` turns off all telemetry.",
+    "OTEL_EXPORTER_OTLP_ENDPOINT": "Where metrics and traces are sent, such as `http://localhost:4318`. Without it, "
+    "nothing is sent and `/metrics` is served instead.",
+    "OTEL_EXPORTER_OTLP_PROTOCOL": "`http/protobuf` (default) or `grpc` (usually port 4317, scheme optional).",
+    "OTEL_EXPORTER_OTLP_TIMEOUT": f"Limit of one export; default {EXPORT_TIMEOUT_S:g} s, so that an unreachable "
+    f"Collector does not delay the exit. A number from {FIRST_MILLISECONDS} on counts milliseconds, as the "
+    "specification says, a smaller one seconds, as the SDK for Python says; 0 means no limit.",
+    "OTEL_EXPORTER_OTLP_HEADERS, OTEL_EXPORTER_OTLP_COMPRESSION": "Headers as `name=value` pairs, and `gzip`, "
+    "`deflate` or `none` (default).",
+    "OTEL_EXPORTER_OTLP_CERTIFICATE, OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE, OTEL_EXPORTER_OTLP_CLIENT_KEY, "
+    "OTEL_EXPORTER_OTLP_INSECURE": "PEM files for TLS, and for gRPC whether an endpoint without scheme has none.",
+    "OTEL_TRACES_EXPORTER, OTEL_METRICS_EXPORTER": "`otlp`, `console` (a line of JSON each), for metrics `prometheus` "
+    "(serves `/metrics`), or several; `none` turns off the signal. Default `otlp` if an endpoint is set.",
+    "OTEL_PROPAGATORS": "`tracecontext`, `baggage`, `b3`, `b3multi` or `none`; default `tracecontext,baggage`.",
     "OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES": "Override our resource attributes. Without a `service.instance.id`, "
     "each process generates one.",
     "OTEL_TRACES_SAMPLER, OTEL_TRACES_SAMPLER_ARG": "Which requests are traced; default all.",
-    "OTEL_METRIC_EXPORT_INTERVAL": "Milliseconds between two exports of metrics; default "
-    f"{EXPORT_INTERVAL_S * 1_000:,.0f}.",
+    "OTEL_METRIC_EXPORT_INTERVAL, OTEL_METRIC_EXPORT_TIMEOUT": "Milliseconds between two exports of metrics, default "
+    f"{EXPORT_INTERVAL_S * 1_000:,.0f}, and the limit of a collection.",
+    "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "`cumulative` (default, and what Prometheus needs), `delta` "
+    "or `lowmemory`.",
+    "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION, OTEL_METRICS_EXEMPLAR_FILTER": "As in the "
+    "specification. Our own histograms keep their buckets.",
     "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": f"Maximum number of spans in one export; default {EXPORT_BATCH_SPANS}, so that "
     "exports delay requests less.",
+    "OTEL_BSP_MAX_QUEUE_SIZE, OTEL_BSP_SCHEDULE_DELAY, OTEL_BSP_EXPORT_TIMEOUT": "As in the specification.",
     "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT, OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT": "Maximum length of a span attribute's "
     f"text; default {ATTRIBUTE_CHARACTERS:,} characters, which bounds memory.",
+    "OTEL_ATTRIBUTE_COUNT_LIMIT, OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT, OTEL_SPAN_EVENT_COUNT_LIMIT, "
+    "OTEL_SPAN_LINK_COUNT_LIMIT, OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT, OTEL_LINK_ATTRIBUTE_COUNT_LIMIT": "As in the "
+    "specification.",
+    "OTEL_LOG_LEVEL": "Level of the SDK's own log messages.",
+    "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS": "Installed resource detectors.",
 }
+
+_OPENTELEMETRY_RULES: Final = """\
+Read by `leeway serve`, `leeway drift worker` and `leeway traffic` as the
+[specification](https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/) says. Insert
+`_TRACES` or `_METRICS` after `OTLP` for one signal. An invalid value is ignored with a warning, and `leeway doctor`
+reports it; one with which a signal could never arrive, such as an endpoint without `http://`, ends the command with
+code 2. A receiver that does not answer is logged once, within ten seconds with the default timeout, and once more when
+it answers again; `leeway_telemetry_dropped_total` counts what it did not get. Logs are not exported: they are lines of
+JSON on standard output, and `otel-collector/config.yaml` shows a receiver for them."""
 
 _ONLY_COMPOSE: Final[Mapping[str, str]] = {
     "LEEWAY_DATABASE_PASSWORD": "PostgreSQL's password, inside the network only",
@@ -91,7 +117,7 @@ def reference() -> str:
         parts += [f"## {heading}", f"Read by {listed}.", _table(kind, given)]
     parts += [
         "## OpenTelemetry",
-        "Read by the SDK, or in the same way, in `leeway serve`, `leeway drift worker` and `leeway traffic`.",
+        _OPENTELEMETRY_RULES,
         table(
             ("variable", "meaning here"), ((codes(names.split(", ")), text) for names, text in _OPENTELEMETRY.items())
         ),

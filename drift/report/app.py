@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,6 +27,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from drift.report.folder import ReportFolder
 from drift.report.page import page_policy, render_run
+from leeway.listener import listen, url_of
 
 MOST_CONNECTIONS: Final = 64
 HEAD_TIMEOUT_S: Final = 15.0
@@ -163,15 +163,10 @@ def _text(status: HTTPStatus, text: str) -> Response:
 
 @dataclass(frozen=True)
 class Address:
-    """Where the pages are served; the port is the bound one."""
+    """Where the pages are served: the URL without a trailing slash, and the bound port."""
 
-    host: str
+    url: str
     port: int
-
-    @property
-    def url(self) -> str:
-        """The address for a browser, without a trailing slash."""
-        return f"http://[{self.host}]:{self.port}" if ":" in self.host else f"http://{self.host}:{self.port}"
 
 
 @contextmanager
@@ -184,17 +179,14 @@ def serve_reports(
         ReportsPageError: the address cannot be used.
     """
     try:
-        listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        listener = listen(host, port, variables="LEEWAY_REPORTS")
     except OSError as error:
-        raise ReportsPageError(
-            f"cannot serve the reports page on {host}:{port}: {error.strerror or error};"
-            " set LEEWAY_REPORTS_HOST or LEEWAY_REPORTS_PORT"
-        ) from error
+        raise ReportsPageError(f"the reports page: {error.strerror}") from error
     server = uvicorn.Server(_config(reports_app(folder, metrics_text)))
     thread = threading.Thread(target=server.run, args=([listener],), name="reports page", daemon=True)
     thread.start()
     try:
-        yield Address(host, listener.getsockname()[1])
+        yield Address(url_of(listener), listener.getsockname()[1])
     finally:
         server.should_exit = True
         thread.join()

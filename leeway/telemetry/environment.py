@@ -1,39 +1,74 @@
 """Reads the `OTEL_*` variables that the SDK does not read for us, without importing the SDK.
 
-Only this module reads endpoint, protocol and timeout of OTLP. The SDK reads all others, such as the sampler.
+Only this module reads endpoint, protocol, timeout and exporter. The SDK reads all others, such as the sampler.
+`leeway.telemetry.variables` removes invalid values before.
 """
 
 from __future__ import annotations
 
 import os
-from typing import Literal, TypeAlias
+from collections.abc import Mapping
+from typing import Final, Literal, TypeAlias
 
 EXPORT_TIMEOUT_S = 2.0
 EXPORT_INTERVAL_S = 60.0
 """The SDK's own default."""
+LONGEST_S = 3_600.0
+"""What a timeout of 0 means: the specification allows a very long one."""
+FIRST_MILLISECONDS = 100
+"""From here on a timeout is taken as milliseconds, below as seconds."""
+QUEUE_SPANS = 2_048
+"""The SDK's own default."""
 
 Signal: TypeAlias = Literal["TRACES", "METRICS"]
+SIGNALS: Final[tuple[Signal, ...]] = ("TRACES", "METRICS")
 
 
 class TelemetryError(ValueError):
-    """An `OTEL_*` variable or a telemetry setting is invalid; the message says what is expected."""
+    """With an `OTEL_*` variable or a telemetry setting all telemetry of a kind would be lost; the message says why."""
 
 
-def disabled() -> bool:
+def variable_of(signal: Signal, name: str, environ: Mapping[str, str] = os.environ) -> str | None:
+    """The variable of an OTLP setting, such as `ENDPOINT`, that counts for `signal`; None if neither is set."""
+    variables = (f"OTEL_EXPORTER_OTLP_{signal}_{name}", f"OTEL_EXPORTER_OTLP_{name}")
+    return next((each for each in variables if environ.get(each, "").strip()), None)
+
+
+def setting_of(signal: Signal, name: str, environ: Mapping[str, str] = os.environ) -> str:
+    """The value of an OTLP setting for `signal`; empty if it is not set."""
+    variable = variable_of(signal, name, environ)
+    return environ[variable].strip() if variable else ""
+
+
+def disabled(environ: Mapping[str, str] = os.environ) -> bool:
     """Whether `OTEL_SDK_DISABLED` is set."""
-    return os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+    return environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
 
 
-def exports(signal: Signal) -> bool:
-    """Whether an OTLP endpoint is set for `signal` and its export is not turned off (`OTEL_…_EXPORTER=none`)."""
-    variables = (f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
-    switched_off = os.environ.get(f"OTEL_{signal}_EXPORTER", "").strip().lower() == "none"
-    return not switched_off and any(os.environ.get(name) for name in variables)
+def exporters(signal: Signal, environ: Mapping[str, str] = os.environ) -> tuple[str, ...]:
+    """The exporters of `signal`: `otlp`, `console`, and for metrics `prometheus`.
+
+    If `OTEL_…_EXPORTER` is not set, it is `otlp` if an endpoint is set, else none: the specification would send to
+    localhost by default.
+    """
+    chosen = environ.get(f"OTEL_{signal}_EXPORTER", "").lower()
+    if not chosen.strip():
+        return ("otlp",) if variable_of(signal, "ENDPOINT", environ) else ()
+    return tuple(dict.fromkeys(name for each in chosen.split(",") if (name := each.strip()) and name != "none"))
+
+
+def exports(signal: Signal, environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether `signal` is exported by OTLP."""
+    return "otlp" in exporters(signal, environ)
 
 
 def serves_metrics(wanted: bool | None) -> bool:  # noqa: FBT001 (a setting with three states, handed on)
-    """Whether the process serves `/metrics`: as `wanted`, or by default if no OTLP endpoint is set."""
-    return not disabled() and (not exports("METRICS") if wanted is None else wanted)
+    """Whether the process serves `/metrics`: as `wanted`, or by default if metrics are not exported otherwise."""
+    if disabled():
+        return False
+    chosen = exporters("METRICS")
+    by_default = "prometheus" in chosen or not (chosen or os.environ.get("OTEL_METRICS_EXPORTER"))
+    return by_default if wanted is None else wanted
 
 
 def instance_is_given() -> bool:
@@ -42,9 +77,11 @@ def instance_is_given() -> bool:
     return not disabled() and any(sign and key.strip() == "service.instance.id" for key, sign, _ in pairs)
 
 
-def sets_batch_size() -> bool:
-    """Whether the batch size of spans is set, so that the SDK reads it."""
-    return bool(os.environ.get("OTEL_BSP_MAX_EXPORT_BATCH_SIZE"))
+def batch_spans(default: int) -> int | None:
+    """The number of spans in one export: `default`, or the queue's if it is smaller; None if the SDK reads it."""
+    if os.environ.get("OTEL_BSP_MAX_EXPORT_BATCH_SIZE"):
+        return None
+    return min(default, int(os.environ.get("OTEL_BSP_MAX_QUEUE_SIZE") or QUEUE_SPANS))
 
 
 def export_interval_s() -> float:
@@ -55,29 +92,23 @@ def export_interval_s() -> float:
         return EXPORT_INTERVAL_S
 
 
-def protocol(signal: Signal) -> str:
-    """The OTLP protocol: `grpc` or `http/protobuf`.
-
-    Raises:
-        TelemetryError: another protocol is set.
-    """
-    variables = (f"OTEL_EXPORTER_OTLP_{signal}_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
-    wanted = next((os.environ[name] for name in variables if os.environ.get(name)), "http/protobuf")
-    if wanted not in {"grpc", "http/protobuf"}:
-        raise TelemetryError(f"OTEL_EXPORTER_OTLP_PROTOCOL={wanted!r}: use grpc or http/protobuf")
-    return wanted
+def protocol(signal: Signal, environ: Mapping[str, str] = os.environ) -> str:
+    """The OTLP protocol: `grpc` or `http/protobuf`."""
+    return setting_of(signal, "PROTOCOL", environ) or "http/protobuf"
 
 
 def timeout_s(signal: Signal) -> float:
-    """The timeout of one export: two seconds by default.
+    """The timeout of one export in seconds: two by default."""
+    value = setting_of(signal, "TIMEOUT")
+    return seconds(float(value)) if value else EXPORT_TIMEOUT_S
 
-    Raises:
-        TelemetryError: the variable is not a number.
+
+def seconds(timeout: float) -> float:
+    """The timeout of an export in seconds.
+
+    The specification counts milliseconds, the SDK's documentation for Python seconds: a number from 100 on is taken
+    as milliseconds, a smaller one as seconds. Zero means no limit.
     """
-    for name in (f"OTEL_EXPORTER_OTLP_{signal}_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"):
-        if value := os.environ.get(name):
-            try:
-                return float(value)
-            except ValueError as error:
-                raise TelemetryError(f"{name}={value!r}: use a number of seconds") from error
-    return EXPORT_TIMEOUT_S
+    if timeout == 0:
+        return LONGEST_S
+    return timeout / 1_000 if timeout >= FIRST_MILLISECONDS else timeout

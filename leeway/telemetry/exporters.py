@@ -1,15 +1,16 @@
-"""Where telemetry goes without a Collector: Prometheus text for `/metrics`, and spans in a file."""
+"""Where telemetry goes without a Collector: Prometheus text for `/metrics`, a file, and standard output."""
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from opentelemetry.sdk.metrics.export import MetricReader
+from opentelemetry.sdk.metrics.export import ConsoleMetricExporter, MetricExporter, MetricReader
 from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SpanExporter, SpanExportResult
 
 MetricsText: TypeAlias = Callable[[], tuple[bytes, str]]
 """Renders `/metrics`: its body and its content type."""
@@ -30,6 +31,16 @@ def prometheus_text() -> tuple[MetricReader, MetricsText]:
             return generate_latest(registry), CONTENT_TYPE_LATEST
 
     return PrometheusMetricReader(scope_info_enabled=False, registry=registry), text
+
+
+def console_span_exporter() -> SpanExporter:
+    """Writes each span to standard output, as a line of the SDK's JSON."""
+    return ConsoleSpanExporter(out=sys.stdout, formatter=lambda span: f"{span.to_json(indent=None)}\n")
+
+
+def console_metric_exporter() -> MetricExporter:
+    """Writes each collection of metrics to standard output, as a line of the SDK's JSON."""
+    return ConsoleMetricExporter(out=sys.stdout, formatter=lambda metrics: f"{metrics.to_json(indent=None)}\n")
 
 
 class SpansFileExporter(SpanExporter):

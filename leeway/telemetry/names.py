@@ -72,6 +72,7 @@ DRIFT_ROWS: Final = "leeway.drift.rows"  #: predictions in the window
 DRIFT_SUBJECTS: Final = "leeway.drift.subjects"  #: subjects in the window, each compared once
 DRIFT_REPORT_URL: Final = "leeway.drift.report.url"  #: where the run's report is
 CPU_MODE: Final = "cpu.mode"  #: user or system
+TELEMETRY_SIGNAL: Final = "leeway.telemetry.signal"  #: traces or metrics
 TRAFFIC_KIND: Final = "leeway.traffic.kind"  #: kind of request that `leeway traffic` sent
 TRAFFIC_DRIFT: Final = "leeway.traffic.drift"  #: strength of the drift in its input, 0 to 1
 FAULT_NAME: Final = "leeway.fault.name"  #: slow_scoring, slow_snapshots, no_snapshots or errors
@@ -118,6 +119,11 @@ LAG_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1
 # --- every process --------------------------------------------------------------------------------------------------
 PROCESS_CPU_TIME: Final = Metric("process.cpu.time", "counter", "s", "Processor time of the process.", (CPU_MODE,))
 PROCESS_MEMORY: Final = Metric("process.memory.usage", "gauge", "By", "Physical memory of the process.")
+TELEMETRY_DROPPED: Final = Metric(
+    "leeway.telemetry.dropped", "counter", "{item}",
+    "Spans, and data points of metrics, that the receiver did not get; only with an OTLP endpoint.",
+    (TELEMETRY_SIGNAL,),
+)  # fmt: skip
 
 # --- the service ----------------------------------------------------------------------------------------------------
 HTTP_REQUEST_DURATION: Final = Metric(

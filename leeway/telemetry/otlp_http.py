@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExportResult
+from opentelemetry.semconv.attributes.http_attributes import HTTP_RESPONSE_STATUS_CODE
 
 from leeway.telemetry.span_encoding import encode
 
@@ -18,5 +19,9 @@ class HttpSpanExporter(OTLPSpanExporter):
         """Send a batch; the SDK's own client retries, within its timeout."""
         if self._shutdown:
             return SpanExportResult.FAILURE
-        sent = self._client.export(encode(spans))
+        with self._metrics.export_operation(len(spans)) as result:
+            sent = self._client.export(encode(spans))
+            result.error = sent.error
+            if not sent.success and sent.status_code is not None:
+                result.error_attrs = {HTTP_RESPONSE_STATUS_CODE: sent.status_code}
         return SpanExportResult.SUCCESS if sent.success else SpanExportResult.FAILURE

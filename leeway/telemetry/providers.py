@@ -13,16 +13,23 @@ from pathlib import Path
 
 from opentelemetry.metrics import Meter, MeterProvider, NoOpMeterProvider
 from opentelemetry.sdk.metrics import MeterProvider as SdkMeterProvider
-from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
+from opentelemetry.sdk.metrics.export import MetricExporter, MetricReader, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import SpanLimits, SpanProcessor
 from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExporter
 from opentelemetry.trace import NoOpTracerProvider, Tracer, TracerProvider
 
-from leeway.telemetry.environment import TelemetryError, disabled, exports, protocol, sets_batch_size, timeout_s
-from leeway.telemetry.exporters import MetricsText, SpansFileExporter, prometheus_text
+from leeway.telemetry.environment import TelemetryError, batch_spans, disabled, exporters, protocol, timeout_s
+from leeway.telemetry.exporters import (
+    MetricsText,
+    SpansFileExporter,
+    console_metric_exporter,
+    console_span_exporter,
+    prometheus_text,
+)
 from leeway.telemetry.instruments import our_views
+from leeway.telemetry.receiver import Receiver, watched
 
 EXPORT_BATCH_SPANS = 128
 """Encoding a batch holds the interpreter lock; small batches delay requests less."""
@@ -72,17 +79,24 @@ def providers_from_environment(
     """Yield the providers that the environment configures, and flush them on exit within `FLUSH_TIMEOUT_S`.
 
     Raises:
-        TelemetryError: an `OTEL_*` variable is invalid, or the spans file cannot be written.
+        TelemetryError: an exporter cannot be built, or the spans file cannot be written.
     """
     if disabled():
         yield DISABLED
         return
     reader, metrics_text = prometheus_text() if metrics_endpoint else (None, None)
+    receivers: list[Receiver] = []
     with ExitStack() as stack:
         try:
             providers = stack.enter_context(
-                build_providers(identity, _span_processors(spans_file), _metric_readers(reader), metrics_text)
+                build_providers(
+                    identity,
+                    _span_processors(spans_file, receivers),
+                    _metric_readers(reader, receivers),
+                    metrics_text,
+                )
             )
+            stack.enter_context(watched(receivers, providers.meter))
         except TelemetryError:
             raise
         except Exception as error:  # exporters have their own types of errors
@@ -90,17 +104,25 @@ def providers_from_environment(
         yield providers
 
 
-def _span_processors(spans_file: Path | None) -> Iterator[SpanProcessor]:
+def _span_processors(spans_file: Path | None, receivers: list[Receiver]) -> Iterator[SpanProcessor]:
     if spans_file is not None:
         yield BatchSpanProcessor(_spans_file(spans_file), schedule_delay_millis=500)
-    if exports("TRACES"):
-        batch_spans = None if sets_batch_size() else EXPORT_BATCH_SPANS  # None lets the SDK read the environment
-        yield BatchSpanProcessor(_otlp_span_exporter(), max_export_batch_size=batch_spans)
+    if "otlp" in exporters("TRACES"):
+        exporter = _otlp_span_exporter()
+        processor = BatchSpanProcessor(exporter, max_export_batch_size=batch_spans(EXPORT_BATCH_SPANS))
+        receivers.append(Receiver("TRACES", exporter, processor))
+        yield processor
+    if "console" in exporters("TRACES"):
+        yield SimpleSpanProcessor(console_span_exporter())
 
 
-def _metric_readers(prometheus: MetricReader | None) -> Iterator[MetricReader]:
-    if exports("METRICS"):
-        yield _otlp_metric_reader()
+def _metric_readers(prometheus: MetricReader | None, receivers: list[Receiver]) -> Iterator[MetricReader]:
+    if "otlp" in exporters("METRICS"):
+        exporter = _otlp_metric_exporter()
+        receivers.append(Receiver("METRICS", exporter))
+        yield PeriodicExportingMetricReader(exporter)
+    if "console" in exporters("METRICS"):
+        yield PeriodicExportingMetricReader(console_metric_exporter())
     if prometheus is not None:
         yield prometheus
 
@@ -165,24 +187,22 @@ def _span_limits() -> SpanLimits:
 
 def _otlp_span_exporter() -> SpanExporter:
     if protocol("TRACES") == "grpc":
-        from leeway.telemetry.otlp_grpc import GrpcSpanExporter  # noqa: PLC0415 (14 MiB, only if needed)
+        from leeway.telemetry.otlp_grpc import GrpcSpanExporter, options  # noqa: PLC0415 (14 MiB, only if needed)
 
-        return GrpcSpanExporter(timeout=timeout_s("TRACES"))
+        return GrpcSpanExporter(**options("TRACES"))
     from leeway.telemetry.otlp_http import HttpSpanExporter  # noqa: PLC0415 (as above)
 
     return HttpSpanExporter(timeout=timeout_s("TRACES"))
 
 
-def _otlp_metric_reader() -> MetricReader:
+def _otlp_metric_exporter() -> MetricExporter:
     if protocol("METRICS") == "grpc":
-        from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import (  # noqa: PLC0415 (as above)
-            OTLPMetricExporter as GrpcMetricExporter,
-        )
+        from leeway.telemetry.otlp_grpc import GrpcMetricExporter, options  # noqa: PLC0415 (as above)
 
-        return PeriodicExportingMetricReader(GrpcMetricExporter(timeout=timeout_s("METRICS")))
+        return GrpcMetricExporter(**options("METRICS"))
     from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter  # noqa: PLC0415 (as above)
 
-    return PeriodicExportingMetricReader(OTLPMetricExporter(timeout=timeout_s("METRICS")))
+    return OTLPMetricExporter(timeout=timeout_s("METRICS"))
 
 
 def _spans_file(path: Path) -> SpansFileExporter:

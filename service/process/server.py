@@ -6,14 +6,19 @@ import asyncio
 import gc
 import logging
 import socket
+import ssl
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import NoReturn
 
 import uvicorn
 from fastapi import FastAPI
 
+from leeway.listener import url_of
+from leeway.settings import SettingsError
 from leeway.shutdown import on_stop_signal
 from service.telemetry.http_instrumentation import Utf8Headers
 
@@ -26,7 +31,31 @@ GC_THRESHOLD = 10_000
 _log = logging.getLogger("service")
 
 
-def server_config(app: FastAPI) -> uvicorn.Config:
+@dataclass(frozen=True)
+class TlsFiles:
+    """PEM files of a certificate, with its chain, and of its key; without a key, the certificate's file holds it."""
+
+    certificate: Path
+    key: Path | None = None
+
+    def check(self) -> None:
+        """Load the files.
+
+        Raises:
+            SettingsError: they cannot be used.
+        """
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        try:
+            context.load_cert_chain(self.certificate, self.key, password="")
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise SettingsError(
+                f"LEEWAY_CERTIFICATE={self.certificate}, LEEWAY_KEY={self.key or ''}: {reason};"
+                " name PEM files of a certificate and its key, which has no password"
+            ) from error
+
+
+def server_config(app: FastAPI, tls: TlsFiles | None = None) -> uvicorn.Config:
     """Uvicorn's configuration: it logs no address that a client requests or claims to come from."""
     return uvicorn.Config(
         Utf8Headers(app),
@@ -36,6 +65,8 @@ def server_config(app: FastAPI) -> uvicorn.Config:
         timeout_graceful_shutdown=SHUTDOWN_GRACE_S,
         lifespan="off",
         ws="none",
+        ssl_certfile=tls.certificate if tls else None,
+        ssl_keyfile=tls.key if tls else None,
     )
 
 
@@ -47,9 +78,14 @@ def tune_interpreter() -> None:
     gc.set_threshold(GC_THRESHOLD)
 
 
-def run(app: FastAPI, listener: socket.socket, record_lag: Callable[[float], None] | None) -> None:
+def run(
+    app: FastAPI,
+    listener: socket.socket,
+    record_lag: Callable[[float], None] | None,
+    tls: TlsFiles | None = None,
+) -> None:
     """Answer requests on `listener` until SIGTERM or SIGINT; `record_lag` receives the event loop's lag in seconds."""
-    server = uvicorn.Server(server_config(app))
+    server = uvicorn.Server(server_config(app, tls))
 
     async def serve() -> None:
         lag = asyncio.create_task(measure_lag(record_lag), name="loop lag") if record_lag else None
@@ -57,8 +93,7 @@ def run(app: FastAPI, listener: socket.socket, record_lag: Callable[[float], Non
         if lag is not None:
             lag.cancel()
 
-    host, port = listener.getsockname()[:2]
-    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    url = url_of(listener, "https" if server.config.is_ssl else "http")
     _log.info("serving on %s, docs at %s/docs", url, url, extra={"url": url})
     with (
         on_stop_signal(lambda: setattr(server, "should_exit", True)),

@@ -1,11 +1,10 @@
-"""Worker processes behind one listening socket, and their supervisor.
+"""One process, or several behind one listening socket with their supervisor.
 
 The supervisor keeps the port open and restarts workers that die. It imports nothing that only the workers need.
 """
 
 from __future__ import annotations
 
-import errno
 import logging
 import multiprocessing
 import os
@@ -16,6 +15,7 @@ from collections.abc import Callable
 from multiprocessing import connection, resource_tracker
 from multiprocessing.process import BaseProcess
 
+from leeway.listener import listen
 from leeway.settings import ServiceSettings
 from leeway.shutdown import (
     CANNOT_START,
@@ -25,8 +25,9 @@ from leeway.shutdown import (
     stop_children,
     stop_signal_socket,
 )
-from leeway.telemetry.environment import instance_is_given, serves_metrics
+from leeway.telemetry.environment import TelemetryError, instance_is_given, serves_metrics
 from leeway.telemetry.logs import configure_logging
+from leeway.telemetry.variables import ignore_invalid_variables
 from service.process.drainer import DrainerProcess
 
 Serve = Callable[[ServiceSettings, socket.socket, int], int]
@@ -36,24 +37,28 @@ STOP_TIMEOUT_S = 15.0
 _log = logging.getLogger(__name__)
 
 
+def serve_alone(settings: ServiceSettings) -> int:
+    """Serve in this process until SIGTERM or SIGINT; return the exit code as `serve_on_port` does."""
+    return serve_on_port(settings, lambda listener: _serve(settings, listener, None))
+
+
 def supervise(settings: ServiceSettings, workers: int = 1) -> int:
-    """Serve in `workers` processes until SIGTERM or SIGINT; return the exit code, as `service.__main__.main` does.
+    """Serve in `workers` processes until SIGTERM or SIGINT; return the exit code as `serve_on_port` does.
 
     The port stays open while a killed process is replaced, so callers wait instead of being rejected.
     """
-    if workers > 1 and (reason := single_worker_reason(settings)):
-        return cannot_start(COMMAND, reason)
-    return serve_on_port(settings, lambda listener: _run_with_drainer(workers, settings, listener))
+
+    def run(listener: socket.socket) -> int:
+        if workers > 1 and (reason := single_worker_reason(settings)):
+            return cannot_start(COMMAND, reason)
+        with DrainerProcess(settings):  # one for the spool of all workers; it ends after them
+            return run_workers(workers, _serve, settings, listener)
+
+    return serve_on_port(settings, run)
 
 
-def _run_with_drainer(workers: int, settings: ServiceSettings, listener: socket.socket) -> int:
-    """Run the workers and the one drainer of their spool, which ends after them."""
-    with DrainerProcess(settings):
-        return run_workers(workers, _serve, settings, listener)
-
-
-def _serve(settings: ServiceSettings, listener: socket.socket, worker: int) -> int:
-    from service.__main__ import serve  # noqa: PLC0415 (about 50 MiB that only the workers need)
+def _serve(settings: ServiceSettings, listener: socket.socket, worker: int | None) -> int:
+    from service.__main__ import serve  # noqa: PLC0415 (50 MiB, and it imports what reads the OTEL_* variables)
 
     return serve(settings, listener, worker)
 
@@ -79,37 +84,21 @@ def single_worker_reason(settings: ServiceSettings) -> str | None:
 
 
 def serve_on_port(settings: ServiceSettings, serve: Callable[[socket.socket], int]) -> int:
-    """Configure logging, defer stop signals, and call `serve` with a listening socket; return its exit code.
+    """Prepare the process, and call `serve` with a listening socket; return its exit code, 0 after a stop signal.
 
-    Returns 2, with one line on standard error, if the port cannot be used.
+    Returns 2, with one line on standard error, if the service cannot start.
     """
     configure_logging()
     defer_stop_signals()
     try:
+        ignore_invalid_variables()
         listener = listen(settings.host, settings.port)
+    except TelemetryError as error:
+        return cannot_start(COMMAND, str(error))
     except OSError as error:
         return cannot_start(COMMAND, str(error.strerror))
     with listener:
         return serve(listener)
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket; port 0 takes a free one.
-
-    Raises:
-        OSError: the address cannot be used; the message says what to do.
-    """
-    try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), backlog=2048, family=family)
-    except OSError as error:
-        reason = str(error.strerror or error).partition(" (while")[0]
-        what_to_do = (
-            "free the port, or set LEEWAY_PORT to another (0: any free port)"
-            if error.errno == errno.EADDRINUSE
-            else "set LEEWAY_HOST to an address of this machine and LEEWAY_PORT to a port that you may use"
-        )
-        raise OSError(error.errno, f"cannot listen on {host}:{port} ({reason}): {what_to_do}") from error
 
 
 def run_workers(count: int, serve: Serve, settings: ServiceSettings, listener: socket.socket) -> int:

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 from opentelemetry.metrics import Histogram, Meter, MeterProvider, NoOpMeter, NoOpMeterProvider, UpDownCounter
+from opentelemetry.propagate import set_global_textmap
 from opentelemetry.trace import Span
 from opentelemetry.util.http import sanitize_method
 from opentelemetry.util.types import Attributes
@@ -18,6 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from leeway.telemetry import names
 from leeway.telemetry.instruments import histogram, tallied
 from leeway.telemetry.logs import log_with_context
+from leeway.telemetry.propagation import propagator
 from leeway.telemetry.providers import Providers
 
 UNTRACED = "^[^/]*//[^/]*/(health/live|health/ready|metrics)$"
@@ -29,6 +31,7 @@ def instrument(app: FastAPI, providers: Providers) -> None:
     """Add a server span and HTTP metrics to each request, by the stable conventions (seconds, `http.route`)."""
     if not providers.enabled:
         return
+    set_global_textmap(propagator())
     os.environ["OTEL_SEMCONV_STABILITY_OPT_IN"] = "http"  # the instrumentation reads it once
     known = {route.path for route in iter_route_contexts(app.routes)}
 

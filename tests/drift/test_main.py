@@ -48,13 +48,10 @@ def environment(world: World, **changes: str) -> dict[str, str]:
 
 @pytest.fixture
 def like_a_process() -> Iterator[None]:
-    """Restore what `main` changes: the root logger and two signals."""
-    root, numbers = logging.getLogger(), (signal.SIGTERM, signal.SIGINT)
-    handlers, level, signals = root.handlers[:], root.level, [signal.getsignal(number) for number in numbers]
-    root.handlers.clear()  # so that none of them is closed
+    """Restore what `main` changes: two signals."""
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    signals = [signal.getsignal(number) for number in numbers]
     yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
     for number, handler in zip(numbers, signals, strict=True):
         signal.signal(number, handler)
 
@@ -92,9 +89,9 @@ def test_an_invalid_database_address_is_an_error(world: World, capsys: pytest.Ca
 
 
 def test_an_invalid_setting_is_an_error(world: World) -> None:
-    """`python -m drift` ends with 2 and one line without a traceback."""
+    """`leeway drift worker` ends with 2 and one line without a traceback."""
     ran = subprocess.run(
-        [sys.executable, "-m", "drift"],
+        [sys.executable, "-m", "cli.main", "drift", "worker"],
         cwd=ROOT,
         env=environment(world, LEEWAY_DRIFT_INTERVAL="often"),
         capture_output=True,
@@ -102,7 +99,7 @@ def test_an_invalid_setting_is_an_error(world: World) -> None:
         check=False,
     )
     assert ran.returncode == 2
-    assert ran.stderr.startswith("leeway drift worker: LEEWAY_DRIFT_INTERVAL='often'")
+    assert ran.stderr.startswith("leeway: LEEWAY_DRIFT_INTERVAL='often'")
     assert (ran.stderr.count("\n"), ran.stdout) == (1, "")
 
 
@@ -183,7 +180,7 @@ def test_links_use_the_bound_port(world: World, tmp_path: Path) -> None:
 def start(world: World, **changes: str) -> subprocess.Popen[str]:
     """Start a worker, and wait until it serves its page: then the first cycle starts."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "drift"],
+        [sys.executable, "-m", "cli.main", "drift", "worker"],
         cwd=ROOT,
         env=environment(world, **changes),
         stdout=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""The whole service in one process, as `python -m service` builds it, over telemetry in memory."""
+"""The whole service in one process, as `leeway serve` builds it, over telemetry in memory."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import uvicorn
 from fastapi.testclient import TestClient
 
 from leeway.data.population import Population
+from leeway.listener import listen
 from leeway.model.bundle import Bundle
 from leeway.settings import ServiceSettings
 from leeway.store.engine import create_tables, open_engine
@@ -27,7 +28,6 @@ from leeway.telemetry.logs import configure_logging
 from leeway.telemetry.providers import DISABLED, Providers
 from service.__main__ import assemble
 from service.process.server import server_config
-from service.process.workers import listen
 from service.spool.drainer import DrainerProbe, PredictionWriter, SpoolDrainer
 from service.spool.reader import SpoolReader
 from tests.telemetry import Changes, Telemetry, telemetry_in_memory

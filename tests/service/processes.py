@@ -30,7 +30,7 @@ from leeway.model.bundle import Bundle
 
 ROOT = Path(__file__).parents[2]
 WAIT_S = 30.0
-ALONE = ("-m", "service")
+ALONE = ("-m", "cli.main", "serve")
 TWO_WORKERS = ("-m", "cli.main", "serve", "--workers", "2")
 SUPERVISED = ("-m", "cli.main", "serve", "--supervise")
 SHUTDOWN_S = 15.0

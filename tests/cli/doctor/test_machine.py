@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cli.doctor.check import CheckResult
-from cli.doctor.machine import MOST_SKEW_S, addresses, clocks, disk, ports
+from cli.doctor.machine import MOST_SKEW_S, addresses, clocks, disk, ports, variables
 from leeway.settings import DoctorSettings
 from tests.service.processes import closed_port
 
@@ -116,3 +116,13 @@ def test_a_wrong_clock_fails() -> None:
 def test_without_clocks_the_check_is_skipped(results: list[CheckResult]) -> None:
     """Without any clock there is nothing to compare."""
     assert clocks(results).state == "skipped"
+
+
+def test_an_invalid_variable_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The service ignores it, or does not start: the result names it and what would do."""
+    assert variables().state == "ok"
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "sometimes")
+    found = variables()
+    assert (found.state, "OTEL_TRACES_SAMPLER='sometimes'" in found.found) == ("failed", True)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4318")
+    assert "no process starts" in str(variables().next_step)

@@ -44,7 +44,7 @@ def site(folder: ReportFolder) -> Iterator[Address]:
 
 def ask(site: Address, path: str, method: str = "GET", body: bytes | None = None) -> tuple[HTTPResponse, bytes]:
     """One request, sent as it is written here; its answer and body."""
-    connection = HTTPConnection(site.host, site.port, timeout=10)
+    connection = HTTPConnection(HOST, site.port, timeout=10)
     try:
         connection.request(method, path, body)
         answer = connection.getresponse()

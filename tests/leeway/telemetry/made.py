@@ -32,6 +32,13 @@ def metric_exporters(made: Providers) -> list[Any]:
     return [reader._exporter for reader in readers if hasattr(reader, "_exporter")]
 
 
+def collect(made: Providers) -> None:
+    """Collect and export all metrics now."""
+    assert isinstance(made.meter_provider, MeterProvider)
+    for reader in list(made.meter_provider._measurement_consumer._reader_storages):
+        reader.collect()
+
+
 def timeout_of(exporter: Any) -> float:  # noqa: ANN401 (four classes without a common base)
     """The timeout of one export in seconds."""
     return float((exporter._client if type(exporter) in {HttpSpanExporter, OTLPMetricExporter} else exporter)._timeout)

@@ -47,8 +47,10 @@ def test_disabled_telemetry_has_no_instance_id(monkeypatch: pytest.MonkeyPatch) 
         ({ENDPOINT: NOWHERE}, True, True),
         ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": NOWHERE}, None, True),
         ({"OTEL_SDK_DISABLED": "true"}, True, False),
+        ({ENDPOINT: NOWHERE, "OTEL_METRICS_EXPORTER": "otlp,prometheus"}, None, True),
+        ({"OTEL_METRICS_EXPORTER": "none"}, None, False),
     ],
-    ids=["default", "off", "with a Collector", "both", "a Collector for traces", "disabled"],
+    ids=["default", "off", "with a Collector", "both", "a Collector for traces", "disabled", "prometheus", "none"],
 )
 def test_metrics_are_served_if_they_are_not_exported(
     monkeypatch: pytest.MonkeyPatch,
@@ -56,7 +58,7 @@ def test_metrics_are_served_if_they_are_not_exported(
     wanted: bool | None,  # noqa: FBT001 (pytest gives it by name)
     expected: bool,  # noqa: FBT001 (as above)
 ) -> None:
-    """`/metrics` is on by default without an OTLP endpoint; the setting takes precedence, `OTEL_SDK_DISABLED` too."""
+    """`/metrics` is on by default if nothing else is chosen; the setting takes precedence, `OTEL_SDK_DISABLED` too."""
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert serves_metrics(wanted) is expected

@@ -19,8 +19,8 @@ from typing import Any
 import httpx2
 import pytest
 
+from cli.main import app
 from leeway.model.bundle import Bundle
-from service.__main__ import _main
 from tests.service.processes import (
     QUICK_EXPORT,
     ROOT,
@@ -93,11 +93,13 @@ CANNOT_START: dict[str, tuple[Break, str]] = {
     "bad port": (setting(LEEWAY_PORT="eighty"), "LEEWAY_PORT='eighty'"),
     "bad recording": (setting(LEEWAY_RECORDING="perhaps"), "LEEWAY_RECORDING='perhaps'"),
     "bad database": (setting(LEEWAY_DATABASE_URL="nonsense"), "LEEWAY_DATABASE_URL"),
-    "bad protocol": (
-        setting(OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9", OTEL_EXPORTER_OTLP_PROTOCOL="http/json"),
-        "OTEL_EXPORTER_OTLP_PROTOCOL='http/json'",
+    "endpoint without scheme": (
+        setting(OTEL_EXPORTER_OTLP_ENDPOINT="localhost:4318"),
+        "OTEL_EXPORTER_OTLP_ENDPOINT='localhost:4318': give http:// or https://",
     ),
     "spool is a file": (file_as("LEEWAY_SPOOL"), "LEEWAY_SPOOL"),
+    "no certificate": (setting(LEEWAY_CERTIFICATE="/nowhere.pem"), "LEEWAY_CERTIFICATE=/nowhere.pem"),
+    "unknown host": (setting(LEEWAY_HOST="no.such.host.invalid"), "no.such.host.invalid"),
     "spans file is a folder": (folder_as("LEEWAY_SPANS_FILE"), "LEEWAY_SPANS_FILE"),
 }
 
@@ -113,9 +115,10 @@ def test_a_failed_start_says_why(
     damage(tmp_path, env)
     for name, value in env.items():
         monkeypatch.setenv(name, value)
-    assert _main() == 2
+    with pytest.raises(SystemExit, match="2"):
+        app(["serve"])
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("leeway serve: ")
+    assert line.startswith("leeway")
     assert named in line
 
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ import pytest
 from leeway.model.bundle import Bundle
 from leeway.settings import ServiceSettings
 from leeway.shutdown import STOP_SIGNALS
-from service.process.workers import listen, supervise
+from service.process.workers import supervise
 from tests.service.processes import (
     ROOT,
     SUPERVISED,
@@ -29,31 +28,6 @@ from tests.service.processes import (
     running,
     starts,
 )
-
-# --- listening ----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("host", "family"), [("127.0.0.1", socket.AF_INET), ("::1", socket.AF_INET6)])
-def test_port_0_takes_a_free_port(host: str, family: socket.AddressFamily) -> None:
-    """With port 0 the system chooses; an address with colons is an IPv6 address."""
-    with listen(host, 0) as listener:
-        assert listener.getsockname()[1] > 0
-        assert listener.family is family
-
-
-def test_a_taken_port_is_an_error() -> None:
-    """The message names the address, the reason and the setting."""
-    with listen("127.0.0.1", 0) as listener:
-        port = listener.getsockname()[1]
-        with pytest.raises(OSError, match=rf"cannot listen on 127\.0\.0\.1:{port} \(.*in use\).*LEEWAY_PORT"):
-            listen("127.0.0.1", port)
-
-
-def test_an_unknown_host_is_an_error() -> None:
-    """The message names the address."""
-    with pytest.raises(OSError, match=r"cannot listen on no\.such\.host\.invalid:0 \("):
-        listen("no.such.host.invalid", 0)
-
 
 # --- workers that serve nothing -----------------------------------------------------------------------------------
 

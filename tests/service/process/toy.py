@@ -10,10 +10,11 @@ import socket
 import sys
 import time
 
+from leeway.listener import listen
 from leeway.settings import ServiceSettings
 from leeway.shutdown import defer_stop_signals, stop_signal_socket
 from leeway.telemetry.logs import configure_logging
-from service.process.workers import listen, run_workers
+from service.process.workers import run_workers
 
 
 def wait_for_stop(worker: int) -> None:
