@@ -41,6 +41,17 @@ def test_the_collector_accepts_its_configuration(sampling: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_the_collector_accepts_the_receiver_of_logs(tmp_path: Path) -> None:
+    """`validate` finds no problem in what the comments show."""
+    tmp_path.chmod(0o755)
+    for path in CONFIGURATION.glob("*.yaml"):
+        (tmp_path / path.name).write_text(path.read_text(encoding="utf-8").replace("#: ", ""), encoding="utf-8")
+    config = yaml.safe_load((tmp_path / "config.yaml").read_text(encoding="utf-8"))
+    assert config["service"]["pipelines"]["logs"]["receivers"] == ["filelog"]
+    done = validate(tmp_path, "keep-all")
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_broken_configuration_is_rejected(tmp_path: Path) -> None:
     """`validate` names an undefined processor in a pipeline."""
     tmp_path.chmod(0o755)
