@@ -67,6 +67,9 @@ class ServiceSettings(Settings):
     certificate: Path | None = Field(None, description="PEM file of the TLS certificate and its chain; serves HTTPS")
     key: Path | None = Field(None, description="PEM file of the certificate's key, without a password")
     port: Port = Field(8000, description="Port to listen on; 0 picks a free one")
+    root_path: str = Field(
+        "", pattern=r"^(/[^/?#]+)*$", description="Path under which a proxy serves the API, such as /leeway"
+    )
     spool: Path = Field(Path("var/spool"), description="Spool folder: predictions wait here for the database")
     spool_limit: Bytes = Field(
         ByteSize(2**30), description="Maximum size of the spool, in bytes or with a unit, such as 500MB or 1.5GiB"

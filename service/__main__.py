@@ -142,6 +142,7 @@ def assemble(settings: ServiceSettings, providers: Providers, stack: ExitStack, 
         metrics_text=providers.metrics_text,
         faults=faults,
         faults_hosts=frozenset(settings.faults_hosts.lower().replace(",", " ").split()),
+        root_path=settings.root_path,
     )
     instrument(app, providers)
     return app

@@ -11,7 +11,6 @@ import msgspec
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
-from fastapi.routing import iter_route_contexts
 from pydantic import TypeAdapter, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -21,6 +20,7 @@ from service.core import predictor as domain
 from service.core.feedback import LabelStoreDown
 from service.core.rejections import RejectionTally
 from service.http import validation_messages as messages
+from service.http.methods import methods_of
 from service.telemetry.probe import Cause, PredictionProbe
 
 MEDIA_TYPE = "application/problem+json"
@@ -43,11 +43,19 @@ _HTTP_ERRORS = {
     403: ("foreign-host", ""),
     404: ("not-found", "This path does not exist: see /docs for the available paths."),
     405: ("method-not-allowed", "This path does not support this method: see /docs for the supported methods."),
+    415: ("content-encoding", "This Content-Encoding is not supported: send gzip, deflate, zstd, or no encoding."),
     413: ("body-too-large", "The body is larger than the limit of 1 MiB: send fewer items at once."),
 }
 """A kind for programs, and a detail for people unless the error brings its own."""
 _UNEXPECTED = "An unexpected error occurred: try again. The service's log and this trace have the details."
 _SYNTHETIC = TypeAdapter(bool)
+
+
+class EncodingError(HTTPException):
+    """A body is not what its Content-Encoding says."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(400, detail)
 
 
 @dataclass(frozen=True)
@@ -134,10 +142,10 @@ class Problems:
             disconnected = isinstance(error.__cause__, ClientDisconnect)  # amid the body: no item was rejected
             if error.status_code == 400 and not disconnected:  # noqa: PLR2004 (not JSON, see `_HTTP_ERRORS`)
                 self._reject_request(request, [(None, "malformed")])
-            response = self.response(of_status(error.status_code, str(error.detail)))
+            response = self.response(_of_http_error(error))
             response.headers.update(error.headers or {})
             if error.status_code == 405:  # noqa: PLR2004 (Starlette's `Allow` names the methods of one route only)
-                response.headers["allow"] = _allowed_methods(request)
+                response.headers["allow"] = ", ".join(sorted(methods_of(app, request.scope)))
             return response
 
         async def on_unexpected(_request: Request, _error: Exception) -> Response:
@@ -171,15 +179,15 @@ class Problems:
             self._tally.add(causes)
 
 
+def _of_http_error(error: HTTPException) -> Problem:
+    if isinstance(error, EncodingError):
+        return Problem(400, "malformed-encoding", str(error.detail))
+    return of_status(error.status_code, str(error.detail))
+
+
 def _of_input(errors: Sequence[Mapping[str, Any]], *, prefix: int, whole: str) -> Problem:
     fields = messages.invalid_fields(errors, prefix=prefix, whole=whole)
     return Problem(422, "invalid-input", messages.summary(fields, len(errors)), fields)
-
-
-def _allowed_methods(request: Request) -> str:
-    """The methods of all routes with the request's path."""
-    routes = [each for each in iter_route_contexts(request.app.routes) if each.path == request.scope["path"]]
-    return ", ".join(sorted({method for route in routes for method in route.methods or ()}))
 
 
 def _is_synthetic(request: Request) -> bool:

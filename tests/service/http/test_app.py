@@ -15,10 +15,10 @@ from leeway.schema import Value
 from leeway.store.predictions import PredictionLog
 from leeway.store.snapshots import Snapshots
 from service import app as app_module
-from service.app import MAX_BODY_BYTES
 from service.core.feedback import Feedback
 from service.core.predictor import Predictor
 from service.core.recording import Recorder
+from service.http.bodies import MAX_BODY_BYTES
 from service.http.problems import MEDIA_TYPE
 from service.telemetry.probe import PredictionProbe
 from tests.fakes import Service
