@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import date
+from datetime import date, timedelta
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NoReturn, get_args, get_origin
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 FAILED, BAD_INPUT = 1, 2
 HELP: Final = {"help_option_names": ["-h", "--help"]}
+YEAR_S = 366 * 86_400
+_UNITS_S: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 PIPE_WIDTH = 1_000
 """Characters; wider than any table."""
 
@@ -69,6 +72,22 @@ def parse_date(text: str) -> date:
         return date.fromisoformat(text)
     except ValueError:
         raise typer.BadParameter(f"{text!r} is not a date: give one like 2024-01-31") from None
+
+
+def parse_length(text: str, option: str, *, longest_s: float = YEAR_S) -> timedelta:
+    """A length of time on the command line, such as 90s or 1h.
+
+    Raises:
+        typer.Exit: with code 2 and a message that names `option`.
+    """
+    match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)([smhd])", text.strip())
+    length_s = float(match[1]) * _UNITS_S[match[2]] if match else 0.0
+    if not 0 < length_s <= longest_s:
+        years = f"{longest_s / YEAR_S:.0f} years" if longest_s > YEAR_S else "a year"
+        stop(
+            f"{option} {text!r} is not a valid length: give a number and s, m, h or d, like 90s or 1h; at most {years}"
+        )
+    return timedelta(seconds=length_s)
 
 
 def examples(*lines: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,6 +16,7 @@ from cli.options import (
     console,
     examples,
     ignore_invalid_telemetry,
+    parse_length,
     plain_errors,
     setting,
     stop,
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
 RETRAIN = 3
 LIVE = ("bundle", "live")
-_UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
-_LONGEST_S = 366 * 86_400
 
 drift = typer.Typer(
     no_args_is_help=True,
@@ -117,7 +115,7 @@ def _compare(settings: DriftSettings, reference: str, current: str, window: str)
     from leeway.store.snapshots import UnknownMonth
 
     policy = Policy(threshold=settings.drift_threshold, min_labels=settings.drift_min_labels).at_once()
-    compared = _length(window) if (reference, current) == LIVE else (_date(reference), _date(current))
+    compared = parse_length(window, "--window") if (reference, current) == LIVE else (_date(reference), _date(current))
     with plain_errors(ReportError, OSError, code=FAILED):
         reports = single_reports(settings.reports, reference, current)
     try:
@@ -169,14 +167,6 @@ def _date(text: str) -> date:
         return date.fromisoformat(text)
     except ValueError:
         stop(f"{text!r} is not a date: give two dates like 2024-01-31, or --reference bundle --current live")
-
-
-def _length(text: str) -> timedelta:
-    match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)([smhd])", text.strip())
-    length_s = float(match[1]) * _UNITS_S[match[2]] if match else 0.0
-    if not 0 < length_s <= _LONGEST_S:
-        stop(f"--window {text!r} is not a valid length: give a number and s, m, h or d, like 90s or 1h; at most a year")
-    return timedelta(seconds=length_s)
 
 
 def _print(result: RunResult, *, as_json: bool, quiet: bool) -> None:

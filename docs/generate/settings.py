@@ -48,6 +48,7 @@ COMMANDS: Final[Mapping[str, type[Settings]]] = {
     "leeway faults on": ClientSettings,
     "leeway faults status": ClientSettings,
     "leeway faults off": ClientSettings,
+    "leeway log prune": Settings,
     "leeway doctor": DoctorSettings,
 }
 """The settings class that each command reads; a test runs each command to check it."""

@@ -25,6 +25,7 @@ ARGUMENTS = {
     "leeway train": ["--as-of", "2024-01-31"],
     "leeway drift run": ["--reference", "2024-01-31", "--current", "2024-02-29"],
     "leeway faults on": ["--slow-scoring", "80"],
+    "leeway log prune": ["--keep", "90d"],
 }
 """What some commands need to get as far as their settings."""
 

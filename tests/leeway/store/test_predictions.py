@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
@@ -11,9 +10,10 @@ import sqlalchemy as sa
 
 from leeway.schema import CHURN_SCHEMA
 from leeway.store.bulk_insert import insert_rows
-from leeway.store.engine import create_tables, open_engine
+from leeway.store.engine import open_engine
 from leeway.store.predictions import PredictionLabel, PredictionLog, PredictionLogError, RecordRejected
 from leeway.store.tables import Tables, tables_for
+from tests.leeway.store.databases import empty_postgres
 from tests.leeway.store.records import (
     HOUR,
     IDS,
@@ -290,16 +290,9 @@ def test_one_outcome_counts_once(engine: sa.Engine, tables: Tables, log: Predict
 
 @pytest.fixture
 def postgres() -> Iterator[sa.Engine]:
-    """A PostgreSQL server with our tables, empty. They are dropped afterwards."""
-    url = os.environ.get("LEEWAY_TEST_POSTGRES_URL")
-    if not url:
-        pytest.skip("LEEWAY_TEST_POSTGRES_URL is not set")
-    engine, tables = open_engine(url), tables_for(CHURN_SCHEMA)
-    tables.metadata.drop_all(engine)
-    create_tables(engine, tables)
-    yield engine
-    tables.metadata.drop_all(engine)
-    engine.dispose()
+    """PostgreSQL with our tables."""
+    with empty_postgres() as engine:
+        yield engine
 
 
 def test_postgresql_behaves_like_sqlite(postgres: sa.Engine) -> None:
