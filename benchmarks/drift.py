@@ -1,208 +1,237 @@
-"""Time and memory of a drift comparison, ours and plain Evidently's: `python -m benchmarks.drift`.
+"""Time and memory of comparing a window, in each database and by Evidently: `python -m benchmarks.drift`.
 
-Fills a database with 300,000 predictions for as many customers, and measures, each in a process of its own,
+The window has 14 features, a score, and 1.6 rows a subject. *few* has integers of few values, flags and categories,
+*many* has continuous numbers instead of the integers. Measured, each in a process of its own:
 
-- a cycle of the worker: read the window, compare, write the reports (for at most 50,000 subjects, a sample of more);
-- plain Evidently on whole frames in memory: compare, write the reports.
+- `drift.aggregates` on a Parquet file by DuckDB with a limit of 400 MB (800 MB above a million rows), and on our own
+  table of predictions in SQLite and PostgreSQL (left out above a million rows, or without PostgreSQL's binaries);
+- Evidently on all rows, in memory, without writing its page (left out above a million rows).
 
-Exits 1 if a window of 300,000 rows takes over 1.5 times the time or the memory of one of 50,000.
+`--rows 100000 1000000 10000000` chooses the sizes. The processor time is that of the process: without PostgreSQL's.
 """
 
 from __future__ import annotations
 
+import argparse
 import multiprocessing
-import os
 import resource
-import sys
 import tempfile
 import time
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
+from typing import Any, Final
 
-import pandas as pd
-import uuid_utils
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import sqlalchemy as sa
 
-from benchmarks.bundle import make_bundle
-from drift.comparison.evidently import compute_drift
-from drift.inputs import load_active_bundle, read_window
-from leeway.data.population import population
-from leeway.model import bundle as bundles
-from leeway.settings import DriftSettings
+from benchmarks.postgresql import NoPostgreSQL, a_postgresql
+from drift.aggregates.databases import snapshot
+from drift.aggregates.duckdb import duckdb_snapshot
+from drift.aggregates.window import window_columns
+from drift.comparison.compare import Reference, WindowColumns
+from drift.comparison.evidently import evidently_page
+from leeway.model.distances import method_for
+from leeway.model.drift_plan import ColumnPlan, DriftPlan, Values, list_values
+from leeway.schema import SCORE_COLUMN, Feature, FeatureSchema, Kind
+from leeway.store.bulk_insert import insert_rows
 from leeway.store.engine import create_tables, open_engine
 from leeway.store.predictions import PredictionLog
-from leeway.store.record import PredictionRecord
-from leeway.store.tables import tables_for
+from leeway.store.tables import feature_key, tables_for
 
-ROWS = (10_000, 50_000, 100_000, 300_000)
-CAP = DriftSettings.model_fields["drift_max_rows"].default
-LABELS = DriftSettings.model_fields["drift_labels"].default
-MAX_RATIO = 1.5
-ROUNDS = 3
-BATCH = 10_000
-NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
-STEP = timedelta(milliseconds=3)
+ROWS: Final = (100_000, 1_000_000)
+MOST_IN_TABLES: Final = 1_000_000
+REFERENCE_ROWS: Final = 2_000
+CHUNK: Final = 250_000
+DAY: Final = datetime(2026, 3, 1, tzinfo=UTC)
+KINDS: Final[dict[str, tuple[Kind, ...]]] = {
+    "few": ("integer",) * 10 + ("flag",) * 2 + ("category",) * 2,
+    "many": ("number",) * 10 + ("flag",) * 2 + ("category",) * 2,
+}
 
 
 @dataclass(frozen=True)
 class Cost:
-    """The fastest of three rounds in seconds, of which `reading_s` for the database; memory in bytes.
+    """Seconds of the clock and of the processor, and the process's greatest memory in bytes."""
 
-    `imported_bytes` is the memory before the first round, with Evidently imported.
-    """
-
-    total_s: float
-    reading_s: float
-    import_s: float
-    imported_bytes: int
+    wall_s: float
+    processor_s: float
     peak_bytes: int
 
 
-def fill(folder: Path, rows: int) -> None:
-    """Train a model, and store a prediction for each of `rows` customers, one every three milliseconds."""
-    make_bundle(folder)
-    bundle = bundles.load(folder / "bundle")
-    engine, tables = open_engine(_url(folder)), tables_for(bundle.schema)
+def schema_of(kind: str) -> FeatureSchema:
+    """Fourteen features."""
+    return FeatureSchema(tuple(Feature(f"f{place}", each) for place, each in enumerate(KINDS[kind])))
+
+
+def columns_of(kind: str, rows: int, rng: np.random.Generator) -> dict[str, Any]:
+    """Values of the features and of the score."""
+    words = np.array(["DSL", "Fiber", "Satellite"])
+    draw: dict[Kind, Callable[[], Any]] = {
+        "integer": lambda: rng.poisson(6, rows),
+        "number": lambda: rng.gamma(2, 5, rows),
+        "flag": lambda: rng.random(rows) < 0.3,
+        "category": lambda: words[rng.integers(0, 3, rows)],
+    }
+    features = {f"f{place}": draw[each]() for place, each in enumerate(KINDS[kind])}
+    return features | {SCORE_COLUMN: rng.beta(2, 5, rows)}
+
+
+def reference_of(kind: str) -> Reference:
+    """A reference of 2,000 rows."""
+    values = values_of(kind, columns_of(kind, REFERENCE_ROWS, np.random.default_rng(0)))
+    plans = {
+        name: ColumnPlan(method_for("number" if column.dtype != object else "category", column), 0.1, 2.0)
+        for name, column in values.items()
+    }
+    score = plans.pop(SCORE_COLUMN)
+    return Reference(values, schema_of(kind), DriftPlan(plans, score))
+
+
+def values_of(kind: str, columns: dict[str, Any]) -> dict[str, Values]:
+    """The columns as they are compared."""
+    kinds = {each.name: each.kind for each in schema_of(kind)}
+    return {
+        name: list_values(column.tolist() if kinds.get(name) == "category" else column, kinds.get(name, "number"))
+        for name, column in columns.items()
+    }
+
+
+def write_file(kind: str, rows: int, path: Path) -> None:
+    """Write the window as a Parquet file."""
+    rng = np.random.default_rng(1)
+    with ExitStack() as stack:
+        writer = None
+        for start in range(0, rows, CHUNK):
+            size = min(CHUNK, rows - start)
+            ids = [f"{number:032x}" for number in range(start, start + size)]
+            users = [f"customer-{number:08}" for number in rng.integers(0, rows, size).tolist()]
+            table = pa.table({"prediction_id": ids, "user_id": users, **columns_of(kind, size, rng)})
+            writer = writer or stack.enter_context(pq.ParquetWriter(path, table.schema))
+            writer.write_table(table)
+
+
+def fill(kind: str, path: Path, url: str) -> None:
+    """Copy the file into our own table of predictions."""
+    engine, tables = open_engine(url), tables_for(schema_of(kind))
     create_tables(engine, tables)
-    log, people = PredictionLog(engine, tables), population(1, customers=rows)
-    for start in range(0, rows, BATCH):
-        features = [people.row(place) for place in range(start, min(rows, start + BATCH))]
-        scores = bundle.score(features).tolist()
-        log.write_batch(
-            [
-                PredictionRecord(
-                    prediction_id=str(uuid_utils.uuid7()),
-                    predicted_at=NOON + (start + place) * STEP,
-                    model_version=bundle.version,
-                    user_id=people.user_ids[start + place],
-                    as_of=None,
-                    features=bundle.schema.row(row),
-                    score=score,
-                    prediction=int(score >= bundle.card.decision_threshold),
-                    unusual_features=0,
-                    lookup_duration_s=None,
-                    inference_duration_s=0.0001,
-                    trace_id=f"{start + place + 1:032x}",
-                    span_id=f"{start + place + 1:016x}",
-                )
-                for place, (row, score) in enumerate(zip(features, scores, strict=True))
-            ]
-        )
+    fixed = {"predicted_at": DAY, "model_version": "v1", "prediction": 0, "unusual_features": 0}
+    fixed |= {"inference_duration_s": 0.0, "is_synthetic": False}
+    names = schema_of(kind).names
+    keys = ["prediction_id", "user_id", *map(feature_key, names), "score", *fixed]
+    with engine.begin() as connection:
+        for batch in pq.ParquetFile(path).iter_batches(batch_size=CHUNK):
+            rows = zip(*batch.to_pydict().values(), strict=True)
+            insert_rows(connection, tables.predictions, keys, ((*row, *fixed.values()) for row in rows))
+    if engine.dialect.name == "postgresql":
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.exec_driver_sql("VACUUM ANALYZE")
+    engine.dispose()
 
 
-def cycle(folder: Path, rows: int) -> Cost:
-    """Measure a cycle of the worker on a window of `rows` predictions."""
-    active = load_active_bundle(folder / "bundle", open_engine(_url(folder)))
+def in_table(kind: str, url: str) -> Cost:
+    """Measure SQLite or PostgreSQL."""
+    engine, reference = open_engine(url), reference_of(kind)
+    rows = PredictionLog(engine, tables_for(schema_of(kind))).last_rows(DAY, DAY + timedelta(days=1))
+    keys = {name: feature_key(name) for name in schema_of(kind).names} | {SCORE_COLUMN: "score"}
 
-    def once() -> float:
-        started = time.perf_counter()
-        served = read_window(active, NOON, NOON + rows * STEP, max_subjects=CAP, max_labels=LABELS)
-        reading_s = time.perf_counter() - started
-        if (served.current_window.rows, len(served.current)) != (rows, min(rows, CAP)):
-            raise RuntimeError(f"the window holds {served.current_window.rows} rows")
-        subjects = served.current_window.subjects
-        found = compute_drift(
-            active.reference, served.current, active.bundle.schema, active.bundle.card.drift, current_subjects=subjects
-        )
-        found.write_html(folder / "report.html")
-        found.write_json(folder / "report.json")
-        return reading_s
+    def once() -> WindowColumns:
+        with snapshot(engine) as view:
+            return window_columns(view, rows, reference, keys)
 
-    return _measure(once)
+    return measured(once)
 
 
-def plain(folder: Path, rows: int) -> Cost:
-    """Measure Evidently alone on all rows, with its default methods."""
-    active = load_active_bundle(folder / "bundle", open_engine(_url(folder)))
-    served = read_window(active, NOON, NOON + rows * STEP, max_subjects=rows, max_labels=LABELS)
-    names = active.bundle.schema.names
-    numbers = [each.name for each in active.bundle.schema if each.kind in {"number", "integer"}]
-    frames = [_plain_types(frame[list(names)], numbers) for frame in (served.current, active.reference)]
-    del served
-    api = _import_evidently()
-    definition = api.DataDefinition(
-        numerical_columns=numbers, categorical_columns=[name for name in names if name not in numbers]
-    )
+def in_file(kind: str, path: Path, limit: str) -> Cost:
+    """Measure DuckDB on the Parquet file."""
+    reference = reference_of(kind)
+    file = sa.table("file", *map(sa.column, ["prediction_id", "user_id", *reference.columns]))
+    place = sa.func.row_number().over(partition_by=file.c.user_id, order_by=file.c.prediction_id.desc()).label("place")
+    ranked = sa.select(*(file.c[name] for name in reference.columns), place).subquery()
+    rows = sa.select(*(ranked.c[name] for name in reference.columns)).where(ranked.c.place == 1)
 
-    def once() -> float:
-        current, reference = (api.Dataset.from_pandas(frame, definition) for frame in frames)
-        snapshot = api.Report([api.DataDriftPreset()]).run(current, reference)
-        snapshot.save_html(str(folder / "report.html"))
-        snapshot.save_json(str(folder / "report.json"))
-        return 0.0
+    def once() -> WindowColumns:
+        with duckdb.connect(config={"memory_limit": limit, "temp_directory": str(path.parent / "spill")}) as connection:
+            connection.execute("SET enable_progress_bar = false")
+            connection.execute(f"CREATE VIEW file AS FROM read_parquet('{path}')")
+            keys = {name: name for name in reference.columns}
+            with duckdb_snapshot(connection) as view:
+                return window_columns(view, rows, reference, keys)
 
-    return _measure(once)
+    return measured(once)
 
 
-def _plain_types(frame: pd.DataFrame, numbers: list[str]) -> pd.DataFrame:
-    """Convert to the types that Evidently accepts: numbers, and text with None for missing."""
-    texts = {name: [None if pd.isna(value) else str(value) for value in frame[name]] for name in frame}
-    return pd.DataFrame({name: frame[name].astype("float64") if name in numbers else texts[name] for name in frame})
+def by_evidently(kind: str, path: Path) -> Cost:
+    """Measure Evidently on all rows."""
+    reference, table = reference_of(kind), pq.read_table(path, columns=[*schema_of(kind).names, SCORE_COLUMN])
+    columns = {name: table[name].to_numpy() for name in table.column_names}
+    values = values_of(kind, columns)
+    evidently_page(reference, {name: column[:1_000] for name, column in values.items()}, 1_000)  # imports it
+    return measured(lambda: evidently_page(reference, values, table.num_rows))
 
 
-def _import_evidently() -> SimpleNamespace:
-    os.environ["DO_NOT_TRACK"] = "1"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Evidently warns about itself
-        from evidently import DataDefinition, Dataset, Report  # noqa: PLC0415 (its cost is measured)
-        from evidently.presets import DataDriftPreset  # noqa: PLC0415 (the same)
-    return SimpleNamespace(
-        DataDefinition=DataDefinition, Dataset=Dataset, Report=Report, DataDriftPreset=DataDriftPreset
-    )
+def measured(once: Callable[[], object]) -> Cost:
+    """Measure one call, after nothing else: a worker's window is new each time, too."""
+    wall, processor = time.perf_counter(), time.process_time()
+    once()
+    wall_s, processor_s = time.perf_counter() - wall, time.process_time() - processor
+    return Cost(wall_s, processor_s, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 
 
-def _measure(once: Callable[[], float]) -> Cost:
-    started = time.perf_counter()
-    _import_evidently()
-    import_s, imported = time.perf_counter() - started, _peak_bytes()
-    rounds = []
-    for _ in range(ROUNDS):
-        started = time.perf_counter()
-        reading_s = once()
-        rounds.append((time.perf_counter() - started, reading_s))
-    return Cost(*min(rounds), import_s, imported, _peak_bytes())
-
-
-def _peak_bytes() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
-def _url(folder: Path) -> str:
-    return f"sqlite:///{folder / 'predictions.db'}"
-
-
-def _alone(task: Callable[..., Any], *arguments: object) -> Any:  # noqa: ANN401 (the task's result)
+def alone(task: Callable[..., Any], *arguments: object) -> Any:  # noqa: ANN401 (the task's result)
     """Run in a process of its own, so that its memory is measured alone."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(task, *arguments).result()
 
 
-def main() -> int:
-    """Measure and print; return 1 if a bound does not hold."""
-    ours: dict[int, Cost] = {}
-    with tempfile.TemporaryDirectory(prefix="leeway-drift-") as scratch:
-        folder = Path(scratch)
-        _alone(fill, folder, max(ROWS))
-        print(f"{'rows':>9} {'worker':>9} {'reading':>9} {'peak':>9}   {'Evidently':>9} {'peak':>9}   {'time':>6}")
-        for rows in ROWS:
-            mine, other = _alone(cycle, folder, rows), _alone(plain, folder, rows)
-            ours[rows] = mine
-            times = [f"{seconds:>7.2f} s" for seconds in (mine.total_s, mine.reading_s, other.total_s)]
-            peaks = [f"{peak / 2**20:>5,.0f} MiB" for peak in (mine.peak_bytes, other.peak_bytes)]
-            ratio = f"{mine.total_s / other.total_s:>6.2f}"
-            print(f"{rows:>9,} {times[0]} {times[1]} {peaks[0]}   {times[2]} {peaks[1]}   {ratio}", flush=True)
-    least, most = ours[CAP], ours[max(ROWS)]
-    print(f"importing Evidently: {least.import_s:.1f} s, {least.imported_bytes / 2**20:,.0f} MiB")
-    longer, larger = most.total_s / least.total_s, most.peak_bytes / least.peak_bytes
-    print(f"{max(ROWS):,} rows against {CAP:,}: {longer:.2f} times the time, {larger:.2f} times the memory", end="")
-    print(f" (at most {MAX_RATIO} each)")
-    return int(max(longer, larger) > MAX_RATIO)
+def filled(kind: str, path: Path, url: str) -> Cost:
+    """Fill the table, then measure."""
+    alone(fill, kind, path, url)
+    cost: Cost = alone(in_table, kind, url)
+    return cost
+
+
+def compare(kind: str, rows: int, folder: Path, postgresql: str | None) -> None:
+    """Measure one window and print a line for each way."""
+    path = folder / f"{kind}-{rows}.parquet"
+    alone(write_file, kind, rows, path)
+    ways: dict[str, Callable[[], Cost]] = {
+        "DuckDB": partial(alone, in_file, kind, path, "400MB" if rows <= MOST_IN_TABLES else "800MB")
+    }
+    if rows <= MOST_IN_TABLES:
+        ways["Evidently"] = partial(alone, by_evidently, kind, path)
+        urls = {"SQLite": f"sqlite:///{folder / f'{kind}-{rows}.db'}", "PostgreSQL": postgresql}
+        for name, url in urls.items():
+            if url is not None:
+                ways[name] = partial(filled, kind, path, url)
+    for name, way in ways.items():
+        cost = way()
+        figures = f"{cost.wall_s:>8.2f} s {cost.processor_s:>9.2f} s {cost.peak_bytes / 2**20:>7,.0f} MiB"
+        print(f"{kind:<5} {rows:>11,}  {name:<11}{figures}", flush=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, nargs="+", default=ROWS)
+    sizes = parser.parse_args(arguments).rows
+    print(f"{'':<5} {'rows':>11}  {'':<11}{'time':>10} {'processor':>11} {'peak':>11}")
+    for kind in KINDS:
+        for rows in sizes:
+            with tempfile.TemporaryDirectory(prefix="leeway-drift-") as folder, ExitStack() as stack:
+                try:
+                    postgresql = stack.enter_context(a_postgresql())
+                except NoPostgreSQL:
+                    postgresql = None
+                compare(kind, rows, Path(folder), postgresql)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -15,11 +15,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from drift.comparison.columns import ReferenceColumn
-from drift.comparison.compare import Pair, Reference, compare, has_drifted, plain_measure
+from drift.comparison.columns import CurrentColumn, ReferenceColumn
+from drift.comparison.compare import Reference, WindowColumns, compare, has_drifted
 from leeway.data.population import CUSTOMERS, population
 from leeway.data.tabular import typed_frame
-from leeway.model.drift_plan import ColumnPlan, DriftPlan, Values, values_of
+from leeway.model.drift_plan import ColumnPlan, DriftPlan, Values, frame_values
 from leeway.schema import CHURN_SCHEMA
 
 SIZES: Final = (200, 500, 1_000, 5_000)
@@ -58,17 +58,17 @@ def measure_power(sizes: Sequence[int] = SIZES, *, windows: int = WINDOWS, seed:
     everyone = typed_frame(CHURN_SCHEMA, population().columns)
     frame = everyone.iloc[np.sort(rng.choice(len(everyone), REFERENCE_ROWS, replace=False))]
     plan = DriftPlan.from_reference(CHURN_SCHEMA, frame)
-    reference = Reference(frame, CHURN_SCHEMA, plan)
+    reference = Reference(frame_values(frame, CHURN_SCHEMA), CHURN_SCHEMA, plan)
+    people = frame_values(everyone, CHURN_SCHEMA)
     drawn = {size: rng.integers(0, len(everyone), (windows, size)) for size in sizes}
     rows = {}
-    for column in reference.columns:
-        name = column.name
-        values = values_of(everyone[name], column.kind)
+    for name, column in reference.columns.items():
+        values = people[name]
         unit, shift = _shift_of(column, plan.features[name])
         found = tuple(_smallest(column, plan.features[name], values, drawn[size], shift) for size in sizes)
         rows[name] = (unit, found)
     return Power(
-        tuple(_false_alarm_share(reference, everyone, size, _FALSE_ALARM_FACTOR * windows, rng) for size in sizes), rows
+        tuple(_false_alarm_share(reference, people, size, _FALSE_ALARM_FACTOR * windows, rng) for size in sizes), rows
     )
 
 
@@ -111,20 +111,19 @@ def _smallest(
 
 def _detected_share(column: ReferenceColumn, plan: ColumnPlan, drawn: Values, shift: Shift, by: float) -> float:
     threshold = plan.threshold_at(drawn.shape[1], column.entries.size)
-    pairs = [
-        Pair(str(place), plan.method, threshold, column.entries, shift(window, by))
-        for place, window in enumerate(drawn)
-    ]
-    scores = plain_measure(pairs).values()
-    return float(np.mean([has_drifted(score, threshold, 0.0) for score in scores]))
+    windows = (CurrentColumn.of(shift(window, by), column) for window in drawn)
+    return float(np.mean([has_drifted(window.distance, threshold, 0.0) for window in windows]))
 
 
 def _false_alarm_share(
-    reference: Reference, everyone: pd.DataFrame, size: int, windows: int, rng: np.random.Generator
+    reference: Reference, people: Mapping[str, Values], size: int, windows: int, rng: np.random.Generator
 ) -> float:
     """The share of windows without a shift in which drift is detected."""
-    drawn = (everyone.iloc[rng.integers(0, len(everyone), size)] for _ in range(windows))
-    return float(np.mean([bool(compare(reference, window, plain_measure).detected) for window in drawn]))
+    everyone = people[reference.schema.names[0]].size
+    drawn = (rng.integers(0, everyone, size) for _ in range(windows))
+    samples = ({name: values[rows] for name, values in people.items()} for rows in drawn)
+    reports = (compare(reference, WindowColumns.of(sample, reference)) for sample in samples)
+    return float(np.mean([bool(report.detected) for report in reports]))
 
 
 def _label(value: object) -> str:

@@ -1,7 +1,6 @@
 """Take the pictures of docs/img with the installed Chromium, from a new run of the demo: `make screenshots`.
 
-`python -m docs.screenshots --demo FOLDER` uses an earlier run of the demo. `python -m docs.screenshots --grafana
-http://127.0.0.1:3000` takes those of the dashboards instead, from a running stack, at two widths.
+`python -m docs.screenshots --demo FOLDER` uses an earlier run of the demo.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ from typing import Final, Literal
 from playwright.sync_api import Browser
 
 from docs.chromium import MISSING, chromium, installed
-from observability.grafana.generate import links
 
 IMAGES: Final = Path(__file__).parent / "img"
 
@@ -47,12 +45,6 @@ SHOTS: Final = (
     Shot("drift-run", RUN),
 )
 
-BOARD_WIDTHS: Final = (1600, 1280)
-BOARD_HEIGHT: Final = 2700
-"""Enough for the longest dashboard at both widths, in CSS pixels: Grafana draws only the panels in view."""
-SETTLED_MS: Final = 60_000
-"""How long a dashboard may take until it has all answers."""
-
 
 def take(browser: Browser, pages: Mapping[str, Path], images: Path) -> None:
     """Take every picture of the `pages` (see `pages_of`) into the folder `images`."""
@@ -68,18 +60,6 @@ def take(browser: Browser, pages: Mapping[str, Path], images: Path) -> None:
         # Playwright would write the file in a thread that outlives the page.
         (images / f"{shot.name}.png").write_bytes(page.screenshot())
         page.close()
-
-
-def take_boards(browser: Browser, grafana: str, images: Path) -> int:
-    """Take a picture of each dashboard at each width into the folder `images`; return their number."""
-    images.mkdir(parents=True, exist_ok=True)
-    shots = [(uid, width) for uid in links.BOARDS for width in BOARD_WIDTHS]
-    for uid, width in shots:
-        page = browser.new_page(viewport={"width": width, "height": BOARD_HEIGHT}, reduced_motion="reduce")
-        page.goto(f"{grafana.rstrip('/')}/d/{uid}", wait_until="networkidle", timeout=SETTLED_MS)
-        (images / f"{uid}-{width}.png").write_bytes(page.screenshot())
-        page.close()
-    return len(shots)
 
 
 def pages_of(demo: Path) -> dict[str, Path]:
@@ -109,15 +89,10 @@ def main(arguments: list[str]) -> int:
     """Run the demo unless one is given, take the pictures, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--demo", type=Path, help="the folder of an earlier demo (default: run one now)")
-    parser.add_argument("--grafana", metavar="URL", help="take the dashboards of this Grafana instead")
     parser.add_argument("--images", type=Path, default=IMAGES, help="folder for the pictures (default: docs/img)")
     options = parser.parse_args(arguments)
     if installed() is None:
         parser.exit(2, f"{MISSING}\n")
-    if options.grafana is not None:
-        with chromium() as browser:
-            sys.stdout.write(f"{take_boards(browser, options.grafana, options.images)} pictures in {options.images}\n")
-        return 0
     with TemporaryDirectory() as scratch:
         demo = options.demo
         if demo is None:

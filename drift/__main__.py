@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from importlib.metadata import version
 
+from drift.evaluation import MakePage
 from drift.inputs import BundleReloader
 from drift.report.app import Address, ReportsPageError, serve_reports
 from drift.report.folder import ReportError, ReportFolder
@@ -101,7 +102,6 @@ def compose(settings: DriftSettings, stack: ExitStack) -> Callable[[], None]:
         _probe(providers, settings, links_to),
         window_s=settings.drift_window,
         min_subjects=settings.drift_min_rows,
-        max_subjects=settings.drift_max_rows,
         max_labels=settings.drift_labels,
         policy=Policy(
             threshold=settings.drift_threshold,
@@ -110,7 +110,15 @@ def compose(settings: DriftSettings, stack: ExitStack) -> Callable[[], None]:
             min_labels=settings.drift_min_labels,
         ),
         webhook=webhook,
+        make_page=evidently() if settings.drift_report else None,
     )
+
+
+def evidently() -> MakePage:
+    """Evidently's page; what it needs is imported here, because it takes half of the worker's memory."""
+    from drift.comparison.evidently import evidently_page  # noqa: PLC0415 (not without the page)
+
+    return evidently_page
 
 
 def _prepare(reports: ReportFolder) -> None:

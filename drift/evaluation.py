@@ -3,35 +3,54 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TypeAlias, TypeVar
+from pathlib import Path
+from typing import Protocol, TypeAlias, TypeVar
 
 import uuid_utils
 from msgspec.structs import replace
 
-from drift.comparison.evidently import Comparison, compute_drift
-from drift.comparison.findings import PerformanceWindow, TooFewRows
+from drift.comparison.compare import Reference, compare
+from drift.comparison.findings import DriftReport, PerformanceWindow, TooFewRows
 from drift.inputs import ComparisonInputs
 from drift.result import SCHEMA, FeatureDrift, Measure, Model, Performance, Reports, RunResult, ScoreDrift
 from drift.telemetry.probe import RunProbe
 from drift.verdicts.confirmation import Policy, State
 from drift.verdicts.verdicts import Judgement, Observation, judge
+from leeway.model.drift_plan import Values
 from leeway.model.performance import Estimate
 
-Compare: TypeAlias = Callable[..., Comparison]
-"""Compares two frames; see `drift.comparison.evidently.compute_drift`."""
+
+class Page(Protocol):
+    """A page for people to look at, and its figures as JSON."""
+
+    def write_html(self, path: Path) -> None:
+        """Write the page."""
+        ...
+
+    def write_json(self, path: Path) -> None:
+        """Write the figures."""
+        ...
+
+
+MakePage: TypeAlias = Callable[[Reference, Mapping[str, Values], int], Page]
+"""Makes a page of a sample of the window, see `drift.comparison.evidently.evidently_page`."""
 _Found = TypeVar("_Found", FeatureDrift, ScoreDrift)
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """`comparison` is None if there were too few rows to compare; `result.reason` then says so."""
+    """`report` is None if there were too few rows to compare; `result.reason` then says so.
+
+    `page` is None without a report, or if none was asked for.
+    """
 
     result: RunResult
     state: State
-    comparison: Comparison | None
+    report: DriftReport | None
+    page: Page | None = None
 
 
 def evaluate(
@@ -43,40 +62,40 @@ def evaluate(
     run_id: str | None = None,
     reports: Reports | None = None,
     probe: RunProbe | None = None,
-    compare: Compare = compute_drift,
+    make_page: MakePage | None = None,
 ) -> Evaluation:
     """Compare the windows, judge what was found with the state of the previous run, and return the result.
 
-    `reports` is where Evidently's reports will be written; the result names them if there is a comparison. `run_id` is
-    a new UUIDv7 by default. Errors of `compare` other than `TooFewRows` pass through.
+    `reports` is where the page will be written; the result names them if there is a page. `run_id` is a new UUIDv7 by
+    default. Errors other than `TooFewRows` pass through.
 
-    Customers 30 years older than the reference, measured without Evidently:
+    Customers 30 years older than the reference:
 
-    >>> import pandas as pd
-    >>> from drift.comparison import compare as rules
+    >>> import numpy as np
+    >>> from drift.comparison.compare import WindowColumns
     >>> from drift.result import Window
+    >>> from leeway.model.drift_plan import ColumnPlan, DriftPlan
     >>> from leeway.schema import Feature, FeatureSchema
-    >>> schema = FeatureSchema((Feature("age", "integer"),))
-    >>> before = pd.DataFrame({"age": range(20, 70)})
-    >>> plan = rules.DriftPlan.from_reference(schema, before)
-    >>> def compare(reference, current, schema, plan, **sizes):
-    ...     prepared = rules.Reference(reference, schema, plan)
-    ...     return Comparison(rules.compare(prepared, current, rules.plain_measure, **sizes), snapshot=None)
-    >>> inputs = ComparisonInputs(before, before + 30, Window(), Window(subjects=50), schema, plan)
-    >>> result = evaluate(inputs, Policy().at_once(), min_subjects=20, compare=compare).result
+    >>> ages = {"age": np.arange(20.0, 70.0)}
+    >>> plan = DriftPlan({"age": ColumnPlan("wasserstein", 0.1, 2.0)})
+    >>> reference = Reference(ages, FeatureSchema((Feature("age", "integer"),)), plan)
+    >>> older = WindowColumns.of({"age": ages["age"] + 30}, reference)
+    >>> inputs = ComparisonInputs(reference, older, dict, Window(), Window(subjects=50))
+    >>> result = evaluate(inputs, Policy().at_once(), min_subjects=20).result
     >>> result.recommendation, result.verdicts["covariate"].evidence
-    ('RETRAIN', '1 of 1 features drifted. The furthest is age, at 5.0 times its threshold.')
+    ('RETRAIN', '1 of 1 features drifted. The furthest is age, at 5.2 times its threshold.')
     """
     probe = probe or RunProbe()
     with probe.stage("compare"):
-        comparison, unknown_reason = _compare(inputs, min_subjects, compare)
+        report, unknown_reason = _compare(inputs, min_subjects)
+        page = make_page(inputs.reference, inputs.sample(), inputs.current.subjects) if report and make_page else None
     with probe.stage("judge"):
         now = datetime.now(UTC)
         seen = Observation(
             inputs.bundle.version if inputs.bundle else "",
             inputs.current_window.start or now,
             inputs.current_window.end or now,
-            report=comparison.report if comparison else None,
+            report=report,
             unknown_reason=unknown_reason,
             rejections=inputs.rejections,
             performance=inputs.performance,
@@ -91,15 +110,15 @@ def evaluate(
             performance=_performance(inputs.performance),
             trace_id=probe.trace_id,
         )
-        if comparison:
+        if report:
             result = replace(
                 result,
-                share=round(comparison.report.share, 4),
-                features=tuple(_finite(each) for each in comparison.report.features),
-                prediction=_finite(comparison.report.prediction or ScoreDrift()),
-                reports=reports or Reports(),
+                share=round(report.share, 4),
+                features=tuple(_finite(each) for each in report.features),
+                prediction=_finite(report.prediction or ScoreDrift()),
+                reports=reports if reports and page else Reports(),
             )
-    return Evaluation(result, judgement.state, comparison)
+    return Evaluation(result, judgement.state, report, page)
 
 
 def unknown_result(reason: str, policy: Policy) -> RunResult:
@@ -108,11 +127,10 @@ def unknown_result(reason: str, policy: Policy) -> RunResult:
     return _verdicts_only(judge(Observation("", now, now, unknown_reason=reason), policy), policy, None)
 
 
-def _compare(inputs: ComparisonInputs, min_subjects: int, compare: Compare) -> tuple[Comparison | None, str]:
-    """The comparison, or None and the reason."""
-    frames = inputs.reference, inputs.current, inputs.schema, inputs.plan
+def _compare(inputs: ComparisonInputs, min_subjects: int) -> tuple[DriftReport | None, str]:
+    """The report, or None and the reason."""
     try:
-        return compare(*frames, min_subjects=min_subjects, current_subjects=inputs.current_window.subjects), ""
+        return compare(inputs.reference, inputs.current, min_subjects=min_subjects), ""
     except TooFewRows as error:
         return None, str(error)
 

@@ -1,52 +1,54 @@
-"""What a run compares: a window of served predictions with the active bundle, or two ingested months."""
+"""What a run compares: a window of served predictions with the active bundle. `drift.months` compares two months."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import datetime
 from pathlib import Path
+from typing import Final
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from drift.comparison.findings import PerformanceWindow, RejectionCause, Rejections, performance_window
+from drift.aggregates.databases import snapshot
+from drift.aggregates.window import window_columns
+from drift.comparison.compare import Reference, WindowColumns
+from drift.comparison.findings import PerformanceWindow, RejectionCause, Rejections, TooFewRows, performance_window
 from drift.result import Target, Window
 from drift.telemetry.probe import PredictionTrace
-from leeway.data.tabular import typed_frame
 from leeway.model import bundle as bundles
 from leeway.model.bundle import Bundle
-from leeway.model.drift_plan import DriftPlan
+from leeway.model.drift_plan import Values, list_values
 from leeway.model.encoding import Encoded, Encoder
 from leeway.model.manifest import MANIFEST, BundleError
-from leeway.model.sklearn import encode_frame
-from leeway.schema import CHURN_SCHEMA, SCORE_COLUMN, FeatureSchema
-from leeway.store import predictions
-from leeway.store.engine import Engine, create_tables
-from leeway.store.predictions import PredictionLog
+from leeway.schema import SCORE_COLUMN
+from leeway.store.engine import Engine, create_tables, translated
+from leeway.store.predictions import PredictionLog, PredictionLogError
 from leeway.store.rejections import ANY, RejectionLog
-from leeway.store.snapshots import Snapshots
-from leeway.store.tables import tables_for
+from leeway.store.tables import feature_key, tables_for
 
+PAGE_SUBJECTS: Final = 20_000
+"""Evidently's page is made from a sample of at most so many subjects."""
 MOST_LINKS = 20
+MOST_CANDIDATES = 1_000
 DEEPEST = 10.0
 """The most that one feature counts in the order of unusual rows, so that one absurd value does not decide it alone."""
 
 
 @dataclass(frozen=True)
 class ComparisonInputs:
-    """Two frames with one row a subject, and what else is known of the two windows.
+    """The reference and the current window, each subject counted once, and what else is known of the two.
 
-    Without a bundle there are no scores. `unusual` are the traces of the current window's most unusual predictions.
+    `sample` reads up to `PAGE_SUBJECTS` subjects of the current window, for Evidently's page; nothing else depends on
+    it. Without a bundle there are no scores. `unusual` are the traces of the window's most unusual predictions.
     """
 
-    reference: pd.DataFrame
-    current: pd.DataFrame
+    reference: Reference
+    current: WindowColumns
+    sample: Callable[[], Mapping[str, Values]]
     reference_window: Window
     current_window: Window
-    schema: FeatureSchema
-    plan: DriftPlan
     bundle: Bundle | None = None
     rejections: Rejections | None = None
     performance: PerformanceWindow | None = None
@@ -59,9 +61,10 @@ class ActiveBundle:
     """A bundle with its reference, and the logs of its schema."""
 
     bundle: Bundle
-    reference: pd.DataFrame
+    reference: Reference
     log: PredictionLog
     rejections: RejectionLog
+    engine: Engine
 
 
 class BundleReloader:
@@ -103,10 +106,10 @@ def load_active_bundle(folder: Path, engine: Engine) -> ActiveBundle:
     tables = tables_for(bundle.schema)
     create_tables(engine, tables)
     try:
-        reference = bundle.reference()
-    except (ValueError, OSError) as error:
+        reference = Reference(bundle.reference_values(), bundle.schema, bundle.card.drift)
+    except (ValueError, KeyError, OSError, TooFewRows) as error:
         raise BundleError(f"{folder}: {error}") from error
-    return ActiveBundle(bundle, reference, PredictionLog(engine, tables), RejectionLog(engine, tables))
+    return ActiveBundle(bundle, reference, PredictionLog(engine, tables), RejectionLog(engine, tables), engine)
 
 
 def _mark(manifest: Path) -> tuple[int, int, int] | None:
@@ -118,72 +121,42 @@ def _mark(manifest: Path) -> tuple[int, int, int] | None:
     return status.st_ino, status.st_mtime_ns, status.st_size
 
 
-def read_window(
-    active: ActiveBundle, start: datetime, end: datetime, *, max_subjects: int, max_labels: int
-) -> ComparisonInputs:
-    """Read the window [start, end), and the last `max_labels` labelled predictions of the active bundle.
+def read_window(active: ActiveBundle, start: datetime, end: datetime, *, max_labels: int) -> ComparisonInputs:
+    """Aggregate the window [start, end), and read the last `max_labels` labelled predictions of the active bundle.
 
-    The frame has a `_score` only if this model made all of the window's predictions: after a change of models, the
-    old model's scores say nothing about the new one.
+    The window has scores only if this model made all of its predictions: after a change of models, the old model's
+    scores say nothing about the new one.
 
     Raises:
         leeway.store.predictions.PredictionLogError: the database cannot be read now.
     """
-    bundle, rows = active.bundle, len(active.reference)
-    window = active.log.window(start, end, limit=max_subjects)
-    frame = typed_frame(bundle.schema, window.features)
-    labelled = active.log.labelled(bundle.version, max_labels)
+    bundle, reference, log = active.bundle, active.reference, active.log
+    with translated(into=PredictionLogError), snapshot(active.engine) as view:
+        ((rows, *versions),) = view.read(log.totals(start, end))
+        keys = {name: feature_key(name) for name in bundle.schema.names}
+        if versions == [bundle.version] * 2 and SCORE_COLUMN in reference.columns:
+            keys[SCORE_COLUMN] = "score"
+        current = window_columns(view, log.last_rows(start, end), reference, keys)
+    labelled = log.labelled(bundle.version, max_labels)
     performance = performance_window(labelled.labels, labelled.scores, bundle.card)
-    scores = {SCORE_COLUMN: pd.Series(window.columns["score"], dtype="float64")}
+
+    def sample() -> dict[str, Values]:
+        window = log.window(start, end, limit=PAGE_SUBJECTS)
+        scores = {SCORE_COLUMN: list_values(window.columns["score"], "number")} if SCORE_COLUMN in keys else {}
+        return {each.name: list_values(window.features[each.name], each.kind) for each in bundle.schema} | scores
+
     return ComparisonInputs(
-        reference=active.reference,
-        current=frame.assign(**scores) if window.model_version == bundle.version else frame,
-        reference_window=Window(rows=rows, subjects=rows),
-        current_window=Window.between(start, end, window.rows, window.subjects),
-        schema=bundle.schema,
-        plan=bundle.card.drift,
+        reference=reference,
+        current=current,
+        sample=sample,
+        reference_window=Window(rows=reference.rows, subjects=reference.rows),
+        current_window=Window.between(start, end, rows, current.subjects),
         bundle=bundle,
-        rejections=_rejections(window.rows, active.rejections.between(start, end)),
+        rejections=_rejections(rows, active.rejections.between(start, end)),
         performance=performance,
         target=_target(bundle, performance),
-        unusual=_unusual(bundle, window, frame),
+        unusual=_unusual(active, start, end),
     )
-
-
-def months(snapshots: Snapshots, reference: date, current: date, bundle: Bundle | None) -> ComparisonInputs:
-    """Two ingested months, every customer a subject.
-
-    With a bundle its plan applies, its model scores both months, and performance is that on the current month's labels.
-    Without one the plan is made from the reference month by the same rules.
-
-    Raises:
-        leeway.store.snapshots.UnknownMonth: one of the two was never ingested.
-        leeway.store.snapshots.SnapshotsUnavailable: the database cannot be reached now.
-    """
-    before, now = snapshots.read(reference), snapshots.read(current)
-    frames = [_scored(typed_frame(CHURN_SCHEMA, month.columns), bundle) for month in (before, now)]
-    performance, target = None, Target()
-    if bundle is not None and now.labels is not None:
-        performance = performance_window(now.labels, frames[1][SCORE_COLUMN].to_numpy(), bundle.card)
-    if before.labels is not None and now.labels is not None:
-        target = Target(abs(float(np.mean(now.labels) - np.mean(before.labels))), len(now.labels))
-    return ComparisonInputs(
-        reference=frames[0],
-        current=frames[1],
-        reference_window=Window.between(reference, reference, len(before), len(before)),
-        current_window=Window.between(current, current, len(now), len(now)),
-        schema=CHURN_SCHEMA,
-        plan=bundle.card.drift if bundle else DriftPlan.from_reference(CHURN_SCHEMA, frames[0]),
-        bundle=bundle,
-        performance=performance,
-        target=target,
-    )
-
-
-def _scored(frame: pd.DataFrame, bundle: Bundle | None) -> pd.DataFrame:
-    if bundle is None:
-        return frame
-    return frame.assign(**{SCORE_COLUMN: bundle.scorer.score(encode_frame(bundle.encoder, frame))})
 
 
 def _rejections(answered: int, counts: Mapping[tuple[str, str], int]) -> Rejections:
@@ -199,15 +172,17 @@ def _target(bundle: Bundle, performance: PerformanceWindow) -> Target:
     return Target(None if before is None or now is None else abs(now - before), performance.labels)
 
 
-def _unusual(bundle: Bundle, window: predictions.Window, frame: pd.DataFrame) -> tuple[PredictionTrace, ...]:
-    """The most unusual predictions among those whose trace was sampled."""
-    columns = window.columns
-    traced = [place for place, trace in enumerate(columns["trace_id"]) if trace and columns["span_id"][place]]
-    if not traced:
-        return ()
-    found = most_unusual(bundle.encoder, encode_frame(bundle.encoder, frame.iloc[traced]))
-    wanted = [columns[name] for name in PredictionTrace.__dataclass_fields__]
-    return tuple(PredictionTrace(*(values[traced[each]] for values in wanted)) for each in found)
+def _unusual(active: ActiveBundle, start: datetime, end: datetime) -> tuple[PredictionTrace, ...]:
+    """The most unusual predictions among those whose trace was sampled, one per customer."""
+    encoder = active.bundle.encoder
+    rows = active.log.most_unusual(start, end, MOST_CANDIDATES)
+    first = {row.user_id or row.prediction_id: row for row in reversed(rows)}
+    candidates = [row for row in rows if first[row.user_id or row.prediction_id] is row]
+    found = most_unusual(encoder, encoder.encode([row.features for row in candidates]))
+    return tuple(
+        PredictionTrace(row.trace_id, row.span_id, row.prediction_id, row.unusual_features)
+        for row in (candidates[place] for place in found)
+    )
 
 
 def most_unusual(encoder: Encoder, encoded: Encoded, limit: int = MOST_LINKS) -> list[int]:

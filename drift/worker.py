@@ -11,8 +11,7 @@ from threading import Event
 import msgspec
 import uuid_utils
 
-from drift.comparison.evidently import compute_drift
-from drift.evaluation import Compare, Evaluation, evaluate
+from drift.evaluation import Evaluation, MakePage, evaluate
 from drift.inputs import BundleReloader, read_window
 from drift.report.folder import ReportError, ReportFolder
 from drift.result import Reports, ResultError, RunResult, read_result
@@ -31,7 +30,8 @@ _log = logging.getLogger(__name__)
 class Cycle:
     """Compares one window a call, and keeps between calls what has to be confirmed. Call it from one thread.
 
-    It reads `window_s` seconds of predictions, of up to `max_subjects` subjects, and up to `max_labels` labels.
+    It compares `window_s` seconds of predictions, with up to `max_labels` labels. Without `make_page` there is no page
+    of Evidently.
     """
 
     bundles: BundleReloader
@@ -41,11 +41,10 @@ class Cycle:
     _: KW_ONLY
     window_s: float
     min_subjects: int
-    max_subjects: int
     max_labels: int
     policy: Policy
     webhook: Webhook | None = None
-    compare: Compare = compute_drift
+    make_page: MakePage | None = None
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     _restored: bool = field(default=False, init=False)
     _state: State | None = field(default=None, init=False)
@@ -82,7 +81,7 @@ class Cycle:
             self.probe.active_bundle(active.bundle.card)
             self._restore(active.bundle.name, active.bundle.version)
         with run.stage("load window"):
-            inputs = read_window(active, start, end, max_subjects=self.max_subjects, max_labels=self.max_labels)
+            inputs = read_window(active, start, end, max_labels=self.max_labels)
         run.links_to(inputs.unusual)
         evaluation = evaluate(
             inputs,
@@ -92,22 +91,22 @@ class Cycle:
             run_id=run_id,
             reports=Reports(f"runs/{run_id}/report.html", f"runs/{run_id}/report.json"),
             probe=run,
-            compare=self.compare,
+            make_page=self.make_page,
         )
         with run.stage("publish"):
             self._publish(run, evaluation, start, end)
 
     def _publish(self, run: RunProbe, evaluation: Evaluation, start: datetime, end: datetime) -> None:
         """Write the report, then the row, then notify. The state changes only once the row is stored."""
-        result, comparison = evaluation.result, evaluation.comparison
-        if comparison or self._last_warning != TOO_FEW_ROWS:  # a quiet night leaves one page, not five hundred
-            self.reports.write(result, *((comparison.write_html, comparison.write_json) if comparison else ()))
+        result, page = evaluation.result, evaluation.page
+        if evaluation.report or self._last_warning != TOO_FEW_ROWS:  # a quiet night leaves one page, not five hundred
+            self.reports.write(result, *((page.write_html, page.write_json) if page else ()))
             self.reports.prune()
             self.reports.write_index()
             run.reported()
         self.drift_log.save(_row(evaluation, start, end, self.now()))
         self._state = evaluation.state
-        if comparison is None:
+        if evaluation.report is None:
             self._unknown(run, TOO_FEW_ROWS, result.reason)
         else:
             self._last_warning = ""

@@ -120,7 +120,9 @@ class DriftSettings(Settings):
     drift_interval: Seconds = Field(60, description="Seconds between two drift runs")
     drift_window: Seconds = Field(900, description="Length of the current window in seconds")
     drift_min_rows: int = Field(200, ge=1, description="Minimum number of subjects for a comparison")
-    drift_max_rows: int = Field(50_000, ge=1, description="Maximum number of subjects; a larger window is sampled")
+    drift_report: bool = Field(
+        default=True, description="Make Evidently's page of each run, from a sample of at most 20,000 subjects"
+    )
     drift_threshold: float = Field(
         0.30, gt=0, le=1, description="Share of drifted features at which retraining is recommended"
     )

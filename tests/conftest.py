@@ -19,6 +19,7 @@ from sklearn.impute import MissingIndicator
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
+from benchmarks.postgresql import NoPostgreSQL, a_postgresql
 from leeway.data.population import Population, population
 from leeway.data.tabular import TrainingData, typed_frame
 from leeway.model import bundle as bundles
@@ -66,6 +67,17 @@ def pytest_sessionstart() -> None:
 def people() -> Population:
     """Two thousand customers of the built-in population, `7590-VHVEG` the first."""
     return population(customers=CUSTOMERS)
+
+
+@pytest.fixture(scope="module")
+def postgresql() -> Iterator[str]:
+    """The URL of a PostgreSQL server: `LEEWAY_TEST_POSTGRES_URL`, or one of our own where it is installed."""
+    with ExitStack() as stack:
+        try:
+            url = stack.enter_context(a_postgresql())
+        except NoPostgreSQL as error:
+            pytest.skip(str(error))
+        yield url
 
 
 _noise_constants: dict[tuple[Hashable, ...], float] = {}

@@ -58,6 +58,7 @@ def drift_run(
         str, typer.Option(metavar="TIME", help="With `live`: how far back to look, like 90s, 15m or 1h")
     ] = "15m",
     report_dir: Annotated[Path | None, setting(DriftSettings, "reports", "--report-dir")] = None,
+    report: Annotated[bool | None, setting(DriftSettings, "drift_report", "--report/--no-report")] = None,
     fail_on_drift: Annotated[bool, typer.Option("--fail-on-drift", help="Exit with 3 for RETRAIN")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON and nothing else")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the first two lines only")] = False,
@@ -68,7 +69,7 @@ def drift_run(
 
     Exit codes: 0 compared, 1 the comparison failed, 2 bad input, 3 RETRAIN with --fail-on-drift.
     """
-    settings = DriftSettings.read(reports=report_dir, bundle=bundle, database_url=database_url)
+    settings = DriftSettings.read(reports=report_dir, drift_report=report, bundle=bundle, database_url=database_url)
     result = _compare(settings, reference, current, window)
     _print(result, as_json=as_json, quiet=quiet)
     if result.decision == "UNKNOWN":
@@ -81,6 +82,7 @@ def drift_worker(
     interval: Annotated[float | None, setting(DriftSettings, "drift_interval", "--interval")] = None,
     window: Annotated[float | None, setting(DriftSettings, "drift_window", "--window")] = None,
     reports: Annotated[Path | None, setting(DriftSettings, "reports")] = None,
+    report: Annotated[bool | None, setting(DriftSettings, "drift_report", "--report/--no-report")] = None,
     port: Annotated[int | None, setting(DriftSettings, "reports_port", "--port")] = None,
     bundle: BundleFolder = None,
     database_url: DatabaseUrl = None,
@@ -93,6 +95,7 @@ def drift_worker(
         drift_interval=interval,
         drift_window=window,
         reports=reports,
+        drift_report=report,
         reports_port=port,
         bundle=bundle,
         database_url=database_url,
@@ -107,6 +110,7 @@ def drift_worker(
 
 def _compare(settings: DriftSettings, reference: str, current: str, window: str) -> RunResult:
     """The result of the comparison, or an unknown one with the reason."""
+    from drift.__main__ import evidently
     from drift.evaluation import evaluate, unknown_result
     from drift.report.folder import ReportError, replace_file, single_reports
     from drift.verdicts.confirmation import Policy
@@ -120,31 +124,35 @@ def _compare(settings: DriftSettings, reference: str, current: str, window: str)
         reports = single_reports(settings.reports, reference, current)
     try:
         evaluation = evaluate(
-            _inputs(settings, compared), policy, min_subjects=settings.drift_min_rows, reports=reports
+            _inputs(settings, compared),
+            policy,
+            min_subjects=settings.drift_min_rows,
+            reports=reports,
+            make_page=evidently() if settings.drift_report else None,
         )
     except (UnknownMonth, BundleError, DatabaseError) as error:
         return unknown_result(str(error), policy)
     except Exception as error:  # noqa: BLE001 (the command's boundary, like the worker's cycle: whatever the data hold)
         return unknown_result(f"the comparison failed: {type(error).__name__}: {error}", policy)
-    result, comparison = evaluation.result, evaluation.comparison
-    if comparison and result.reports.html and result.reports.json:
+    result, page = evaluation.result, evaluation.page
+    if page and result.reports.html and result.reports.json:
         with plain_errors(ReportError, OSError, code=FAILED):
-            replace_file(Path(result.reports.html), comparison.write_html)
-            replace_file(Path(result.reports.json), comparison.write_json)
+            replace_file(Path(result.reports.html), page.write_html)
+            replace_file(Path(result.reports.json), page.write_json)
     return result
 
 
 def _inputs(settings: DriftSettings, compared: timedelta | tuple[date, date]) -> ComparisonInputs:
     """The last predictions of that length, or two months."""
     from cli.snapshots import open_snapshots
-    from drift.inputs import load_active_bundle, months, read_window
+    from drift.inputs import load_active_bundle, read_window
+    from drift.months import months
     from leeway.store.engine import open_engine
 
     if isinstance(compared, timedelta):
         now = datetime.now(UTC)
         active = load_active_bundle(settings.bundle, open_engine(settings.database_url))
-        labels, subjects = settings.drift_labels, settings.drift_max_rows
-        return read_window(active, now - compared, now, max_subjects=subjects, max_labels=labels)
+        return read_window(active, now - compared, now, max_labels=settings.drift_labels)
     snapshots = open_snapshots(settings.database_url)
     return months(snapshots, *compared, _churn_bundle(settings.bundle))
 

@@ -1,150 +1,106 @@
-"""The rules of comparing a window with its reference. The caller provides the function that measures distances.
-
-`drift.comparison.evidently` measures with Evidently; the null test and the power table measure with
-`leeway.model.distances`, and a test holds the two equal.
-"""
+"""The rules of comparing a window with its reference."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
 
-import numpy as np
-import pandas as pd
-
-from drift.comparison.columns import CurrentColumn, ReferenceColumn, labels, most_frequent_new
+from drift.comparison.columns import CurrentColumn, ReferenceColumn
 from drift.comparison.findings import MISSING_MOVED, DriftReport, TooFewRows
 from drift.result import FeatureDrift, MissingShares, ScoreDrift
-from leeway.model.distances import Method, jensenshannon, wasserstein_normed
-from leeway.model.drift_plan import ColumnPlan, DriftPlan, Values
+from leeway.model.drift_plan import DriftPlan, Values
 from leeway.schema import SCORE_COLUMN, FeatureSchema
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Two columns to measure: numbers for `wasserstein`, text for `jensenshannon`; something is present in each."""
-
-    name: str
-    method: Method
-    threshold: float
-    reference: Values
-    current: Values
-
-
-Measure: TypeAlias = Callable[[Sequence[Pair]], Mapping[str, float]]
-"""Takes pairs and returns the distance of each by name."""
-
-
-def plain_measure(pairs: Sequence[Pair]) -> dict[str, float]:
-    """Measure with `leeway.model.distances`: fast, and without a report."""
-    return {each.name: _distance(each) for each in pairs}
-
-
-def _distance(pair: Pair) -> float:
-    if pair.method == "wasserstein":
-        return wasserstein_normed(pair.reference, pair.current)
-    codes, _ = pd.factorize(np.concatenate([pair.reference, pair.current]))  # numbers are counted faster than text
-    known = np.where(codes < 0, np.nan, codes)
-    return jensenshannon(known[: pair.reference.size], known[pair.reference.size :])
 
 
 class Reference:
     """A reference, prepared once and compared with any number of windows.
 
-    `frame` holds m rows of the schema's features, and `_score` where the model's scores are known.
+    `values` holds m values of each of the schema's features, and of `_score` where the model's scores are known.
 
     Raises:
-        TooFewRows: the frame is empty.
+        TooFewRows: there are no values.
     """
 
-    def __init__(self, frame: pd.DataFrame, schema: FeatureSchema, plan: DriftPlan) -> None:
-        if frame.empty:
+    def __init__(self, values: Mapping[str, Values], schema: FeatureSchema, plan: DriftPlan) -> None:
+        self.rows = values[schema.names[0]].size
+        if not self.rows:
             raise TooFewRows("the reference has no rows")
-        self.rows = len(frame)
+        self.schema = schema
         self.plan = plan
-        self.columns = [
-            ReferenceColumn.of(each.name, each.kind, frame[each.name], each.seen.categories) for each in schema
-        ]
-        scored = plan.score is not None and SCORE_COLUMN in frame
-        self.scores = ReferenceColumn.of(SCORE_COLUMN, "number", frame[SCORE_COLUMN]) if scored else None
+        self.columns = {
+            each.name: ReferenceColumn.of(
+                each.name, each.kind, plan.features[each.name].method, values[each.name], each.seen.categories
+            )
+            for each in schema
+        }
+        if plan.score is not None and SCORE_COLUMN in values:
+            scores = ReferenceColumn.of(SCORE_COLUMN, "number", plan.score.method, values[SCORE_COLUMN])
+            self.columns[SCORE_COLUMN] = scores
 
-
-def compare(
-    reference: Reference,
-    current: pd.DataFrame,
-    measure: Measure,
-    *,
-    min_subjects: int = 0,
-    current_subjects: int | None = None,
-) -> DriftReport:
-    """Compare a window, a frame with one row a subject, with its reference; `measure` is called once.
-
-    See `drift.comparison.evidently.compute_drift`.
-    """
-    rows = len(current)
-    if rows < max(1, min_subjects):
-        raise TooFewRows(f"{rows:,} subjects are too few to compare; at least {max(1, min_subjects):,} are needed")
-    judged = [
-        _Column(each, CurrentColumn.of(current[each.name], each), reference.plan.features[each.name])
-        for each in reference.columns
-    ]
-    scores, scored = reference.scores, None
-    if scores is not None and reference.plan.score is not None and SCORE_COLUMN in current:
-        scored = _Column(scores, CurrentColumn.of(current[SCORE_COLUMN], scores), reference.plan.score)
-    pairs = [each.pair(rows, reference.rows) for each in [*judged, *([scored] if scored else [])] if each.measurable]
-    distances = measure(pairs)
-    found = scored.drift(distances, rows, reference.rows) if scored and scored.measurable else None
-    return DriftReport(
-        features=tuple(each.drift(distances, rows, reference.rows) for each in judged),
-        prediction=ScoreDrift(found.method, found.score, found.threshold, found.detected) if found else None,
-        reference_rows=reference.rows,
-        current_rows=rows,
-        current_subjects=rows if current_subjects is None else current_subjects,
-        single_values={each.name: each.current.single for each in judged if each.current.single},
-    )
+    def threshold(self, name: str, subjects: int) -> float:
+        """The effective threshold of a column of a window of so many subjects."""
+        plan = self.plan.score if name == SCORE_COLUMN else self.plan.features[name]
+        return 0.0 if plan is None else plan.threshold_at(subjects, self.rows)
 
 
 @dataclass(frozen=True)
-class _Column:
-    """One column of both windows."""
+class WindowColumns:
+    """A window of n subjects: its columns by name, with `_score` if the window has scores to compare."""
 
-    reference: ReferenceColumn
-    current: CurrentColumn
-    plan: ColumnPlan
+    subjects: int
+    columns: Mapping[str, CurrentColumn]
 
-    @property
-    def name(self) -> str:
-        return self.reference.name
+    @classmethod
+    def of(cls, values: Mapping[str, Values], reference: Reference) -> WindowColumns:
+        """From one value a subject for each column of the reference that the window has; others are ignored."""
+        columns = {
+            name: CurrentColumn.of(values[name], column) for name, column in reference.columns.items() if name in values
+        }
+        return cls(values[reference.schema.names[0]].size, columns)
 
-    @property
-    def measurable(self) -> bool:
-        """Whether both sides have a value: if not there is no distance, and Evidently raises."""
-        return max(self.reference.missing_share, self.current.missing_share) < 1
 
-    def pair(self, rows: int, reference_rows: int) -> Pair:
-        before, after = self.reference.entries, self.current.entries
-        if self.plan.method == "jensenshannon":
-            named = most_frequent_new(after, self.reference)
-            before, after = (labels(values, self.reference, named) for values in (before, after))
-        return Pair(self.name, self.plan.method, self.plan.threshold_at(rows, reference_rows), before, after)
+def compare(reference: Reference, window: WindowColumns, *, min_subjects: int = 0) -> DriftReport:
+    """Judge each column of a window by its distance: the schema's features, and `_score` where both sides have it.
 
-    def drift(self, distances: Mapping[str, float], rows: int, reference_rows: int) -> FeatureDrift:
-        threshold = self.plan.threshold_at(rows, reference_rows)
-        score = distances[self.name] if self.measurable else None
-        constant = self.current.constant
-        moved = abs(self.current.missing_share - self.reference.missing_share)
-        return FeatureDrift(
-            feature=self.name,
-            method=self.plan.method,
-            score=score,
-            threshold=threshold,
-            detected=not constant and has_drifted(score, threshold, moved),
-            constant=constant,
-            missing=MissingShares(self.reference.missing_share, self.current.missing_share),
-            outside_reference=self.current.outside_share,
-            new_categories=self.current.new_categories,
-        )
+    A distance counts from max(0.1, c·√(1/n + 1/m)) on, see `leeway.model.distances`. A feature without values on one
+    side has no distance, and drifted if its missing share moved; one with the same single value on both sides is
+    `constant` and has not drifted.
+
+    Raises:
+        TooFewRows: the window has fewer than `min_subjects` subjects, or none.
+    """
+    rows = window.subjects
+    if rows < max(1, min_subjects):
+        raise TooFewRows(f"{rows:,} subjects are too few to compare; at least {max(1, min_subjects):,} are needed")
+    columns = window.columns
+    features = tuple(_drift(reference, name, columns[name], rows) for name in reference.schema.names)
+    scores = _drift(reference, SCORE_COLUMN, columns[SCORE_COLUMN], rows) if SCORE_COLUMN in columns else None
+    return DriftReport(
+        features=features,
+        prediction=ScoreDrift(scores.method, scores.score, scores.threshold, scores.detected)
+        if scores and scores.score is not None
+        else None,
+        reference_rows=reference.rows,
+        current_rows=rows,
+        single_values={name: single for name in reference.schema.names if (single := columns[name].single)},
+    )
+
+
+def _drift(reference: Reference, name: str, current: CurrentColumn, rows: int) -> FeatureDrift:
+    before = reference.columns[name]
+    threshold = reference.threshold(name, rows)
+    moved = abs(current.missing_share - before.missing_share)
+    return FeatureDrift(
+        feature=name,
+        method=before.method,
+        score=current.distance,
+        threshold=threshold,
+        detected=not current.constant and has_drifted(current.distance, threshold, moved),
+        constant=current.constant,
+        missing=MissingShares(before.missing_share, current.missing_share),
+        outside_reference=current.outside_share,
+        new_categories=current.new_categories,
+    )
 
 
 def has_drifted(score: float | None, threshold: float, missing_moved: float) -> bool:

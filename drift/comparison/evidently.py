@@ -1,6 +1,7 @@
-"""The only module that imports Evidently: two frames in, a report out, with Evidently's own page and JSON.
+"""The only module that imports Evidently: it draws Evidently's own page, and writes its JSON, for people to look at.
 
-The import takes five seconds and 280 MB, so it happens with the first comparison.
+Verdicts do not depend on it: they are made from all rows, and this from a sample. The import takes five seconds and
+280 MB, so it happens with the first page.
 """
 
 from __future__ import annotations
@@ -9,82 +10,83 @@ import logging
 import math
 import os
 import warnings
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from drift.comparison.compare import Pair, Reference, compare, plain_measure
-from drift.comparison.findings import DriftReport
-from leeway.model.drift_plan import DriftPlan
-from leeway.schema import FeatureSchema
+from drift.comparison.columns import ReferenceColumn, counted, most_frequent, present, value_text
+from drift.comparison.compare import Reference
+from leeway.model.distances import Method
+from leeway.model.drift_plan import Values, clipped
+from leeway.schema import Kind
 
+OTHER_NEW: Final = "(other new values)"
 _log = logging.getLogger(__name__)
 
 
-class Comparison:
-    """Our `report` and Evidently's page and JSON, all from one run. Keeps no rows."""
+@dataclass(frozen=True)
+class Pair:
+    """Two columns to compare: numbers for `wasserstein`, text for `jensenshannon`; something is present in each."""
 
-    def __init__(self, report: DriftReport, snapshot: Any) -> None:  # noqa: ANN401 (Evidently's type stays in here)
-        self.report = report
+    name: str
+    method: Method
+    threshold: float
+    reference: Values
+    current: Values
+
+
+class EvidentlyPage:
+    """Evidently's page and JSON. `scores` are its distances by column; `note` says what the page was made from."""
+
+    def __init__(self, note: str, snapshot: Any) -> None:  # noqa: ANN401 (Evidently's type stays in here)
+        self.note = note
         self._snapshot = snapshot
+        found = {each["config"]["column"]: float(each["value"]) for each in snapshot.dict()["metrics"]}
+        self.scores = {name: score for name, score in found.items() if math.isfinite(score)}
 
     def write_html(self, path: Path) -> None:
-        """Write Evidently's page: about 4 MB, which loads nothing from the network."""
+        """Write Evidently's page: about 4 MB, which loads nothing from the network. It begins with the note."""
         self._snapshot.save_html(str(path))
+        head, body, rest = path.read_text(encoding="utf-8").partition("<body>")
+        note = f'<p style="font-family: sans-serif; margin: 1em 2em">{self.note}</p>'
+        path.write_text(head + body + note + rest, encoding="utf-8")
 
     def write_json(self, path: Path) -> None:
         """Write Evidently's JSON."""
         self._snapshot.save_json(str(path))
 
 
-def compute_drift(
-    reference: pd.DataFrame,
-    current: pd.DataFrame,
-    schema: FeatureSchema,
-    plan: DriftPlan,
-    *,
-    min_subjects: int = 0,
-    current_subjects: int | None = None,
-) -> Comparison:
-    """Compare a window with its reference: the schema's features, and `_score` where both frames have it.
+def evidently_page(reference: Reference, sample: Mapping[str, Values], subjects: int) -> EvidentlyPage:
+    """Compare a sample of a window of so many subjects with its reference, in Evidently.
 
-    `current` has n rows, one a subject; `reference` has m rows. Other columns are ignored. If the rows of `current` are
-    a sample, `current_subjects` is the number of all subjects. Evidently measures each column by the plan's method,
-    against max(0.1, c·√(1/n + 1/m)), see `leeway.model.distances`. A feature without values on one side is not measured
-    (score None, detected); one with the same single value on both sides is `constant` and has not drifted. A feature
-    that Evidently fails on is missing from its page, and has the same distance by `leeway.model.distances`.
-
-    Raises:
-        TooFewRows: n is below `min_subjects` or 0, or the reference is empty.
+    Evidently measures each column by the plan's method, against the threshold for all subjects. The page leaves out a
+    column without values on one side, and one that Evidently cannot draw.
     """
-    evidently = _Evidently()
-    report = compare(
-        Reference(reference, schema, plan),
-        current,
-        evidently.measure,
-        min_subjects=min_subjects,
-        current_subjects=current_subjects,
+    pairs = [
+        Pair(name, column.method, reference.threshold(name, subjects), *_entries(sample[name], column))
+        for name, column in reference.columns.items()
+        if name in sample and present(sample[name]).size and column.counts
+    ]
+    try:
+        snapshot = _run(pairs)
+    except Exception:  # noqa: BLE001 (one column must not hide the others; each is tried alone, and failures logged)
+        snapshot = _run([each for each in pairs if _is_drawable(each)])
+    return EvidentlyPage(_note(sample[reference.schema.names[0]].size, subjects), snapshot)
+
+
+def _note(taken: int, subjects: int) -> str:
+    if taken >= subjects:
+        return f"Made from all {subjects:,} subjects of the window."
+    return (
+        f"Made from a sample of {taken:,} of the window's {subjects:,} subjects. The distances and verdicts of the run,"
+        " in its result.json, are computed from all of them."
     )
-    return Comparison(report, evidently.snapshot)
-
-
-class _Evidently:
-    """Measures pairs of columns, and keeps Evidently's run."""
-
-    snapshot: Any = None
-
-    def measure(self, pairs: Sequence[Pair]) -> dict[str, float]:
-        """See `drift.comparison.compare.Measure`."""
-        try:
-            self.snapshot = _run(pairs)
-        except Exception:  # noqa: BLE001 (one column must not hide the others; each is tried alone, and failures logged)
-            self.snapshot = _run([each for each in pairs if _is_drawable(each)])
-        found = {metric["config"]["column"]: float(metric["value"]) for metric in self.snapshot.dict()["metrics"]}
-        found = {name: score for name, score in found.items() if math.isfinite(score)}
-        return found | plain_measure([each for each in pairs if each.name not in found])
 
 
 def _is_drawable(pair: Pair) -> bool:
@@ -117,3 +119,25 @@ def _run(pairs: Sequence[Pair]) -> Any:  # noqa: ANN401 (Evidently's type stays 
     report = Report([ValueDrift(column=each.name, method=each.method, threshold=each.threshold) for each in pairs])
     with np.errstate(divide="ignore", invalid="ignore"):  # plotting a column that hardly varies divides by zero
         return report.run(current, reference)
+
+
+def _entries(values: Values, reference: ReferenceColumn) -> tuple[Values, Values]:
+    """The reference's values and the window's, as Evidently compares them."""
+    if reference.method == "wasserstein":
+        return reference.entries, clipped(values)
+    counts = counted(present(values))
+    new = Counter({value: count for value, count in counts.items() if value not in reference.counts})
+    kept = frozenset(reference.counts) | frozenset(most_frequent(new))
+    return _labels(reference.entries, reference.kind, kept), _labels(values, reference.kind, kept)
+
+
+def _labels(values: Values, kind: Kind, kept: frozenset[Any]) -> NDArray[np.object_]:
+    """The values as categories, in text; None is missing.
+
+    Only the `kept` values keep their text; the others share one. The Jensen–Shannon distance is the same, because each
+    value that is not in the reference adds its share times ln 2 to the divergence, and Evidently's time grows with the
+    square of the number of categories. Evidently does not escape categories in its page: `value_text` disarms them.
+    """
+    codes, found = pd.factorize(values)
+    texts = [value_text(value, kind) if value in kept else OTHER_NEW for value in found.tolist()]
+    return np.array([*texts, None], dtype=object)[codes]  # a missing value has the code -1: the last

@@ -37,16 +37,14 @@ class SingleValue:
 class DriftReport:
     """A window against the reference, features in the schema's order.
 
-    `prediction` is None if a side has no scores. `current_rows` were compared, one a subject; `current_subjects` is
-    the number of subjects in the window, higher if a sample was taken. `single_values` are the features with one value
-    throughout a window, by name, but for those that have the same one in both.
+    `prediction` is None if a side has no scores. `current_rows` were compared, one a subject. `single_values` are the
+    features with one value throughout a window, by name, but for those that have the same one in both.
     """
 
     features: tuple[FeatureDrift, ...]
     prediction: ScoreDrift | None
     reference_rows: int
     current_rows: int
-    current_subjects: int
     single_values: Mapping[str, SingleValue] = field(default_factory=dict)
 
     @property

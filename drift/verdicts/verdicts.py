@@ -130,14 +130,11 @@ def judge_covariate(report: DriftReport | None, threshold: float, unknown_reason
     if report is None:
         return Verdict("unknown", unknown_reason)
     found, of = len(report.detected), len(report.features)
-    sample = ""
-    if report.current_rows < report.current_subjects:
-        sample = f" (on a sample of {report.current_rows:,} of {report.current_subjects:,} subjects)"
     if not found:
-        return Verdict("ok", f"None of {of} features drifted{sample}.")
+        return Verdict("ok", f"None of {of} features drifted.")
     first = report.detected[0]
     far = "without values to compare" if first.score is None else f"at {first.factor:.1f} times its threshold"
-    words = f"{found} of {of} features drifted{sample}. The furthest is {first.feature}, {far}."
+    words = f"{found} of {of} features drifted. The furthest is {first.feature}, {far}."
     return Verdict("act" if report.share >= threshold else "watch", words)
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leeway.model.card import Card
+from leeway.model.drift_plan import Values, list_values
 from leeway.model.encoding import Encoded, Encoder
 from leeway.model.manifest import (
     CARD,
@@ -30,7 +31,7 @@ from leeway.model.manifest import (
     read_manifest,
 )
 from leeway.model.onnx import OnnxScorer
-from leeway.schema import FeatureSchema
+from leeway.schema import SCORE_COLUMN, FeatureSchema
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,6 +66,17 @@ class Bundle:
         import pandas as pd  # noqa: PLC0415 (the API process does without pandas)
 
         return pd.read_parquet(self.folder / REFERENCE)
+
+    def reference_values(self) -> dict[str, Values]:
+        """The same features and `_score` without a frame. Needs pyarrow, and not pandas, which `read_table` imports."""
+        import pyarrow.parquet as pq  # noqa: PLC0415 (the API process does without pyarrow)
+
+        with pq.ParquetFile(self.folder / REFERENCE) as file:
+            table = file.read()
+        kinds = {each.name: each.kind for each in self.schema}
+        if SCORE_COLUMN in table.column_names:
+            kinds[SCORE_COLUMN] = "number"
+        return {name: list_values(table[name].to_pylist(), kind) for name, kind in kinds.items()}
 
 
 def load(folder: Path) -> Bundle:

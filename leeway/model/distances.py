@@ -1,9 +1,10 @@
 """Evidently's two distances, and how large they get by chance, in plain numpy.
 
-Evidently computes the drift. This module computes what a bundle stores for each feature: the distance that fits it, and
-how noisy that distance is. Tests check that both distances equal those of Evidently 0.7.23 within 1e-9.
+`drift.aggregates` computes them where a window's rows are. This module computes them from values in memory, and what
+a bundle stores for each feature: the distance that fits it, and how noisy that distance is. Tests check that both
+distances equal those of Evidently 0.7.23 within 1e-9.
 
-Evidently compares a column as numerical or as categorical. The detector passes features with `wasserstein` as numerical
+Evidently compares a column as numerical or as categorical. Its page gets features with `wasserstein` as numerical
 columns and features with `jensenshannon` as categorical ones, because Evidently would make a histogram of a numerical
 column with many values, and its bins would move with the window.
 
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
@@ -67,7 +68,7 @@ def wasserstein_normed(reference: npt.ArrayLike, current: npt.ArrayLike) -> floa
     order = np.argsort(both)
     # How far the two distribution functions are apart after each value.
     gap = np.cumsum(np.where(order < before.size, 1 / before.size, -1 / after.size))
-    return float(np.abs(gap[:-1]) @ np.diff(both[order])) / _spread(before)
+    return float(np.abs(gap[:-1]) @ np.diff(both[order])) / spread(before)
 
 
 def jensenshannon(reference: npt.ArrayLike, current: npt.ArrayLike) -> float:
@@ -79,12 +80,24 @@ def jensenshannon(reference: npt.ArrayLike, current: npt.ArrayLike) -> float:
     Raises:
         ValueError: a side has no value (Evidently raises, too).
     """
-    before, after = Counter(_present(reference)), Counter(_present(current))
-    if not before or not after:
+    return jensenshannon_of_counts(Counter(_present(reference)), Counter(_present(current)))
+
+
+def jensenshannon_of_counts(reference: Mapping[Any, int], current: Mapping[Any, int], others: int = 0) -> float:
+    """Jensen–Shannon distance of two counts of values, as above.
+
+    `others` are further values of the current side, none of which the reference has. How many different values they
+    are makes no difference: a value without a share in the reference adds its share times ln 2 to the divergence.
+
+    Raises:
+        ValueError: a side has no value.
+    """
+    values = [*reference, *(value for value in current if value not in reference)]
+    before = np.array([*(reference.get(value, 0) for value in values), 0], dtype=np.float64)
+    after = np.array([*(current.get(value, 0) for value in values), others], dtype=np.float64)
+    if not before.any() or not after.any():
         raise ValueError("nothing to compare: no value is present")
-    values = list(before | after)
-    shares = [np.array([counts[value] for value in values]) / counts.total() for counts in (before, after)]
-    return float(_js_distance(*shares))
+    return float(_js_distance(before / before.sum(), after / after.sum()))
 
 
 def noise_constant(values: npt.ArrayLike, method: Method, *, features: int, seed: int = 0) -> float:
@@ -159,8 +172,9 @@ def _not_empty(numbers: Floats) -> Floats:
     return numbers
 
 
-def _spread(numbers: Floats) -> float:
-    return max(float(np.std(numbers)), _LEAST_SPREAD)
+def spread(values: npt.ArrayLike) -> float:
+    """Standard deviation of the reference (ddof 0), at least 0.001: what its Wasserstein distances are divided by."""
+    return max(float(np.std(_numbers(values))), _LEAST_SPREAD)
 
 
 def _js_distance(first: Floats, second: Floats) -> Floats:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from leeway.model.distances import BASE_THRESHOLD, Method, effective_threshold, method_for, noise_constant
 from leeway.model.encoding import FLOAT32_MAX
-from leeway.schema import FeatureSchema, Kind
+from leeway.schema import SCORE_COLUMN, FeatureSchema, Kind, Value
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,19 +50,45 @@ class DriftPlan(msgspec.Struct, frozen=True):
     ) -> DriftPlan:
         """Fix the plan by a reference frame of the schema's features, and the model's scores of its rows."""
         features = {
-            each.name: ColumnPlan.of(each.kind, values_of(reference[each.name], each.kind), features=len(schema))
+            each.name: ColumnPlan.of(
+                each.kind, clipped(values_of(reference[each.name], each.kind)), features=len(schema)
+            )
             for each in schema
         }
         return cls(features, None if scores is None else ColumnPlan.of("number", scores, features=1))
 
 
-def values_of(column: pd.Series[Any], kind: Kind) -> Values:
-    """The values of a column of any dtype.
+def frame_values(frame: pd.DataFrame, schema: FeatureSchema) -> dict[str, Values]:
+    """The values of the schema's features, and of `_score` if the frame has it."""
+    scores = {SCORE_COLUMN: values_of(frame[SCORE_COLUMN], "number")} if SCORE_COLUMN in frame else {}
+    return {each.name: values_of(frame[each.name], each.kind) for each in schema} | scores
 
-    Infinities count as missing. Numbers are clipped to the largest 32-bit float, which is also the largest that a model
-    is given: the square of a larger one has no distance.
-    """
+
+def values_of(column: pd.Series[Any], kind: Kind) -> Values:
+    """The values of a column of any dtype."""
     if kind == "category":
         return column.astype("object").where(column.notna(), None).to_numpy(dtype=object)
-    numbers = column.to_numpy(dtype=np.float64, na_value=np.nan)
-    return np.where(np.isfinite(numbers), np.clip(numbers, -FLOAT32_MAX, FLOAT32_MAX), np.nan)
+    return finite(column.to_numpy(dtype=np.float64, na_value=np.nan))
+
+
+def list_values(values: Sequence[Value], kind: Kind) -> Values:
+    """The values of a list in which None, and empty text, are missing."""
+    if kind == "category":
+        return np.array([value or None for value in values], dtype=object)
+    return finite(np.array(values, dtype=np.float64))  # None becomes NaN
+
+
+def finite(numbers: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Numbers with NaN for infinities, which count as missing."""
+    return np.where(np.isfinite(numbers), numbers, np.nan)
+
+
+def clipped(values: Values) -> Values:
+    """Numbers clipped to the largest 32-bit float, text as it is.
+
+    That is also the largest number that a model is given: the square of a larger one has no distance.
+    """
+    if values.dtype == object:
+        return values
+    numbers: npt.NDArray[np.float64] = np.clip(values, -FLOAT32_MAX, FLOAT32_MAX)
+    return numbers

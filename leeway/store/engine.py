@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 
@@ -24,6 +24,9 @@ from leeway.store.tables import Tables
 
 Engine: TypeAlias = sa.Engine
 """An opened database, for code that passes it on and uses no SQL."""
+
+Rows: TypeAlias = sa.Select[Any]
+"""A statement that selects rows, for the same kind of code."""
 
 CONNECT_TIMEOUT_S = 2
 BUSY_TIMEOUT_S = 5

@@ -11,14 +11,15 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from leeway.schema import Value
+from leeway.schema import FeatureRow, Value
 from leeway.store.bulk_insert import insert_rows, upsert_rows
-from leeway.store.engine import DatabaseError, first_line, translated
+from leeway.store.engine import DatabaseError, Rows, first_line, translated
 from leeway.store.record import RECORD_COLUMNS, PredictionRecord
 from leeway.store.tables import Tables, feature_key, utc
 
 _record_values = attrgetter(*RECORD_COLUMNS)
 _WINDOW_COLUMNS = ("prediction_id", "predicted_at", "score", "prediction", "unusual_features", "trace_id", "span_id")
+_TRACED = ("trace_id", "span_id", "prediction_id", "unusual_features", "user_id")
 _RANK, _ROWS, _MIN_VERSION, _MAX_VERSION = "#rank", "#rows", "#min_version", "#max_version"  # never a feature's name
 _RANDOM_PART = 29
 """Position of the last eight digits of a UUID's text. The digits before them hold a counter, so they are similar
@@ -63,6 +64,18 @@ class Window:
     def taken(self) -> int:
         """The number of subjects in the lists; less than `subjects` if a limit applied."""
         return len(self.columns["prediction_id"])
+
+
+@dataclass(frozen=True)
+class TracedRow:
+    """A prediction with the trace that made it; `features` are in the schema's order."""
+
+    trace_id: str
+    span_id: str
+    prediction_id: str
+    unusual_features: int
+    user_id: str | None
+    features: FeatureRow
 
 
 @dataclass(frozen=True)
@@ -157,6 +170,48 @@ class PredictionLog:
             start, end, rows, subjects, features, columns, min_version if min_version == max_version else None
         )
 
+    def totals(self, start: datetime, end: datetime) -> Rows:
+        """The statement that counts the predictions of [start, end): their number, the least and greatest version.
+
+        Raises:
+            ValueError: a time is naive.
+        """
+        made = self._tables.predictions.c
+        versions = [sa.func.min(made.model_version), sa.func.max(made.model_version)]
+        counts: list[sa.ColumnElement[Any]] = [sa.func.count(), *versions]
+        return sa.select(*counts).where(*_inside(self._tables, start, end))
+
+    def last_rows(self, start: datetime, end: datetime) -> Rows:
+        """The statement that selects the last prediction of each subject in [start, end), as `window` does.
+
+        Its columns are the features, by `leeway.store.tables.feature_key`, and `score`.
+
+        Raises:
+            ValueError: a time is naive.
+        """
+        made, last = self._tables.predictions.c, _last_of_subjects(self._tables, start, end).subquery("last")
+        return sa.select(*self._tables.features_of(self._tables.predictions), made.score).join(
+            last, made.prediction_id == last.c.id
+        )
+
+    def most_unusual(self, start: datetime, end: datetime, limit: int) -> list[TracedRow]:
+        """Of the predictions of [start, end) whose trace was sampled, those with the most unusual features first.
+
+        Raises:
+            ValueError: a time is naive.
+            PredictionLogError: the database is unreachable.
+        """
+        made = self._tables.predictions.c
+        query = (
+            sa.select(*(made[name] for name in _TRACED), *self._tables.features_of(self._tables.predictions))
+            .where(*_inside(self._tables, start, end), made.trace_id.is_not(None), made.span_id.is_not(None))
+            .order_by(made.unusual_features.desc(), made.prediction_id.desc())
+            .limit(limit)
+        )
+        with translated(into=PredictionLogError), self._engine.connect() as connection:
+            found = connection.execute(query).all()
+        return [TracedRow(row[0], row[1], row[2], row[3], row[4], tuple(row[5:])) for row in found]
+
     def is_synthetic(self, prediction_id: str) -> bool | None:
         """Whether a prediction belongs to a synthetic request; None if the database does not have it (yet).
 
@@ -202,16 +257,28 @@ def _rejecting() -> Iterator[None]:
         raise
 
 
+def _inside(tables: Tables, start: datetime, end: datetime) -> tuple[sa.ColumnElement[bool], ...]:
+    made = tables.predictions.c
+    return made.predicted_at >= utc(start), made.predicted_at < utc(end), made.is_synthetic.is_(sa.false())
+
+
+def _last_of_subjects(tables: Tables, start: datetime, end: datetime) -> sa.Select[Any]:
+    """Select the `id` of each subject's last prediction."""
+    made = tables.predictions.c
+    subject = (made.user_id, sa.case((made.user_id.is_(None), made.prediction_id)))
+    # Ranking by time would sort the whole window; ids are UUIDv7, so the greatest is the last.
+    last = sa.func.max(made.prediction_id).label("id")
+    return sa.select(last).where(*_inside(tables, start, end)).group_by(*subject)
+
+
 def _window_query(tables: Tables, start: datetime, end: datetime, limit: int | None) -> sa.Select[Any]:
     """Select features, `_WINDOW_COLUMNS`, the number of rows and of subjects, and the least and greatest version.
 
     It works in two steps: sample the subjects from narrow rows, then read all columns of the sampled rows only.
     """
     made = tables.predictions.c
-    inside = (made.predicted_at >= start, made.predicted_at < end, made.is_synthetic.is_(sa.false()))
-    subject = (made.user_id, sa.case((made.user_id.is_(None), made.prediction_id)))
-    # Ranking by time would sort the whole window; ids are UUIDv7, so the greatest is the last.
-    last = sa.select(sa.func.max(made.prediction_id).label("id")).where(*inside).group_by(*subject).cte("last")
+    inside = _inside(tables, start, end)
+    last = _last_of_subjects(tables, start, end).cte("last")
     versions = sa.func.min(made.model_version).label(_MIN_VERSION), sa.func.max(made.model_version).label(_MAX_VERSION)
     whole = sa.select(sa.func.count().label(_ROWS), *versions).where(*inside).cte("whole")
     sample = sa.select(last.c.id)

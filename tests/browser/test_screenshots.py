@@ -9,10 +9,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
-from docs.screenshots import BOARD_HEIGHT, BOARD_WIDTHS, SCALE, SHOTS, WIDTH, main, pages_of, take, take_boards
-from drift.report.app import serve_reports
+from docs.screenshots import SCALE, SHOTS, WIDTH, main, pages_of, take
 from drift.report.folder import ReportFolder
-from observability.grafana.generate import links
 
 
 @pytest.fixture(scope="module")
@@ -37,14 +35,6 @@ def test_every_picture_is_taken(browser: Browser, demo: Path, tmp_path: Path) ->
     take(browser, pages_of(demo), tmp_path)
     sizes = {path.stem: size_of(path) for path in tmp_path.iterdir()}
     assert sizes == {each.name: (round(WIDTH * SCALE), round(each.height * SCALE)) for each in SHOTS}
-
-
-def test_every_dashboard_is_taken(browser: Browser, folder: ReportFolder, tmp_path: Path) -> None:
-    """Each dashboard of a Grafana is a picture at each width; any server does for this."""
-    with serve_reports(folder, "127.0.0.1", 0) as address:
-        assert take_boards(browser, address.url, tmp_path) == len(links.BOARDS) * len(BOARD_WIDTHS)
-    sizes = {path.stem: size_of(path) for path in tmp_path.iterdir()}
-    assert sizes == {f"{uid}-{width}": (width, BOARD_HEIGHT) for uid in links.BOARDS for width in BOARD_WIDTHS}
 
 
 def test_a_folder_without_a_demo_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""Frames with columns of every kind, their comparison without Evidently, and findings that need no comparison."""
+"""Frames with columns of every kind, their comparison, and findings that need no comparison."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from drift.comparison.compare import Reference, compare, plain_measure
+from drift.comparison.compare import Reference, WindowColumns, compare
 from drift.comparison.findings import DriftReport, PerformanceWindow, SingleValue
-from drift.result import FeatureDrift, ScoreDrift
+from drift.inputs import ComparisonInputs
+from drift.result import FeatureDrift, ScoreDrift, Window
 from drift.verdicts.confirmation import Policy
 from drift.verdicts.verdicts import Observation
 from leeway.data.population import Population
 from leeway.data.tabular import typed_frame
 from leeway.model.bundle import Bundle
-from leeway.model.drift_plan import DriftPlan
+from leeway.model.drift_plan import DriftPlan, frame_values
 from leeway.model.performance import Estimate
 from leeway.model.sklearn import encode_frame
 from leeway.schema import CHURN_SCHEMA, SCORE_COLUMN, Feature, FeatureSchema
@@ -62,9 +63,34 @@ REFERENCE = frame(rows=500, seed=0)
 PLAN = DriftPlan.from_reference(SCHEMA, REFERENCE)
 
 
+def prepared(frame: pd.DataFrame, schema: FeatureSchema = SCHEMA, plan: DriftPlan = PLAN) -> Reference:
+    """A frame as a reference."""
+    return Reference(frame_values(frame, schema), schema, plan)
+
+
+def compared(reference: Reference, current: pd.DataFrame, min_subjects: int = 0) -> DriftReport:
+    """Compare a frame, one row a subject, with the reference."""
+    return compare(reference, window_of(reference, current), min_subjects=min_subjects)
+
+
+def window_of(reference: Reference, current: pd.DataFrame) -> WindowColumns:
+    """A frame as a window."""
+    return WindowColumns.of(frame_values(current, reference.schema), reference)
+
+
 def report_of(current: pd.DataFrame, reference: pd.DataFrame = REFERENCE, plan: DriftPlan = PLAN) -> DriftReport:
-    """Compare without Evidently, by the same rules."""
-    return compare(Reference(reference, SCHEMA, plan), current, plain_measure)
+    """Compare two frames."""
+    return compared(prepared(reference, SCHEMA, plan), current)
+
+
+def inputs_of(reference: Reference, current: pd.DataFrame, **changes: Any) -> ComparisonInputs:  # noqa: ANN401 (fields of the inputs)
+    """What a run compares: a frame, one row a subject, with the reference."""
+    return ComparisonInputs(
+        reference,
+        window_of(reference, current),
+        lambda: frame_values(current, reference.schema),
+        **{"reference_window": Window(), "current_window": Window(subjects=len(current))} | changes,
+    )
 
 
 def features_of(people: Population) -> pd.DataFrame:
@@ -108,7 +134,7 @@ def report(
     """Ten features, the ones given first, of which `drifted` more drifted; the model's scores at distance `score`."""
     rest = [feature(f"f{place}", 0.2 if place < drifted else 0.05) for place in range(10 - len(features))]
     prediction = None if score is None else ScoreDrift("wasserstein", score, 0.1, score >= 0.1)
-    return DriftReport((*features, *rest), prediction, 2_000, rows, rows, single_values or {})
+    return DriftReport((*features, *rest), prediction, 2_000, rows, single_values or {})
 
 
 def labelled(auc: float, margin: float = 0.02, labels: int = 2_000, squared: float = 0.14) -> PerformanceWindow:

@@ -15,15 +15,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from drift.comparison.evidently import Comparison, compute_drift
-from drift.evaluation import Compare, Evaluation, evaluate
-from drift.inputs import ComparisonInputs
-from drift.result import Window, read_result
+from drift.comparison.evidently import evidently_page
+from drift.evaluation import Evaluation, MakePage, evaluate
+from drift.result import read_result
 from drift.verdicts.confirmation import Policy
 from leeway.data.tabular import typed_frame
 from leeway.model.drift_plan import DriftPlan
 from leeway.schema import INT64_MAX, INT64_MIN, Feature, FeatureSchema, Kind, Value
-from tests.drift.worlds import plain_compare
+from tests.drift.comparisons import inputs_of, prepared
 
 ROWS, REFERENCE_ROWS = 200, 500
 Draw = Callable[[np.random.Generator, int], list[Any]]
@@ -63,14 +62,14 @@ REFERENCE: Final = typed_frame(SCHEMA, rows_of(0, REFERENCE_ROWS))
 PLAN: Final = DriftPlan.from_reference(SCHEMA, REFERENCE)
 
 
-def evaluated(schema: FeatureSchema, current: pd.DataFrame, compare: Compare, min_subjects: int = 100) -> Evaluation:
+def evaluated(
+    schema: FeatureSchema, current: pd.DataFrame, make_page: MakePage | None = None, min_subjects: int = 100
+) -> Evaluation:
     """Compare the frame with the reference; features named `count: 0` have the reference of `count`."""
     reference = REFERENCE if schema is SCHEMA else REFERENCE[[base(name) for name in schema.names]]
     plan = DriftPlan({name: PLAN.features[base(name)] for name in schema.names})
-    inputs = ComparisonInputs(
-        reference.set_axis(list(schema.names), axis=1), current, Window(), Window(subjects=len(current)), schema, plan
-    )
-    return evaluate(inputs, Policy().at_once(), min_subjects=min_subjects, compare=compare)
+    inputs = inputs_of(prepared(reference.set_axis(list(schema.names), axis=1), schema, plan), current)
+    return evaluate(inputs, Policy().at_once(), min_subjects=min_subjects, make_page=make_page)
 
 
 def base(name: str) -> str:
@@ -100,7 +99,7 @@ def test_any_window_has_a_result_or_a_reason(rows: int, strange: dict[str, list[
     columns = rows_of(1, rows) | {name: list(islice(values * ROWS, rows)) for name, values in strange.items()}
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        result = evaluated(SCHEMA, typed_frame(SCHEMA, columns), plain_compare, min_subjects=19).result
+        result = evaluated(SCHEMA, typed_frame(SCHEMA, columns), min_subjects=19).result
     assert read_result(result.to_file()) == result
     assert all(verdict.evidence for verdict in result.verdicts.values())
     if rows < 19:
@@ -127,13 +126,7 @@ def strange() -> Evaluation:
     columns = one_value_each()
     schema = FeatureSchema(tuple(Feature(name, kind, nullable=True) for name, (kind, _) in columns.items()))
     current = typed_frame(schema, {name: values for name, (_, values) in columns.items()})
-    return evaluated(schema, current, compute_drift)
-
-
-def comparison_of(evaluation: Evaluation) -> Comparison:
-    """The comparison, which was made."""
-    assert evaluation.comparison is not None
-    return evaluation.comparison
+    return evaluated(schema, current, evidently_page)
 
 
 def test_evidently_compares_any_single_value(strange: Evaluation) -> None:
@@ -146,9 +139,10 @@ def test_evidently_compares_any_single_value(strange: Evaluation) -> None:
 
 def test_evidently_leaves_out_only_what_it_cannot_draw(strange: Evaluation, tmp_path: Path) -> None:
     """The page and the JSON are written, with the features that Evidently can draw."""
-    comparison = comparison_of(strange)
-    comparison.write_html(tmp_path / "report.html")
-    comparison.write_json(tmp_path / "report.json")
+    page = strange.page
+    assert page is not None
+    page.write_html(tmp_path / "report.html")
+    page.write_json(tmp_path / "report.json")
     text = (tmp_path / "report.json").read_text(encoding="utf-8")
     assert "amount is 0" in text
     assert "amount is 2" not in text  # 9999999999999999

@@ -10,16 +10,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from drift.comparison.compare import Reference, compare, plain_measure
-from drift.comparison.evidently import compute_drift
+from drift.comparison.evidently import evidently_page
 from drift.comparison.findings import Rejections, performance_window
 from drift.verdicts.confirmation import Policy
 from drift.verdicts.verdicts import Judgement, Observation, judge
 from leeway.data.population import Population, population
 from leeway.model.bundle import Bundle
-from leeway.model.drift_plan import DriftPlan
+from leeway.model.drift_plan import DriftPlan, frame_values
 from leeway.schema import SCORE_COLUMN
-from tests.drift.comparisons import features_of, scored, with_column
+from tests.drift.comparisons import compared, features_of, prepared, scored, with_column
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 Change: TypeAlias = Callable[["pd.Series[Any]"], "pd.Series[Any]"]
@@ -49,7 +48,7 @@ def judged(
     rows = scored(bundle, window)
     before = bundle.reference() if reference is None else reference
     plan = bundle.card.drift if reference is None else DriftPlan.from_reference(bundle.schema, before)
-    report = compare(Reference(before, bundle.schema, plan), rows, plain_measure, min_subjects=200)
+    report = compared(prepared(before, bundle.schema, plan), rows, min_subjects=200)
     performance = None if labels is None else performance_window(labels, rows[SCORE_COLUMN], bundle.card)
     seen = Observation(bundle.version, NOW, NOW, report, rejections=rejections, performance=performance)
     return judge(seen, Policy().at_once())
@@ -130,7 +129,7 @@ def test_covariate_drift_asks_for_retraining(bundle: Bundle, people: Population)
 def test_evidently_agrees_on_a_fee_in_cents(bundle: Bundle, window: pd.DataFrame) -> None:
     """Measured by Evidently, it is the same one feature of fourteen."""
     fees = with_column(window, "monthly_fee", window["monthly_fee"] * 100)
-    plan = bundle.card.drift
-    report = compute_drift(bundle.reference(), scored(bundle, fees), bundle.schema, plan, min_subjects=200).report
-    assert [each.feature for each in report.detected] == ["monthly_fee"]
-    assert report.share == pytest.approx(1 / 14)
+    reference = prepared(bundle.reference(), bundle.schema, bundle.card.drift)
+    page = evidently_page(reference, frame_values(scored(bundle, fees), bundle.schema), len(fees))
+    drifted = [name for name, score in page.scores.items() if score >= reference.threshold(name, len(fees))]
+    assert [name for name in drifted if name != SCORE_COLUMN] == ["monthly_fee"]

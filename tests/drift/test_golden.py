@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from drift.evaluation import evaluate, unknown_result
-from drift.inputs import months
+from drift.months import months
 from drift.result import Reports, RunResult
 from drift.verdicts.confirmation import Policy
 from leeway.data.population import population
@@ -21,7 +21,7 @@ from leeway.store.engine import create_tables, open_engine
 from leeway.store.predictions import PredictionLabel
 from leeway.store.snapshots import Snapshots
 from leeway.store.tables import tables_for
-from tests.drift.worlds import NOON, RATE, WINDOW_S, RememberingProbe, World, calm_rows, plain_compare, shifted_rows
+from tests.drift.worlds import NOON, RATE, WINDOW_S, PlainPage, RememberingProbe, World, calm_rows, shifted_rows
 
 GOLDEN = Path(__file__).with_name("golden")
 JANUARY, FEBRUARY = date(2026, 1, 31), date(2026, 2, 28)
@@ -94,7 +94,7 @@ def compared_months(world: World, bundle: Bundle | None) -> str:
     engine.dispose()
     paths = Reports("reports/drift_a_vs_b.html", "reports/drift_a_vs_b.json")
     policy = Policy().at_once()
-    return as_text(evaluate(inputs, policy, min_subjects=200, reports=paths, compare=plain_compare).result)
+    return as_text(evaluate(inputs, policy, min_subjects=200, reports=paths, make_page=PlainPage).result)
 
 
 def as_text(result: RunResult) -> str:

@@ -33,9 +33,9 @@ def active(reloader: BundleReloader) -> ActiveBundle:
     return reloader.current()
 
 
-def read(active: ActiveBundle, *, max_subjects: int = 50_000, max_labels: int = 2_000) -> ComparisonInputs:
+def read(active: ActiveBundle, *, max_labels: int = 2_000) -> ComparisonInputs:
     """The first window."""
-    return read_window(active, NOON, END, max_subjects=max_subjects, max_labels=max_labels)
+    return read_window(active, NOON, END, max_labels=max_labels)
 
 
 # --- the bundle ---------------------------------------------------------------------------------------------------
@@ -92,18 +92,18 @@ def test_a_card_without_a_plan_is_a_bundle_error(world: World) -> None:
 
 
 def test_a_window_has_features_and_scores(world: World, active: ActiveBundle) -> None:
-    """One row a subject, with the columns of the reference."""
+    """Each subject counts, with the columns of the reference; so does the sample for the page."""
     world.serve(calm_rows(20))
-    frame = read(active).current
-    assert list(frame) == [*world.bundle.schema.names, SCORE_COLUMN]
-    assert len(frame) == 20
+    found = read(active)
+    assert list(found.current.columns) == list(found.sample()) == [*world.bundle.schema.names, SCORE_COLUMN]
+    assert found.current.subjects == len(found.sample()[SCORE_COLUMN]) == 20
 
 
 def test_scores_of_two_models_are_not_compared(world: World, active: ActiveBundle) -> None:
     """After a change of models the window contains scores of both: its features are compared, its scores are not."""
     world.serve(calm_rows(20))
     world.serve(calm_rows(20), model_version="before")
-    assert list(read(active).current) == list(world.bundle.schema.names)
+    assert list(read(active).current.columns) == list(world.bundle.schema.names)
 
 
 def test_a_sample_of_a_batch_is_even(world: World, active: ActiveBundle) -> None:
@@ -148,7 +148,7 @@ def test_synthetic_requests_are_in_no_window(world: World, active: ActiveBundle)
     world.serve(calm_rows(20))
     world.serve(calm_rows(1).assign(age=999), traced=True, is_synthetic=True)
     served = read(active)
-    assert (served.current_window.rows, len(served.current), served.unusual) == (20, 20, ())
+    assert (served.current_window.rows, served.current.subjects, served.unusual) == (20, 20, ())
 
 
 def test_an_empty_window_can_be_read(active: ActiveBundle) -> None:

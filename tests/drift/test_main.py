@@ -11,6 +11,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import pytest
 
 from drift.__main__ import compose, main
 from leeway.settings import DriftSettings
-from tests.drift.worlds import RATE, World, calm_rows
+from tests.drift.worlds import NOON, RATE, World, calm_rows
 
 ROOT = Path(__file__).parents[2]
 
@@ -101,6 +102,28 @@ def test_an_invalid_setting_is_an_error(world: World) -> None:
     assert ran.returncode == 2
     assert ran.stderr.startswith("leeway: LEEWAY_DRIFT_INTERVAL='often'")
     assert (ran.stderr.count("\n"), ran.stdout) == (1, "")
+
+
+# --- what it needs ------------------------------------------------------------------------------------------------
+
+
+def test_without_the_page_a_worker_is_small(world: World) -> None:
+    """A run without Evidently's page imports neither it nor pandas nor scikit-learn, and stays under 165 MiB."""
+    world.serve(calm_rows(RATE), start_s=(datetime.now(UTC) - NOON).total_seconds() - 300, seconds=290)
+    code = (
+        "import sys\nfrom contextlib import ExitStack\nfrom drift.__main__ import compose\n"
+        "from leeway.settings import DriftSettings\n"
+        "with ExitStack() as stack: compose(DriftSettings.read(), stack)()\n"
+        "status = open('/proc/self/status').read()\n"  # getrusage counts what this process had when it was forked
+        "print(int(status.partition('VmHWM:')[2].split()[0]) // 1024)\n"
+        "print({'evidently', 'pandas', 'sklearn', 'scipy'} & sys.modules.keys())"
+    )
+    given = environment(world, LEEWAY_DRIFT_REPORT="false")
+    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=given, capture_output=True, text=True, check=True)
+    memory_mib, modules = ran.stdout.splitlines()
+    assert [run["decision"] for run in world.runs()] == ["NO_ACTION"]
+    assert modules == "set()"
+    assert int(memory_mib) < 165
 
 
 # --- what does not ------------------------------------------------------------------------------------------------

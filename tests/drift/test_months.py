@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from drift.evaluation import evaluate, unknown_result
-from drift.inputs import ComparisonInputs, load_active_bundle, months, read_window
+from drift.inputs import ComparisonInputs, load_active_bundle, read_window
+from drift.months import months
 from drift.result import Model, Reports, RunResult, Target, Window, read_result
 from drift.verdicts.confirmation import Policy
 from leeway.data.population import population
@@ -17,7 +18,7 @@ from leeway.schema import CHURN_SCHEMA
 from leeway.store.engine import create_tables, open_engine
 from leeway.store.snapshots import Snapshots, UnknownMonth
 from leeway.store.tables import tables_for
-from tests.drift.worlds import NOON, RATE, WINDOW_S, World, plain_compare, shifted_rows
+from tests.drift.worlds import NOON, RATE, WINDOW_S, PlainPage, World, shifted_rows
 
 JANUARY, FEBRUARY, TURNED, WORSE = date(2026, 1, 31), date(2026, 2, 28), date(2026, 3, 31), date(2026, 4, 30)
 CUSTOMERS = 700
@@ -43,7 +44,7 @@ def compared(inputs: ComparisonInputs, min_subjects: int = 200) -> RunResult:
     """The result of a single comparison, without Evidently."""
     paths = Reports("page.html", "figures.json")
     policy = Policy().at_once()
-    return evaluate(inputs, policy, min_subjects=min_subjects, reports=paths, compare=plain_compare).result
+    return evaluate(inputs, policy, min_subjects=min_subjects, reports=paths, make_page=PlainPage).result
 
 
 def states(result: RunResult) -> list[str]:
@@ -119,7 +120,7 @@ def test_served_predictions_are_compared_with_the_bundle(world: World) -> None:
     world.serve(shifted_rows(RATE))
     active = load_active_bundle(world.bundle.folder, world.engine)
     end = NOON + timedelta(seconds=WINDOW_S)
-    result = compared(read_window(active, NOON, end, max_subjects=50_000, max_labels=2_000))
+    result = compared(read_window(active, NOON, end, max_labels=2_000))
     assert (result.decision, result.recommendation) == ("RETRAIN", "RETRAIN")
     assert (result.current.rows, result.reference.rows) == (RATE, 400)
     assert world.runs() == []

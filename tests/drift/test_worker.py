@@ -9,14 +9,13 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import pytest
 from msgspec.structs import replace
 
-from drift.comparison.evidently import Comparison
 from drift.report.folder import MEMBERS, ReportFolder
-from drift.result import read_result
+from drift.result import Reports, read_result
 from drift.verdicts.confirmation import Policy
 from drift.webhook import Webhook
 from drift.worker import run
@@ -26,10 +25,10 @@ from tests.drift.worlds import (
     NOON,
     RATE,
     WINDOW_S,
+    PlainPage,
     RememberingProbe,
     World,
     calm_rows,
-    plain_compare,
     repeat,
     shifted_rows,
 )
@@ -92,12 +91,14 @@ def test_old_reports_are_removed(calm: World, probe: RememberingProbe) -> None:
     assert len(calm.run_folders()) == 3
 
 
-def test_large_windows_are_sampled(drifting: World, probe: RememberingProbe) -> None:
-    """The result has all subjects of the window, and the evidence how many were compared."""
-    drifting.cycle(probe, max_subjects=250)()
-    (result,) = probe.results
-    assert (result.current.rows, result.current.subjects) == (RATE, RATE)
-    assert "on a sample of 250 of 300 subjects" in result.verdicts["covariate"].evidence
+def test_without_a_page_the_verdicts_are_the_same(drifting: World, probe: RememberingProbe) -> None:
+    """Without Evidently's page the result names no reports, and the rest of it is the same."""
+    drifting.cycle(probe)()
+    drifting.cycle(probe, make_page=None)()
+    paged, plain = probe.results
+    assert plain.reports == Reports()
+    assert replace(paged, run_id=plain.run_id, reports=Reports()) == plain
+    assert sorted(file.name for file in drifting.run_folders()[1].iterdir()) == ["index.html", "result.json"]
 
 
 def test_one_customer_is_one_subject(world: World, probe: RememberingProbe) -> None:
@@ -178,7 +179,7 @@ def test_a_failing_comparison_is_unknown(
     def broken(*_arguments: object, **_options: object) -> NoReturn:
         raise ZeroDivisionError("in the middle of it")
 
-    repeat(calm, calm.cycle(probe, compare=broken), 3)
+    repeat(calm, calm.cycle(probe, make_page=broken), 3)
     assert probe.unknowns == [("other", "in the middle of it")] * 3
     assert caplog.text.count("Traceback") == 1
 
@@ -186,12 +187,11 @@ def test_a_failing_comparison_is_unknown(
 def test_a_failed_run_leaves_nothing_half_done(calm: World, probe: RememberingProbe) -> None:
     """If the page cannot be written there is neither a folder nor a row."""
 
-    def unwritable(*arguments: Any, **options: Any) -> Comparison:  # noqa: ANN401 (handed on)
-        made = plain_compare(*arguments, **options)
-        made._snapshot.save_html = lambda _path: 1 / 0
-        return made
+    class Unwritable(PlainPage):
+        def write_html(self, path: Path) -> None:
+            raise ZeroDivisionError(path)
 
-    calm.cycle(probe, compare=unwritable)()
+    calm.cycle(probe, make_page=Unwritable)()
     assert probe.ended == ["other"]
     assert (calm.run_folders(), calm.runs()) == ([], [])
 

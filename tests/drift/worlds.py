@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -15,9 +14,7 @@ import sqlalchemy as sa
 import uuid_utils
 from sklearn.linear_model import LogisticRegression
 
-from drift.comparison.compare import Reference, compare, plain_measure
-from drift.comparison.evidently import Comparison
-from drift.evaluation import Compare
+from drift.evaluation import MakePage
 from drift.inputs import BundleReloader
 from drift.report.folder import ReportFolder
 from drift.result import RunResult
@@ -30,9 +27,8 @@ from drift.worker import Cycle
 from leeway.data.tabular import typed_frame
 from leeway.model import bundle as bundles
 from leeway.model.bundle import Bundle
-from leeway.model.drift_plan import DriftPlan
 from leeway.model.sklearn import encode_frame
-from leeway.schema import CHURN_SCHEMA, FeatureSchema
+from leeway.schema import CHURN_SCHEMA
 from leeway.store.drift_runs import DriftLog
 from leeway.store.engine import create_tables, open_engine
 from leeway.store.predictions import PredictionLog
@@ -94,28 +90,18 @@ class RememberingProbe(DriftProbe, RunProbe):
         self.unknowns.append((kind, reason))
 
 
-def plain_compare(
-    reference: pd.DataFrame,
-    current: pd.DataFrame,
-    schema: FeatureSchema,
-    plan: DriftPlan,
-    *,
-    min_subjects: int = 0,
-    current_subjects: int | None = None,
-) -> Comparison:
-    """Like `drift.comparison.evidently.compute_drift`, but without Evidently, which takes a second."""
-    report = compare(
-        Reference(reference, schema, plan),
-        current,
-        plain_measure,
-        min_subjects=min_subjects,
-        current_subjects=current_subjects,
-    )
-    page = SimpleNamespace(
-        save_html=lambda path: Path(path).write_text("<p>a page</p>"),
-        save_json=lambda path: Path(path).write_text("{}"),
-    )
-    return Comparison(report, page)
+class PlainPage:
+    """Stands for Evidently's page, which takes a second."""
+
+    def __init__(self, *_arguments: object) -> None: ...
+
+    def write_html(self, path: Path) -> None:
+        """A page."""
+        path.write_text("<p>a page</p>")
+
+    def write_json(self, path: Path) -> None:
+        """Its figures."""
+        path.write_text("{}")
 
 
 def calm_rows(count: int, seed: int = 2) -> pd.DataFrame:
@@ -164,10 +150,9 @@ class World:
         self,
         probe: DriftProbe,
         *,
-        compare: Compare = plain_compare,
+        make_page: MakePage | None = PlainPage,
         policy: Policy | None = None,
         webhook: Webhook | None = None,
-        max_subjects: int = 50_000,
         engine: sa.Engine | None = None,
     ) -> Cycle:
         """A new worker's cycle: what it knows, it has from the database."""
@@ -178,11 +163,10 @@ class World:
             probe,
             window_s=WINDOW_S,
             min_subjects=200,
-            max_subjects=max_subjects,
             max_labels=2_000,
             policy=policy or Policy(),
             webhook=webhook,
-            compare=compare,
+            make_page=make_page,
             now=self.clock,
         )
 

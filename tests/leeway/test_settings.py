@@ -34,7 +34,7 @@ def test_defaults_of_the_drift_worker() -> None:
     """Without variables the documented defaults apply."""
     settings = DriftSettings.read()
     assert (settings.drift_interval, settings.drift_window, settings.drift_min_rows) == (60, 900, 200)
-    assert (settings.drift_max_rows, settings.drift_threshold, settings.drift_breaches) == (50_000, 0.3, 3)
+    assert (settings.drift_report, settings.drift_threshold, settings.drift_breaches) == (True, 0.3, 3)
     assert (settings.drift_cooldown, settings.drift_labels, settings.drift_min_labels) == (3_600, 2_000, 200)
     assert (settings.reports, settings.reports_host, settings.reports_port) == (Path("reports"), "127.0.0.1", 8001)
 
@@ -70,7 +70,7 @@ def test_defaults_of_the_drift_worker() -> None:
         (DriftSettings, "DRIFT_INTERVAL", "0.5", 0.5),
         (DriftSettings, "DRIFT_WINDOW", "60", 60),
         (DriftSettings, "DRIFT_MIN_ROWS", "1", 1),
-        (DriftSettings, "DRIFT_MAX_ROWS", "9", 9),
+        (DriftSettings, "DRIFT_REPORT", "false", False),
         (DriftSettings, "DRIFT_THRESHOLD", "0.5", 0.5),
         (DriftSettings, "DRIFT_BREACHES", "1", 1),
         (DriftSettings, "DRIFT_COOLDOWN", "0", 0),

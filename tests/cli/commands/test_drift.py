@@ -147,6 +147,15 @@ def test_json_is_all_that_is_printed(installation: Installation) -> None:
     assert result.exit_code == 3
 
 
+def test_evidentlys_page_is_optional(installation: Installation, turned: Result) -> None:
+    """With --no-report the lines name no report, and the verdicts are the same."""
+    before = sorted(installation.reports.iterdir())
+    plain = installation.run("2026-01-31", TURNED, "--no-report", "--quiet")
+    assert "report_html=n/a report_json=n/a" in plain.stdout
+    assert plain.stdout.splitlines()[1] == turned.stdout.splitlines()[1]
+    assert sorted(installation.reports.iterdir()) == before
+
+
 def test_a_bundle_is_optional(installation: Installation, tmp_path: Path) -> None:
     """Without one, the reference month sets the thresholds, performance is unknown; RETRAIN alone exits with 0."""
     result = installation.run("2026-01-31", WORSE, "--quiet", bundle=tmp_path / "none")

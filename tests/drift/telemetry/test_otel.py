@@ -11,7 +11,7 @@ import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import StatusCode, format_span_id, format_trace_id
 
-from drift.comparison.evidently import compute_drift
+from drift.comparison.evidently import evidently_page
 from drift.telemetry.otel import OTelDriftProbe
 from drift.telemetry.probe import STAGES
 from leeway.model.bundle import Bundle
@@ -66,7 +66,7 @@ def observed(tmp_path_factory: pytest.TempPathFactory, small_model: Bundle) -> I
         labels = [PredictionLabel(each.prediction_id, each.prediction) for each in records]
         world.log.write_labels(labels, datetime.now(UTC))
         world.clock.forward(WINDOW_S)
-        world.cycle(a_probe(telemetry, world.bundle, world.clock), compare=compute_drift)()
+        world.cycle(a_probe(telemetry, world.bundle, world.clock), make_page=evidently_page)()
         yield ObservedRun(world, telemetry, telemetry.collect())
 
 
@@ -153,7 +153,7 @@ def test_a_failed_run_is_an_error_at_its_stage(telemetry: Telemetry, probe: OTel
     """Root and stage have the status ERROR, the stage the exception, the root the error type."""
     world.serve(calm_rows(RATE))
     world.clock.forward(WINDOW_S)
-    world.cycle(probe, compare=broken)()
+    world.cycle(probe, make_page=broken)()
     (root,), (stage,) = telemetry.spans(names.SPAN_DRIFT_RUN), telemetry.spans(names.SPAN_COMPARE)
     assert (root.status.status_code, stage.status.status_code) == (StatusCode.ERROR, StatusCode.ERROR)
     assert [event.name for event in stage.events] == ["exception"]
@@ -334,7 +334,7 @@ def test_a_failure_changes_only_the_last_cycle(telemetry: Telemetry, probe: OTel
     success_s = world.clock.seconds()
     world.cycle(probe)()
     world.clock.forward(INTERVAL_S)
-    world.cycle(probe, compare=broken)()
+    world.cycle(probe, make_page=broken)()
     after = telemetry.collect()
     assert after.total(names.DRIFT_LAST_SUCCESS) == success_s
     assert after.total(names.DRIFT_LAST_CYCLE) == success_s + INTERVAL_S
@@ -347,7 +347,7 @@ def test_each_error_type_is_counted(telemetry: Telemetry, probe: OTelDriftProbe,
     cycle()
     world.serve(calm_rows(RATE))
     world.clock.forward(WINDOW_S)
-    world.cycle(probe, compare=broken)()
+    world.cycle(probe, make_page=broken)()
     runs = world.reports.path / "runs"
     runs.rename(world.reports.path / "moved")
     runs.write_text("no folder")
@@ -370,7 +370,7 @@ def test_a_restarted_worker_reports_the_last_result(probe: OTelDriftProbe, world
     world.cycle(probe)()
     world.clock.forward(INTERVAL_S)
     with telemetry_in_memory(IDENTITY) as second:
-        world.cycle(a_probe(second, world.bundle, world.clock), compare=broken)()
+        world.cycle(a_probe(second, world.bundle, world.clock), make_page=broken)()
         after = second.collect()
     assert after.total(names.DRIFT_SHARE) == pytest.approx(1 / 3, abs=1e-4)
     assert after.total(names.DRIFT_LAST_SUCCESS) == success_s

@@ -25,12 +25,6 @@ def test_covariate_is_unknown_without_a_report() -> None:
     assert judge_covariate(None, 0.30, "too few").state == "unknown"
 
 
-def test_covariate_mentions_a_sample() -> None:
-    """The evidence gives the number of compared and of all subjects."""
-    sampled = replace(report(drifted=1), current_subjects=300_000)
-    assert "1,000 of 300,000 subjects" in judge_covariate(sampled, 0.30).evidence
-
-
 @pytest.mark.parametrize(
     ("score", "state"), [(0.05, "ok"), (0.1, "watch"), (0.29, "watch"), (0.31, "act"), (None, "unknown")]
 )

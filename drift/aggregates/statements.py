@@ -1,0 +1,170 @@
+"""The statements that aggregate a window: one builder for every database, on SQLAlchemy Core.
+
+A window is a selectable with one row per subject and one column per feature. The only function that databases do not
+share is `width_bucket` over a list of bounds: `drift.aggregates.databases` provides it.
+
+Three traps shape the expressions. NaN and infinities count as missing, as in `leeway.model.drift_plan.values_of`, and
+no function that tests for them exists everywhere: neither lies between the least and the greatest double, because NaN
+is NULL on SQLite and greater than all numbers elsewhere. Text in a column of numbers, which SQLite allows, does not lie
+between them either, while a cast would make it 0. And sums are of differences from a centre, because the sum of a
+million numbers around 1.7e15 has no digits left for how they differ.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+import sqlalchemy as sa
+
+from leeway.model.encoding import FLOAT32_MAX
+from leeway.schema import Kind
+
+Column: TypeAlias = sa.ColumnElement[Any]
+Statement: TypeAlias = sa.Select[Any] | sa.CompoundSelect[Any]
+Bucket: TypeAlias = Callable[[Column, tuple[float, ...]], Column]
+"""How many of the bounds (ascending) are at most a number."""
+
+_LARGEST: Final = sys.float_info.max
+
+
+@dataclass(frozen=True)
+class Question:
+    """What to count in one column of a window.
+
+    Values are counted one by one if they are `known`, and else between `bounds` (ascending). Numbers are also counted
+    if they are outside the range `usual`; `centre` is subtracted from each before they are summed. Where few values
+    occur often (`repeats`), equal ones are counted before they are put into bins, which is faster.
+    """
+
+    column: str
+    kind: Kind
+    bounds: tuple[float, ...] = ()
+    known: tuple[Any, ...] | None = None
+    usual: tuple[float, float] | None = None
+    centre: float = 0.0
+    repeats: bool = True
+
+
+def groups(rows: sa.Select[Any], questions: Sequence[Question], bucket: Bucket) -> sa.CompoundSelect[Any]:
+    """Select (question, bin, word, n, total, least, greatest, outside) for each question and each of its bins.
+
+    `question` is the place of the question. `bin` is NULL for missing values. For bounds it is the number of bounds
+    that are at most the value; for known numbers it is the number's place, from 1; for known categories it is 1, and
+    `word` is the category; for other values it is 0. `total` is the sum of the differences from the centre.
+    """
+    subjects = _subjects(rows, questions)
+    branches = [_group(subjects.c[f"c{place}"], place, each, bucket) for place, each in enumerate(questions)]
+    return sa.union_all(*branches)
+
+
+def values_inside(rows: sa.Select[Any], questions: Mapping[int, Question], bucket: Bucket) -> sa.CompoundSelect[Any]:
+    """Select (question, bin, value, n) for the distinct values of the odd bins: bounds alternate in and out."""
+    subjects = _subjects(rows, list(questions.values()))
+    branches = []
+    for place, (key, question) in enumerate(questions.items()):
+        value = subjects.c[f"c{place}"]
+        inner = sa.select(_bin(value, question, bucket).label("bin"), value.label("value")).subquery()
+        key_column: Column = sa.literal_column(str(key)).label("question")
+        columns = [key_column, inner.c.bin, inner.c.value, sa.func.count().label("n")]
+        branches.append(sa.select(*columns).where(inner.c.bin % 2 == 1).group_by(inner.c.bin, inner.c.value))
+    return sa.union_all(*branches)
+
+
+def most_frequent_new(rows: sa.Select[Any], question: Question, limit: int) -> sa.Select[Any]:
+    """Select (value, n) of the categories that are not known, most frequent first, then by value."""
+    subjects = _subjects(rows, [question])
+    value = subjects.c.c0
+    order = sa.func.count().desc(), value
+    return (
+        sa.select(value, sa.func.count().label("n"))
+        .where(value.is_not(None), value.not_in(question.known or ()))
+        .group_by(value)
+        .order_by(*order)
+        .limit(limit)
+    )
+
+
+def extremes(rows: sa.Select[Any], question: Question) -> sa.Select[Any]:
+    """Select the least and the greatest of the values that are present, not clipped."""
+    column = rows.subquery("rows_of_subjects").c[question.column]
+    value = category(column) if question.kind == "category" else number(column, question.kind)
+    given: dict[Kind, Column] = {"number": sa.cast(column, sa.Double), "integer": column}
+    as_given = given.get(question.kind, value)  # PostgreSQL has no least flag
+    selected: list[Column] = [sa.func.min(as_given), sa.func.max(as_given)]
+    return sa.select(*selected).where(value.is_not(None))
+
+
+def number(column: Column, kind: Kind) -> Column:
+    """A column as a 64-bit float, clipped to the range of 32-bit floats; NULL for NaN and infinities.
+
+    A flag is 1 or 0.
+    """
+    if kind == "flag":
+        return sa.case((column.is_(sa.true()), _double(1.0)), (column.is_(sa.false()), _double(0.0)))
+    return sa.case(
+        (column.between(_double(-FLOAT32_MAX), _double(FLOAT32_MAX)), sa.cast(column, sa.Double)),
+        (column.between(_double(FLOAT32_MAX), _double(_LARGEST)), _double(FLOAT32_MAX)),
+        (column.between(_double(-_LARGEST), _double(-FLOAT32_MAX)), _double(-FLOAT32_MAX)),
+    )
+
+
+def category(column: Column) -> Column:
+    """A column as text; NULL for empty text."""
+    return sa.func.nullif(sa.cast(column, sa.Text), "")
+
+
+def _double(value: float) -> Column:
+    return sa.literal(value, sa.Double)
+
+
+def _subjects(rows: sa.Select[Any], questions: Sequence[Question]) -> sa.CTE:
+    """The window with a column `c0`, `c1`, … for each question, read once."""
+    inner = rows.subquery("rows_of_subjects")
+    columns: list[Column] = []
+    for place, each in enumerate(questions):
+        column = inner.c[each.column]
+        value = category(column) if each.kind == "category" else number(column, each.kind)
+        columns.append(value.label(f"c{place}"))
+    return sa.select(*columns).cte("subjects").prefix_with("MATERIALIZED")
+
+
+def _group(column: Column, place: int, question: Question, bucket: Bucket) -> sa.Select[Any]:
+    value: Column = column
+    times: Column = sa.literal_column("1")
+    if question.repeats:
+        source = sa.select(column.label("value"), sa.func.count().label("times")).group_by(column).subquery()
+        value, times = source.c.value, source.c.times
+    word, figures = _figures(value, times, question)
+    columns = [
+        _bin(value, question, bucket).label("bin"),
+        word.label("word"),
+        sa.cast(sa.func.sum(times), sa.BigInteger).label("n"),
+        *figures,
+    ]
+    return sa.select(sa.literal_column(str(place)).label("question"), *columns).group_by(sa.text("2"), sa.text("3"))
+
+
+def _figures(value: Column, times: Column, question: Question) -> tuple[Column, list[Column]]:
+    """The word, and the total, the extremes and the number outside."""
+    if question.kind == "category":
+        nothing = sa.cast(sa.null(), sa.Double)
+        return sa.case((value.in_(question.known or ()), value)), [nothing] * 3 + [sa.literal_column("0")]
+    low, high = question.usual or (-_LARGEST, _LARGEST)
+    is_outside = sa.or_(value < _double(low), value > _double(high))
+    return sa.cast(sa.null(), sa.Text), [
+        sa.func.sum(times * (value - _double(question.centre))),
+        sa.func.min(value),
+        sa.func.max(value),
+        sa.cast(sa.func.sum(sa.case((is_outside, times), else_=0)), sa.BigInteger),
+    ]
+
+
+def _bin(value: Column, question: Question, bucket: Bucket) -> Column:
+    if question.known is None:
+        return sa.case((value.is_not(None), bucket(value, question.bounds) if question.bounds else 0))
+    is_known = value.in_(question.known)
+    place = 1 if question.kind == "category" else bucket(value, question.known)
+    return sa.case((is_known, place), (value.is_not(None), 0))
