@@ -1,4 +1,7 @@
-"""A hand-written FastAPI route around the same ONNX model, and nothing else: the baseline of `serve.py`."""
+"""A hand-written FastAPI route around the same ONNX model, and nothing else: the baseline of `serve.py`.
+
+With `--instrumented` it has OpenTelemetry's instrumentation, set up as its documentation shows.
+"""
 
 import sys
 from typing import Any
@@ -53,5 +56,33 @@ def bare_app(model: str) -> FastAPI:
     return app
 
 
+def instrument(app: FastAPI) -> None:
+    """Export spans and metrics by OTLP over HTTP, with every default."""
+    # ruff: noqa: PLC0415
+    from opentelemetry import metrics, trace
+    from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    provider = TracerProvider()
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    trace.set_tracer_provider(provider)
+    metrics.set_meter_provider(MeterProvider([PeriodicExportingMetricReader(OTLPMetricExporter())]))
+    FastAPIInstrumentor.instrument_app(app)
+
+
+def main(model: str, port: str, *options: str) -> None:
+    """Serve the route until a stop signal."""
+    app = bare_app(model)
+    if "--instrumented" in options:
+        instrument(app)
+    uvicorn.run(app, port=int(port), access_log=False, log_level="warning")
+
+
 if __name__ == "__main__":
-    uvicorn.run(bare_app(sys.argv[1]), port=int(sys.argv[2]), access_log=False, log_level="warning")
+    model, *rest = sys.argv[1:]
+    main(model, *sorted(rest, key=lambda each: each.startswith("--")))

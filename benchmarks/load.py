@@ -1,4 +1,4 @@
-"""A load generator over plain sockets. Requests are built in advance, so that sending is cheaper than serving."""
+"""A load generator at a fixed rate, over plain sockets. Requests are built in advance; `wrk` does the rest."""
 
 import asyncio
 import random
@@ -6,8 +6,6 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-MAX_REQUESTS = 200_000
 
 
 @dataclass(frozen=True)
@@ -64,28 +62,6 @@ class Connection:
         self._writer.close()
 
 
-async def _saturate(port: int, requests: Sequence[bytes], connections: int, seconds: float) -> Load:
-    opened = [await Connection.open(port) for _ in range(connections)]
-    latencies: list[float] = []
-    failed = 0
-    started = time.perf_counter()
-
-    async def keep_sending(connection: Connection, first: int) -> None:
-        nonlocal failed
-        place = first
-        while time.perf_counter() - started < seconds and len(latencies) < MAX_REQUESTS:
-            sent = time.perf_counter()
-            failed += await connection.ask(requests[place % len(requests)]) != 200
-            latencies.append(time.perf_counter() - sent)
-            place += connections
-
-    await asyncio.gather(*(keep_sending(each, number) for number, each in enumerate(opened)))
-    elapsed = time.perf_counter() - started
-    for each in opened:
-        each.close()
-    return Load(latencies, elapsed, failed)
-
-
 async def _open_loop(port: int, requests: Sequence[bytes], rate: float, seconds: float, seed: int) -> Load:
     """Poisson arrivals; latency counts from the intended start, so that a stall is visible."""
     rng = random.Random(seed)  # noqa: S311 (arrival times, not a secret)
@@ -116,11 +92,6 @@ async def _open_loop(port: int, requests: Sequence[bytes], rate: float, seconds:
     for each in idle:
         each.close()
     return Load(latencies, elapsed, failed)
-
-
-def saturate(port: int, requests: Sequence[bytes], connections: int, seconds: float) -> Load:
-    """Send on each connection as soon as the previous answer has arrived."""
-    return asyncio.run(_saturate(port, requests, connections, seconds))
 
 
 def open_loop(port: int, requests: Sequence[bytes], rate: float, seconds: float, seed: int = 7) -> Load:

@@ -1,6 +1,7 @@
 """A local OTLP receiver over HTTP that answers at once and counts spans; `serve.py` runs it."""
 
 import sys
+from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar
 
@@ -8,11 +9,11 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 
 class Sink(BaseHTTPRequestHandler):
-    """POST keeps a batch; GET decodes and counts the spans, after the measurement."""
+    """POST keeps a batch; GET decodes them and counts the spans of the service in the path, after the measurement."""
 
     protocol_version = "HTTP/1.1"
     batches: ClassVar[list[bytes]] = []
-    spans = 0
+    spans: ClassVar[Counter[str]] = Counter()
 
     def do_POST(self) -> None:
         """Keep a batch of spans; ignore metrics."""
@@ -24,9 +25,10 @@ class Sink(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Answer with the number of spans so far."""
         while Sink.batches:
-            batch = ExportTraceServiceRequest.FromString(Sink.batches.pop())
-            Sink.spans += sum(len(scope.spans) for each in batch.resource_spans for scope in each.scope_spans)
-        self._answer(str(Sink.spans).encode())
+            for each in ExportTraceServiceRequest.FromString(Sink.batches.pop()).resource_spans:
+                names = {pair.key: pair.value.string_value for pair in each.resource.attributes}
+                Sink.spans[names["service.name"]] += sum(len(scope.spans) for scope in each.scope_spans)
+        self._answer(str(Sink.spans[self.path.strip("/")]).encode())
 
     def _answer(self, body: bytes) -> None:
         self.send_response(200)
