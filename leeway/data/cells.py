@@ -60,7 +60,7 @@ class NumberFormat:
         return re.compile(rf"[+-]?(?:(?:\d+{groups})(?:{point}\d*)?|{point}\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 
     def plain(self, text: str) -> str | None:
-        """The number with a decimal point and without groups, or None if the text is no number of this format."""
+        """The number with a decimal point and without groups, or None if the text has another format."""
         if not self._pattern.fullmatch(text):
             return None
         return (text.replace(self.thousands, "") if self.thousands else text).replace(self.decimal, ".")

@@ -125,6 +125,6 @@ def agreeing_onnx(model: SklearnScorer, rows: Sequence[Compared]) -> bytes:
         apart = max(np.abs(onnx.score(each.encoded) - each.scores).max() for each in rows)
     except Exception as error:  # converter and runtime raise anything
         raise NotExpressible(f"ONNX cannot express the pipeline: {error}") from error
-    if not apart <= AGREEMENT:  # NaN is no agreement
+    if not apart <= AGREEMENT:  # NaN is not an agreement
         raise NotExpressible(f"ONNX and scikit-learn differ by {apart:.2g} on a row, more than {AGREEMENT:g}")
     return converted

@@ -130,7 +130,7 @@ def bundle_pipeline(
 
     Raises:
         leeway.data.csv_table.TableError: no schema is given and none can be inferred.
-        leeway.model.manifest.BundleError: the pipeline is no such classifier, cannot be stored without pickle, does
+        leeway.model.manifest.BundleError: the pipeline is not such a classifier, cannot be stored without pickle, does
             not fit its reference, or is surely worse than chance on it; the bundle would answer differently; or the
             folder contains anything else or cannot be written.
     """
@@ -192,7 +192,9 @@ def _classes(pipeline: Pipeline, positive: Value) -> Classes:
             f" positive={second!r}"
         )
     if positive is not None and positive not in (first, second):
-        raise BundleError(f"positive={positive!r} is no class of the pipeline; its classes are {first!r}, {second!r}")
+        raise BundleError(
+            f"positive={positive!r} is not a class of the pipeline; its classes are {first!r}, {second!r}"
+        )
     return Classes((first, second), first if positive == first else second)
 
 

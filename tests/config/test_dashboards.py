@@ -165,7 +165,7 @@ def test_links_work(board: Document) -> None:
 
 @EVERY_BOARD
 def test_links_have_no_address(board: Document) -> None:
-    """No link of a dashboard has a host: it would be another one for whoever does not sit at this machine."""
+    """No link of a dashboard has a host: on another machine it would lead elsewhere."""
     assert [url for url in urls(board) if "://" in url or "127.0.0.1" in url or "localhost" in url] == []
     assert [text for text in values_of(board, "content") if "](http" in text] == []
     (reports,) = [each for each in board["templating"]["list"] if each["name"] == "reports"]

@@ -1,6 +1,6 @@
 """Links; each carries the time of the dashboard or of the clicked point.
 
-They are relative, so that they work for whoever reaches Grafana. Reports are outside of Grafana: a variable of the
+They are relative, so that they work wherever Grafana is reached from. Reports are outside of Grafana: a variable of the
 dashboards has their address.
 """
 

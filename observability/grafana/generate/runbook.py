@@ -18,7 +18,7 @@ from observability.grafana.generate.panels import COUNT, Query, lines
 
 FILE: Final = Path(__file__).parents[3] / "docs" / "runbook.md"
 OBJECTIVES: Final = "The objectives"
-"""The section that is no alert's."""
+"""The section that belongs to no alert."""
 _SECTION: Final = re.compile(r"^## (.+?)\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
 _QUERIES: Final = re.compile(r"```promql\n(.*?)```\n*", re.DOTALL)
 

@@ -79,7 +79,7 @@ def test_a_service_without_a_stack_is_ok(installation: Installation) -> None:
     # A drift worker may be running on this machine.
     lines = [line for line in ran.stdout.splitlines() if line.split()[1:2] != ["drift"]]
     assert {line.split()[1] for line in lines if line.startswith("ok ")} == {
-        "service", "database", *ARRIVALS, "clocks", "disk", "ports"
+        "service", "database", *ARRIVALS, "clocks", "disk", "ports", "variables"
     }  # fmt: skip
     assert {line.split()[0] for line in lines[:-1]} == {"ok", "skipped"}
     assert " checks passed" in lines[-1]

@@ -46,7 +46,7 @@ class Store:
     engine: sa.Engine | duckdb.DuckDBPyConnection
 
     def fill(self, schema: FeatureSchema, columns: Mapping[str, Sequence[Any]]) -> sa.Select[Any]:
-        """Make the table anew with these values, and return the statement that selects its rows."""
+        """Replace the table by one with these values, and return the statement that selects its rows."""
         table = sa.Table(
             "window_of_rows", sa.MetaData(), *(sa.Column(each.name, TYPES[each.kind]()) for each in schema)
         )

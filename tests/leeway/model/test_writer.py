@@ -120,7 +120,7 @@ def test_scores_are_of_the_positive_class(numbers: Any, label: Any, tmp_path: Pa
     ("options", "reason"),
     [
         ({}, "the classes are 'churned' and 'stayed': name the one.*positive='churned' or positive='stayed'"),
-        ({"positive": "left"}, "positive='left' is no class of the pipeline"),
+        ({"positive": "left"}, "positive='left' is not a class of the pipeline"),
         ({"positive": "stayed"}, "positive class looks inverted: the ROC AUC on the reference is 0.[0-3].*'stayed'"),
     ],
     ids=["unnamed", "unknown", "inverted"],
