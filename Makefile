@@ -15,7 +15,7 @@ demo: .venv/ready  ## run the one-minute demo without Docker: train, serve, drif
 WORKERS ?= 3
 ALONE = $(shell grep -rl --include="*.py" "mark\.alone" tests)
 test: .venv/ready  ## run the tests: in three processes, and then those that need the machine to themselves
-	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal -m "not stack and not contract and not alone"
+	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not stack and not contract and not alone"
 	@$(BIN)/python -m pytest -m alone $(ALONE)
 
 test-contract: .venv/ready  ## test a running service against its OpenAPI document with schemathesis; a minute or two
