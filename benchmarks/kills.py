@@ -101,7 +101,7 @@ class Service:
         return self.process
 
     def drainer(self) -> int | None:
-        """The process id of its drainer; None while there is none."""
+        """The process id of its drainer, or None if it has no drainer."""
         with suppress(OSError, ValueError):
             for task in Path(f"/proc/{self.process.pid}/task").iterdir():
                 for child in (task / "children").read_text().split():
