@@ -7,6 +7,7 @@ import os
 import socket
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 
@@ -34,6 +35,7 @@ from service.core.predictor import Predictor, SnapshotSource
 from service.core.readiness import check_readiness
 from service.core.recording import Recorder
 from service.core.rejections import RejectionTally, RejectionWriter
+from service.http.fast_path import FastPath
 from service.process.drainer import DrainerProcess
 from service.process.server import TlsFiles, run, tune_interpreter
 from service.process.workers import COMMAND
@@ -49,11 +51,21 @@ from service.telemetry.otel import (
     observe_spool,
 )
 from service.telemetry.probe import PredictionProbe
+from service.telemetry.requests import request_probe
 
 DRAIN_TIMEOUT_S = 1.0
 REJECTIONS_TIMEOUT_S = 0.5
 STARTUP_ERRORS = (BundleError, SpoolError, DatabaseError, TelemetryError, SettingsError, OSError)
 _log = logging.getLogger("service")
+
+
+@dataclass(frozen=True)
+class Service:
+    """The application, and what answers single predictions in front of it."""
+
+    app: FastAPI
+    predictor: Predictor
+    fast_path: FastPath | None
 
 
 def serve(settings: ServiceSettings, listener: socket.socket, worker: int | None = None) -> int:
@@ -63,21 +75,21 @@ def serve(settings: ServiceSettings, listener: socket.socket, worker: int | None
         try:
             if tls is not None:
                 tls.check()
-            app, record_lag = compose(settings, stack, worker)
+            service, record_lag = compose(settings, stack, worker)
             if worker is None:  # else the supervisor of all workers runs it
                 stack.enter_context(DrainerProcess(settings))
         except STARTUP_ERRORS as error:
             return cannot_start(COMMAND, str(error))
         tune_interpreter()
-        run(app, listener, record_lag, tls)
+        run(service.app, listener, record_lag, service.fast_path, tls)
     force_exit_if_threads_remain(0)
     return 0
 
 
 def compose(
     settings: ServiceSettings, stack: ExitStack, worker: int | None = None
-) -> tuple[FastAPI, Callable[[float], None] | None]:
-    """Build all objects; return the app and what records the event loop's lag. `stack` closes them, telemetry last.
+) -> tuple[Service, Callable[[float], None] | None]:
+    """Build all objects; return the service and what records the event loop's lag. `stack` closes them, telemetry last.
 
     Raises:
         one of STARTUP_ERRORS: the service cannot start; the message says why.
@@ -97,7 +109,7 @@ def compose(
     return assemble(settings, providers, stack, is_first=not worker), record_lag
 
 
-def assemble(settings: ServiceSettings, providers: Providers, stack: ExitStack, *, is_first: bool = True) -> FastAPI:
+def assemble(settings: ServiceSettings, providers: Providers, stack: ExitStack, *, is_first: bool = True) -> Service:
     """Build everything but the providers and the drainer, which is another process.
 
     Of several workers only the first reports on the spool that they share.
@@ -132,8 +144,9 @@ def assemble(settings: ServiceSettings, providers: Providers, stack: ExitStack, 
     probe = _prediction_probe(providers, bundle)
     faults = _fault_switch(providers) if settings.faults else None
     recorder = Recorder(spool, probe, required=settings.recording == "required")
+    predictor = _predictor(bundle, snapshots, recorder, probe, faults)
     app = create_app(
-        _predictor(bundle, snapshots, recorder, probe, faults),
+        predictor,
         Feedback(log),
         bundle,
         partial(check_readiness, spool, log, monitor.is_alive),
@@ -144,8 +157,11 @@ def assemble(settings: ServiceSettings, providers: Providers, stack: ExitStack, 
         faults_hosts=frozenset(settings.faults_hosts.lower().replace(",", " ").split()),
         root_path=settings.root_path,
     )
-    instrument(app, providers)
-    return app
+    requests = request_probe(providers, instrument(app, providers), probe, bundle.version)
+    if requests is None:
+        return Service(app, predictor, None)
+    is_open = (lambda: True) if faults is None else (lambda: faults.active() is None)
+    return Service(app, predictor, FastPath(bundle, predictor, requests, is_open=is_open))
 
 
 def _prediction_probe(providers: Providers, bundle: Bundle) -> PredictionProbe:

@@ -16,6 +16,7 @@ from docs.generate.markdown import code, codes, generated_from, table
 from leeway.settings import ClientSettings, DoctorSettings, DriftSettings, ServiceSettings, Settings, SetupSettings
 from leeway.telemetry.environment import EXPORT_INTERVAL_S, EXPORT_TIMEOUT_S, FIRST_MILLISECONDS
 from leeway.telemetry.providers import ATTRIBUTE_CHARACTERS, EXPORT_BATCH_SPANS
+from leeway.telemetry.span_buffer import CAPACITY, INTERVAL_MS, SEND_AT_MOST
 
 _COMPOSE: Final = Path(__file__).parents[2] / "compose.yaml"
 _GIB: Final = 2**30
@@ -78,8 +79,9 @@ _OPENTELEMETRY: Final[Mapping[str, str]] = {
     "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION, OTEL_METRICS_EXEMPLAR_FILTER": "As in the "
     "specification. Our own histograms keep their buckets.",
     "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": f"Maximum number of spans in one export; default {EXPORT_BATCH_SPANS}, so that "
-    "exports delay requests less.",
-    "OTEL_BSP_MAX_QUEUE_SIZE, OTEL_BSP_SCHEDULE_DELAY, OTEL_BSP_EXPORT_TIMEOUT": "As in the specification.",
+    f"exports delay requests less, and {SEND_AT_MOST:,} for single predictions, whose spans cost less.",
+    "OTEL_BSP_MAX_QUEUE_SIZE, OTEL_BSP_SCHEDULE_DELAY, OTEL_BSP_EXPORT_TIMEOUT": "As in the specification, but for "
+    f"single predictions {CAPACITY:,} spans and {INTERVAL_MS} ms by default, and no timeout but that of OTLP.",
     "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT, OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT": "Maximum length of a span attribute's "
     f"text; default {ATTRIBUTE_CHARACTERS:,} characters, which bounds memory.",
     "OTEL_ATTRIBUTE_COUNT_LIMIT, OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT, OTEL_SPAN_EVENT_COUNT_LIMIT, "

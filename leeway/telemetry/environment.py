@@ -84,6 +84,18 @@ def batch_spans(default: int) -> int | None:
     return min(default, int(os.environ.get("OTEL_BSP_MAX_QUEUE_SIZE") or QUEUE_SPANS))
 
 
+def batch_setting(name: str, default: int) -> int:
+    """A setting of batches of spans, such as `SCHEDULE_DELAY`, or `default` if it is not set."""
+    return int(os.environ.get(f"OTEL_BSP_{name}") or default)
+
+
+def limits_spans() -> bool:
+    """Whether a limit for the attributes of spans is set, so that the SDK must apply it."""
+    kinds = ("SPAN_ATTRIBUTE", "ATTRIBUTE")
+    names = [f"OTEL_{kind}_{limit}_LIMIT" for kind in kinds for limit in ("COUNT", "VALUE_LENGTH")]
+    return any(os.environ.get(name) for name in names)
+
+
 def export_interval_s() -> float:
     """Seconds between two exports of metrics; an invalid number counts as not set, as in the SDK."""
     try:

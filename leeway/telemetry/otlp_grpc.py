@@ -11,9 +11,11 @@ from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExp
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExportResult
 
 from leeway.telemetry.environment import Signal, setting_of, timeout_s
-from leeway.telemetry.span_encoding import encode
+from leeway.telemetry.span_buffer import EncodedSpanExporter
+from leeway.telemetry.span_encoding import EncodedSpans, encode
 
 GrpcMetricExporter = OTLPMetricExporter
 _COMPRESSIONS = {"gzip": grpc.Compression.Gzip, "deflate": grpc.Compression.Deflate}
@@ -40,10 +42,17 @@ def _credentials(signal: Signal) -> grpc.ChannelCredentials:
     return grpc.ssl_channel_credentials(trusted, (key or chain) if chain else None, chain)
 
 
-class GrpcSpanExporter(OTLPSpanExporter):
+class GrpcSpanExporter(OTLPSpanExporter, EncodedSpanExporter):
     """Sends spans as OTLP over gRPC."""
 
-    def _translate_data(self, data: Sequence[ReadableSpan]) -> ExportTraceServiceRequest:
+    def export_encoded(self, spans: EncodedSpans) -> SpanExportResult:
+        """Send encoded spans."""
+        return self._export(spans)  # type: ignore[arg-type] # `_translate_data` and `_count_data` take both
+
+    def _count_data(self, data: Sequence[ReadableSpan] | EncodedSpans) -> int:
+        return data.count if isinstance(data, EncodedSpans) else len(data)
+
+    def _translate_data(self, data: Sequence[ReadableSpan] | EncodedSpans) -> ExportTraceServiceRequest:
         request = ExportTraceServiceRequest()
-        request.ParseFromString(encode(data))
+        request.ParseFromString(data.request if isinstance(data, EncodedSpans) else encode(data))
         return request

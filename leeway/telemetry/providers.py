@@ -17,10 +17,18 @@ from opentelemetry.sdk.metrics.export import MetricExporter, MetricReader, Perio
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import SpanLimits, SpanProcessor
 from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExporter
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 from opentelemetry.trace import NoOpTracerProvider, Tracer, TracerProvider
 
-from leeway.telemetry.environment import TelemetryError, batch_spans, disabled, exporters, protocol, timeout_s
+from leeway.telemetry.environment import (
+    TelemetryError,
+    batch_spans,
+    disabled,
+    exporters,
+    limits_spans,
+    protocol,
+    timeout_s,
+)
 from leeway.telemetry.exporters import (
     MetricsText,
     SpansFileExporter,
@@ -30,6 +38,7 @@ from leeway.telemetry.exporters import (
 )
 from leeway.telemetry.instruments import our_views
 from leeway.telemetry.receiver import Receiver, watched
+from leeway.telemetry.span_buffer import EncodedSpanExporter, OtlpSpanProcessor, SpanBuffer, is_supported
 
 EXPORT_BATCH_SPANS = 128
 """Encoding a batch holds the interpreter lock; small batches delay requests less."""
@@ -57,6 +66,8 @@ class Providers:
     meter_provider: MeterProvider
     metrics_text: MetricsText | None = None
     enabled: bool = True
+    span_buffer: SpanBuffer | None = None
+    """Takes spans after the fact; None where a span processor or a limit of the environment needs the SDK's spans."""
 
     @property
     def tracer(self) -> Tracer:
@@ -109,8 +120,10 @@ def _span_processors(spans_file: Path | None, receivers: list[Receiver]) -> Iter
         yield BatchSpanProcessor(_spans_file(spans_file), schedule_delay_millis=500)
     if "otlp" in exporters("TRACES"):
         exporter = _otlp_span_exporter()
-        processor = BatchSpanProcessor(exporter, max_export_batch_size=batch_spans(EXPORT_BATCH_SPANS))
-        receivers.append(Receiver("TRACES", exporter, processor))
+        processor = OtlpSpanProcessor(exporter, max_export_batch_size=batch_spans(EXPORT_BATCH_SPANS))
+        receiver = Receiver("TRACES", exporter, processor)
+        processor.on_drop = receiver.drop_items
+        receivers.append(receiver)
         yield processor
     if "console" in exporters("TRACES"):
         yield SimpleSpanProcessor(console_span_exporter())
@@ -153,15 +166,21 @@ def build_providers(
     tracer_provider = SdkTracerProvider(resource=resource, shutdown_on_exit=False, span_limits=_span_limits())
     meter_provider = SdkMeterProvider(resource=resource, views=our_views(), shutdown_on_exit=False)
     shutdowns: list[Callable[[], object]] = [tracer_provider.shutdown, meter_provider.shutdown]
+    span_buffer = SpanBuffer(tracer_provider)
+    tracer_provider.add_span_processor(span_buffer)
+    is_every_one_supported = not limits_spans()
     try:
         for processor in processors:
             tracer_provider.add_span_processor(processor)
+            span_buffer.forward_to(processor)
+            is_every_one_supported &= is_supported(processor)
         for reader in readers:
             meter_provider.add_metric_reader(reader)
             shutdowns.append(
                 partial(reader.shutdown, FLUSH_TIMEOUT_S * 1_000)
             )  # the provider does not shut down readers that were added later
-        yield Providers(tracer_provider, meter_provider, metrics_text)
+        usable = span_buffer if is_every_one_supported else None
+        yield Providers(tracer_provider, meter_provider, metrics_text, span_buffer=usable)
     finally:
         _at_once(shutdowns, FLUSH_TIMEOUT_S)
 
@@ -185,7 +204,7 @@ def _span_limits() -> SpanLimits:
     return SpanLimits(max_span_attribute_length=ATTRIBUTE_CHARACTERS)
 
 
-def _otlp_span_exporter() -> SpanExporter:
+def _otlp_span_exporter() -> EncodedSpanExporter:
     if protocol("TRACES") == "grpc":
         from leeway.telemetry.otlp_grpc import GrpcSpanExporter, options  # noqa: PLC0415 (14 MiB, only if needed)
 

@@ -8,7 +8,8 @@ https://protobuf.dev/programming-guides/encoding/.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeGuard
 
@@ -17,8 +18,11 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, SpanFlags
 from opentelemetry.proto.trace.v1.trace_pb2 import Status as OtlpStatus
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import INVALID_SPAN_CONTEXT, SpanKind, Status
+from opentelemetry.util.types import AttributeValue
 
 REMEMBERED = 1_024
 """Number of cached attributes. Those that occur only once, such as ids, evict each other."""
@@ -30,31 +34,69 @@ _LOCAL = SpanFlags.SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK
 _REMOTE = _LOCAL | SpanFlags.SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK
 
 
+@dataclass(frozen=True, slots=True)
+class EncodedSpans:
+    """The bytes of an `ExportTraceServiceRequest`, and how many spans it holds."""
+
+    request: bytes
+    count: int
+
+
 def encode(spans: Sequence[ReadableSpan]) -> bytes:
     """Encode an `ExportTraceServiceRequest` equal to that of the SDK's `encode_spans`; a test compares them."""
     scopes: dict[int, list[ReadableSpan]] = {}
     for span in spans:  # all spans of a process have the same resource
         scopes.setdefault(id(span.instrumentation_scope), []).append(span)
-    return b"".join(
-        _field(ExportTraceServiceRequest.RESOURCE_SPANS_FIELD_NUMBER, _resource_spans(of_scope))
-        for of_scope in scopes.values()
-    )
+    return request_of(_resource_spans(of_scope) for of_scope in scopes.values())
 
 
 def _resource_spans(spans: Sequence[ReadableSpan]) -> bytes:
     """A `ResourceSpans` with spans of one scope."""
-    resource, scope_info = spans[0].resource, spans[0].instrumentation_scope
+    frame = encode_frame(spans[0].resource, spans[0].instrumentation_scope)
+    return in_frame(frame, [span_field(encode_span(span)) for span in spans])
+
+
+def encode_frame(resource: Resource, scope_info: InstrumentationScope | None) -> tuple[bytes, bytes]:
+    """The fields of a `ResourceSpans` and of its one `ScopeSpans`, without spans."""
     nothing = ReadableSpan("", INVALID_SPAN_CONTEXT, resource=resource, instrumentation_scope=scope_info)
     frame = encode_spans([nothing]).resource_spans[0]
     scope = frame.scope_spans.pop()
     del scope.spans[:]
-    encoded = [_bytes(scope), *(_field(ScopeSpans.SPANS_FIELD_NUMBER, _span(span)) for span in spans)]
-    return _bytes(frame) + _field(ResourceSpans.SCOPE_SPANS_FIELD_NUMBER, b"".join(encoded))
+    return _bytes(frame), _bytes(scope)
+
+
+def in_frame(frame: tuple[bytes, bytes], spans: Sequence[bytes]) -> bytes:
+    """A `ResourceSpans` with spans of one scope, each encoded by `span_field`."""
+    of_resource, of_scope = frame
+    return of_resource + _field(ResourceSpans.SCOPE_SPANS_FIELD_NUMBER, b"".join([of_scope, *spans]))
+
+
+def span_field(span: bytes) -> bytes:
+    """An encoded span as a field of a `ScopeSpans`."""
+    return _field(ScopeSpans.SPANS_FIELD_NUMBER, span)
+
+
+def request_of(resource_spans: Iterable[bytes]) -> bytes:
+    """An `ExportTraceServiceRequest` with these encoded `ResourceSpans`."""
+    number = ExportTraceServiceRequest.RESOURCE_SPANS_FIELD_NUMBER
+    return b"".join(_field(number, each) for each in resource_spans)
+
+
+def encode_attributes(attributes: Mapping[str, AttributeValue]) -> bytes:
+    """Attributes as fields of a `Span`; one that OTLP cannot encode is left out and logged, as by the SDK."""
+    try:
+        return b"".join(_attribute(name, value) for name, value in attributes.items())
+    except (TypeError, ValueError):
+        span = ReadableSpan("", INVALID_SPAN_CONTEXT, attributes=attributes)
+        return _bytes(Span(attributes=encode_spans([span]).resource_spans[0].scope_spans[0].spans[0].attributes))
 
 
 def _field(number: int, message: bytes) -> bytes:
     """A field with a message: its number and wire type, its length, its bytes."""
-    length, prefix = len(message), bytearray([number << 3 | 2])
+    length = len(message)
+    if length <= 0x3FFF and length > 0x7F:  # noqa: PLR2004 (two bytes of seven bits: nearly every span)
+        return bytes((number << 3 | 2, length & 0x7F | 0x80, length >> 7)) + message
+    prefix = bytearray([number << 3 | 2])
     while length > 0x7F:  # noqa: PLR2004 (seven bits at a time, the lowest first; the eighth says that more follow)
         prefix.append(length & 0x7F | 0x80)
         length >>= 7
@@ -67,7 +109,8 @@ def _bytes(message: ResourceSpans | ScopeSpans | Span) -> bytes:
     return encoded
 
 
-def _span(span: ReadableSpan) -> bytes:
+def encode_span(span: ReadableSpan) -> bytes:
+    """A span as OTLP."""
     context, parent = span.get_span_context(), span.parent
     if context is None or context.trace_state or span.events or span.links or not span.status.is_unset:
         return _span_by_sdk(span)

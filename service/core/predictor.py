@@ -10,9 +10,10 @@ Errors:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from itertools import repeat
 from time import perf_counter_ns, time_ns
 from typing import Protocol, TypeAlias
 
@@ -24,7 +25,7 @@ from leeway.schema import FeatureRow
 from leeway.store.record import PredictionRecord
 from leeway.store.snapshots import Snapshot, SnapshotsUnavailable
 from service.core.recording import Recorder
-from service.telemetry.probe import PredictionProbe
+from service.telemetry.probe import LookupCall, ModelCall, PredictionProbe, TraceRef
 
 
 class PredictionError(Exception):
@@ -60,6 +61,9 @@ class PredictionRequest(Struct, frozen=True, gc=False):
 
 Usable: TypeAlias = tuple[str | None, date | None, FeatureRow, bool]
 """What can be scored: customer, date of the snapshot, features, and whether the request is synthetic."""
+
+LookedUp: TypeAlias = Mapping[str, Snapshot] | PredictionError
+"""The snapshots that were found, by customer, or why none could be."""
 
 
 class Prediction(Struct, frozen=True, gc=False):
@@ -130,7 +134,7 @@ class Predictor:
 
     def _answer(self, requests: Sequence[PredictionRequest]) -> list[Prediction | PredictionError]:
         looked_up, lookup_s = self._look_up([request.user_id for request in requests if request.user_id is not None])
-        found = [self._features(request, looked_up) for request in requests]
+        found = [self.usable(request, looked_up) for request in requests]
         usable = [each for each in found if not isinstance(each, PredictionError)]
         records = iter(self._score(usable, lookup_s) if usable else [])
         trace = self.probe.trace_ref()
@@ -143,12 +147,21 @@ class Predictor:
             for each in answers
         ]
 
-    def _look_up(self, user_ids: Sequence[str]) -> tuple[Mapping[str, Snapshot] | PredictionError, float | None]:
+    def _look_up(self, user_ids: Sequence[str]) -> tuple[LookedUp, float | None]:
         """The snapshots of these customers, or the error; and the seconds it took."""
         if not user_ids:
             return {}, None
+        result, call = self.look_up(user_ids)
+        error = type(result).__name__ if isinstance(result, PredictionError) else None
+        found = 0 if isinstance(result, PredictionError) else len(result)
+        asked = len(set(user_ids))
+        self.probe.looked_up(call.began_at_ns, call.duration_ns, asked=asked, found=found, error=error)
+        return result, call.duration_ns / 1e9
+
+    def look_up(self, user_ids: Sequence[str]) -> tuple[LookedUp, LookupCall]:
+        """The snapshots of these customers, or why there are none, in one query; may wait for the database."""
         began_at_ns, started_ns = time_ns(), perf_counter_ns()
-        result: Mapping[str, Snapshot] | PredictionError
+        result: LookedUp
         try:
             result = self.snapshots.lookup_many(user_ids)
             if not result and self.snapshots.is_empty():
@@ -157,15 +170,10 @@ class Predictor:
                 )
         except SnapshotsUnavailable:
             result = SnapshotStoreDown("The snapshot store is unreachable: try again later, or send features.")
-        duration_ns = perf_counter_ns() - started_ns
-        error = type(result).__name__ if isinstance(result, PredictionError) else None
-        found = 0 if isinstance(result, PredictionError) else len(result)
-        self.probe.looked_up(began_at_ns, duration_ns, asked=len(set(user_ids)), found=found, error=error)
-        return result, duration_ns / 1e9
+        return result, LookupCall(began_at_ns, perf_counter_ns() - started_ns)
 
-    def _features(
-        self, request: PredictionRequest, looked_up: Mapping[str, Snapshot] | PredictionError
-    ) -> Usable | PredictionError:
+    def usable(self, request: PredictionRequest, looked_up: LookedUp) -> Usable | PredictionError:
+        """What to score for `request`, or why there is nothing."""
         if request.user_id is None:
             return None, None, request.features or (), request.is_synthetic
         if isinstance(looked_up, PredictionError):
@@ -176,18 +184,51 @@ class Predictor:
         return snapshot.user_id, snapshot.as_of, snapshot.features, request.is_synthetic
 
     def _score(self, usable: Sequence[Usable], lookup_s: float | None) -> list[PredictionRecord]:
+        scores, call = self._call_model([features for _, _, features, _ in usable])
+        self.probe.scored(call.began_at_ns, call.duration_ns, call.inference_ns, call.unusual)
+        trace = self.probe.trace_ref()
+        return self._records(usable, scores, call, repeat(lookup_s), repeat(trace))
+
+    def answer_together(
+        self,
+        usable: Sequence[Usable],
+        lookups_s: Iterable[float | None],
+        traces: Iterable[TraceRef | None],
+    ) -> tuple[list[PredictionRecord], ModelCall]:
+        """Score requests of several clients in one call, and record them in one write; the probe is not told.
+
+        `lookups_s` are the seconds that each waited for its features. An error concerns all: then answer each alone.
+
+        Raises:
+            SpoolError: nothing was recorded.
+            Exception: the model failed.
+        """
+        scores, call = self._call_model([features for _, _, features, _ in usable])
+        records = self._records(usable, scores, call, lookups_s, traces)
+        self.recorder.record_all(records)
+        return records, call
+
+    def _call_model(self, rows: Sequence[FeatureRow]) -> tuple[list[float], ModelCall]:
+        """The scores of the rows."""
         bundle = self.bundle
         began_at_ns, started_ns = time_ns(), perf_counter_ns()
-        encoded = bundle.encoder.encode([features for _, _, features, _ in usable])
+        encoded = bundle.encoder.encode(rows)
         unusual = bundle.encoder.unusual(encoded)
         inference_started_ns = perf_counter_ns()
         scores = bundle.scorer.score(encoded).tolist()
         ended_ns = perf_counter_ns()
-        self.probe.scored(began_at_ns, ended_ns - started_ns, ended_ns - inference_started_ns, unusual)
-        trace = self.probe.trace_ref()
-        trace_id, span_id = (trace.trace_id, trace.span_id) if trace and trace.sampled else (None, None)
-        now, inference_s = self.now(), (ended_ns - inference_started_ns) / 1e9
-        version, threshold = bundle.version, bundle.card.decision_threshold
+        return scores, ModelCall(began_at_ns, ended_ns - started_ns, ended_ns - inference_started_ns, unusual)
+
+    def _records(
+        self,
+        usable: Sequence[Usable],
+        scores: Sequence[float],
+        call: ModelCall,
+        lookups_s: Iterable[float | None],
+        traces: Iterable[TraceRef | None],
+    ) -> list[PredictionRecord]:
+        now, inference_s = self.now(), call.inference_ns / 1e9
+        version, threshold = self.bundle.version, self.bundle.card.decision_threshold
         return [
             PredictionRecord(  # positional arguments: keywords double the time for a thousand records
                 str(uuid_utils.uuid7()),
@@ -201,11 +242,13 @@ class Predictor:
                 len(names),
                 lookup_s,
                 inference_s,
-                trace_id,
-                span_id,
+                trace.trace_id if trace and trace.sampled else None,
+                trace.span_id if trace and trace.sampled else None,
                 is_synthetic,
             )
-            for (user_id, as_of, features, is_synthetic), score, names in zip(usable, scores, unusual, strict=True)
+            for (user_id, as_of, features, is_synthetic), score, names, lookup_s, trace in zip(
+                usable, scores, call.unusual, lookups_s, traces, strict=False
+            )
         ]
 
 

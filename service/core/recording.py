@@ -23,7 +23,7 @@ class RecordSink(Protocol):
 
 
 class Recorder:
-    """Records answers before they are sent; it never raises."""
+    """Records answers before they are sent."""
 
     def __init__(
         self, sink: RecordSink, probe: PredictionProbe, *, required: bool, clock_s: Callable[[], float] = monotonic
@@ -37,7 +37,7 @@ class Recorder:
         self._unlogged = 0
 
     def record(self, records: Sequence[PredictionRecord]) -> bool:
-        """Keep the records and return whether that worked; a loss is counted, and logged once a minute."""
+        """Keep the records and return whether that worked. A loss is counted, and logged once a minute."""
         if not records:
             return True
         try:
@@ -47,6 +47,15 @@ class Recorder:
             return False
         self._probe.record_spooled(len(records))
         return True
+
+    def record_all(self, records: Sequence[PredictionRecord]) -> None:
+        """Keep the records of several clients; a failure is neither counted nor logged, because each is tried alone.
+
+        Raises:
+            SpoolError: none was kept.
+        """
+        self._sink.append(records)
+        self._probe.record_spooled(len(records))
 
     def _lost(self, count: int, error: SpoolError) -> None:
         if not self.required:

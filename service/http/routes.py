@@ -91,7 +91,6 @@ def prediction_routes(predictor: Predictor, bundle: Bundle, problems: Problems, 
         predict,
         methods=["POST"],
         response_model=models.response,
-        route_class_override=fast_route(models.item.model_validate_json, predict, except_header=SYNTHETIC_HEADER),
         responses=responses(400, 404, 413, 415, 422, 503),
     )
     router.add_api_route(

@@ -11,15 +11,19 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from leeway.listener import url_of
 from leeway.settings import SettingsError
 from leeway.shutdown import on_stop_signal
+from service.http.fast_path import FastPath
+from service.http.protocol import PredictionProtocol
 from service.telemetry.http_instrumentation import Utf8Headers
 
 SHUTDOWN_GRACE_S = 4
@@ -55,10 +59,12 @@ class TlsFiles:
             ) from error
 
 
-def server_config(app: FastAPI, tls: TlsFiles | None = None) -> uvicorn.Config:
+def server_config(app: FastAPI, fast_path: FastPath | None, tls: TlsFiles | None = None) -> uvicorn.Config:
     """Uvicorn's configuration: it logs no address that a client requests or claims to come from."""
+    protocol: Any = HttpToolsProtocol if fast_path is None else partial(PredictionProtocol, fast_path=fast_path)
     return uvicorn.Config(
         Utf8Headers(app),
+        http=protocol,
         access_log=False,
         log_config=None,
         proxy_headers=False,
@@ -82,10 +88,14 @@ def run(
     app: FastAPI,
     listener: socket.socket,
     record_lag: Callable[[float], None] | None,
+    fast_path: FastPath | None = None,
     tls: TlsFiles | None = None,
 ) -> None:
-    """Answer requests on `listener` until SIGTERM or SIGINT; `record_lag` receives the event loop's lag in seconds."""
-    server = uvicorn.Server(server_config(app, tls))
+    """Answer requests on `listener` until SIGTERM or SIGINT; `record_lag` receives the event loop's lag in seconds.
+
+    Without `fast_path` every request goes to `app`.
+    """
+    server = uvicorn.Server(server_config(app, fast_path, tls))
 
     async def serve() -> None:
         lag = asyncio.create_task(measure_lag(record_lag), name="loop lag") if record_lag else None

@@ -9,8 +9,10 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
+from opentelemetry.instrumentation.propagators import get_global_response_propagator
 from opentelemetry.metrics import Histogram, Meter, MeterProvider, NoOpMeter, NoOpMeterProvider, UpDownCounter
 from opentelemetry.propagate import set_global_textmap
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Span
 from opentelemetry.util.http import sanitize_method
 from opentelemetry.util.types import Attributes
@@ -23,22 +25,26 @@ from leeway.telemetry.propagation import propagator
 from leeway.telemetry.providers import Providers
 
 UNTRACED = "^[^/]*//[^/]*/(health/live|health/ready|metrics)$"
-_SCRUBBED = {names.CLIENT_ADDRESS: names.OTHER, names.USER_AGENT: names.OTHER}
+SCRUBBED = {names.CLIENT_ADDRESS: names.OTHER, names.USER_AGENT: names.OTHER}
 """Client attributes that we overwrite on every span: cheaper than checking whether they are set."""
 
 
-def instrument(app: FastAPI, providers: Providers) -> None:
-    """Add a server span and HTTP metrics to each request, by the stable conventions (seconds, `http.route`)."""
+def instrument(app: FastAPI, providers: Providers) -> HttpMeter | None:
+    """Add a server span and HTTP metrics to each request, by the stable conventions (seconds, `http.route`).
+
+    Returns the instruments, for requests that do not reach `app`; None without telemetry.
+    """
     if not providers.enabled:
-        return
+        return None
     set_global_textmap(propagator())
+    meter_provider = HttpMeterProvider(providers.meter_provider)
     os.environ["OTEL_SEMCONV_STABILITY_OPT_IN"] = "http"  # the instrumentation reads it once
     known = {route.path for route in iter_route_contexts(app.routes)}
 
     def scrub(span: Span, scope: Mapping[str, object]) -> None:
         """Keep only known paths and methods: a client can put a customer's id into any of these fields."""
         log_with_context(span.get_span_context())
-        span.set_attributes(_SCRUBBED)
+        span.set_attributes(SCRUBBED)
         if scope.get("query_string"):
             span.set_attribute("url.query", names.OTHER)
         if scope.get("path") not in known:
@@ -49,15 +55,25 @@ def instrument(app: FastAPI, providers: Providers) -> None:
     FastAPIInstrumentor.instrument_app(
         app,
         tracer_provider=providers.tracer_provider,
-        meter_provider=HttpMeterProvider(providers.meter_provider),
+        meter_provider=meter_provider,
         excluded_urls=UNTRACED,
         exclude_spans=["receive", "send"],
         server_request_hook=scrub,
     )
+    return meter_provider.meter
+
+
+def handles_headers() -> bool:
+    """Whether the environment or a global propagator makes the instrumentation read or write headers."""
+    variable = "OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER"
+    propagator = get_global_response_propagator()  # type: ignore[no-untyped-call]
+    return propagator is not None or any(os.environ.get(f"{variable}_{kind}") for kind in ("REQUEST", "RESPONSE"))
 
 
 class HttpMeterProvider(NoOpMeterProvider):
     """Gives the instrumentation an `HttpMeter`."""
+
+    meter: HttpMeter
 
     def __init__(self, provider: MeterProvider) -> None:
         self._provider = provider
@@ -65,27 +81,32 @@ class HttpMeterProvider(NoOpMeterProvider):
     def get_meter(
         self, name: str, version: str | None = None, schema_url: str | None = None, attributes: Attributes = None
     ) -> Meter:
-        """See `MeterProvider`."""
-        return HttpMeter(self._provider.get_meter(name, version, schema_url, attributes))
+        """See `MeterProvider`; the instrumentation calls it once."""
+        scope = InstrumentationScope(name, version, schema_url)
+        self.meter = HttpMeter(self._provider.get_meter(name, version, schema_url, attributes), scope)
+        return self.meter
 
 
 class HttpMeter(NoOpMeter):
     """Creates the two instruments that we report, with our attributes only, because a client can invent a host."""
 
-    def __init__(self, meter: Meter) -> None:
+    def __init__(self, meter: Meter, scope: InstrumentationScope) -> None:
         super().__init__(meter.name, meter.version, meter.schema_url)
-        self._meter = meter
+        self.scope = scope
+        """That of the instrumentation's spans as well."""
+        self.duration = histogram(meter, names.HTTP_REQUEST_DURATION)
+        self.active = tallied(meter, names.HTTP_ACTIVE_REQUESTS)
 
     def create_histogram(self, name: str, *args: Any, **kwargs: Any) -> Histogram:  # noqa: ANN401 (passed on)
         """See `Meter`; body sizes are not reported."""
         if name == names.HTTP_REQUEST_DURATION.name:
-            return histogram(self._meter, names.HTTP_REQUEST_DURATION)
+            return self.duration
         return super().create_histogram(name, *args, **kwargs)
 
     def create_up_down_counter(self, name: str, *args: Any, **kwargs: Any) -> UpDownCounter:  # noqa: ANN401 (as above)
         """See `Meter`."""
         if name == names.HTTP_ACTIVE_REQUESTS.name:
-            return tallied(self._meter, names.HTTP_ACTIVE_REQUESTS)
+            return self.active
         return super().create_up_down_counter(name, *args, **kwargs)
 
 

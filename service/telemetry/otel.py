@@ -18,9 +18,10 @@ from leeway.model.bundle import Bundle
 from leeway.store.record import PredictionRecord
 from leeway.telemetry import names
 from leeway.telemetry.instruments import counter, histogram, observe, tallied
+from leeway.telemetry.tally import SampledSpan
 from service.spool.monitor import DrainerMonitor
 from service.spool.spool import Spool, SpoolError
-from service.telemetry.probe import REJECTION_REASONS, Cause, FaultProbe, PredictionProbe, TraceRef
+from service.telemetry.probe import REJECTION_REASONS, AnsweredRequest, Cause, FaultProbe, PredictionProbe, TraceRef
 
 UNUSUAL_FROM, STRANGE_FROM = 1, 3
 _NANOSECONDS = 1e9
@@ -47,6 +48,10 @@ class OTelPredictionProbe(PredictionProbe):
         self._unusual = histogram(meter, names.UNUSUAL_FEATURES)
         self._inference = histogram(meter, names.INFERENCE_DURATION)
         self._lookup = histogram(meter, names.LOOKUP_DURATION)
+        self._of_typicality = {kind: self._prediction.series(own) for kind, own in self._typicality.items()}
+        self._of_outcome = {outcome: self._scores.series(own) for outcome, own in self._outcome.items()}
+        self._of_model = self._inference.series(self._model), self._unusual.series(self._model)
+        self._of_lookup = self._lookup.series()
         self._rejected = counter(meter, names.REQUEST_REJECTED)
         self._spooled = tallied(meter, names.LOG_SPOOLED)
         self._unrecorded = counter(meter, names.LOG_UNRECORDED)
@@ -114,6 +119,29 @@ class OTelPredictionProbe(PredictionProbe):
             )
             if record.is_synthetic:
                 _mark_synthetic()
+
+    def answered_together(
+        self, requests: Sequence[AnsweredRequest], spans: Sequence[SampledSpan | None], at_ns: int
+    ) -> None:
+        """Single predictions were answered together; `spans` are the sampled server spans, `at_ns` is Unix time."""
+        durations, scores, unusual, lookups = [], [], [], {}
+        for request, span in zip(requests, spans, strict=True):
+            record = request.record
+            kind = typicality(record.unusual_features)
+            durations.append(
+                (self._of_typicality[kind], (request.answered_ns - request.arrived_ns) / _NANOSECONDS, span)
+            )
+            scores.append((self._of_outcome[record.prediction], record.score, span))
+            unusual.append((self._of_model[1], record.unusual_features, span))
+            if request.lookup is not None:
+                lookups[id(request.lookup)] = (self._of_lookup, request.lookup.duration_ns / _NANOSECONDS, span)
+        self._prediction.record_each(durations, at_ns)
+        self._scores.record_each(scores, at_ns)
+        self._unusual.record_each(unusual, at_ns)
+        inference_ns = requests[0].call.inference_ns
+        self._inference.record_each([(self._of_model[0], inference_ns / _NANOSECONDS, spans[0])], at_ns)
+        if lookups:
+            self._lookup.record_each(lookups.values(), at_ns)
 
     def batch_received(self, items: int) -> None:
         """See `PredictionProbe`."""

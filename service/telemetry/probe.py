@@ -5,9 +5,10 @@ Each base class is its own null version: the methods do nothing. `service.teleme
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Protocol, TypeAlias
+
+from msgspec import Struct
 
 from leeway.store.record import PredictionRecord
 
@@ -18,9 +19,8 @@ Cause: TypeAlias = tuple[str | None, str]
 """Why an item was rejected: the feature at fault (None: no particular one), and one of `REJECTION_REASONS`."""
 
 
-@dataclass(frozen=True, slots=True)
-class TraceRef:
-    """The current request's trace: 32 and 16 hex digits."""
+class TraceRef(Struct, frozen=True, gc=False):
+    """A request's trace and its server span: 32 and 16 hex digits."""
 
     trace_id: str
     span_id: str
@@ -60,6 +60,64 @@ class PredictionProbe:
 
     def record_lost(self, count: int) -> None:
         """Answers were sent without a record."""
+
+
+class ModelCall(Struct, frozen=True, gc=False):
+    """One call of the model: when it began (Unix time), how long it took, with the encoding and without.
+
+    `unusual` names each row's unusual features.
+    """
+
+    began_at_ns: int
+    duration_ns: int
+    inference_ns: int
+    unusual: Sequence[tuple[str, ...]]
+
+
+class LookupCall(Struct, frozen=True, gc=False):
+    """One lookup of snapshots: when it began (Unix time), and how long it took."""
+
+    began_at_ns: int
+    duration_ns: int
+
+
+class AnsweredRequest(Protocol):
+    """One request that was answered together with others."""
+
+    trace: TraceRef | None
+    arrived_at_ns: int
+    """Unix time."""
+    arrived_ns: int
+    """By `time.perf_counter_ns`, like `answered_ns`."""
+    answered_ns: int
+    lookup: LookupCall | None
+    call: ModelCall
+    row: int
+    """Its place in the call."""
+    record: PredictionRecord
+
+
+Headers: TypeAlias = Sequence[tuple[bytes, bytes]]
+
+
+class RequestProbe:
+    """Takes the requests that are answered below ASGI, where no instrumentation sees them."""
+
+    def client(self, scope: Mapping[str, object]) -> object:
+        """What telemetry keeps of a client, by the ASGI scope of its request; for `arrived`."""
+        del scope
+        return None
+
+    def arrived(self, client: object, headers: Headers) -> TraceRef | None:
+        """A request arrived: decide its trace, also by those of its headers that may carry a context."""
+        del client, headers
+        return None
+
+    def abandoned(self) -> None:
+        """A request that arrived is answered by FastAPI, or its client has gone."""
+
+    def answered(self, requests: Sequence[AnsweredRequest]) -> None:
+        """These requests were answered, recorded, with status 200."""
 
 
 class FaultProbe:

@@ -26,7 +26,7 @@ from leeway.store.tables import tables_for
 from leeway.telemetry.exporters import prometheus_text
 from leeway.telemetry.logs import configure_logging
 from leeway.telemetry.providers import DISABLED, Providers
-from service.__main__ import assemble
+from service.__main__ import Service, assemble
 from service.process.server import server_config
 from service.spool.drainer import DrainerProbe, PredictionWriter, SpoolDrainer
 from service.spool.reader import SpoolReader
@@ -49,6 +49,8 @@ class Observed:
     """A service and its telemetry."""
 
     client: TestClient
+    """A client of the ASGI application, in front of which there is no fast path."""
+    service: Service
     telemetry: Telemetry
     settings: ServiceSettings
     example: dict[str, Any]
@@ -99,10 +101,10 @@ def observed_service(
     )
     reader, text = prometheus_text()
     with telemetry_in_memory(more_readers=[reader], metrics_text=text) as telemetry, ExitStack() as stack:
-        app = assemble(settings, telemetry.providers, stack)
+        service = assemble(settings, telemetry.providers, stack)
         stack.enter_context(draining(settings))
-        client = stack.enter_context(TestClient(app, raise_server_exceptions=False))
-        yield Observed(client, telemetry, settings, dict(bundle.card.example))
+        client = stack.enter_context(TestClient(service.app, raise_server_exceptions=False))
+        yield Observed(client, service, telemetry, settings, dict(bundle.card.example))
 
 
 @contextmanager
@@ -125,15 +127,15 @@ def silent_service(bundle: Bundle, folder: Path, providers: Providers = DISABLED
         database_url=f"sqlite:///{folder / 'leeway.db'}", bundle=bundle.folder, spool=folder / "spool"
     )
     with ExitStack() as stack:
-        app = assemble(settings, providers, stack)
-        yield stack.enter_context(TestClient(app, raise_server_exceptions=False))
+        service = assemble(settings, providers, stack)
+        yield stack.enter_context(TestClient(service.app, raise_server_exceptions=False))
 
 
 @contextmanager
-def served(app: Any) -> Iterator[str]:  # noqa: ANN401 (an ASGI application)
-    """Serve `app` with Uvicorn in a thread, as the process does; yield its address."""
+def served(service: Service) -> Iterator[str]:
+    """Serve with Uvicorn in a thread, as the process does; yield the address."""
     listener = listen("127.0.0.1", 0)
-    server = uvicorn.Server(server_config(app))
+    server = uvicorn.Server(server_config(service.app, service.fast_path))
     thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
     try:

@@ -22,7 +22,7 @@ def span_exporters(made: Providers) -> list[Any]:
     """The exporters of spans."""
     assert isinstance(made.tracer_provider, TracerProvider)
     processors: Any = made.tracer_provider._active_span_processor._span_processors
-    return [processor.span_exporter for processor in processors]
+    return [each.span_exporter for each in processors if hasattr(each, "span_exporter")]
 
 
 def metric_exporters(made: Providers) -> list[Any]:

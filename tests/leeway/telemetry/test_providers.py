@@ -233,7 +233,7 @@ def test_samplers(start: Start, sampler: str, argument: str, description: str) -
 def test_a_small_queue_makes_smaller_batches(start: Start) -> None:
     """Our batch size gives way to `OTEL_BSP_MAX_QUEUE_SIZE`, instead of stopping the start."""
     made: Any = start(**{ENDPOINT: NOWHERE, "OTEL_BSP_MAX_QUEUE_SIZE": "64"})
-    (processor,) = made.tracer_provider._active_span_processor._span_processors
+    *_, processor = made.tracer_provider._active_span_processor._span_processors
     assert processor._batch_processor._max_export_batch_size == 64
 
 

@@ -46,7 +46,7 @@ def seen(
     with (
         observed_service(bundle, tmp_path_factory.mktemp("service"), people) as service,
         captured_log() as log,
-        served(service.client.app) as url,
+        served(service.service) as url,
     ):
         with socket.create_connection(address(url), 5) as connection:
             connection.sendall(whole[: len(whole) // 2])

@@ -22,7 +22,7 @@ from tests.telemetry import attributes_of
 @pytest.fixture(scope="module")
 def url(running: Observed) -> Iterator[str]:
     """The address of the service behind Uvicorn: client libraries would not send some of these headers."""
-    with served(running.client.app) as address:
+    with served(running.service) as address:
         yield address
 
 

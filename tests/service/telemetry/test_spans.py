@@ -302,7 +302,7 @@ def test_log_lines_of_a_request_have_its_trace(service: Observed, monkeypatch: p
 def test_the_traceback_of_an_unexpected_error_has_its_trace(service: Observed, monkeypatch: pytest.MonkeyPatch) -> None:
     """Uvicorn logs it after the span has ended; the line still has the ids."""
     monkeypatch.setattr(OnnxScorer, "score", broken)
-    with captured_log() as log, served(service.client.app) as url:
+    with captured_log() as log, served(service.service) as url:
         httpx2.post(f"{url}/predict", json={"features": service.example})
     (line,) = [entry for entry in entries(log) if "exception" in entry]
     assert line["trace_id"] == trace_id(service.telemetry.server_span())

@@ -1,0 +1,202 @@
+"""Adaptive batching: requests of one turn of the event loop are scored, recorded and answered together.
+
+There is no timer, so a lone request waits for nobody. The more requests arrive while the process is busy, the larger
+the next batch. Features are scored on the event loop, because that takes microseconds, or in a thread if the model is
+slow; customers are looked up in threads, with one query per batch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import abstractmethod
+from asyncio import Future
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextvars import Context
+from functools import partial
+from typing import Any, Generic, TypeVar
+
+from leeway.store.record import PredictionRecord
+from service.core.predictor import LookedUp, PredictionError, PredictionRequest, Predictor, Usable
+from service.telemetry.probe import LookupCall, ModelCall, TraceRef
+
+MAX_BATCH = 64
+"""Requests in one call of the model; the others wait for the next turn of the loop."""
+MAX_LOOKUPS = 4
+"""Lookups at the same time; what arrives meanwhile is looked up by the next one."""
+
+
+class WaitingRequest:
+    """A request that waits for its answer. See `service.telemetry.probe.AnsweredRequest` for the fields."""
+
+    __slots__ = (
+        "answered_ns",
+        "arrived_at_ns",
+        "arrived_ns",
+        "call",
+        "lookup",
+        "record",
+        "request",
+        "row",
+        "trace",
+        "usable",
+    )
+
+    arrived_at_ns: int
+    arrived_ns: int
+    answered_ns: int
+    request: PredictionRequest
+    trace: TraceRef | None
+    usable: Usable
+    lookup: LookupCall | None
+    call: ModelCall
+    row: int
+    record: PredictionRecord
+
+    @property
+    @abstractmethod
+    def is_open(self) -> bool:
+        """Whether somebody still waits."""
+
+    @abstractmethod
+    def abandon(self) -> None:
+        """Forget this request, whose client has gone before it was scored."""
+
+    @abstractmethod
+    def answer_alone(self) -> None:
+        """Answer this request by itself: it failed, or one that was answered together with it did."""
+
+
+Waiting = TypeVar("Waiting", bound=WaitingRequest)
+
+
+class Batcher(Generic[Waiting]):
+    """Collects waiting requests on the event loop. Its methods must be called there.
+
+    `finish` answers those that were scored and recorded, each with its `record` and `call`. If anything fails, each of
+    them has to `answer_alone`, so that only what is at fault gets an error.
+    """
+
+    def __init__(
+        self, predictor: Predictor, finish: Callable[[Sequence[Waiting]], None], *, scores_in_thread: bool
+    ) -> None:
+        self._predictor = predictor
+        self._finish = finish
+        self._scores_in_thread = scores_in_thread
+        self._is_scoring = False
+        self._lookups = 0
+        self._to_look_up: deque[Waiting] = deque()
+        self._to_score: deque[Waiting] = deque()
+        self._is_scheduled = False
+
+    def submit(self, waiting: Waiting) -> None:
+        """Answer `waiting` in the next turn of the loop, or after a lookup."""
+        request = waiting.request
+        waiting.lookup = None
+        if request.user_id is None:
+            waiting.usable = (None, None, request.features or (), request.is_synthetic)
+            self._to_score.append(waiting)
+        else:
+            self._to_look_up.append(waiting)
+        if not self._is_scheduled:
+            self._schedule()
+
+    def _schedule(self) -> None:
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            asyncio.get_running_loop().call_soon(self._turn, context=Context())
+
+    def _turn(self) -> None:
+        self._is_scheduled = False
+        while self._to_look_up and self._lookups < MAX_LOOKUPS:
+            self._look_up(_take_open(self._to_look_up))
+        if self._to_score and not self._is_scoring:
+            batch = _take_open(self._to_score)
+            if batch and self._scores_in_thread:
+                self._score_in_thread(batch)
+            elif batch:
+                self._score(batch)
+        if self._to_score and not self._is_scoring:
+            self._schedule()
+
+    # --- looking up ---------------------------------------------------------------------------------------------------
+
+    def _look_up(self, batch: Sequence[Waiting]) -> None:
+        if not batch:
+            return
+        self._lookups += 1
+        user_ids = [waiting.request.user_id or "" for waiting in batch]
+        lookup = asyncio.get_running_loop().run_in_executor(None, self._predictor.look_up, user_ids)
+        lookup.add_done_callback(partial(self._looked_up, batch), context=Context())
+
+    def _looked_up(self, batch: Sequence[Waiting], lookup: Future[tuple[LookedUp, LookupCall]]) -> None:
+        self._lookups -= 1
+        if _failed(lookup):
+            _answer_alone(batch)
+        else:
+            found, call = lookup.result()
+            for waiting in batch:
+                usable = self._predictor.usable(waiting.request, found)
+                if isinstance(usable, PredictionError):
+                    _answer_alone([waiting])
+                else:
+                    waiting.usable, waiting.lookup = usable, call
+                    self._to_score.append(waiting)
+        self._schedule()
+
+    # --- scoring ------------------------------------------------------------------------------------------------------
+
+    def _score(self, batch: Sequence[Waiting]) -> None:
+        try:
+            self._answer(batch)
+        except Exception:  # noqa: BLE001 (a boundary: the request at fault meets the error again, alone)
+            _answer_alone(batch)
+        else:
+            self._finish(batch)
+
+    def _score_in_thread(self, batch: Sequence[Waiting]) -> None:
+        self._is_scoring = True
+        scored = asyncio.get_running_loop().run_in_executor(None, self._answer, batch)
+        scored.add_done_callback(partial(self._scored, batch), context=Context())
+
+    def _scored(self, batch: Sequence[Waiting], scored: Future[None]) -> None:
+        self._is_scoring = False
+        if _failed(scored):
+            _answer_alone(batch)
+        else:
+            self._finish(batch)
+        self._schedule()
+
+    def _answer(self, batch: Sequence[Waiting]) -> None:
+        records, call = self._predictor.answer_together(
+            [waiting.usable for waiting in batch],
+            [None if waiting.lookup is None else waiting.lookup.duration_ns / 1e9 for waiting in batch],
+            [waiting.trace for waiting in batch],
+        )
+        for row, (waiting, record) in enumerate(zip(batch, records, strict=True)):
+            waiting.record, waiting.call, waiting.row = record, call, row
+
+
+def _take_open(queue: deque[Waiting]) -> list[Waiting]:
+    """Take the oldest requests; those whose client has gone are left out."""
+    taken = []
+    for _ in range(min(MAX_BATCH, len(queue))):
+        waiting = queue.popleft()
+        if waiting.is_open:
+            taken.append(waiting)
+        else:
+            waiting.abandon()
+    return taken
+
+
+def _answer_alone(batch: Sequence[WaitingRequest]) -> None:
+    for waiting in batch:
+        if waiting.is_open:
+            waiting.answer_alone()
+        else:
+            waiting.abandon()
+
+
+def _failed(future: Future[Any]) -> bool:
+    """Whether the call failed or was cancelled; its error is met again by the requests, each alone."""
+    return future.cancelled() or future.exception() is not None

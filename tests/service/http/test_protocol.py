@@ -1,0 +1,445 @@
+"""The fast path over real sockets: what it takes, what it leaves to the application, and that both answer in order."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, Self
+
+import pytest
+
+from leeway.data.population import Population
+from leeway.model.bundle import Bundle
+from leeway.store.record import SYNTHETIC_HEADER
+from leeway.telemetry import names
+from service.http.bodies import MAX_BODY_BYTES
+from service.http.fast_path import HttpRequest
+from service.http.protocol import MAX_FAST_BODY_BYTES
+from service.spool.spool import SpoolError
+from tests.service.observed import CUSTOMER, STRANGER, Observed, observed_service, served
+from tests.service.processes import eventually
+from tests.service.raw_http import TIMEOUT_S, address, post
+
+KEPT = {b"connection": b"keep-alive"}
+
+
+@dataclass
+class Response:
+    """One response on a connection."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:  # noqa: ANN401 (any document)
+        """The body as JSON."""
+        return json.loads(self.body)
+
+
+class Wire:
+    """A connection that sends bytes and reads responses one by one."""
+
+    def __init__(self, url: str) -> None:
+        self.socket = socket.create_connection(address(url), TIMEOUT_S)
+        self._stream = self.socket.makefile("rb")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stream.close()
+        self.socket.close()
+
+    def send(self, *parts: bytes) -> None:
+        """Send these parts, each by itself."""
+        for part in parts:
+            self.socket.sendall(part)
+            if len(parts) > 1:
+                time.sleep(0.02)  # so that the server reads them one by one
+
+    def read(self) -> Response:
+        """Read one response with a content length."""
+        status = int(self._stream.readline().split()[1])
+        headers = {}
+        while line := self._stream.readline().strip():
+            name, _, value = line.decode().partition(": ")
+            headers[name.lower()] = value
+        return Response(status, headers, self._stream.read(int(headers.get("content-length", 0))))
+
+    def is_closed(self) -> bool:
+        """Whether the server has closed the connection; waits for it."""
+        return self._stream.read(1) == b""
+
+
+@dataclass
+class Wired:
+    """A served service; `taken` lists the requests on the fast path."""
+
+    observed: Observed
+    url: str
+    taken: list[HttpRequest]
+
+    @property
+    def example(self) -> dict[str, Any]:
+        """A valid body."""
+        return {"features": self.observed.example}
+
+    def ask(self, request: bytes, *, fast: bool) -> Response:
+        """Send one request on a connection of its own; check which path it took."""
+        self.taken.clear()
+        with Wire(self.url) as wire:
+            wire.send(request)
+            response = wire.read()
+        assert bool(self.taken) == fast
+        return response
+
+
+@contextmanager
+def wired(observed: Observed) -> Iterator[Wired]:
+    """Serve `observed` and note what its fast path takes."""
+    fast_path = observed.service.fast_path
+    assert fast_path is not None
+    taken: list[HttpRequest] = []
+    submit = fast_path.submit
+
+    def noted(waiting: HttpRequest) -> None:
+        taken.append(waiting)
+        submit(waiting)
+
+    fast_path.submit = noted
+    try:
+        with served(observed.service) as url:
+            yield Wired(observed, url, taken)
+    finally:
+        fast_path.submit = submit
+
+
+@pytest.fixture(scope="module")
+def service(bundle: Bundle, people: Population, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wired]:
+    """One service for all tests of this module; its threads have started."""
+    folder = tmp_path_factory.mktemp("service")
+    with observed_service(bundle, folder, people, faults=True) as observed, wired(observed) as started:
+        started.ask(post("/predict", started.example, KEPT), fast=True)
+        started.ask(post("/predict", {"user_id": CUSTOMER}, {b"leeway-synthetic": b"true"}), fast=False)
+        started.ask(post("/predict", {"user_id": CUSTOMER}, KEPT), fast=True)
+        yield started
+
+
+# --- what it takes ------------------------------------------------------------------------------------------------
+
+
+def test_a_valid_request_is_answered_below_asgi(service: Wired) -> None:
+    """The response is complete, recorded, and as the application's: the same headers and the same members."""
+    fast = service.ask(post("/predict", service.example, KEPT), fast=True)
+    other = service.ask(
+        post("/predict", service.example, {**KEPT, b"content-type": b"application/json; charset=utf-8"}), fast=False
+    )
+    assert (fast.status, fast.headers.keys()) == (other.status, other.headers.keys())
+    assert list(fast.json) == list(other.json)
+    assert fast.json["recorded"] is True
+    assert fast.json["probability"] == other.json["probability"]
+
+
+def test_a_customer_is_looked_up(service: Wired) -> None:
+    """A request by `user_id` is answered with the customer's snapshot."""
+    found = service.ask(post("/predict", {"user_id": CUSTOMER}, KEPT), fast=True).json
+    assert (found["user_id"], found["as_of"]) == (CUSTOMER, "2026-01-31")
+
+
+def test_a_body_may_arrive_in_parts(service: Wired) -> None:
+    """Head and body split at any place make one request."""
+    whole = post("/predict", service.example, KEPT)
+    for place in (1, 20, whole.index(b"\r\n\r\n") + 2, len(whole) - 30, len(whole) - 1):
+        with Wire(service.url) as wire:
+            wire.send(whole[:place], whole[place:])
+            assert wire.read().json["recorded"] is True
+
+
+def test_a_chunked_body_is_one_body(service: Wired) -> None:
+    """`Transfer-Encoding: chunked` is understood."""
+    body = json.dumps(service.example).encode()
+    head = b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
+    chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (body[:50], body[50:]))
+    assert service.ask(head + chunks + b"0\r\n\r\n", fast=True).status == 200
+
+
+def test_a_connection_is_kept(service: Wired) -> None:
+    """Many requests of both paths go over one connection."""
+    with Wire(service.url) as wire:
+        for _ in range(3):
+            wire.send(post("/predict", service.example, KEPT))
+            assert wire.read().status == 200
+            wire.send(post("/predict", {"user_id": STRANGER}, KEPT))
+            assert wire.read().status == 404
+
+
+def test_pipelined_requests_are_answered_in_order(service: Wired) -> None:
+    """Requests that are sent at once, of both paths, valid or not, are answered in their order."""
+    requests = [
+        post("/predict", service.example, KEPT),
+        post("/predict", {"user_id": STRANGER}, KEPT),
+        post("/predict", {"user_id": CUSTOMER}, KEPT),
+        post("/predict", {}, KEPT),
+        b"GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n",
+        post("/predict", service.example, KEPT),
+    ]
+    with Wire(service.url) as wire:
+        wire.send(b"".join(requests))
+        found = [wire.read() for _ in requests]
+    assert [each.status for each in found] == [200, 404, 200, 422, 200, 200]
+    assert [found[place].json["user_id"] for place in (0, 2, 5)] == [None, CUSTOMER, None]
+
+
+def test_concurrent_requests_get_their_own_answers(service: Wired) -> None:
+    """Requests that share a call of the model get their own scores, ids and traces."""
+    changes = [{"watch_hours_30d": float(hours)} for hours in range(0, 400, 20)]
+    wires = [Wire(service.url) for _ in changes]
+    for wire, change in zip(wires, changes, strict=True):
+        wire.send(post("/predict", {"features": service.observed.example | change}, KEPT))
+    found = [wire.read().json for wire in wires]
+    for wire in wires:
+        wire.__exit__()
+    alone = [service.observed.predict(change).json()["probability"] for change in changes]
+    assert [each["features_used"]["watch_hours_30d"] for each in found] == [each["watch_hours_30d"] for each in changes]
+    assert [each["probability"] for each in found] == pytest.approx(alone, abs=1e-6)
+    assert len({each["prediction_id"] for each in found}) == len({each["trace_id"] for each in found}) == len(changes)
+
+
+def test_40_0_is_an_integer_here_too(service: Wired) -> None:
+    """A client that sends 40.0 for an integer is answered on the fast path."""
+    name = next(each.name for each in service.observed.service.predictor.bundle.schema if each.kind == "integer")
+    body = {"features": service.observed.example | {name: 40.0}}
+    assert service.ask(post("/predict", body, KEPT), fast=True).json["features_used"][name] == 40
+
+
+# --- what it leaves to the application ------------------------------------------------------------------------------
+
+
+def test_invalid_bodies_are_explained(service: Wired) -> None:
+    """What the fast path cannot read is explained by the application."""
+    expected = {b"{": 400, b"[]": 422, b"{}": 422, b'{"user_id": ""}': 422, b"": 422}
+    for body, status in expected.items():
+        head = b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+        assert service.ask(head % len(body) + body, fast=False).status == status
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {b"content-type": b"application/json; charset=utf-8"},
+        {b"content-type": b"APPLICATION/JSON"},
+        {SYNTHETIC_HEADER.encode(): b"true"},
+        {b"content-encoding": b"identity"},
+        {b"connection": b"close"},
+        {b"x-name": "Zoë".encode()},
+    ],
+    ids=str,
+)
+def test_headers_with_a_meaning_go_to_the_application(service: Wired, headers: dict[bytes, bytes]) -> None:
+    """Requests with these headers are answered, but not on the fast path."""
+    assert service.ask(post("/predict", service.example, {**KEPT, **headers}), fast=False).status == 200
+
+
+@pytest.mark.parametrize(
+    ("target", "status"),
+    [("/predict?x=1", 200), ("/%70redict", 200), ("/predict/", 404), ("//predict", 404), ("/predicts", 404)],
+)
+def test_other_targets_go_to_the_application(service: Wired, target: str, status: int) -> None:
+    """Only the exact path is taken."""
+    assert service.ask(post(target, service.example, KEPT), fast=False).status == status
+
+
+@pytest.mark.parametrize(("method", "status"), [(b"OPTIONS", 204), (b"HEAD", 405), (b"PUT", 405)])
+def test_other_methods_go_to_the_application(service: Wired, method: bytes, status: int) -> None:
+    """Only `POST` is taken, whatever the body."""
+    request = post("/predict", service.example, KEPT).replace(b"POST", method, 1)
+    assert service.ask(request, fast=False).status == status
+
+
+def test_a_compressed_body_is_read(service: Wired) -> None:
+    """The application decompresses it."""
+    body = gzip.compress(json.dumps(service.example).encode())
+    whole = post("/predict", {}, {**KEPT, b"content-encoding": b"gzip", b"content-length": b"%d" % len(body)})
+    assert service.ask(whole.removesuffix(b"{}") + body, fast=False).json["recorded"] is True
+
+
+def test_expect_100_continue_is_answered(service: Wired) -> None:
+    """A client that waits for `100 Continue` gets it before it sends its body."""
+    whole = post("/predict", service.example, {**KEPT, b"expect": b"100-continue"})
+    head, _, body = whole.partition(b"\r\n\r\n")
+    with Wire(service.url) as wire:
+        wire.send(head + b"\r\n\r\n")
+        assert wire.read().status == 100
+        wire.send(body)
+        assert wire.read().status == 200
+
+
+def test_http_1_0_is_answered_and_closed(service: Wired) -> None:
+    """A client of HTTP/1.0 gets its answer, and the connection is closed."""
+    with Wire(service.url) as wire:
+        wire.send(post("/predict", service.example).replace(b"HTTP/1.1", b"HTTP/1.0"))
+        assert (wire.read().status, wire.is_closed()) == (200, True)
+
+
+def test_connection_close_is_honoured(service: Wired) -> None:
+    """The last request of a connection says so, and the connection is closed after its answer."""
+    with Wire(service.url) as wire:
+        wire.send(post("/predict", service.example, KEPT))
+        assert "connection" not in wire.read().headers
+        wire.send(post("/predict", service.example, {b"connection": b"close"}))
+        assert (wire.read().headers["connection"], wire.is_closed()) == ("close", True)
+
+
+@pytest.mark.parametrize("size", [MAX_FAST_BODY_BYTES, MAX_FAST_BODY_BYTES + 1, MAX_BODY_BYTES + 1])
+def test_a_long_body_meets_the_limit_of_the_application(service: Wired, size: int) -> None:
+    """A body that is longer than any prediction is rejected as invalid, and one over the limit as too large."""
+    head = b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % size
+    with Wire(service.url) as wire:
+        wire.send(head, b" " * 1_000)
+        if size <= MAX_BODY_BYTES:
+            wire.send(b" " * (size - 1_000))
+        assert wire.read().status == (400 if size <= MAX_BODY_BYTES else 413)
+
+
+def test_a_broken_head_is_refused(service: Wired) -> None:
+    """Bytes that are not HTTP are answered with 400, also after a request on the fast path."""
+    with Wire(service.url) as wire:
+        wire.send(post("/predict", service.example, KEPT))
+        wire.read()
+        wire.send(b"\x00\r\n\r\n")
+        assert wire.read().status == 400
+
+
+def test_a_client_that_does_not_read_is_not_served_further(service: Wired) -> None:
+    """Answers that nobody reads do not pile up without bound: the server stops reading."""
+    request = post("/predict", service.example, KEPT)
+    service.taken.clear()
+    with Wire(service.url) as wire:
+        wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        wire.socket.settimeout(1.0)
+        sent_bytes, limit_bytes = 0, 20_000 * len(request)
+        with suppress(TimeoutError):
+            while sent_bytes < limit_bytes:
+                sent_bytes += wire.socket.send(request * 10)
+    assert sent_bytes < limit_bytes
+
+
+# --- failures ---------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def patched(target: object, name: str, value: object) -> Iterator[None]:
+    """Replace an attribute of a frozen object."""
+    before = getattr(target, name)
+    object.__setattr__(target, name, value)
+    try:
+        yield
+    finally:
+        object.__setattr__(target, name, before)
+
+
+def scorer_that_fails_on(bundle: Bundle, is_bad: Callable[[Any], bool]) -> Any:  # noqa: ANN401 (a scorer)
+    """The bundle's scorer, which raises for a call with a row of which `is_bad`."""
+    scorer = bundle.scorer
+
+    class Failing:
+        def score(self, encoded: Any) -> Any:  # noqa: ANN401 (as the real one)
+            if any(is_bad(row) for row in encoded.numbers):
+                raise RuntimeError("the model broke")
+            return scorer.score(encoded)
+
+    return Failing()
+
+
+def ask_at_once(service: Wired, bodies: list[Any]) -> list[Response]:
+    """Send requests over as many connections before the server turns to any of them."""
+    wires = [Wire(service.url) for _ in bodies]
+    try:
+        for wire, body in zip(wires, bodies, strict=True):
+            wire.send(post("/predict", body, KEPT))
+        return [wire.read() for wire in wires]
+    finally:
+        for wire in wires:
+            wire.__exit__()
+
+
+def test_only_the_culprit_of_a_failed_call_gets_an_error(service: Wired) -> None:
+    """One bad row among good ones: 500 for it, with its own ERROR span and exception event; answers for the others."""
+    predictor = service.observed.service.predictor
+    bundle = predictor.bundle
+    place = bundle.encoder.number_names.index("watch_hours_30d")
+    failing = scorer_that_fails_on(bundle, lambda row: row[place] == 123)
+    bodies = [{"features": service.observed.example | {"watch_hours_30d": float(hours)}} for hours in (1, 123, 2)]
+    service.observed.telemetry.forget_spans()
+    with patched(bundle, "scorer", failing):
+        found = ask_at_once(service, bodies)
+    assert [each.status for each in found] == [200, 500, 200]
+    assert eventually(lambda: any(span.events for span in service.observed.telemetry.server_spans()))
+    errors = [span for span in service.observed.telemetry.server_spans() if span.events]
+    assert [format(span.context.trace_id, "032x") for span in errors if span.context] == [found[1].json["trace_id"]]
+    assert [event.name for event in errors[0].events] == ["exception"]
+
+
+def test_what_cannot_be_recorded_says_so(service: Wired) -> None:
+    """A failed write is repeated one by one: each answer tells whether it was recorded; the loss is counted once."""
+    recorder = service.observed.service.predictor.recorder
+
+    class Full:
+        def append(self, records: Any) -> None:  # noqa: ANN401 (as the real one)
+            if len(records) > 1 or records[0].features == tuple(service.observed.example.values()):
+                raise SpoolError("the disk is full")
+
+    found: list[Response] = []
+    bodies = [service.example, {"features": service.observed.example | {"watch_hours_30d": 1.0}}]
+    with patched(recorder, "_sink", Full()):
+        changes = service.observed.changes(lambda: found.extend(ask_at_once(service, bodies)))
+    assert [(each.status, each.json["recorded"]) for each in found] == [(200, False), (200, True)]
+    assert changes.total(names.LOG_UNRECORDED) == 1
+
+
+def test_a_fault_turns_the_fast_path_off(service: Wired) -> None:
+    """While a fault is active each request meets it by its own chance, on the ordinary path."""
+    service.observed.client.put(
+        "/faults", json={"errors": {"probability": 1.0}, "seconds": 60}, headers={"host": "localhost"}
+    ).raise_for_status()
+    try:
+        assert service.ask(post("/predict", service.example, KEPT), fast=False).status == 500
+    finally:
+        service.observed.client.delete("/faults", headers={"host": "localhost"}).raise_for_status()
+    assert service.ask(post("/predict", service.example, KEPT), fast=True).status == 200
+
+
+# --- the end of a service -------------------------------------------------------------------------------------------
+
+
+def test_what_waits_is_answered_before_the_end(
+    bundle: Bundle, people: Population, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """A stop while a lookup runs: the request is answered, its connection closed, and an idle one as well."""
+    with observed_service(bundle, tmp_path_factory.mktemp("service"), people) as observed:
+        snapshots = observed.service.predictor.snapshots
+        started, release = threading.Event(), threading.Event()
+        lookup_many = snapshots.lookup_many
+
+        def slowly(user_ids: Any) -> Any:  # noqa: ANN401 (as the real one)
+            started.set()
+            release.wait(TIMEOUT_S)
+            return lookup_many(user_ids)
+
+        with patched(snapshots, "lookup_many", slowly):
+            with served(observed.service) as url:
+                wire, idle = Wire(url), Wire(url)
+                wire.send(post("/predict", {"user_id": CUSTOMER}, KEPT))
+                assert started.wait(TIMEOUT_S)
+                threading.Timer(0.3, release.set).start()
+            with wire, idle:
+                response = wire.read()
+                assert (response.status, response.json["recorded"]) == (200, True)
+                assert (response.headers["connection"], wire.is_closed(), idle.is_closed()) == ("close", True, True)
