@@ -139,6 +139,10 @@ class DriftSettings(Settings):
     webhook_url: str | None = Field(None, description="URL that each change of the recommendation is posted to")
 
 
+class ErasureSettings(ServiceSettings, DriftSettings):
+    """The settings of `leeway log forget`, which looks where the service and the drift worker write."""
+
+
 class DoctorSettings(ClientSettings, ServiceSettings, DriftSettings):
     """The additional settings of `leeway doctor`: the rest of the stack. A service without a URL is not checked."""
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cli.options import HELP, DatabaseUrl, examples, parse_length, plain_errors
-from leeway.settings import Settings
+from cli.options import FAILED, HELP, DatabaseUrl, examples, parse_length, plain_errors, setting, stop
+from leeway.settings import ErasureSettings, Settings
 
 _LONGEST_S = 100 * 366 * 86_400
+_DRAIN_TIMEOUT_S = 10.0
+"""How long `forget` waits for the drainer."""
 
 log = typer.Typer(
     no_args_is_help=True,
     context_settings=HELP,
-    short_help="Delete old predictions.",
+    short_help="Delete old predictions, or a customer's data.",
     help="Maintain the prediction log.",
 )
 
@@ -43,6 +47,7 @@ def prune(
     from datetime import UTC, datetime
 
     from leeway.store.engine import DatabaseError, open_engine
+    from leeway.store.retention import KINDS
     from leeway.store.retention import prune as prune_database
 
     length = parse_length(keep, "--keep", longest_s=_LONGEST_S)
@@ -54,7 +59,60 @@ def prune(
             deleted = prune_database(engine, before, is_dry_run=dry_run)
         finally:
             engine.dispose()
-    counted = ", ".join(
-        f"{deleted[kind]:,} {kind}" for kind in ("predictions", "labels", "rejection counts", "drift runs")
-    )
-    print(f"{'would delete' if dry_run else 'deleted'} {counted} from before {before:%Y-%m-%d %H:%M} UTC")
+    print(f"{_counted(deleted, KINDS, is_dry_run=dry_run)} from before {before:%Y-%m-%d %H:%M} UTC")
+
+
+@log.command(
+    "forget",
+    short_help="Delete all data of a customer.",
+    epilog=examples("leeway log forget --user 7590-VHVEG --dry-run", "leeway log forget --user 7590-VHVEG"),
+)
+def forget(
+    user: Annotated[str, typer.Option(metavar="ID", help="The customer's id, as requests name it")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count only; delete nothing")] = False,
+    database_url: DatabaseUrl = None,
+    spool: Annotated[Path | None, setting(ErasureSettings, "spool")] = None,
+    reports: Annotated[Path | None, setting(ErasureSettings, "reports")] = None,
+) -> None:
+    """Delete a customer's predictions, snapshots and labels, in the database, the spool and its dead letters.
+
+    Evidently's reports that may show them are deleted, too. Predictions that are still on their way are dropped on
+    arrival. It works while the service runs, and can be repeated. Exit codes: 0 done, 1 a record still waits in the
+    spool, 2 bad input, or a database or folder cannot be used.
+    """
+    from drift.report.folder import ReportError, ReportFolder
+    from leeway.store.engine import DatabaseError, open_engine
+    from leeway.store.retention import CUSTOMER_KINDS, customer_times
+    from leeway.store.retention import forget as forget_in_database
+    from service.spool.erasure import SpoolError, count_in_spool, erase_from_spool
+
+    settings = ErasureSettings.read(database_url=database_url, spool=spool, reports=reports)
+    folder, path = ReportFolder(settings.reports, trace_url=settings.trace_url), settings.spool
+    with plain_errors(DatabaseError, SpoolError, ReportError):
+        engine = open_engine(settings.database_url)
+        try:
+            found = folder.reports_of(*customer_times(engine, user))
+            if not dry_run:
+                folder.delete_reports(found)  # first: a repeated call could no longer tell which
+            deleted = forget_in_database(engine, user, is_dry_run=dry_run)
+        finally:
+            engine.dispose()
+        spooled = count_in_spool(path, user) if dry_run else erase_from_spool(path, user, timeout_s=_DRAIN_TIMEOUT_S)
+    deleted += Counter({
+        "records in the spool": spooled.records,
+        "dead letters": spooled.dead_letters,
+        "report files": len(found),
+    })  # fmt: skip
+    kinds = (*CUSTOMER_KINDS, "records in the spool", "dead letters", "report files")
+    print(f"{_counted(deleted, kinds, is_dry_run=dry_run)} of customer {user!r}")
+    if spooled.waiting:
+        stop(
+            f"{spooled.waiting:,} records still wait in the spool {path}: the drainer will drop them; repeat this "
+            "command afterwards",
+            FAILED,
+        )
+
+
+def _counted(deleted: Counter[str], kinds: tuple[str, ...], *, is_dry_run: bool) -> str:
+    counted = ", ".join(f"{deleted[kind]:,} {kind}" for kind in kinds)
+    return f"{'would delete' if is_dry_run else 'deleted'} {counted}"

@@ -13,7 +13,15 @@ from pydantic.fields import FieldInfo
 
 from cli.main import app
 from docs.generate.markdown import code, codes, generated_from, table
-from leeway.settings import ClientSettings, DoctorSettings, DriftSettings, ServiceSettings, Settings, SetupSettings
+from leeway.settings import (
+    ClientSettings,
+    DoctorSettings,
+    DriftSettings,
+    ErasureSettings,
+    ServiceSettings,
+    Settings,
+    SetupSettings,
+)
 from leeway.telemetry.environment import EXPORT_INTERVAL_S, EXPORT_TIMEOUT_S, FIRST_MILLISECONDS
 from leeway.telemetry.providers import ATTRIBUTE_CHARACTERS, EXPORT_BATCH_SPANS
 from leeway.telemetry.span_buffer import CAPACITY, INTERVAL_MS, SEND_AT_MOST
@@ -36,7 +44,7 @@ SECTIONS: Final[Mapping[type[Settings], str]] = {
     ClientSettings: "Clients of a running service",
     DoctorSettings: "`leeway doctor`",
 }
-"""The heading of each settings class."""
+"""The heading of each settings class that adds settings."""
 
 COMMANDS: Final[Mapping[str, type[Settings]]] = {
     "leeway ingest": Settings,
@@ -50,6 +58,7 @@ COMMANDS: Final[Mapping[str, type[Settings]]] = {
     "leeway faults status": ClientSettings,
     "leeway faults off": ClientSettings,
     "leeway log prune": Settings,
+    "leeway log forget": ErasureSettings,
     "leeway doctor": DoctorSettings,
 }
 """The settings class that each command reads; a test runs each command to check it."""
@@ -133,7 +142,8 @@ def reference() -> str:
 
 def own_fields(kind: type[Settings]) -> dict[str, FieldInfo]:
     """The fields that a settings class adds to those it inherits."""
-    return {name: field for name, field in kind.model_fields.items() if name in vars(kind)["__annotations__"]}
+    added = vars(kind).get("__annotations__", {})
+    return {name: field for name, field in kind.model_fields.items() if name in added}
 
 
 def options() -> dict[str, dict[str, str]]:

@@ -11,9 +11,11 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable
+from bisect import bisect_left
+from collections.abc import Callable, Collection
 from contextlib import suppress
-from datetime import datetime
+from datetime import date, datetime
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -23,8 +25,9 @@ from drift.result import RUN_ID, Reports, ResultError, RunResult, read_result
 Writer: TypeAlias = Callable[[Path], object]
 """Writes one file at the given path."""
 
-MEMBERS: Final = ("report.html", "report.json", "result.json")
-SINGLE: Final = re.compile(r"drift_[A-Za-z0-9.-]+_vs_[A-Za-z0-9.-]+\.(html|json)")
+EVIDENTLY: Final = ("report.html", "report.json")
+MEMBERS: Final = (*EVIDENTLY, "result.json")
+SINGLE: Final = re.compile(r"drift_([A-Za-z0-9.-]+)_vs_([A-Za-z0-9.-]+)\.(?:html|json)")
 _TEMPORARY = ".tmp-"
 _ABANDONED_S = 3_600
 _log = logging.getLogger(__name__)
@@ -148,6 +151,39 @@ class ReportFolder:
             removed.append(run_id)
         return removed
 
+    def reports_of(self, moments: Collection[datetime], days: Collection[date]) -> list[Path]:
+        """Evidently's files that may show a row predicted at one of these moments, or a snapshot of one of these days.
+
+        Those are the files of each run whose window includes a moment, and of single comparisons: of one of the days,
+        and of live predictions if there are moments.
+        """
+        times = sorted(moments)
+        runs = [run for run in self.runs() if _includes(run, times)]
+        files = [self._runs / run.run_id / name for run in runs for name in EVIDENTLY]
+        names = {day.isoformat() for day in days} | ({"live"} if times else set())
+        singles = [
+            name for name in _names(self.path) if (found := SINGLE.fullmatch(name)) and names & {*found.groups()}
+        ]
+        return [path for path in (*files, *(self.path / name for name in sorted(singles))) if path.exists()]
+
+    def delete_reports(self, files: Collection[Path]) -> None:
+        """Delete some of Evidently's files, and write the pages again that link to them.
+
+        Raises:
+            ReportError: the disk fails.
+        """
+        try:
+            for file in files:
+                file.unlink(missing_ok=True)
+        except OSError as error:
+            raise ReportError(f"{error.filename}: {error.strerror}") from error
+        for run_id in sorted({file.parent.name for file in files}):
+            if (run := self.find(run_id)) is not None:
+                page = render_run(run, self.files([run]), trace_url=self.trace_url)
+                replace_file(self._runs / run_id / "index.html", partial(Path.write_text, data=page, encoding="utf-8"))
+        if files:
+            self.write_index()
+
     def sweep(self) -> None:
         """Remove temporary files of a killed process. For the process that writes: at its start, and at each prune."""
         for name in _names(self._runs):
@@ -186,6 +222,12 @@ class ReportFolder:
         if name not in self._warned:
             self._warned.add(name)
             _log.warning("report folder %r %s", name, what)
+
+
+def _includes(run: RunResult, times: list[datetime]) -> bool:
+    """Whether the run's window includes one of these times, which are sorted."""
+    start, end = run.current.start, run.current.end
+    return start is not None and end is not None and bisect_left(times, start) < bisect_left(times, end)
 
 
 def single_reports(path: Path, reference: str, current: str) -> Reports:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -160,18 +160,19 @@ def first_line(error: Exception) -> str:
     return str(getattr(error, "orig", None) or error).strip().splitlines()[0]
 
 
-def create_tables(engine: sa.Engine, tables: Tables) -> None:
-    """Create the tables that are missing; several processes may do so at once.
+def create_tables(engine: sa.Engine, tables: Tables, *, only: Sequence[sa.Table] = ()) -> None:
+    """Create the tables that are missing, or of those the ones named; several processes may do so at once.
 
     Raises:
         DatabaseError: the database is unreachable or rejected a statement.
     """
+    wanted = only or tables.metadata.sorted_tables
     with translated(), engine.connect() as connection:
-        if tables.metadata.tables.keys() <= set(sa.inspect(connection).get_table_names()):
+        if {table.name for table in wanted} <= set(sa.inspect(connection).get_table_names()):
             return  # without the lock below, which waits for a running ingest
         connection.rollback()
         connection.exec_driver_sql(_LOCK_SCHEMA[connection.dialect.name])  # checking and creating are two steps
-        tables.metadata.create_all(connection)
+        tables.metadata.create_all(connection, tables=wanted)
         connection.commit()
 
 

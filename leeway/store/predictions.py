@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from leeway.schema import FeatureRow, Value
 from leeway.store.bulk_insert import insert_rows, upsert_rows
 from leeway.store.engine import DatabaseError, Rows, first_line, translated
+from leeway.store.erasures import lock_storing, tombstones_among
 from leeway.store.record import RECORD_COLUMNS, PredictionRecord
 from leeway.store.tables import Tables, feature_key, utc
 
@@ -121,15 +122,35 @@ class PredictionLog:
             connection.execute(sa.select(1))
 
     def write_batch(self, records: Sequence[PredictionRecord]) -> None:
-        """Store all of the records or none. Skips a record whose `prediction_id` is already stored.
+        """Store all of the records or none.
+
+        Skips a record whose `prediction_id` is already stored, and drops one of a customer whose data was deleted since
+        it was made, with its label.
 
         Raises:
             RecordRejected: one of them can never be stored; the others may be valid.
             PredictionLogError: the database is unreachable.
         """
         with translated(into=PredictionLogError), _rejecting(), self._engine.begin() as connection:
-            rows = [(*_record_values(record), *record.features) for record in records]
+            lock_storing(connection)
+            if erased := self._erased(connection, records):
+                labels = self._tables.prediction_labels
+                connection.execute(sa.delete(labels).where(labels.c.prediction_id.in_(erased)))
+            rows = [
+                (*_record_values(record), *record.features) for record in records if record.prediction_id not in erased
+            ]
             insert_rows(connection, self._tables.predictions, self._keys, rows, ignore_duplicates=True)
+
+    def _erased(self, connection: sa.Connection, records: Sequence[PredictionRecord]) -> set[str]:
+        """The ids of the records whose customer's data was deleted after they were made."""
+        user_ids = {record.user_id for record in records if record.user_id is not None}
+        tombstones = tombstones_among(connection, self._tables.erasures, user_ids)
+        return {
+            record.prediction_id
+            for record in records
+            if (tombstone := tombstones.get(record.user_id or "")) is not None
+            and tombstone.covers_prediction(record.predicted_at, record.as_of)
+        }
 
     def write_labels(self, labels: Sequence[PredictionLabel], labelled_at: datetime) -> None:
         """Store labels, replacing earlier ones. The prediction itself may still wait in the spool.

@@ -1,6 +1,6 @@
-"""Deletes what is older than a time, for all feature schemas of a database, in small transactions.
+"""Deletes what is older than a time, or all data of a customer, for all feature schemas of a database.
 
-A run that is interrupted has deleted the oldest rows; the next one continues. Snapshots stay, the service needs them.
+It works in small transactions. A run that is interrupted has deleted a part; the next one continues.
 """
 
 from __future__ import annotations
@@ -8,25 +8,36 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
-from datetime import datetime, timedelta
-from typing import Any
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from leeway.schema import CHURN_SCHEMA
-from leeway.store.engine import translated
+from leeway.store.engine import create_tables, translated
+from leeway.store.erasures import Tombstone, add_tombstone
 from leeway.store.tables import UtcDateTime, tables_for, utc
 
 BATCH_ROWS = 1_000
 KINDS = ("predictions", "labels", "rejection counts", "drift runs")
-"""What is deleted and counted."""
+"""What `prune` deletes and counts."""
+CUSTOMER_KINDS = ("predictions", "labels", "snapshots")
+"""What `forget` deletes and counts. Labels are those of predictions and those of snapshots."""
+
+_TYPES: dict[str, Any] = {
+    "predicted_at": UtcDateTime,
+    "labelled_at": UtcDateTime,
+    "minute": UtcDateTime,
+    "as_of": sa.Date,
+}
 
 
 def prune(engine: sa.Engine, before: datetime, *, is_dry_run: bool = False) -> Counter[str]:
     """Delete predictions, labels, rejection counts and drift runs from before a time; return how many of each.
 
-    The labels of a deleted prediction go with it. The last run of each model stays, and its last run with a result:
-    the drift worker continues from them. A dry run only counts.
+    The labels of a deleted prediction go with it. Snapshots stay, the service needs them. The last run of each model
+    stays, and its last run with a result: the drift worker continues from them. A dry run only counts.
 
     Raises:
         ValueError: the time is naive.
@@ -34,12 +45,125 @@ def prune(engine: sa.Engine, before: datetime, *, is_dry_run: bool = False) -> C
     """
     moment, deleted = utc(before), Counter[str]()
     with translated():
-        names = sa.inspect(engine).get_table_names()
-        for found in filter(None, (re.fullmatch(r"predictions(_[0-9a-f]+)?", name) for name in names)):
-            deleted += _Schema(engine, found[1] or "", moment).prune(is_dry_run=is_dry_run)
-        if "drift_runs" in names:
+        for suffix in _suffixes(engine):
+            deleted += _Schema(engine, suffix, moment).prune(is_dry_run=is_dry_run)
+        if sa.inspect(engine).has_table("drift_runs"):
             deleted["drift runs"] += _prune_runs(engine, moment, is_dry_run=is_dry_run)
     return deleted
+
+
+class CustomerTimes(NamedTuple):
+    """When a customer's predictions were made, and the days of the customer's snapshots."""
+
+    predicted_at: list[datetime]
+    as_of: list[date]
+
+
+def customer_times(engine: sa.Engine, user_id: str) -> CustomerTimes:
+    """The times of what the database has of a customer.
+
+    Raises:
+        DatabaseError: the database is unreachable.
+    """
+    times = CustomerTimes([], [])
+    with translated():
+        for suffix in _suffixes(engine):
+            customer = _Customer(engine, suffix, user_id)
+            with engine.connect() as connection:
+                times.predicted_at.extend(connection.scalars(customer.times()))
+                times.as_of.extend(connection.scalars(customer.days()))
+    return times
+
+
+def forget(engine: sa.Engine, user_id: str, *, is_dry_run: bool = False) -> Counter[str]:
+    """Delete a customer's predictions, snapshots and the labels of both; return how many of each.
+
+    It leaves a tombstone (`leeway.store.erasures`) first, so nothing from before this call is stored again. SQLite also
+    overwrites the deleted rows in its file. A dry run only counts.
+
+    Raises:
+        DatabaseError: the database is unreachable; what was deleted before stays deleted.
+    """
+    deleted = Counter[str]()
+    with translated():
+        if not is_dry_run:
+            _bury(engine, user_id)
+        for suffix in _suffixes(engine):
+            customer = _Customer(engine, suffix, user_id)
+            deleted += customer.count() if is_dry_run else customer.delete()
+        if engine.dialect.name == "sqlite" and not is_dry_run:
+            with engine.connect() as connection:  # what was deleted is also in the write-ahead log
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    return deleted
+
+
+def _bury(engine: sa.Engine, user_id: str) -> None:
+    """Store the tombstone; its day is that of the last snapshot if that is later than today."""
+    tables, now = tables_for(CHURN_SCHEMA), datetime.now(UTC)
+    create_tables(engine, tables, only=[tables.erasures])
+    through = max([now.date(), *customer_times(engine, user_id).as_of])
+    with engine.begin() as connection:
+        add_tombstone(connection, tables.erasures, user_id, Tombstone(now, through))
+
+
+def _suffixes(engine: sa.Engine) -> list[str]:
+    """What the names of each schema's tables end with."""
+    names = sa.inspect(engine).get_table_names()
+    return [found[1] or "" for name in names if (found := re.fullmatch(r"predictions(_[0-9a-f]+)?", name))]
+
+
+class _Customer:
+    """The rows of a customer in the tables of one feature schema."""
+
+    def __init__(self, engine: sa.Engine, suffix: str, user_id: str) -> None:
+        self._engine, self._user_id = engine, user_id
+        self._predictions = _table(f"predictions{suffix}", "prediction_id", "predicted_at", "user_id")
+        self._labels = _table(f"prediction_labels{suffix}", "prediction_id", "labelled_at")
+        self._snapshots = _table(f"feature_snapshots{suffix}", "user_id", "as_of")
+        self._snapshot_labels = _table(f"snapshot_labels{suffix}", "user_id", "as_of")
+
+    def times(self) -> sa.Select[Any]:
+        """When the predictions were made."""
+        return sa.select(self._predictions.c.predicted_at).where(self._predictions.c.user_id == self._user_id)
+
+    def days(self) -> sa.Select[Any]:
+        """The days of the snapshots."""
+        return sa.select(self._snapshots.c.as_of).where(self._snapshots.c.user_id == self._user_id)
+
+    def count(self) -> Counter[str]:
+        """How many rows of each kind exist."""
+        labels = self._labels.c
+        of_predictions = sa.select(labels.prediction_id).where(labels.prediction_id.in_(self._ids()))
+        marks = self._snapshot_labels.c
+        of_snapshots = sa.select(marks.as_of).where(marks.user_id == self._user_id)
+        return Counter({
+            "predictions": _count(self._engine, self._ids()),
+            "labels": _count(self._engine, of_predictions) + _count(self._engine, of_snapshots),
+            "snapshots": _count(self._engine, self.days()),
+        })  # fmt: skip
+
+    def delete(self) -> Counter[str]:
+        """Delete them; return how many of each kind."""
+        deleted = Counter[str]()
+        with self._overwriting() as connection:  # first: no prediction can be made from them any more
+            for table, kind in ((self._snapshots, "snapshots"), (self._snapshot_labels, "labels")):
+                deleted[kind] += _delete(connection, table, table.c.user_id == self._user_id)
+        for ids in _batches(self._engine, self._ids()):
+            with self._overwriting() as connection:
+                for table, kind in ((self._labels, "labels"), (self._predictions, "predictions")):
+                    deleted[kind] += _delete(connection, table, table.c.prediction_id.in_(ids))
+        return deleted
+
+    def _ids(self) -> sa.Select[Any]:
+        return sa.select(self._predictions.c.prediction_id).where(self._predictions.c.user_id == self._user_id)
+
+    @contextmanager
+    def _overwriting(self) -> Iterator[sa.Connection]:
+        """A transaction in which SQLite overwrites what it deletes, instead of only marking it as free."""
+        with self._engine.begin() as connection:
+            if connection.dialect.name == "sqlite":
+                connection.exec_driver_sql("PRAGMA secure_delete=ON")
+            yield connection
 
 
 class _Schema:
@@ -118,8 +242,8 @@ def _prune_runs(engine: sa.Engine, before: datetime, *, is_dry_run: bool) -> int
     return deleted
 
 
-def _table(name: str, key: str, time: str) -> sa.TableClause:
-    return sa.table(name, sa.column(key), sa.column(time, UtcDateTime))
+def _table(name: str, *columns: str) -> sa.TableClause:
+    return sa.table(name, *(sa.column(each, _TYPES.get(each)) for each in columns))
 
 
 def _batches(engine: sa.Engine, query: sa.Select[Any]) -> Iterator[list[Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from itertools import repeat
+from itertools import compress, repeat
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from leeway.schema import FeatureRow, Value
 from leeway.store.bulk_insert import insert_rows
 from leeway.store.engine import DatabaseError, translated
+from leeway.store.erasures import lock_storing, tombstones_among
 from leeway.store.tables import Tables, feature_key
 
 READ_ROWS = 10_000
@@ -57,6 +58,7 @@ class Snapshots:
     def __init__(self, engine: sa.Engine, tables: Tables) -> None:
         self._engine = engine
         self._table, self._label_table = tables.feature_snapshots, tables.snapshot_labels
+        self._erasures = tables.erasures
         self._names = tables.schema.names
         self._features = tables.features_of(self._table)
         self._newest = (
@@ -77,9 +79,10 @@ class Snapshots:
         columns: Mapping[str, Sequence[Value]],
         labels: Sequence[int] | None,
     ) -> int:
-        """Load one month in one transaction, replacing an earlier load of it, and return its number of customers.
+        """Load one month in one transaction, replacing an earlier load of it, and return how many customers it loaded.
 
-        `columns` holds every feature of the schema, with one value per customer; labels are 0 or 1.
+        `columns` holds every feature of the schema, with one value per customer; labels are 0 or 1. A customer whose
+        data from that day was deleted (`leeway.store.retention.forget`) is left out.
 
         Raises:
             ValueError: the lengths of columns or labels differ, or a feature is missing or unknown.
@@ -90,14 +93,17 @@ class Snapshots:
         if len(lengths) > 1:
             raise ValueError(f"customers, columns and labels must have the same length, not {sorted(lengths)}")
         with translated(into=SnapshotsUnavailable), self._engine.begin() as connection:
+            lock_storing(connection)
+            tombstones = tombstones_among(connection, self._erasures, user_ids)
+            kept = [user_id not in tombstones or as_of > tombstones[user_id].through for user_id in user_ids]
             for table in (self._table, self._label_table):
                 connection.execute(sa.delete(table).where(table.c.as_of == as_of))
             if labels is not None:
                 marks = zip(repeat(as_of), user_ids, labels, strict=False)
-                insert_rows(connection, self._label_table, ("as_of", "user_id", "label"), marks)
+                insert_rows(connection, self._label_table, ("as_of", "user_id", "label"), compress(marks, kept))
             keys = ("as_of", "user_id", *map(feature_key, self._names))
             rows = zip(repeat(as_of), user_ids, *map(columns.__getitem__, self._names), strict=False)
-            return insert_rows(connection, self._table, keys, rows)
+            return insert_rows(connection, self._table, keys, compress(rows, kept))
 
     def lookup(self, user_id: str) -> Snapshot | None:
         """The newest snapshot of a customer, or None if the customer has none."""

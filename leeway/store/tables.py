@@ -43,7 +43,7 @@ def utc(moment: datetime) -> datetime:
 
 @dataclass(frozen=True)
 class Tables:
-    """The tables of one feature schema, and `drift_runs`, which all schemas share.
+    """The tables of one feature schema, and `drift_runs` and `erasures`, which all schemas share.
 
     A feature's column has the key `feature_key(name)`, so a feature called `score` cannot clash with our column.
     """
@@ -56,6 +56,7 @@ class Tables:
     prediction_labels: sa.Table
     rejections: sa.Table
     drift_runs: sa.Table
+    erasures: sa.Table
 
     def features_of(self, table: sa.Table) -> list[sa.Column[Any]]:
         """The feature columns of `table`, in the schema's order."""
@@ -117,6 +118,13 @@ def tables_for(schema: FeatureSchema) -> Tables:
             sa.Column("items", sa.BigInteger, nullable=False),
         ),
         drift_runs=_drift_runs_table(metadata),
+        erasures=sa.Table(
+            "erasures",
+            metadata,
+            sa.Column("user_sha256", sa.Text, primary_key=True, comment="64 hex digits of the customer id's SHA-256"),
+            sa.Column("erased_at", UtcDateTime, nullable=False),
+            sa.Column("through", sa.Date, nullable=False, comment="snapshots up to this day were deleted"),
+        ),
     )
 
 

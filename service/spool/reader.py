@@ -20,12 +20,14 @@ import msgspec
 from leeway.schema import FeatureSchema
 from leeway.store.record import PredictionRecord
 from service.spool.segments import (
+    DEAD_LETTERS_LOCK,
     FileLock,
     Segment,
     SpoolError,
     complete_bytes,
     dead_letters_path,
     exclusive,
+    is_erased,
     record_of,
     schema_path,
     segments_in,
@@ -215,7 +217,10 @@ class SpoolReader:
                 self._append_dead_letters(lines)
 
     def _append_dead_letters(self, lines: bytes) -> None:
-        with dead_letters_path(self.path).open("ab", buffering=0) as file:
+        with (
+            exclusive(self.path / DEAD_LETTERS_LOCK),
+            dead_letters_path(self.path).open("ab", buffering=0) as file,
+        ):
             before = file.tell()
             if file.write(lines) != len(lines):  # the disk became full
                 file.truncate(before)
@@ -234,20 +239,21 @@ def _parse(segment: Segment, start: Position, data: bytes, limit: int, *, has_mo
     """Decode up to `limit` lines of `data`, which holds whole lines."""
     records: list[PredictionRecord] = []
     damaged: list[bytes] = []
-    offset = start.offset
+    offset, lines = start.offset, 0
     for line in data.split(b"\n"):
-        if line and len(records) + len(damaged) == limit:
+        if line and lines == limit:
             has_more = True
             break
         offset += len(line) + 1
         if not line:
             continue
+        lines += 1
         record = record_of(line)
-        if record is None:
-            damaged.append(line)
-        else:
+        if record is not None:
             records.append(record)
-    end = Position(min(offset, start.offset + len(data)), start.records + len(records) + len(damaged))
+        elif not is_erased(line):
+            damaged.append(line)
+    end = Position(min(offset, start.offset + len(data)), start.records + lines)
     return Batch(segment, records, damaged, b"", end, has_more)
 
 

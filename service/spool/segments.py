@@ -7,10 +7,12 @@ A spool is a folder:
     dead_letters.jsonl                              what can never be stored, each with its reason
     drainer.status                                  how far the drainer is (service.spool.status)
     drainer.lock, spool.lock                        held by the drainer; held while a segment is created
+    dead_letters.lock                               held while dead letters are appended or erased
     drainer.reserve                                 disk space for dead letters (service.spool.reader.DiskReserve)
 
 A record is a line: eight hex digits of its CRC-32, a space, its JSON (which has no raw newline). It has a newline
-before it and one after it, so damage to a record never touches its neighbours.
+before it and one after it, so damage to a record never touches its neighbours. An erased record (its customer's data
+was deleted, see `service.spool.erasure`) is a line of the same length with the JSON `null`.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from zlib import crc32
 from leeway.store.record import PredictionRecord
 
 SEGMENT_SUFFIX = ".segment"
+DEAD_LETTERS_LOCK = "dead_letters.lock"
 _PREFIX_BYTES = 9
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _NOT_WRITABLE = "permission denied: not writable; check owner, mode and mount"
@@ -81,6 +84,18 @@ def record_of(line: bytes) -> PredictionRecord | None:
         return None
 
 
+def erased_line(length: int) -> bytes:
+    """What takes the place of an erased record's line of this many bytes, without its newlines."""
+    payload = b"null".ljust(length - _PREFIX_BYTES)
+    return b"%08x %b" % (crc32(payload), payload)
+
+
+def is_erased(line: bytes) -> bool:
+    """Whether a line holds an erased record."""
+    payload = payload_of(line)
+    return payload is not None and payload.rstrip(b" ") == b"null"
+
+
 def complete_bytes(data: bytes) -> int:
     """How much of `data`, which starts between two lines, holds whole lines."""
     end = data.rfind(b"\n") + 1
@@ -123,7 +138,7 @@ def schema_path(folder: Path, fingerprint: str) -> Path:
 
 
 def dead_letters_path(folder: Path) -> Path:
-    """Where the spool in `folder` keeps dead letters."""
+    """Where the spool in `folder` keeps dead letters. Hold `exclusive(folder / DEAD_LETTERS_LOCK)` to write there."""
     return folder / "dead_letters.jsonl"
 
 

@@ -26,6 +26,7 @@ ARGUMENTS = {
     "leeway drift run": ["--reference", "2024-01-31", "--current", "2024-02-29"],
     "leeway faults on": ["--slow-scoring", "80"],
     "leeway log prune": ["--keep", "90d"],
+    "leeway log forget": ["--user", "ann"],
 }
 """What some commands need to get as far as their settings."""
 
@@ -70,7 +71,7 @@ def test_every_setting_is_documented() -> None:
     kinds = [each for each in vars(leeway.settings).values() if isinstance(each, type) and issubclass(each, Settings)]
     text = TEXTS["docs/reference/settings.md"]
     missing = [name for kind in kinds for name in kind.model_fields if f"| `{settings.variable(name)}` |" not in text]
-    assert set(kinds) == settings.SECTIONS.keys()
+    assert {kind for kind in kinds if settings.own_fields(kind)} == settings.SECTIONS.keys()
     assert missing == []
 
 

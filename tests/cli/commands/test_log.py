@@ -1,11 +1,20 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
-from typer.testing import CliRunner
+import sqlalchemy as sa
+from typer.testing import CliRunner, Result
 
 from cli.main import app
+from drift.report.folder import ReportFolder
+from service.spool.drainer import PredictionWriter
+from service.spool.reader import SpoolReader
+from tests.drift.documents import a_run
+from tests.leeway.store.records import IDS, a_database, a_record, stored_ids
+from tests.service.spool.spools import drain, open_spool
 
 
 @pytest.mark.parametrize(("options", "verb"), [((), "deleted"), (("--dry-run",), "would delete")])
@@ -24,9 +33,63 @@ def test_an_invalid_length_is_an_error(length: str) -> None:
     assert (done.exit_code, done.stderr.startswith(f"leeway: --keep {length!r} is not a valid length")) == (2, True)
 
 
-def test_an_unreachable_database_is_an_error() -> None:
+@pytest.mark.parametrize("command", [("prune", "--keep", "1d"), ("forget", "--user", "ann")])
+def test_an_unreachable_database_is_an_error(command: tuple[str, ...]) -> None:
     """Exit code 2 and one line."""
-    done = CliRunner().invoke(
-        app, ["log", "prune", "--keep", "1d", "--database-url", "postgresql+psycopg://leeway@127.0.0.1:1/leeway"]
-    )
+    url = "postgresql+psycopg://leeway@127.0.0.1:1/leeway"
+    done = CliRunner().invoke(app, ["log", *command, "--database-url", url])
     assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
+
+
+class Customer(NamedTuple):
+    """The flags of `leeway log forget`, and the database."""
+
+    flags: list[str]
+    engine: sa.Engine
+    spool: Path
+
+    def forget(self, *options: str) -> Result:
+        """Call it."""
+        return CliRunner().invoke(app, ["log", "forget", "--user", "ann", *self.flags, *options])
+
+
+@pytest.fixture
+def customer(tmp_path: Path) -> Iterator[Customer]:
+    """Ann has a stored and a waiting prediction, and a run whose window includes the stored one. Bob has one each."""
+    engine, _, log = a_database(tmp_path)
+    log.write_batch([a_record(0, user_id="ann"), a_record(1, user_id="bob")])
+    spool, reports = tmp_path / "spool", tmp_path / "reports"
+    with open_spool(spool) as opened:
+        opened.append([a_record(2, user_id="ann"), a_record(3, user_id="bob")])
+    ReportFolder(reports).write(a_run(1), lambda path: path.write_text("<html>"))
+    flags = ["--database-url", str(engine.url), "--spool", str(spool), "--reports", str(reports)]
+    yield Customer(flags, engine, spool)
+    engine.dispose()
+
+
+EACH = (
+    "1 predictions, 0 labels, 0 snapshots, 1 records in the spool, 0 dead letters, 1 report files of customer 'ann'\n"
+)
+
+
+def test_forget_deletes_a_customer_everywhere(customer: Customer) -> None:
+    """Database, spool and reports; the drainer then stores nothing of the customer."""
+    assert customer.forget("--dry-run").stdout == f"would delete {EACH}"
+    assert customer.forget().stdout == f"deleted {EACH}"
+    with open_spool(customer.spool) as spool:
+        spool.append([a_record(4, user_id="ann")])  # a copy of the spool, say
+        drain(spool, PredictionWriter(customer.engine).write)
+    assert stored_ids(customer.engine) == [IDS[1], IDS[3]]
+    again = customer.forget()
+    assert again.stdout.startswith("deleted 0 predictions, 0 labels, 0 snapshots, 1 records in the spool")
+    assert again.exit_code == 0
+
+
+def test_forget_says_that_a_record_still_waits(customer: Customer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit code 1: the drainer has it in its hands, but does not get on."""
+    monkeypatch.setattr("cli.commands.log._DRAIN_TIMEOUT_S", 0.0)
+    drainer = SpoolReader(customer.spool)
+    assert drainer.lease()
+    done = customer.forget()
+    drainer.release()
+    assert (done.exit_code, done.stderr.startswith("leeway: 1 records still wait in the spool")) == (1, True)

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import pytest
 
 from drift.report.folder import ReportError, ReportFolder, replace_file, single_reports
 from drift.result import read_result
-from tests.drift.documents import NOON, a_run, result, run_id, unknown
+from tests.drift.documents import NOON, WINDOW, a_run, result, run_id, unknown
 
 
 def html(path: Path) -> None:
@@ -245,3 +245,30 @@ def test_a_page_of_a_hundred_runs_is_fast(tmp_path: Path) -> None:
     started_s = time.perf_counter()
     assert folder.page().count("<details") == 100
     assert time.perf_counter() - started_s < 2
+
+
+def test_reports_that_may_show_a_customer_are_deleted(tmp_path: Path) -> None:
+    """Those of runs whose window includes a prediction, and single comparisons of a snapshot's day or of live data."""
+    folder = filled(tmp_path, [result(0), result(10), result(40)])
+    for reference, current in (("2024-03-31", "2024-04-30"), ("bundle", "live"), ("bundle", "2024-05-31")):
+        paths = single_reports(tmp_path, reference, current)
+        html(Path(str(paths.html)))
+    found = folder.reports_of([NOON - timedelta(minutes=3), NOON + timedelta(minutes=24)], [date(2024, 4, 30)])
+    assert [str(path.relative_to(tmp_path)) for path in found] == [
+        *(f"runs/{run_id(number)}/report.{kind}" for number in (10, 0) for kind in ("html", "json")),
+        "drift_2024-03-31_vs_2024-04-30.html",
+        "drift_bundle_vs_live.html",
+    ]
+    folder.delete_reports(found)
+    assert names(tmp_path / "runs" / run_id(0)) == ["index.html", "result.json"]
+    assert "report.html" not in (tmp_path / "runs" / run_id(0) / "index.html").read_text()
+    index = (tmp_path / "index.html").read_text()
+    assert [f"{run_id(number)}/report.html" in index for number in (0, 40)] == [False, True]
+    assert folder.reports_of([], []) == []
+    assert ids(folder) == [run_id(40), run_id(10), run_id(0)]
+
+
+def test_the_end_of_a_window_does_not_belong_to_it(tmp_path: Path) -> None:
+    """Its start does."""
+    folder = filled(tmp_path, [result(0)])
+    assert [bool(folder.reports_of([moment], [])) for moment in (NOON - WINDOW, NOON)] == [True, False]

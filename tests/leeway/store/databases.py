@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import pytest
 import sqlalchemy as sa
 
 from leeway.schema import CHURN_SCHEMA
@@ -15,11 +13,8 @@ from leeway.store.tables import tables_for
 
 
 @contextmanager
-def empty_postgres() -> Iterator[sa.Engine]:
-    """A PostgreSQL server with our tables, empty. They are dropped afterwards."""
-    url = os.environ.get("LEEWAY_TEST_POSTGRES_URL")
-    if not url:
-        pytest.skip("LEEWAY_TEST_POSTGRES_URL is not set")
+def empty_tables(url: str) -> Iterator[sa.Engine]:
+    """Our tables on a PostgreSQL server, empty. They are dropped afterwards."""
     engine, tables = open_engine(url), tables_for(CHURN_SCHEMA)
     tables.metadata.drop_all(engine)
     create_tables(engine, tables)

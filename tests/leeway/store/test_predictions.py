@@ -13,7 +13,7 @@ from leeway.store.bulk_insert import insert_rows
 from leeway.store.engine import open_engine
 from leeway.store.predictions import PredictionLabel, PredictionLog, PredictionLogError, RecordRejected
 from leeway.store.tables import Tables, tables_for
-from tests.leeway.store.databases import empty_postgres
+from tests.leeway.store.databases import empty_tables
 from tests.leeway.store.records import (
     HOUR,
     IDS,
@@ -289,9 +289,9 @@ def test_one_outcome_counts_once(engine: sa.Engine, tables: Tables, log: Predict
 
 
 @pytest.fixture
-def postgres() -> Iterator[sa.Engine]:
+def postgres(postgresql: str) -> Iterator[sa.Engine]:
     """PostgreSQL with our tables."""
-    with empty_postgres() as engine:
+    with empty_tables(postgresql) as engine:
         yield engine
 
 

@@ -1,32 +1,45 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from concurrent.futures import ThreadPoolExecutor, wait
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
-from leeway.store import retention
+from leeway.schema import CHURN_SCHEMA, FeatureRow, FeatureSchema, Value
+from leeway.store import predictions, retention
+from leeway.store.bulk_insert import insert_rows
 from leeway.store.drift_runs import DriftLog, DriftRun
 from leeway.store.engine import DatabaseError, create_tables
 from leeway.store.predictions import PredictionLabel, PredictionLog
 from leeway.store.rejections import ANY, RejectedItems, RejectionLog
-from leeway.store.retention import prune
+from leeway.store.retention import customer_times, forget, prune
+from leeway.store.snapshots import Snapshots
 from leeway.store.tables import Tables, tables_for
-from tests.leeway.store.databases import empty_postgres
-from tests.leeway.store.records import HOUR, IDS, NOON, OTHER_SCHEMA, a_record
+from tests.leeway.store.databases import empty_tables
+from tests.leeway.store.records import HOUR, IDS, MONTH, NOON, OTHER_SCHEMA, a_record
 
 DAY = timedelta(days=1)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest, engine: sa.Engine) -> Iterator[sa.Engine]:
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def server(request: pytest.FixtureRequest) -> str | None:
+    """The URL of a database server, or None for SQLite."""
+    url: str | None = None if request.param == "sqlite" else request.getfixturevalue("postgresql")
+    return url
+
+
+@pytest.fixture
+def database(server: str | None, engine: sa.Engine) -> Iterator[sa.Engine]:
     """Each kind of database, empty."""
-    if request.param == "sqlite":
+    if server is None:
         yield engine
     else:
-        with empty_postgres() as opened:
+        with empty_tables(server) as opened:
             yield opened
 
 
@@ -131,3 +144,115 @@ def test_an_unreachable_database_is_an_error(unreachable: sa.Engine) -> None:
     """The driver's error is translated."""
     with pytest.raises(DatabaseError):
         prune(unreachable, NOON)
+    with pytest.raises(DatabaseError):
+        forget(unreachable, "ann")
+
+
+def fill_for(database: sa.Engine, schema: FeatureSchema, features: FeatureRow) -> None:
+    """Three labelled predictions and a labelled snapshot each for Ann and Bob."""
+    tables = tables_for(schema)
+    create_tables(database, tables)
+    log, start = PredictionLog(database, tables), 0
+    for user_id in ("ann", "bob"):
+        numbers = range(start, start := start + 3)
+        log.write_batch([a_record(number, user_id=user_id, features=features) for number in numbers])
+        log.write_labels([PredictionLabel(IDS[number], 1) for number in numbers], NOON)
+    columns = {name: [value] * 2 for name, value in zip(schema.names, features, strict=True)}
+    Snapshots(database, tables).ingest(MONTH, ["ann", "bob"], columns, [0, 1])
+
+
+OF_ONE = {"predictions": 3, "labels": 4, "snapshots": 1}
+
+
+def test_all_of_a_customer_is_deleted(database: sa.Engine, tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In batches, and nothing of others; a dry run counts the same and leaves no tombstone."""
+    monkeypatch.setattr(retention, "BATCH_ROWS", 2)
+    fill_for(database, CHURN_SCHEMA, a_record().features)
+    assert customer_times(database, "ann") == ([a_record(number).predicted_at for number in range(3)], [MONTH])
+    assert forget(database, "ann", is_dry_run=True) == OF_ONE
+    assert forget(database, "ann") == OF_ONE
+    assert left(database, tables)["predictions"] == left(database, tables)["labels"] == set(IDS[3:6])
+    snapshots = Snapshots(database, tables)
+    assert (snapshots.lookup("ann"), snapshots.labels(MONTH)) == (None, {"bob": 1})
+    assert not forget(database, "ann").total()
+
+
+def test_a_customer_of_several_models_is_deleted_from_each(engine: sa.Engine) -> None:
+    """The tombstone is shared, too."""
+    fill_for(engine, CHURN_SCHEMA, a_record().features)
+    fill_for(engine, OTHER_SCHEMA, (0.5, "a", 1))
+    assert forget(engine, "ann") == {kind: 2 * count for kind, count in OF_ONE.items()}
+
+
+def test_what_was_on_its_way_is_not_stored(database: sa.Engine, tables: Tables) -> None:
+    """Nor its label; a prediction from a snapshot that was loaded afterwards is, and so is everybody else's."""
+    log = PredictionLog(database, tables)
+    forget(database, "ann")
+    log.write_labels([PredictionLabel(prediction_id, 1) for prediction_id in IDS[:2]], NOON)
+    later = datetime.now(UTC) + DAY
+    changes: list[dict[str, Any]] = [
+        {"user_id": "ann"},
+        {"user_id": "ann", "predicted_at": later},  # looked up before, answered afterwards
+        {"user_id": "ann", "predicted_at": later, "as_of": later.date()},
+        {"user_id": "bob"},
+        {"user_id": None, "as_of": None},
+    ]
+    log.write_batch([a_record(number, **each) for number, each in enumerate(changes)])
+    assert (left(database, tables)["predictions"], left(database, tables)["labels"]) == (set(IDS[2:5]), set())
+
+
+@pytest.mark.parametrize("newest", [MONTH, datetime.now(UTC).date() + 400 * DAY])
+def test_an_extract_from_before_does_not_bring_a_customer_back(engine: sa.Engine, newest: date) -> None:
+    """Loading it again leaves the customer out, also if its date is in the future; a newer extract does not."""
+    fill_for(engine, OTHER_SCHEMA, (0.5, "a", 1))
+    snapshots = Snapshots(engine, tables_for(OTHER_SCHEMA))
+    columns: dict[str, list[Value]] = {"score": [0.5, 0.6], "subject": ["a", "b"], "rows": [1, 2]}
+    snapshots.ingest(newest, ["ann", "bob"], columns, [0, 1])
+    for _ in range(2):  # a repeated call, which finds no snapshot, does not allow what the first one prevents
+        forget(engine, "ann")
+    assert snapshots.ingest(newest, ["ann", "bob"], columns, [0, 1]) == 1
+    assert (snapshots.read(newest).user_ids, snapshots.read(newest).columns["rows"]) == (["bob"], [2])
+    assert snapshots.labels(newest) == {"bob": 1}
+    assert snapshots.ingest(newest + 900 * DAY, ["ann", "bob"], columns, None) == 2
+
+
+def test_no_byte_of_a_customer_stays_in_a_sqlite_file(engine: sa.Engine, tmp_path: Path) -> None:
+    """Neither in free pages nor in the write-ahead log."""
+    fill_for(engine, CHURN_SCHEMA, a_record().features)
+    PredictionLog(engine, tables_for(CHURN_SCHEMA)).write_batch([a_record(9, user_id="a-very-rare-id")])
+    forget(engine, "a-very-rare-id")
+    found = {path.name: path.read_bytes().count(b"a-very-rare-id") for path in tmp_path.glob("leeway.db*")}
+    assert found["leeway.db"] == 0
+    assert set(found.values()) == {0}
+
+
+def test_a_batch_that_is_being_stored_is_waited_for(
+    database: sa.Engine, tables: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So what it stores is deleted too, though its customer had no tombstone when it began."""
+    at_insert, may_insert = Event(), Event()
+
+    def held(*args: Any, **options: Any) -> int:  # noqa: ANN401 (passed on)
+        at_insert.set()
+        assert may_insert.wait(10)
+        return insert_rows(*args, **options)
+
+    monkeypatch.setattr(predictions, "insert_rows", held)
+    with ThreadPoolExecutor() as pool:
+        storing = pool.submit(PredictionLog(database, tables).write_batch, [a_record(0, user_id="ann")])
+        assert at_insert.wait(10)
+        forgetting = pool.submit(forget, database, "ann")
+        done, _ = wait([forgetting], timeout=0.3)
+        may_insert.set()
+        storing.result()
+        assert (done, forgetting.result()["predictions"]) == (set(), 1)
+
+
+def test_an_empty_database_remembers_the_customer() -> None:
+    """What arrives once the service has created its tables is dropped."""
+    engine, tables = sa.create_engine("sqlite://"), tables_for(CHURN_SCHEMA)
+    assert not forget(engine, "ann").total()
+    create_tables(engine, tables)
+    PredictionLog(engine, tables).write_batch([a_record(0, user_id="ann"), a_record(1)])
+    assert left(engine, tables)["predictions"] == {IDS[1]}
+    engine.dispose()
