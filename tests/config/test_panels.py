@@ -7,6 +7,7 @@ from typing import Final
 
 import pytest
 
+from leeway.schema import CHURN_SCHEMA
 from observability.grafana.generate import limits, states
 from observability.grafana.generate.board import GRID_COLUMNS
 from observability.prometheus.generate.__main__ import FILE
@@ -31,6 +32,8 @@ TITLE_PX, AROUND_TITLE_PX = 7.6, 52
 """A character of a title, and what stands around the title: padding and the sign for the description."""
 LABEL_PX, LABEL_SHARE = 6.6, 0.4
 """A character of a label on the axis, and the share of the panel that Grafana leaves for labels."""
+ROW_PX, HEADER_PX, LEGEND_PX, LEAST_BAR_PX = 38, 40, 40, 28
+"""A row of the grid with its gap, a panel's title, its legend, and what a bar with its label needs."""
 
 
 def of_type(*types: str) -> list[Document]:
@@ -43,6 +46,11 @@ def of_type(*types: str) -> list[Document]:
 def width_px(panel: Document) -> float:
     """The panel's width at 1280 pixels."""
     return float(panel["gridPos"]["w"] * COLUMN_PX - GAP_PX)
+
+
+def height_px(panel: Document) -> float:
+    """The panel's height."""
+    return float(panel["gridPos"]["h"] * ROW_PX - GAP_PX)
 
 
 def test_a_panel_is_described() -> None:
@@ -241,6 +249,70 @@ def test_lines_of_memory_are_the_containers_limits(board: str, container: str, s
     text = SERVICES[container]["mem_limit"]
     assert lines_of(found) == [int(text[:-1]) * unit[text[-1]]]
     assert found["fieldConfig"]["defaults"]["custom"]["axisSoftMax"] == limits.memory_limit(container)
+
+
+def test_every_feature_has_room() -> None:
+    """The bars of the last run's distances fit under each other, without overlapping."""
+    bars = panel_of("drift", "Distance ÷ threshold, last run")
+    assert (height_px(bars) - HEADER_PX) / len(CHURN_SCHEMA) >= LEAST_BAR_PX
+
+
+@pytest.mark.parametrize("window", [alarm.long for alarm in BUDGETS["1d"].alarms])
+def test_burn_rates_can_be_read(window: str) -> None:
+    """Under its legend, a panel of burn rates has more than half of its height for the lines."""
+    shown = panel_of("service", f"Burn rate over {window}")
+    assert height_px(shown) - HEADER_PX - LEGEND_PX > height_px(shown) / 2
+
+
+def test_batches_do_not_flatten_the_latency_of_singles() -> None:
+    """No panel of lines draws latencies of both routes: a batch takes up to a hundred times as long."""
+    routes = [
+        {route for target in panel["targets"] for route in re.findall(r'http_route="([^"]+)"', target.get("expr", ""))}
+        for panel in of_type("timeseries")
+        if panel["fieldConfig"]["defaults"]["unit"] == "s"
+    ]
+    assert {"/predict"} in routes
+    assert {"/predict/batch"} in routes
+    assert {"/predict", "/predict/batch"} not in routes
+
+
+def test_counts_in_buckets_have_no_extra_row() -> None:
+    """A heat map of whole numbers names each row once: as upper bounds, Grafana drew the axis 0, 0, 1, 2."""
+    layouts = {panel["title"]: panel["options"]["rowsFrame"]["layout"] for panel in of_type("heatmap")}
+    assert layouts.pop("Unusual features per prediction") == "unknown"
+    assert set(layouts.values()) == {"le"}
+
+
+def test_usage_is_in_whole_percents() -> None:
+    """CPU and memory as shares have a percent sign and no decimals, instead of ticks at 0.00, 0.00 and 0.01."""
+    used = {
+        each["title"]: each["fieldConfig"]["defaults"]
+        for each in of_type("timeseries")
+        if each["title"].startswith(("CPU usage", "Memory of"))
+    }
+    assert {"CPU usage", "CPU usage of the Collector", "Memory of the containers"} <= used.keys()
+    assert {(each["unit"], each["decimals"]) for each in used.values()} == {("percentunit", 0)}
+
+
+def test_rates_name_what_they_count() -> None:
+    """Spans, points and items a second are called so: Grafana's unit of counts is "c/s"."""
+    assert {panel["fieldConfig"]["defaults"].get("unit") for panel in of_type()} & {"cps", "ops", "hertz"} == set()
+    assert panel_of("pipeline", "Spans sent and stored")["fieldConfig"]["defaults"]["unit"] == "suffix:spans/s"
+
+
+def test_names_on_a_board_are_words() -> None:
+    """No legend shows the name of a rule or an attribute: objectives, which are labels, are renamed."""
+    for panel in of_type():
+        legends = [target["legendFormat"] for target in panel["targets"] if "expr" in target]
+        assert [each for each in legends if "_" in each.replace("__auto", "") and "{{" not in each] == []
+        if "{{objective}}" in legends:
+            renamed = {
+                override["matcher"]["options"]: own["value"]
+                for override in panel["fieldConfig"]["overrides"]
+                for own in override["properties"]
+                if own["id"] == "displayName"
+            }
+            assert renamed == {name: name.replace("_", " ") for name in OBJECTIVES}
 
 
 def test_shares_of_a_handful_are_not_shown() -> None:
