@@ -5,7 +5,7 @@ The window has 14 features, a score, and 1.6 rows a subject. *few* has integers 
 
 - `drift.aggregates` on a Parquet file by DuckDB with a limit of 400 MB (800 MB above a million rows), and on our own
   table of predictions in SQLite and PostgreSQL (left out above a million rows, or without PostgreSQL's binaries);
-- Evidently on all rows, in memory, without writing its page (left out above a million rows).
+- Evidently on all subjects, in memory, with reading the file, without writing its page (left out above a million rows).
 
 `--rows 100000 1000000 10000000` chooses the sizes. The processor time is that of the process: without PostgreSQL's.
 """
@@ -35,9 +35,9 @@ import sqlalchemy as sa
 from benchmarks.postgresql import NoPostgreSQL, a_postgresql
 from drift.aggregates.databases import snapshot
 from drift.aggregates.duckdb import duckdb_snapshot
+from drift.aggregates.statements import LastRows
 from drift.aggregates.window import window_columns
 from drift.comparison.compare import Reference, WindowColumns
-from drift.comparison.evidently import evidently_page
 from leeway.model.distances import method_for
 from leeway.model.drift_plan import ColumnPlan, DriftPlan, Values, list_values
 from leeway.schema import SCORE_COLUMN, Feature, FeatureSchema, Kind
@@ -113,7 +113,9 @@ def write_file(kind: str, rows: int, path: Path) -> None:
             size = min(CHUNK, rows - start)
             ids = [f"{number:032x}" for number in range(start, start + size)]
             users = [f"customer-{number:08}" for number in rng.integers(0, rows, size).tolist()]
-            table = pa.table({"prediction_id": ids, "user_id": users, **columns_of(kind, size, rng)})
+            times = np.datetime64(DAY.replace(tzinfo=None), "us") + np.arange(start, start + size)
+            given = {"prediction_id": ids, "user_id": users, "predicted_at": times}
+            table = pa.table(given | columns_of(kind, size, rng))
             writer = writer or stack.enter_context(pq.ParquetWriter(path, table.schema))
             writer.write_table(table)
 
@@ -122,13 +124,15 @@ def fill(kind: str, path: Path, url: str) -> None:
     """Copy the file into our own table of predictions."""
     engine, tables = open_engine(url), tables_for(schema_of(kind))
     create_tables(engine, tables)
-    fixed = {"predicted_at": DAY, "model_version": "v1", "prediction": 0, "unusual_features": 0}
+    fixed = {"model_version": "v1", "prediction": 0, "unusual_features": 0}
     fixed |= {"inference_duration_s": 0.0, "is_synthetic": False}
     names = schema_of(kind).names
-    keys = ["prediction_id", "user_id", *map(feature_key, names), "score", *fixed]
+    keys = ["prediction_id", "user_id", "predicted_at", *map(feature_key, names), "score", *fixed]
     with engine.begin() as connection:
         for batch in pq.ParquetFile(path).iter_batches(batch_size=CHUNK):
-            rows = zip(*batch.to_pydict().values(), strict=True)
+            columns = batch.to_pydict()
+            columns["predicted_at"] = [moment.replace(tzinfo=UTC) for moment in columns["predicted_at"]]
+            rows = zip(*columns.values(), strict=True)
             insert_rows(connection, tables.predictions, keys, ((*row, *fixed.values()) for row in rows))
     if engine.dialect.name == "postgresql":
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
@@ -152,10 +156,10 @@ def in_table(kind: str, url: str) -> Cost:
 def in_file(kind: str, path: Path, limit: str) -> Cost:
     """Measure DuckDB on the Parquet file."""
     reference = reference_of(kind)
-    file = sa.table("file", *map(sa.column, ["prediction_id", "user_id", *reference.columns]))
-    place = sa.func.row_number().over(partition_by=file.c.user_id, order_by=file.c.prediction_id.desc()).label("place")
-    ranked = sa.select(*(file.c[name] for name in reference.columns), place).subquery()
-    rows = sa.select(*(ranked.c[name] for name in reference.columns)).where(ranked.c.place == 1)
+    file = sa.table(
+        "file", sa.column("user_id"), sa.column("predicted_at", sa.DateTime), *map(sa.column, reference.columns)
+    )
+    rows = LastRows(sa.select(*file.c), "user_id", "predicted_at")
 
     def once() -> WindowColumns:
         with duckdb.connect(config={"memory_limit": limit, "temp_directory": str(path.parent / "spill")}) as connection:
@@ -169,12 +173,21 @@ def in_file(kind: str, path: Path, limit: str) -> Cost:
 
 
 def by_evidently(kind: str, path: Path) -> Cost:
-    """Measure Evidently on all rows."""
-    reference, table = reference_of(kind), pq.read_table(path, columns=[*schema_of(kind).names, SCORE_COLUMN])
-    columns = {name: table[name].to_numpy() for name in table.column_names}
-    values = values_of(kind, columns)
-    evidently_page(reference, {name: column[:1_000] for name, column in values.items()}, 1_000)  # imports it
-    return measured(lambda: evidently_page(reference, values, table.num_rows))
+    """Measure Evidently on all subjects: reading the file, keeping each subject's last row, and measuring."""
+    import pandas as pd  # noqa: PLC0415 (memory of this way only)
+
+    from drift.comparison.evidently import evidently_page  # noqa: PLC0415
+    from leeway.model.drift_plan import values_of as values_of_column  # noqa: PLC0415
+
+    reference = reference_of(kind)
+    evidently_page(reference, {name: each.entries[:1_000] for name, each in reference.columns.items()}, 1_000)
+
+    def once() -> object:
+        frame = pd.read_parquet(path).sort_values("predicted_at").drop_duplicates("user_id", keep="last")
+        values = {name: values_of_column(frame[name], each.kind) for name, each in reference.columns.items()}
+        return evidently_page(reference, values, len(frame))
+
+    return measured(once)
 
 
 def measured(once: Callable[[], object]) -> Cost:

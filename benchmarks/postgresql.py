@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -48,7 +49,7 @@ def a_postgresql() -> Iterator[str]:
         _wait_for(folder, server)
         yield f"postgresql+psycopg://postgres@/postgres?host={folder}"
     finally:
-        server.terminate()
+        server.send_signal(signal.SIGINT)  # a fast shutdown: SIGTERM would wait for open connections
         server.wait(START_S)
         shutil.rmtree(folder)
 

@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 
 from drift.aggregates.intervals import Intervals
-from drift.comparison.columns import CurrentColumn, ReferenceColumn, single_value
+from drift.aggregates.question import Answer, Group, Inside
+from drift.comparison.columns import CurrentColumn, ReferenceColumn, single_value, value_text
 from leeway.model.distances import spread
 
 INNER_EDGES: Final = 64
 PRECISION: Final = 1e-10
 """An open area that is smaller, in standard deviations of the reference, is left out."""
-
-
-class Group(NamedTuple):
-    """A row of `drift.aggregates.statements.groups`: the values of one column in one bin."""
-
-    bin: int | None
-    word: str | None
-    n: int
-    total: float | None
-    least: float | None
-    greatest: float | None
-    outside: int
 
 
 class Area:
@@ -60,8 +48,8 @@ class Area:
         area, self._open = self._open.divided(INNER_EDGES, _bins(found)).area(self._values, self._centre)
         self._known += area
 
-    def close(self, values: Sequence[tuple[int, float, int]]) -> None:
-        """Take all values of the open intervals: (bin, value, how many), with the bins of `edges()`."""
+    def close(self, values: Inside) -> None:
+        """Take all values of the open intervals, with the bins of `edges()`."""
         self._known += self._open.exact_area(self._values, values)
         self._open = self._open.none()
 
@@ -70,51 +58,33 @@ def _bins(found: Sequence[Group]) -> list[tuple[int, int, float | None, float | 
     return [(each.bin, each.n, each.total, each.least, each.greatest) for each in found if each.bin is not None]
 
 
-@dataclass(frozen=True)
-class Details:
-    """What the groups of a column do not tell.
-
-    `area` is None if the column is not measured by the Wasserstein distance, `only_value` if there are more values or
-    none; it is text, as it was given and not clipped.
-    """
-
-    area: Area | None
-    new_categories: tuple[str, ...]
-    only_value: str | None
-
-
-def is_single(column: ReferenceColumn, found: Sequence[Group]) -> bool:
-    """Whether all values that are present are the same one, once clipped."""
-    return len(_distinct(column, found)) == 1
-
-
-def current_column(reference: ReferenceColumn, found: Sequence[Group], details: Details) -> CurrentColumn:
-    """The column from its groups and details."""
-    there = [each for each in found if each.bin is not None]
+def current_column(reference: ReferenceColumn, answer: Answer, area: Area | None) -> CurrentColumn:
+    """The column from what was counted; `area` is None if it is not measured by the Wasserstein distance."""
+    there = [each for each in answer.groups if each.bin is not None]
     values, others = sum(each.n for each in there), sum(each.n for each in there if each.bin == 0)
-    if details.area is not None:
-        distance: float | None = details.area.distance
+    if area is not None:
+        distance: float | None = area.distance
     elif reference.method == "jensenshannon":
         distance = reference.distance_to(_counts(reference, there), others)
     else:
         distance = None
-    distinct = _distinct(reference, found)
+    distinct = _distinct(reference, there)
     constant = len(distinct) <= 1 and distinct == reference.counts.keys()
-    single = single_value(reference, details.only_value, next(iter(distinct), None))
-    outside = others if reference.kind == "category" or reference.low is None else sum(each.outside for each in there)
+    only = None if answer.only_value is None else value_text(answer.only_value, reference.kind)
+    single = single_value(reference, only, next(iter(distinct), None))
+    outside = others if reference.kind == "category" or reference.low is None else answer.outside
     return CurrentColumn(
         distance,
-        1 - values / max(1, sum(each.n for each in found)),
+        1 - values / max(1, sum(each.n for each in answer.groups)),
         constant=constant,
         outside_share=outside / max(1, values),
-        new_categories=details.new_categories,
+        new_categories=answer.new_categories,
         single=None if constant or not values else single,
     )
 
 
-def _distinct(reference: ReferenceColumn, found: Sequence[Group]) -> set[Any]:
+def _distinct(reference: ReferenceColumn, there: Sequence[Group]) -> set[Any]:
     """The values that are present, as far as it matters whether they are one or several."""
-    there = [each for each in found if each.bin is not None]
     if reference.kind == "category":
         return {each.word for each in there}  # all new ones are None together
     return {extreme for each in there for extreme in (each.least, each.greatest)}

@@ -1,58 +1,163 @@
-"""How DuckDB runs the statements: it takes PostgreSQL's text, without a dialect of its own."""
+"""How DuckDB counts the columns of a window: its rows are counted here, in batches of Arrow's columns.
+
+DuckDB takes PostgreSQL's text, without a dialect of its own. Values stand in the text: with parameters DuckDB would
+keep the whole result in memory.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from functools import cached_property
+from typing import Any, Final, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import sqlalchemy as sa
 from duckdb import DuckDBPyConnection
-from duckdb.func import PythonUDFType
 from sqlalchemy.dialects import postgresql
 
+from drift.aggregates.batches import BATCH_ROWS, Entries, count_batches, inside_batches
 from drift.aggregates.databases import Snapshot
-from drift.aggregates.statements import Column, Statement
+from drift.aggregates.question import Answer, Columns, Inside, Question
+from drift.aggregates.statements import Column, LastRows, Selection, Statement, category
 
-_Dialect: Any = postgresql.dialect  # SQLAlchemy does not type it
+_POSITION_BITS: Final = 40
+_BEFORE_ALL: Final = -(2**63)
+Chosen: TypeAlias = npt.NDArray[np.intp] | None
+_dialect: Any = postgresql.dialect(paramstyle="qmark")  # type: ignore[no-untyped-call]  # SQLAlchemy does not type it
+_dialect._backslash_escapes = False  # noqa: SLF001 (DuckDB's strings have no escapes)
 
 
 @contextmanager
 def duckdb_snapshot(connection: DuckDBPyConnection) -> Iterator[Snapshot]:
     """A snapshot of DuckDB: all that is read in the block is read in one transaction, then rolled back."""
     connection.begin()
-    view = _DuckDB(connection)
     try:
-        yield view
+        yield _DuckDB(connection)
     finally:
-        view.remove_functions()  # first: after a rollback it knows them no more, and does not let them be made again
         connection.rollback()
 
 
 class _DuckDB:
     def __init__(self, connection: DuckDBPyConnection) -> None:
         self._connection = connection
-        self._dialect = _Dialect(paramstyle="qmark")
-        self._functions: list[str] = []
 
     def read(self, statement: Statement) -> Sequence[Sequence[Any]]:
-        compiled = statement.compile(dialect=self._dialect, compile_kwargs={"render_postcompile": True})
-        values = [compiled.params[name] for name in compiled.positiontup or ()]
-        return self._connection.execute(str(compiled), values).fetchall()
+        return self._connection.execute(duckdb_text(statement)).fetchall()
 
-    def bucket(self, value: Column, bounds: tuple[float, ...]) -> Column:
-        """NumPy's, which takes thousands of values at a call."""
-        edges, name = np.array(bounds), f"width_bucket_{len(self._functions)}"
+    def columns(self, selection: Selection) -> Columns:
+        return _Columns(self._connection, selection)
 
-        def width_bucket(numbers: Any) -> Any:  # noqa: ANN401 (pyarrow ships no types)
-            return pa.array(np.searchsorted(edges, numbers.to_numpy(), side="right"), type=pa.int32())
 
-        self._connection.create_function(name, width_bucket, ["double"], "integer", type=PythonUDFType.ARROW)
-        self._functions.append(name)
-        return sa.Function(name, value, type_=sa.Integer)
+def duckdb_text(statement: Statement) -> str:
+    """The statement as DuckDB reads it."""
+    return str(statement.compile(dialect=_dialect, compile_kwargs={"literal_binds": True}))
 
-    def remove_functions(self) -> None:
-        for name in self._functions:
-            self._connection.remove_function(name)
+
+class _Columns:
+    def __init__(self, connection: DuckDBPyConnection, selection: Selection) -> None:
+        self._connection = connection
+        self._selection = selection
+        self._rows = selection.rows if isinstance(selection, LastRows) else selection
+
+    def count(self, questions: Sequence[Question]) -> list[Answer]:
+        return count_batches(self._batches(questions), questions)
+
+    def inside(self, questions: Sequence[Question]) -> list[Inside]:
+        return inside_batches(self._batches(questions), questions)
+
+    def _batches(self, questions: Sequence[Question]) -> Iterator[list[Entries]]:
+        inner = self._rows.subquery("rows_in_window")
+        selected = sa.select(*(column for each in questions for column in _stored(inner.c[each.column], each)))
+        wanted, start = self._wanted, 0
+        for batch in self._connection.sql(duckdb_text(selected)).to_arrow_reader(BATCH_ROWS):
+            size, columns = batch.num_rows, iter(batch.columns)
+            chosen = None if wanted is None else np.flatnonzero(wanted[start : start + size])
+            yield [_entries(columns, each, chosen) for each in questions]
+            start += size
+        if wanted is not None and start != len(wanted):
+            raise RowsChanged(f"{start:,} rows were read, where there were {len(wanted):,} before")
+
+    @cached_property
+    def _wanted(self) -> npt.NDArray[np.bool_] | None:
+        """Which rows, in the order in which DuckDB reads them, are the last of their subjects; None for all.
+
+        Joining each row with the last one of its subject takes longer than reading all rows twice.
+        """
+        if not isinstance(self._selection, LastRows):
+            return None
+        inner = self._rows.subquery("rows_in_window")
+        position: Column = sa.func.row_number().over() - 1
+        columns = [position.label("position"), inner.c[self._selection.subject].label("subject")]
+        placed = sa.select(*columns, inner.c[self._selection.order].label("ordered")).subquery("placed")
+        last = sa.select(_last(placed)).where(placed.c.subject.is_not(None)).group_by(placed.c.subject)
+        alone = sa.select(placed.c.position).where(placed.c.subject.is_(None))
+        found = self._connection.execute(duckdb_text(last.union_all(alone))).fetchnumpy()
+        ((rows,),) = self._connection.execute(duckdb_text(sa.select(sa.func.count()).select_from(inner))).fetchall()
+        wanted = np.zeros(rows, dtype=np.bool_)
+        wanted[next(iter(found.values()))] = True
+        return wanted
+
+
+class RowsChanged(Exception):
+    """A file changed while it was read."""
+
+
+def _last(placed: sa.Subquery) -> Column:
+    """The position of a subject's last row."""
+    position, order = placed.c.position, placed.c.ordered
+    if isinstance(order.type, sa.DateTime | sa.Integer):  # one number of both is compared faster than two
+        number = sa.func.epoch_us(order) if isinstance(order.type, sa.DateTime) else order
+        key: Column = sa.func.coalesce(number, sa.literal_column(str(_BEFORE_ALL))).op("::")(
+            sa.literal_column("HUGEINT")
+        )
+        both = sa.func.max(key * sa.literal_column(str(2**_POSITION_BITS)) + position)
+        return sa.cast(both.op("&")(sa.literal_column(str(2**_POSITION_BITS - 1))), sa.BigInteger)
+    return sa.func.coalesce(sa.func.arg_max(position, order), sa.func.max(position))
+
+
+def _number(value: int) -> Column:
+    return sa.literal_column(str(value))
+
+
+def _stored(column: Column, question: Question) -> list[Column]:
+    """Numbers and flags as they are stored; of a category its place among the known ones, and its text if it is new."""
+    if question.kind != "category":
+        return [sa.cast(column, sa.Double) if question.kind == "number" else column]
+    text = category(column)
+    known = sa.func.list_value(*(sa.literal(word) for word in question.known or ()))
+    place = sa.func.list_position(known, text)
+    return [place, sa.case((place.is_(None), text))]
+
+
+def _entries(columns: Iterator[Any], question: Question, chosen: Chosen) -> Entries:
+    """The entries of the next column, or of the next two."""
+    column = next(columns)
+    size = len(column) if chosen is None else len(chosen)
+    if question.kind == "category":
+        words = dict(zip(question.known or (), _place_counts(column, chosen, len(question.known or ())), strict=True))
+        return Entries(size, words=words | _word_counts(next(columns), chosen))
+    if not column.null_count:  # NumPy chooses faster than Arrow
+        numbers = column.to_numpy(zero_copy_only=False)
+        return Entries(size, numbers if chosen is None else numbers[chosen])
+    return Entries(size, _taken(column, chosen).drop_null().to_numpy(zero_copy_only=False))
+
+
+def _place_counts(column: Any, chosen: Chosen, places: int) -> list[int]:  # noqa: ANN401 (pyarrow ships no types)
+    numbers = column.fill_null(0).to_numpy()
+    counts = np.bincount(numbers if chosen is None else numbers[chosen], minlength=places + 1)
+    found: list[int] = counts[1:].tolist()
+    return found
+
+
+def _word_counts(column: Any, chosen: Chosen) -> dict[str, int]:  # noqa: ANN401 (pyarrow ships no types)
+    if column.null_count == len(column):
+        return {}
+    counted = _taken(column, chosen).drop_null().value_counts()
+    return dict(zip(counted.field("values").to_pylist(), counted.field("counts").to_pylist(), strict=True))
+
+
+def _taken(column: Any, chosen: Chosen) -> Any:  # noqa: ANN401 (pyarrow ships no types)
+    return column if chosen is None else column.take(pa.array(chosen))

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-Floats: TypeAlias = npt.NDArray[np.float64]
+from drift.aggregates.question import Floats, Inside
 
 
 @dataclass(frozen=True)
@@ -100,13 +100,10 @@ class Intervals:
         parts = (share, left, right, before, *counted)
         return Intervals(*(part.ravel() for part in parts))
 
-    def exact_area(self, values: float, rows: Sequence[tuple[int, float, int]]) -> float:
-        """The area over these intervals from all of their values: rows of (bin of `edges()`, value, n)."""
-        bins = np.array([row[0] for row in rows], dtype=np.int64) // 2
-        points = np.array([row[1] for row in rows], dtype=np.float64)
-        counts = np.array([row[2] for row in rows], dtype=np.float64)
-        order = np.argsort(points)
-        bins, points, counts = bins[order], points[order], counts[order]
+    def exact_area(self, values: float, inside: Inside) -> float:
+        """The area over these intervals from all of their values, with the bins of `edges()`."""
+        order = np.argsort(inside.values)
+        bins, points, counts = inside.bins[order] // 2, inside.values[order], inside.counts[order]
         starts = np.searchsorted(bins, np.arange(len(self)))
         within = np.cumsum(counts)
         reached = self.before[bins] + within - (within - counts)[starts[bins]]

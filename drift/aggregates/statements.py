@@ -1,7 +1,8 @@
-"""The statements that aggregate a window: one builder for every database, on SQLAlchemy Core.
+"""The statements that read a window or count in it, on SQLAlchemy Core.
 
-A window is a selectable with one row per subject and one column per feature. The only function that databases do not
-share is `width_bucket` over a list of bounds: `drift.aggregates.databases` provides it.
+A window is a statement that selects its rows, with a column per feature. PostgreSQL counts by itself (`groups`,
+`values_inside`, `most_frequent_new`, `extremes`). SQLite and DuckDB only select what `drift.aggregates.batches` counts
+(`stored_values`).
 
 Three traps shape the expressions. NaN and infinities count as missing, as in `leeway.model.drift_plan.values_of`, and
 no function that tests for them exists everywhere: neither lies between the least and the greatest double, because NaN
@@ -13,67 +14,80 @@ million numbers around 1.7e15 has no digits left for how they differ.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 
+from drift.aggregates.question import Question
+from drift.comparison.columns import NAMED_CATEGORIES
 from leeway.model.encoding import FLOAT32_MAX
 from leeway.schema import Kind
 
 Column: TypeAlias = sa.ColumnElement[Any]
 Statement: TypeAlias = sa.Select[Any] | sa.CompoundSelect[Any]
-Bucket: TypeAlias = Callable[[Column, tuple[float, ...]], Column]
-"""How many of the bounds (ascending) are at most a number."""
 
 _LARGEST: Final = sys.float_info.max
+_RANK: Final = "#rank"  # never a column's name
 
 
 @dataclass(frozen=True)
-class Question:
-    """What to count in one column of a window.
+class LastRows:
+    """The last row of each subject among `rows`; a row without a subject stands for itself.
 
-    Values are counted one by one if they are `known`, and else between `bounds` (ascending). Numbers are also counted
-    if they are outside the range `usual`; `centre` is subtracted from each before they are summed. Where few values
-    occur often (`repeats`), equal ones are counted before they are put into bins, which is faster.
+    The last one has the greatest `order`; where that is NULL or the same, any of them counts.
     """
 
-    column: str
-    kind: Kind
-    bounds: tuple[float, ...] = ()
-    known: tuple[Any, ...] | None = None
-    usual: tuple[float, float] | None = None
-    centre: float = 0.0
-    repeats: bool = True
+    rows: sa.Select[Any]
+    subject: str
+    order: str
+
+    def select(self) -> sa.Select[Any]:
+        """The statement that selects them."""
+        inner = self.rows.subquery("rows_in_window")
+        subject, order = inner.c[self.subject], inner.c[self.order]
+        rank = sa.func.row_number().over(partition_by=subject, order_by=sa.nulls_last(order.desc())).label(_RANK)
+        ranked = sa.select(inner, rank).subquery("ranked")
+        columns = [column for column in ranked.c if column.name != _RANK]
+        return sa.select(*columns).where(sa.or_(ranked.c[_RANK] == 1, ranked.c[self.subject].is_(None)))
 
 
-def groups(rows: sa.Select[Any], questions: Sequence[Question], bucket: Bucket) -> sa.CompoundSelect[Any]:
+Selection: TypeAlias = sa.Select[Any] | LastRows
+"""A window: a statement with one row per subject, or with several and what makes one of them the last."""
+
+
+def one_per_subject(selection: Selection) -> sa.Select[Any]:
+    """The statement with one row per subject."""
+    return selection.select() if isinstance(selection, LastRows) else selection
+
+
+def groups(rows: sa.Select[Any], questions: Sequence[Question]) -> sa.CompoundSelect[Any]:
     """Select (question, bin, word, n, total, least, greatest, outside) for each question and each of its bins.
 
-    `question` is the place of the question. `bin` is NULL for missing values. For bounds it is the number of bounds
-    that are at most the value; for known numbers it is the number's place, from 1; for known categories it is 1, and
-    `word` is the category; for other values it is 0. `total` is the sum of the differences from the centre.
+    `question` is the place of the question; the others are those of `drift.aggregates.question.Group`, with the number
+    of values outside the usual range.
     """
     subjects = _subjects(rows, questions)
-    branches = [_group(subjects.c[f"c{place}"], place, each, bucket) for place, each in enumerate(questions)]
+    branches = [_group(subjects.c[f"c{place}"], place, each) for place, each in enumerate(questions)]
     return sa.union_all(*branches)
 
 
-def values_inside(rows: sa.Select[Any], questions: Mapping[int, Question], bucket: Bucket) -> sa.CompoundSelect[Any]:
+def values_inside(rows: sa.Select[Any], questions: Sequence[Question]) -> sa.CompoundSelect[Any]:
     """Select (question, bin, value, n) for the distinct values of the odd bins: bounds alternate in and out."""
-    subjects = _subjects(rows, list(questions.values()))
+    subjects = _subjects(rows, questions)
     branches = []
-    for place, (key, question) in enumerate(questions.items()):
+    for place, question in enumerate(questions):
         value = subjects.c[f"c{place}"]
-        inner = sa.select(_bin(value, question, bucket).label("bin"), value.label("value")).subquery()
-        key_column: Column = sa.literal_column(str(key)).label("question")
-        columns = [key_column, inner.c.bin, inner.c.value, sa.func.count().label("n")]
+        inner = sa.select(_bin(value, question).label("bin"), value.label("value")).subquery()
+        key: Column = sa.literal_column(str(place)).label("question")
+        columns = [key, inner.c.bin, inner.c.value, sa.func.count().label("n")]
         branches.append(sa.select(*columns).where(inner.c.bin % 2 == 1).group_by(inner.c.bin, inner.c.value))
     return sa.union_all(*branches)
 
 
-def most_frequent_new(rows: sa.Select[Any], question: Question, limit: int) -> sa.Select[Any]:
+def most_frequent_new(rows: sa.Select[Any], question: Question) -> sa.Select[Any]:
     """Select (value, n) of the categories that are not known, most frequent first, then by value."""
     subjects = _subjects(rows, [question])
     value = subjects.c.c0
@@ -83,7 +97,7 @@ def most_frequent_new(rows: sa.Select[Any], question: Question, limit: int) -> s
         .where(value.is_not(None), value.not_in(question.known or ()))
         .group_by(value)
         .order_by(*order)
-        .limit(limit)
+        .limit(NAMED_CATEGORIES)
     )
 
 
@@ -95,6 +109,20 @@ def extremes(rows: sa.Select[Any], question: Question) -> sa.Select[Any]:
     as_given = given.get(question.kind, value)  # PostgreSQL has no least flag
     selected: list[Column] = [sa.func.min(as_given), sa.func.max(as_given)]
     return sa.select(*selected).where(value.is_not(None))
+
+
+def stored_values(rows: sa.Select[Any], questions: Sequence[Question]) -> sa.Select[Any]:
+    """Select the column of each question: numbers as they are stored, flags as 1 and 0, categories as text."""
+    inner = rows.subquery("rows_of_subjects")
+    return sa.select(*(_stored(inner.c[each.column], each.kind) for each in questions))
+
+
+def _stored(column: Column, kind: Kind) -> Column:
+    if kind == "category":
+        return category(column)
+    if kind == "flag":
+        return number(column, kind)
+    return sa.case((column.between(_double(-_LARGEST), _double(_LARGEST)), column))
 
 
 def number(column: Column, kind: Kind) -> Column:
@@ -131,7 +159,7 @@ def _subjects(rows: sa.Select[Any], questions: Sequence[Question]) -> sa.CTE:
     return sa.select(*columns).cte("subjects").prefix_with("MATERIALIZED")
 
 
-def _group(column: Column, place: int, question: Question, bucket: Bucket) -> sa.Select[Any]:
+def _group(column: Column, place: int, question: Question) -> sa.Select[Any]:
     value: Column = column
     times: Column = sa.literal_column("1")
     if question.repeats:
@@ -139,7 +167,7 @@ def _group(column: Column, place: int, question: Question, bucket: Bucket) -> sa
         value, times = source.c.value, source.c.times
     word, figures = _figures(value, times, question)
     columns = [
-        _bin(value, question, bucket).label("bin"),
+        _bin(value, question).label("bin"),
         word.label("word"),
         sa.cast(sa.func.sum(times), sa.BigInteger).label("n"),
         *figures,
@@ -162,9 +190,14 @@ def _figures(value: Column, times: Column, question: Question) -> tuple[Column, 
     ]
 
 
-def _bin(value: Column, question: Question, bucket: Bucket) -> Column:
+def _bin(value: Column, question: Question) -> Column:
     if question.known is None:
-        return sa.case((value.is_not(None), bucket(value, question.bounds) if question.bounds else 0))
+        return sa.case((value.is_not(None), _bucket(value, question.bounds) if question.bounds else 0))
     is_known = value.in_(question.known)
-    place = 1 if question.kind == "category" else bucket(value, question.known)
+    place = 1 if question.kind == "category" else _bucket(value, question.known)
     return sa.case((is_known, place), (value.is_not(None), 0))
+
+
+def _bucket(value: Column, bounds: tuple[float, ...]) -> Column:
+    """How many of the bounds are at most the value."""
+    return sa.func.width_bucket(value, sa.bindparam(None, list(bounds), postgresql.ARRAY(sa.Double)))

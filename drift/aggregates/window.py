@@ -8,12 +8,12 @@ from typing import Final
 
 import numpy as np
 
-from drift.aggregates.columns import INNER_EDGES, Area, Details, Group, current_column, is_single
+from drift.aggregates.columns import INNER_EDGES, Area, current_column
 from drift.aggregates.databases import Snapshot
-from drift.aggregates.statements import Question, extremes, groups, most_frequent_new, values_inside
-from drift.comparison.columns import NAMED_CATEGORIES, ReferenceColumn, present, value_text
+from drift.aggregates.question import Columns, Question
+from drift.aggregates.statements import Selection
+from drift.comparison.columns import ReferenceColumn, present
 from drift.comparison.compare import Reference, WindowColumns
-from leeway.store.engine import Rows
 
 MOST_VALUES: Final = 100_000
 """Up to so many values of a column are fetched at a time."""
@@ -23,7 +23,7 @@ FEW: Final = 4
 
 def window_columns(
     snapshot: Snapshot,
-    rows: Rows,
+    selection: Selection,
     reference: Reference,
     keys: Mapping[str, str],
     *,
@@ -31,40 +31,30 @@ def window_columns(
 ) -> WindowColumns:
     """Aggregate the columns of a window, one row per subject, against the reference.
 
-    `keys` are the columns of `rows` by their names in the reference. The distances are those of
-    `leeway.model.distances` over all rows, without reading them: the database returns at most one row for each
-    distinct value of the reference, and then the values in the few intervals between these where that is not enough;
-    if they are more than `most_values`, the intervals are divided first.
+    `keys` are the columns of `selection` by their names in the reference. The distances are those of
+    `leeway.model.distances` over all rows, without having them all in memory: counted are at most as many groups as the
+    reference has distinct values, and then the values in the few intervals between these where that is not enough; if
+    they are more than `most_values`, the intervals are divided first.
 
     Raises:
         sqlalchemy.exc.SQLAlchemyError: the database cannot be read now.
     """
-    columns = [reference.columns[name] for name in keys]
-    asked = [_question(column, key) for column, key in zip(columns, keys.values(), strict=True)]
-    found: list[list[Group]] = [[] for _ in asked]
-    for place, *group in snapshot.read(groups(rows, asked, snapshot.bucket)):
-        found[place].append(Group(*group))
+    columns = snapshot.columns(selection)
+    compared = [reference.columns[name] for name in keys]
+    asked = [_question(column, key) for column, key in zip(compared, keys.values(), strict=True)]
+    answers = columns.count(asked)
     areas = {
-        place: Area(column, found[place], asked[place].centre)
-        for place, column in enumerate(columns)
-        if column.method == "wasserstein" and column.counts and any(each.bin is not None for each in found[place])
+        place: Area(column, answer.groups, question.centre)
+        for place, (column, answer, question) in enumerate(zip(compared, answers, asked, strict=True))
+        if column.method == "wasserstein" and column.counts and any(each.bin is not None for each in answer.groups)
     }
-    _divide(snapshot, rows, asked, areas, most_values)
-    _close(snapshot, rows, asked, areas)
-    result = {}
-    for place, column in enumerate(columns):
-        new: tuple[str, ...] = ()
-        if column.kind == "category" and any(each.bin == 0 for each in found[place]):
-            new = tuple(row[0] for row in snapshot.read(most_frequent_new(rows, asked[place], NAMED_CATEGORIES)))
-        only = _only_value(snapshot, rows, asked[place]) if is_single(column, found[place]) else None
-        result[column.name] = current_column(column, found[place], Details(areas.get(place), new, only))
-    return WindowColumns(sum(each.n for each in found[0]), result)
-
-
-def _only_value(snapshot: Snapshot, rows: Rows, question: Question) -> str | None:
-    """The only value as it is stored; None if there are several, which are the same only once they are clipped."""
-    ((least, greatest),) = snapshot.read(extremes(rows, question))
-    return value_text(least, question.kind) if least == greatest else None
+    _divide(columns, asked, areas, most_values)
+    _close(columns, asked, areas)
+    found = {
+        column.name: current_column(column, answer, areas.get(place))
+        for place, (column, answer) in enumerate(zip(compared, answers, strict=True))
+    }
+    return WindowColumns(sum(each.n for each in answers[0].groups), found)
 
 
 def _question(column: ReferenceColumn, key: str) -> Question:
@@ -79,26 +69,18 @@ def _question(column: ReferenceColumn, key: str) -> Question:
     return Question(key, column.kind, bounds=points, usual=usual, centre=centre, repeats=repeats)
 
 
-def _divide(
-    snapshot: Snapshot, rows: Rows, asked: Sequence[Question], areas: Mapping[int, Area], most_values: int
-) -> None:
+def _divide(columns: Columns, asked: Sequence[Question], areas: Mapping[int, Area], most_values: int) -> None:
     """Divide the open intervals of a column until their values are few enough to fetch, or their area is too small."""
     while many := [place for place, area in areas.items() if area.is_open_for(most_values)]:
         finer = [replace(asked[place], bounds=areas[place].edges(INNER_EDGES)) for place in many]
-        found: list[list[Group]] = [[] for _ in many]
-        for place, *group in snapshot.read(groups(rows, finer, snapshot.bucket)):
-            found[place].append(Group(*group))
-        for place, counted in zip(many, found, strict=True):
-            areas[place].divide(counted)
+        for place, answer in zip(many, columns.count(finer), strict=True):
+            areas[place].divide(answer.groups)
 
 
-def _close(snapshot: Snapshot, rows: Rows, asked: Sequence[Question], areas: Mapping[int, Area]) -> None:
+def _close(columns: Columns, asked: Sequence[Question], areas: Mapping[int, Area]) -> None:
     """Fetch the values of the intervals that are still open."""
-    wanted = {place: replace(asked[place], bounds=area.edges()) for place, area in areas.items() if area.edges()}
-    if not wanted:
-        return
-    found: dict[int, list[tuple[int, float, int]]] = {place: [] for place in wanted}
-    for place, *value in snapshot.read(values_inside(rows, wanted, snapshot.bucket)):
-        found[place].append((value[0], value[1], value[2]))
-    for place, values in found.items():
-        areas[place].close(values)
+    still_open = {place: area for place, area in areas.items() if area.edges()}
+    wanted = [replace(asked[place], bounds=area.edges()) for place, area in still_open.items()]
+    if wanted:
+        for area, inside in zip(still_open.values(), columns.inside(wanted), strict=True):
+            area.close(inside)

@@ -13,7 +13,8 @@ import sqlalchemy as sa
 
 from drift.aggregates.databases import Snapshot, snapshot
 from drift.aggregates.duckdb import duckdb_snapshot
-from drift.aggregates.statements import Statement
+from drift.aggregates.question import Answer, Columns, Inside, Question
+from drift.aggregates.statements import Selection, Statement
 from leeway.schema import FeatureSchema, Kind
 from leeway.store.engine import open_engine
 
@@ -22,21 +23,39 @@ TYPES: Mapping[Kind, Any] = {"number": sa.Double, "integer": sa.BigInteger, "fla
 
 @dataclass
 class Counting:
-    """A snapshot that counts the rows that leave the database."""
+    """The columns of a window that count the groups and the values that they return."""
 
-    inner: Snapshot
-    rows: int = 0
+    inner: Columns
+    returned: int = 0
 
-    def read(self, statement: Statement) -> Sequence[Sequence[Any]]:
-        """The rows, counted."""
-        found = self.inner.read(statement)
-        self.rows += len(found)
+    def count(self, questions: Sequence[Question]) -> list[Answer]:
+        """The answers, counted."""
+        answers = self.inner.count(questions)
+        self.returned += sum(len(each.groups) for each in answers)
+        return answers
+
+    def inside(self, questions: Sequence[Question]) -> list[Inside]:
+        """The values, counted."""
+        found = self.inner.inside(questions)
+        self.returned += sum(len(each.values) for each in found)
         return found
 
-    @property
-    def bucket(self) -> Callable[..., sa.ColumnElement[Any]]:
-        """The database's own."""
-        return self.inner.bucket
+
+@dataclass
+class CountingSnapshot:
+    """A snapshot that counts in `counting`."""
+
+    inner: Snapshot
+    counting: Counting | None = None
+
+    def read(self, statement: Statement) -> Sequence[Sequence[Any]]:
+        """The rows."""
+        return self.inner.read(statement)
+
+    def columns(self, selection: Selection) -> Columns:
+        """The columns, counted."""
+        self.counting = Counting(self.inner.columns(selection))
+        return self.counting
 
 
 @dataclass(frozen=True)
@@ -64,11 +83,11 @@ class Store:
         return sa.select(*table.c)
 
     @contextmanager
-    def snapshot(self) -> Iterator[Counting]:
+    def snapshot(self) -> Iterator[Snapshot]:
         """A snapshot of it."""
         engine = self.engine
         with snapshot(engine) if isinstance(engine, sa.Engine) else duckdb_snapshot(engine) as view:
-            yield Counting(view)
+            yield view
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.stats import wasserstein_distance
 
 from drift.aggregates.intervals import Intervals
+from drift.aggregates.question import Inside
 
 Floats = NDArray[np.float64]
 INNER = 4
@@ -36,7 +37,7 @@ def distance(reference: Floats, window: Floats, divisions: int) -> float:
     values, times = np.unique(window, return_counts=True)
     bins = np.searchsorted(bounds, values, side="right")
     inside = [(b, v, t) for b, v, t in zip(bins.tolist(), values.tolist(), times.tolist(), strict=True) if b % 2]
-    return known + rest.exact_area(n, inside)
+    return known + rest.exact_area(n, Inside.of(inside))
 
 
 numbers = st.lists(st.floats(-100, 100, allow_subnormal=False) | st.integers(-3, 3).map(float), min_size=1, max_size=30)

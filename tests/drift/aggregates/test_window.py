@@ -12,6 +12,8 @@ import pytest
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import wasserstein_distance
 
+from drift.aggregates.question import Question
+from drift.aggregates.statements import LastRows
 from drift.aggregates.window import window_columns
 from drift.comparison.columns import CurrentColumn, present
 from drift.comparison.compare import Reference, WindowColumns
@@ -19,7 +21,7 @@ from drift.comparison.evidently import evidently_page
 from leeway.model.distances import method_for, spread
 from leeway.model.drift_plan import ColumnPlan, DriftPlan, Values, clipped, list_values
 from leeway.schema import INT64_MAX, INT64_MIN, Feature, FeatureSchema, Kind
-from tests.drift.aggregates.stores import Store, opened
+from tests.drift.aggregates.stores import CountingSnapshot, Store, opened
 
 ROWS, REFERENCE_ROWS = 3_000, 400
 RNG = np.random.default_rng(3)
@@ -151,7 +153,7 @@ def test_the_distances_are_those_of_evidently() -> None:
     assert scores == pytest.approx({name: IN_MEMORY.columns[name].distance for name in scores}, rel=1e-9, abs=1e-9)
 
 
-def test_few_rows_leave_the_database(store: Store) -> None:
+def test_few_values_are_kept(store: Store) -> None:
     """At most one a distinct value of the reference and the values of a few intervals, not one a row."""
     rows = 20_000
     schema = FeatureSchema((Feature("fee", "number"),))
@@ -160,6 +162,24 @@ def test_few_rows_leave_the_database(store: Store) -> None:
     window = RNG.gamma(2, 1.1, rows)
     statement = store.fill(schema, {"fee": window.tolist()})
     with store.snapshot() as view:
-        columns = window_columns(view, statement, reference, {"fee": "fee"})
+        counting = CountingSnapshot(view)
+        columns = window_columns(counting, statement, reference, {"fee": "fee"})
     assert columns.columns["fee"].distance == pytest.approx(wasserstein_distance(fees, window) / fees.std(), rel=1e-9)
-    assert view.rows < 500 + 1 + rows / 10
+    assert counting.counting
+    assert counting.counting.returned < 500 + 1 + rows / 10
+
+
+EVENTS: Final = [("ann", 3), ("bob", 1), (None, 9), ("ann", 4), ("ann", 1), ("bob", None), (None, 2), ("cid", None)]
+
+
+@pytest.mark.parametrize("kind", ["integer", "category"], ids=["by a number", "by text"])
+def test_only_the_last_row_of_a_subject_counts(store: Store, kind: Kind) -> None:
+    """By the order that is given; rows without a subject count each, and one without an order comes first."""
+    schema = FeatureSchema((Feature("who", "category"), Feature("turn", kind), Feature("fee", "number")))
+    turns = [turn if turn is None or kind == "integer" else str(turn) for _, turn in EVENTS]
+    fees = [float(place) for place in range(len(EVENTS))]
+    filled = store.fill(schema, {"who": [who for who, _ in EVENTS], "turn": turns, "fee": fees})
+    last = LastRows(filled, "who", "turn")
+    with store.snapshot() as view:
+        (found,) = view.columns(last).count([Question("fee", "number", known=tuple(fees))])
+    assert sorted((each.bin or 0) - 1 for each in found.groups) == [1, 2, 3, 6, 7]
