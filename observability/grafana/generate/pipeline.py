@@ -25,7 +25,7 @@ from observability.grafana.generate.panels import (
     strip,
     timeline,
 )
-from observability.grafana.generate.queries import WHOLE_RANGE, increase, rate, series, total
+from observability.grafana.generate.queries import WHOLE_RANGE, increase, legend, rate, series, total
 from observability.grafana.generate.saturation import of_process
 
 NO_COLLECTOR = "no Collector"
@@ -47,7 +47,7 @@ def pipeline() -> models.Dashboard:
         "Whether metrics and traces arrive completely. A gap here explains gaps on the other dashboards.",
         [
             Row(4, [(12, now()), (12, restarts())]),
-            Row(6, [(12, targets()), (12, arriving_by_service())]),
+            Row(6, [(8, targets()), (8, arriving_by_service()), (8, dropped_by_process())]),
             Row(8, [(6, received()), (6, sent()), (6, losses()), (6, queue())], "Collector"),
             Row(8, [(8, stored()), (8, memory()), (8, collector_cpu())], "Jaeger and resources"),
             Row(
@@ -138,6 +138,21 @@ def arriving_by_service() -> timeseries.Panel:
         SPANS,
         Query(foreign.by(rate(foreign.SPAN_CALLS), foreign.SPAN_SERVICE), foreign.legend(foreign.SPAN_SERVICE)),
         absent="no spans",
+    )
+
+
+def dropped_by_process() -> timeseries.Panel:
+    """Telemetry that never left its process."""
+    by = (foreign.JOB, names.TELEMETRY_SIGNAL)
+    return lines(
+        "Dropped by our processes",
+        "Spans and metric points per second that a process dropped: it makes more than it can send, or the Collector"
+        " does not take them. Requests are not affected. Should be zero.",
+        ITEMS,
+        Query(total(rate(series(names.TELEMETRY_DROPPED)), *by), legend(*by)),
+        soft_max=1,
+        absent="no OTLP export",
+        links=[links.TO_ALERTS],
     )
 
 
