@@ -46,6 +46,9 @@ _MESSAGES: Final = {
 class SpoolError(Exception):
     """The spool cannot be used; the message says why and, where possible, what to do."""
 
+    kept = 0
+    """How many of the records, from the first on, the spool keeps nevertheless: the disk became full after them."""
+
 
 class SpoolFull(SpoolError):
     """There is no room for these records: the disk is full, or the spool is at its limit. Fewer may still fit."""
@@ -57,8 +60,15 @@ def spool_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = _MESSAGES.get(error.errno or 0) or error.strerror or str(error)
-        raise (SpoolFull if error.errno in _FULL else SpoolError)(f"spool {path}: {reason}") from error
+        raise spool_error(path, error) from error
+
+
+def spool_error(path: Path, error: OSError, kept: int = 0) -> SpoolError:
+    """A system's error as a `SpoolError` about `path`."""
+    reason = _MESSAGES.get(error.errno or 0) or error.strerror or str(error)
+    translated = (SpoolFull if error.errno in _FULL else SpoolError)(f"spool {path}: {reason}")
+    translated.kept = kept
+    return translated
 
 
 # --- lines ------------------------------------------------------------------------------------------------------------
@@ -67,6 +77,11 @@ def spool_errors(path: Path) -> Iterator[None]:
 def to_lines(payloads: Iterable[bytes]) -> bytes:
     """The bytes to append to a segment for these payloads, none of which holds a newline."""
     return b"".join([b"\n%08x %b\n" % (crc32(payload), payload) for payload in payloads])
+
+
+def lines_in(data: bytes) -> int:
+    """How many whole lines `data` holds, which starts where a line starts."""
+    return data.count(b"\n") // 2
 
 
 def payload_of(line: bytes) -> bytes | None:

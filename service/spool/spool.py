@@ -31,9 +31,11 @@ from service.spool.segments import (
     flush,
     flush_folder,
     has_writer,
+    lines_in,
     record_of,
     schema_path,
     segments_in,
+    spool_error,
     spool_errors,
     to_lines,
     try_lock,
@@ -113,8 +115,8 @@ class Spool:
     def append(self, records: Sequence[PredictionRecord]) -> None:
         """Append `records`; once this returns they survive a killed process. Callable from any thread.
 
-        If it raises, the records are not recorded: append them again, or one by one, which a drainer that meets one of
-        them twice does not mind.
+        If it raises, only the first `SpoolError.kept` records are kept. Append the others again, or one by one: a
+        drainer does not mind to meet a record twice.
 
         Raises:
             SpoolFull: there is no room for all of them; for fewer there may be.
@@ -157,9 +159,9 @@ class Spool:
         while written < len(lines):  # the disk became full: the next attempt says so
             try:
                 written += os.write(self._descriptor, lines[written:])
-            except OSError:
+            except OSError as error:
                 self._close_segment()  # it ends with a torn record, so nothing may follow
-                raise
+                raise spool_error(self.path, error, kept=lines_in(lines[:written])) from error
 
     def _open_segment(self, needed_bytes: int) -> None:
         """Close the current segment and create one with room for `needed_bytes`; its name appears once it is locked."""

@@ -259,8 +259,9 @@ def test_a_spool_on_a_full_disk_can_be_drained(small_disk: Path) -> None:
         assert fill(spool) > count / 2
 
 
-def test_a_write_that_the_disk_cuts_off_is_an_error(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing follows the torn record: the next append goes to another segment."""
+@pytest.mark.parametrize("kept", [0, 1, 5])
+def test_a_write_that_the_disk_cuts_off_is_an_error(path: Path, monkeypatch: pytest.MonkeyPatch, kept: int) -> None:
+    """It says how many records are kept. Nothing follows the torn one: the next append goes to another segment."""
     with open_spool(path) as spool:
         spool.append([a_record(0)])
         write, full = os.write, OSError(28, "No space left on device")
@@ -271,12 +272,13 @@ def test_a_write_that_the_disk_cuts_off_is_an_error(path: Path, monkeypatch: pyt
             return write(descriptor, data[:-50])
 
         monkeypatch.setattr(os, "write", cut_off)
-        with pytest.raises(SpoolFull, match="disk is full"):
-            spool.append([a_record(1)])
+        with pytest.raises(SpoolFull, match="disk is full") as caught:
+            spool.append([*some_records(kept), a_record(99)])
         monkeypatch.undo()
         spool.append([a_record(2)])
+    assert caught.value.kept == kept
     assert len(segments_in(path)) == 2
-    assert drain_all(path) == [a_record(0), a_record(2)]
+    assert drain_all(path) == [a_record(0), *some_records(kept), a_record(2)]
 
 
 # --- a folder that cannot be a spool ------------------------------------------------------------------------------
