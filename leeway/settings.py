@@ -70,6 +70,12 @@ class ServiceSettings(Settings):
     root_path: str = Field(
         "", pattern=r"^(/[^/?#]+)*$", description="Path under which a proxy serves the API, such as /leeway"
     )
+    request_timeout: Seconds = Field(
+        20, description="Seconds within which a request must arrive, head and body; then it is answered 408"
+    )
+    requests_in_flight: int = Field(
+        512, ge=1, description="Maximum number of requests that a process answers at a time; more are answered 503"
+    )
     spool: Path = Field(Path("var/spool"), description="Spool folder: predictions wait here for the database")
     spool_limit: Bytes = Field(
         ByteSize(2**30), description="Maximum size of the spool, in bytes or with a unit, such as 500MB or 1.5GiB"

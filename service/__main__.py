@@ -36,8 +36,9 @@ from service.core.readiness import check_readiness
 from service.core.recording import Recorder
 from service.core.rejections import RejectionTally, RejectionWriter
 from service.http.fast_path import FastPath
+from service.http.limits import RequestLimits
 from service.process.drainer import DrainerProcess
-from service.process.server import TlsFiles, run, tune_interpreter
+from service.process.server import TlsFiles, run, server_config, tune_interpreter
 from service.process.workers import COMMAND
 from service.spool.monitor import DrainerMonitor
 from service.spool.reader import SpoolReader
@@ -61,11 +62,12 @@ _log = logging.getLogger("service")
 
 @dataclass(frozen=True)
 class Service:
-    """The application, and what answers single predictions in front of it."""
+    """The application, and what answers or refuses requests in front of it."""
 
     app: FastAPI
     predictor: Predictor
     fast_path: FastPath | None
+    limits: RequestLimits
 
 
 def serve(settings: ServiceSettings, listener: socket.socket, worker: int | None = None) -> int:
@@ -81,7 +83,7 @@ def serve(settings: ServiceSettings, listener: socket.socket, worker: int | None
         except STARTUP_ERRORS as error:
             return cannot_start(COMMAND, str(error))
         tune_interpreter()
-        run(service.app, listener, record_lag, service.fast_path, tls)
+        run(server_config(service.app, service.fast_path, service.limits, tls), listener, record_lag)
     force_exit_if_threads_remain(0)
     return 0
 
@@ -157,11 +159,18 @@ def assemble(settings: ServiceSettings, providers: Providers, stack: ExitStack, 
         faults_hosts=frozenset(settings.faults_hosts.lower().replace(",", " ").split()),
         root_path=settings.root_path,
     )
-    requests = request_probe(providers, instrument(app, providers), probe, bundle.version)
-    if requests is None:
-        return Service(app, predictor, None)
-    is_open = (lambda: True) if faults is None else (lambda: faults.active() is None)
-    return Service(app, predictor, FastPath(bundle, predictor, requests, is_open=is_open))
+    http = instrument(app, providers)
+    limits = RequestLimits(settings.request_timeout, settings.requests_in_flight, http.refused if http else _untold)
+    requests = request_probe(providers, http, probe, bundle.version)
+    fast_path = None
+    if requests is not None:
+        is_open = (lambda: True) if faults is None else (lambda: faults.active() is None)
+        fast_path = FastPath(bundle, predictor, requests, is_open=is_open, root_path=settings.root_path)
+    return Service(app, predictor, fast_path, limits)
+
+
+def _untold(*_: object) -> None:
+    """Without telemetry, refused requests are reported to nobody."""
 
 
 def _prediction_probe(providers: Providers, bundle: Bundle) -> PredictionProbe:

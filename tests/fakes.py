@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cache, partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import sqlalchemy as sa
@@ -31,7 +30,7 @@ from service.core.rejections import RejectionTally
 from service.spool.drainer import PredictionWriter
 from service.spool.reader import SpoolReader
 from service.spool.spool import Spool, SpoolError
-from service.telemetry.probe import Cause, PredictionProbe, TraceRef
+from service.telemetry.probe import Cause, LookupCall, ModelCall, PredictionProbe, TraceRef
 
 TRACE = TraceRef("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331", sampled=True)
 SMALLEST_SPOOL_BYTES = 2**17
@@ -44,8 +43,8 @@ class RememberingProbe(PredictionProbe):
     """A probe that keeps its events, and names `trace` in every answer."""
 
     trace: TraceRef | None = TRACE
-    lookups: list[SimpleNamespace] = field(default_factory=list)
-    scorings: list[SimpleNamespace] = field(default_factory=list)
+    lookups: list[LookupCall] = field(default_factory=list)
+    scorings: list[ModelCall] = field(default_factory=list)
     answers: list[tuple[PredictionRecord, bool]] = field(default_factory=list)
     received: list[int] = field(default_factory=list)
     batches: list[Sequence[PredictionRecord]] = field(default_factory=list)
@@ -59,17 +58,13 @@ class RememberingProbe(PredictionProbe):
         """See `PredictionProbe`."""
         return self.trace
 
-    def looked_up(self, began_at_ns: int, duration_ns: int, **found: Any) -> None:  # noqa: ANN401 (kept as it is)
+    def looked_up(self, call: LookupCall) -> None:
         """See `PredictionProbe`."""
-        self.lookups.append(SimpleNamespace(began_at_ns=began_at_ns, duration_ns=duration_ns, **found))
+        self.lookups.append(call)
 
-    def scored(self, began_at_ns: int, duration_ns: int, inference_ns: int, unusual: Sequence[tuple[str, ...]]) -> None:
+    def scored(self, call: ModelCall) -> None:
         """See `PredictionProbe`."""
-        self.scorings.append(
-            SimpleNamespace(
-                began_at_ns=began_at_ns, duration_ns=duration_ns, inference_ns=inference_ns, unusual=unusual
-            )
-        )
+        self.scorings.append(call)
 
     def answered(self, record: PredictionRecord, duration_s: float, *, recorded: bool) -> None:  # noqa: ARG002 (the base class's signature)
         """See `PredictionProbe`."""

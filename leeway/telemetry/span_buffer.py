@@ -72,7 +72,7 @@ class SpanBuffer(SpanProcessor):
         self._encoder = RecordEncoder(provider.resource)
         self._processors: list[SpanProcessor] = []
         self._waiting: deque[tuple[SpansOf, Sequence[Any], int]] = deque()
-        self._count = 0
+        self._added = self._taken = 0  # each is changed by one thread only
         self._capacity = batch_setting("MAX_QUEUE_SIZE", CAPACITY)
         self._wake_at = min(WAKE_AT, self._capacity // 2)
         self._send_at_most = batch_setting("MAX_EXPORT_BATCH_SIZE", SEND_AT_MOST)
@@ -92,15 +92,16 @@ class SpanBuffer(SpanProcessor):
         """
         if not self._processors:
             return
-        if self._count + spans > self._capacity or self._stopping:
+        count = self._added - self._taken + spans
+        if count > self._capacity or self._stopping:
             self._drop(spans)
             return
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="leeway-spans", daemon=True)
             self._thread.start()
         self._waiting.append((spans_of, finished, spans))
-        self._count += spans
-        if self._count >= self._wake_at and not self._wake.is_set():
+        self._added += spans
+        if count >= self._wake_at and not self._wake.is_set():
             self._wake.set()
 
     def _drop(self, spans: int) -> None:
@@ -147,7 +148,7 @@ class SpanBuffer(SpanProcessor):
         made = 0
         while self._waiting:
             spans_of, finished, spans = self._waiting.popleft()
-            self._count -= spans
+            self._taken += spans
             for each in finished:
                 yield from spans_of(each)
                 made += 1

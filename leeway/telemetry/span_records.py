@@ -18,7 +18,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Status as OtlpStatus
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import SpanContext, SpanKind, TraceFlags, TraceState
+from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 from opentelemetry.util.types import AttributeValue
 
 from leeway.telemetry.span_encoding import (
@@ -35,6 +35,7 @@ UUID_LENGTH: Final = 36
 CACHED_VALUES: Final = 64
 """Number of cached combinations of values per shape."""
 _KIND: Final = {kind: OtlpSpan.SpanKind.Value(f"SPAN_KIND_{kind.name}") for kind in SpanKind}
+_STATUS: Final = {code: OtlpStatus.StatusCode.Value(f"STATUS_CODE_{code.name}") for code in StatusCode}
 _LOCAL: Final = SpanFlags.SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK
 _REMOTE: Final = _LOCAL | SpanFlags.SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK
 _FIXED: Final = Layout("<2s16s2s8sBQBQ2sI").pack
@@ -63,7 +64,7 @@ NO_ATTRIBUTES: Final = SharedAttributes()
 
 
 class SpanShape:
-    """What all spans of one kind share: name, kind, scope, and the names of the attributes in `SpanRecord.values`.
+    """What all spans of one kind share: name, kind, scope, status, and the names of the attributes in `values`.
 
     The first ones, `own_keys`, differ from span to span: texts as long as a UUID, and floats. The combinations of the
     others are few, and encoded once.
@@ -77,9 +78,12 @@ class SpanShape:
         *,
         own_keys: Sequence[str] = (),
         common_keys: Sequence[str] = (),
+        error: str | None = None,
     ) -> None:
         self.name, self.kind, self.scope, self.keys = name, kind, scope, (*own_keys, *common_keys)
-        self.encoded: bytes = OtlpSpan(name=name, kind=_KIND[kind], status=OtlpStatus()).SerializeToString()
+        self.status = Status() if error is None else Status(StatusCode.ERROR, error)
+        status = OtlpStatus(code=_STATUS[self.status.status_code], message=error or "")
+        self.encoded: bytes = OtlpSpan(name=name, kind=_KIND[kind], status=status).SerializeToString()
         self._own = [_ValueEncoder(key).encode for key in own_keys]
         self._common_keys = tuple(common_keys)
         self._cached: dict[tuple[AttributeValue | None, ...], bytes] = {}
@@ -115,7 +119,7 @@ class _ValueEncoder:
 
 
 class SpanRecord(msgspec.Struct, gc=False):
-    """One finished span of a sampled trace, without events and links, its status unset.
+    """One finished span of a sampled trace, without events and links.
 
     `parent` is a context, or the id of a span of this process in the same trace, or None for a root. `more` holds
     attributes besides `shared` and `values`, such as a sampler's.
@@ -165,6 +169,7 @@ class SpanRecord(msgspec.Struct, gc=False):
             resource,
             {**(self.more or {}), **self.shared, **own},
             kind=self.shape.kind,
+            status=self.shape.status,
             start_time=self.started_ns,
             end_time=self.ended_ns,
             instrumentation_scope=self.shape.scope,

@@ -36,6 +36,7 @@ class WaitingRequest:
         "call",
         "lookup",
         "record",
+        "recorded",
         "request",
         "row",
         "trace",
@@ -52,6 +53,7 @@ class WaitingRequest:
     call: ModelCall
     row: int
     record: PredictionRecord
+    recorded: bool
 
     @property
     @abstractmethod
@@ -73,8 +75,8 @@ Waiting = TypeVar("Waiting", bound=WaitingRequest)
 class Batcher(Generic[Waiting]):
     """Collects waiting requests on the event loop. Its methods must be called there.
 
-    `finish` answers those that were scored and recorded, each with its `record` and `call`. If anything fails, each of
-    them has to `answer_alone`, so that only what is at fault gets an error.
+    `finish` answers those that were scored, each with its `record` and `call`. If the model fails, each of them has to
+    `answer_alone`, so that only what is at fault gets an error; so has what could not be recorded although it must be.
     """
 
     def __init__(
@@ -132,13 +134,13 @@ class Batcher(Generic[Waiting]):
     def _looked_up(self, batch: Sequence[Waiting], lookup: Future[tuple[LookedUp, LookupCall]]) -> None:
         self._lookups -= 1
         if _failed(lookup):
-            _answer_alone(batch)
+            answer_alone(batch)
         else:
             found, call = lookup.result()
             for waiting in batch:
                 usable = self._predictor.usable(waiting.request, found)
                 if isinstance(usable, PredictionError):
-                    _answer_alone([waiting])
+                    answer_alone([waiting])
                 else:
                     waiting.usable, waiting.lookup = usable, call
                     self._to_score.append(waiting)
@@ -150,9 +152,9 @@ class Batcher(Generic[Waiting]):
         try:
             self._answer(batch)
         except Exception:  # noqa: BLE001 (a boundary: the request at fault meets the error again, alone)
-            _answer_alone(batch)
+            answer_alone(batch)
         else:
-            self._finish(batch)
+            self._finish_recorded(batch)
 
     def _score_in_thread(self, batch: Sequence[Waiting]) -> None:
         self._is_scoring = True
@@ -162,19 +164,28 @@ class Batcher(Generic[Waiting]):
     def _scored(self, batch: Sequence[Waiting], scored: Future[None]) -> None:
         self._is_scoring = False
         if _failed(scored):
-            _answer_alone(batch)
+            answer_alone(batch)
         else:
-            self._finish(batch)
+            self._finish_recorded(batch)
         self._schedule()
 
     def _answer(self, batch: Sequence[Waiting]) -> None:
-        records, call = self._predictor.answer_together(
+        records, kept, call = self._predictor.answer_together(
             [waiting.usable for waiting in batch],
             [None if waiting.lookup is None else waiting.lookup.duration_ns / 1e9 for waiting in batch],
             [waiting.trace for waiting in batch],
         )
-        for row, (waiting, record) in enumerate(zip(batch, records, strict=True)):
-            waiting.record, waiting.call, waiting.row = record, call, row
+        for row, (waiting, record, recorded) in enumerate(zip(batch, records, kept, strict=True)):
+            waiting.record, waiting.recorded, waiting.call, waiting.row = record, recorded, call, row
+
+    def _finish_recorded(self, batch: Sequence[Waiting]) -> None:
+        """Answer a batch that was scored."""
+        lost = [waiting for waiting in batch if not waiting.recorded]
+        if lost and self._predictor.recorder.required:
+            answer_alone(lost)
+            batch = [waiting for waiting in batch if waiting.recorded]
+        if batch:
+            self._finish(batch)
 
 
 def _take_open(queue: deque[Waiting]) -> list[Waiting]:
@@ -189,7 +200,8 @@ def _take_open(queue: deque[Waiting]) -> list[Waiting]:
     return taken
 
 
-def _answer_alone(batch: Sequence[WaitingRequest]) -> None:
+def answer_alone(batch: Sequence[WaitingRequest]) -> None:
+    """Answer each of these requests by itself, unless its client has gone."""
     for waiting in batch:
         if waiting.is_open:
             waiting.answer_alone()

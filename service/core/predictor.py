@@ -139,38 +139,44 @@ class Predictor:
         records = iter(self._score(usable, lookup_s) if usable else [])
         trace = self.probe.trace_ref()
         answers = [each if isinstance(each, PredictionError) else next(records) for each in found]
-        recorded = self.recorder.record([each for each in answers if isinstance(each, PredictionRecord)])
-        if not recorded and self.recorder.required:
-            raise NotRecorded("The prediction could not be recorded, and this service requires it: try again later.")
-        return [
-            each if isinstance(each, PredictionError) else Prediction(each, recorded, trace.trace_id if trace else None)
-            for each in answers
-        ]
+        kept = self.recorder.record([each for each in answers if isinstance(each, PredictionRecord)])
+        error = NotRecorded("The prediction could not be recorded, and this service requires it: try again later.")
+        if kept and self.recorder.required and not any(kept):
+            raise error
+        recorded = iter(kept)
+
+        def answer(record: PredictionRecord) -> Prediction | PredictionError:
+            if not (is_recorded := next(recorded)) and self.recorder.required:
+                return error
+            return Prediction(record, is_recorded, trace.trace_id if trace else None)
+
+        return [each if isinstance(each, PredictionError) else answer(each) for each in answers]
 
     def _look_up(self, user_ids: Sequence[str]) -> tuple[LookedUp, float | None]:
         """The snapshots of these customers, or the error; and the seconds it took."""
         if not user_ids:
             return {}, None
         result, call = self.look_up(user_ids)
-        error = type(result).__name__ if isinstance(result, PredictionError) else None
-        found = 0 if isinstance(result, PredictionError) else len(result)
-        asked = len(set(user_ids))
-        self.probe.looked_up(call.began_at_ns, call.duration_ns, asked=asked, found=found, error=error)
+        self.probe.looked_up(call)
         return result, call.duration_ns / 1e9
 
     def look_up(self, user_ids: Sequence[str]) -> tuple[LookedUp, LookupCall]:
         """The snapshots of these customers, or why there are none, in one query; may wait for the database."""
         began_at_ns, started_ns = time_ns(), perf_counter_ns()
         result: LookedUp
+        error, found = None, 0
         try:
             result = self.snapshots.lookup_many(user_ids)
-            if not result and self.snapshots.is_empty():
+            found = len(result)
+            if not found and self.snapshots.is_empty():
                 result = NoSnapshots(
                     "No feature snapshots exist for this model yet: run `leeway ingest`, or send features."
                 )
         except SnapshotsUnavailable:
             result = SnapshotStoreDown("The snapshot store is unreachable: try again later, or send features.")
-        return result, LookupCall(began_at_ns, perf_counter_ns() - started_ns)
+        if isinstance(result, PredictionError):
+            error = type(result).__name__
+        return result, LookupCall(began_at_ns, perf_counter_ns() - started_ns, len(set(user_ids)), found, error)
 
     def usable(self, request: PredictionRequest, looked_up: LookedUp) -> Usable | PredictionError:
         """What to score for `request`, or why there is nothing."""
@@ -185,7 +191,7 @@ class Predictor:
 
     def _score(self, usable: Sequence[Usable], lookup_s: float | None) -> list[PredictionRecord]:
         scores, call = self._call_model([features for _, _, features, _ in usable])
-        self.probe.scored(call.began_at_ns, call.duration_ns, call.inference_ns, call.unusual)
+        self.probe.scored(call)
         trace = self.probe.trace_ref()
         return self._records(usable, scores, call, repeat(lookup_s), repeat(trace))
 
@@ -194,19 +200,19 @@ class Predictor:
         usable: Sequence[Usable],
         lookups_s: Iterable[float | None],
         traces: Iterable[TraceRef | None],
-    ) -> tuple[list[PredictionRecord], ModelCall]:
+    ) -> tuple[list[PredictionRecord], list[bool], ModelCall]:
         """Score requests of several clients in one call, and record them in one write; the probe is not told.
 
-        `lookups_s` are the seconds that each waited for its features. An error concerns all: then answer each alone.
+        `lookups_s` are the seconds that each waited for its features. Also returns which of the records are kept. If
+        recording is required, the others must be answered again, which reports that they are not.
 
         Raises:
-            SpoolError: nothing was recorded.
-            Exception: the model failed.
+            Exception: the model failed. Nothing is recorded: answer each alone.
         """
         scores, call = self._call_model([features for _, _, features, _ in usable])
         records = self._records(usable, scores, call, lookups_s, traces)
-        self.recorder.record_all(records)
-        return records, call
+        kept = self.recorder.keep(records)[0] if self.recorder.required else self.recorder.record(records)
+        return records, kept, call
 
     def _call_model(self, rows: Sequence[FeatureRow]) -> tuple[list[float], ModelCall]:
         """The scores of the rows."""

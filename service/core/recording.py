@@ -8,7 +8,7 @@ from time import monotonic
 from typing import Protocol
 
 from leeway.store.record import PredictionRecord
-from service.spool.spool import SpoolError
+from service.spool.spool import SpoolError, SpoolFull
 from service.telemetry.probe import PredictionProbe
 
 LOG_EVERY_S = 60.0
@@ -19,7 +19,7 @@ class RecordSink(Protocol):
     """Where records go: `service.spool.spool.Spool`, or a fake."""
 
     def append(self, records: Sequence[PredictionRecord]) -> None:
-        """Keep all of the records, or raise `service.spool.spool.SpoolError` and keep none."""
+        """Keep the records, or raise `service.spool.spool.SpoolError`, which says how many are kept."""
 
 
 class Recorder:
@@ -36,26 +36,40 @@ class Recorder:
         self._next_log_at_s = -float("inf")
         self._unlogged = 0
 
-    def record(self, records: Sequence[PredictionRecord]) -> bool:
-        """Keep the records and return whether that worked. A loss is counted, and logged once a minute."""
-        if not records:
-            return True
-        try:
-            self._sink.append(records)
-        except SpoolError as error:
-            self._lost(len(records), error)
-            return False
-        self._probe.record_spooled(len(records))
-        return True
+    def record(self, records: Sequence[PredictionRecord]) -> list[bool]:
+        """Keep the records, and return for each whether it is kept. A loss is counted, and logged once a minute."""
+        kept, error = self.keep(records)
+        if error is not None:
+            self._lost(len(records) - sum(kept), error)
+        return kept
 
-    def record_all(self, records: Sequence[PredictionRecord]) -> None:
-        """Keep the records of several clients; a failure is neither counted nor logged, because each is tried alone.
+    def keep(self, records: Sequence[PredictionRecord]) -> tuple[list[bool], SpoolError | None]:
+        """As `record`, but a loss is not reported: the caller answers what is lost again. Also returns the reason.
 
-        Raises:
-            SpoolError: none was kept.
+        The records are written at once or, if that fails, one by one.
         """
-        self._sink.append(records)
-        self._probe.record_spooled(len(records))
+        kept, error = [True] * len(records), None
+        try:
+            if records:
+                self._sink.append(records)
+        except SpoolError as first:
+            error = first
+            kept[first.kept :] = self._one_by_one(records[first.kept :]) if len(records) > 1 else [False]
+        if any(kept):
+            self._probe.record_spooled(sum(kept))
+        return kept, None if all(kept) else error
+
+    def _one_by_one(self, records: Sequence[PredictionRecord]) -> list[bool]:
+        kept = [False] * len(records)
+        for place, record in enumerate(records):
+            try:
+                self._sink.append([record])
+            except SpoolFull:
+                break  # nor is there room for the others
+            except SpoolError:
+                continue
+            kept[place] = True
+        return kept
 
     def _lost(self, count: int, error: SpoolError) -> None:
         if not self.required:

@@ -1,65 +1,35 @@
-"""A fast path for valid bodies; every other body takes FastAPI's own path.
+"""A fast path for valid requests for predictions; every other request takes FastAPI's own path.
 
-FastAPI reads JSON into Python objects, resolves dependencies, and only then validates. The two routes that carry nearly
-all requests read the bytes at once with msgspec, which decodes and validates in a fraction of the time but explains
-less. Where the fast path rejects a body, the content type is another, or the request has a header that the route reads
-(`leeway-synthetic`), nothing has happened yet: FastAPI's path runs as if this one did not exist, explains what is
-invalid, and reads the header. Single predictions do not even reach the ASGI application: `service.http.protocol`.
+FastAPI reads JSON into Python objects, resolves dependencies, and only then validates. Here the bytes are read at once
+with msgspec, which decodes and validates in a fraction of the time but explains less, before they reach the ASGI
+application (`service.http.protocol`). Where this path rejects a body, nothing has happened yet: FastAPI's path runs as
+if this one did not exist, and explains what is invalid.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+import asyncio
+from collections.abc import Callable, Sequence
+from contextvars import Context
+from dataclasses import replace
 from time import perf_counter_ns
-from typing import Annotated, Any, TypeAlias, TypeVar
+from typing import Annotated, Any, TypeAlias
 
 import msgspec
-from fastapi import Request
-from fastapi.responses import Response
-from fastapi.routing import APIRoute
+from fastapi.concurrency import run_in_threadpool
 from msgspec import Meta, defstruct
 from msgspec.structs import astuple
-from starlette.requests import ClientDisconnect
 
 from leeway.model.bundle import Bundle
 from leeway.schema import TEXT_PATTERN, Feature, FeatureRow, FeatureSchema
-from service.core.batching import Batcher, WaitingRequest
+from service.core.batching import Batcher, WaitingRequest, answer_alone
 from service.core.predictor import Prediction, PredictionRequest, Predictor
+from service.http.problems import document, of_domain
 from service.http.schemas import MAX_ITEMS, MAX_USER_ID_LENGTH, TYPES, limits, response_writer
-from service.telemetry.probe import RequestProbe
+from service.telemetry.probe import BatchProbe, RequestProbe, TraceRef
 
-Body = TypeVar("Body")
+SINGLE, BATCH = "/predict", "/predict/batch"
 _TEXT = TEXT_PATTERN.removesuffix("$") + r"\Z"  # in Python's expressions `$` also matches before a final line break
-
-
-def fast_route(
-    read: Callable[[bytes], Body], answer: Callable[[Body], Awaitable[Response]], *, except_header: str
-) -> type[APIRoute]:
-    """A route class that passes a JSON body from `read`, which raises ValueError for an invalid one, to `answer`.
-
-    A request with the header `except_header` takes FastAPI's path, which reads headers.
-    """
-
-    class FastRoute(APIRoute):
-        """See `fast_route`."""
-
-        def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-            """The fast path, with FastAPI's behind it."""
-            fastapi_handler = super().get_route_handler()
-
-            async def handle(request: Request) -> Response:
-                headers = request.headers
-                if headers.get("content-type") != "application/json" or except_header in headers:
-                    return await fastapi_handler(request)
-                try:
-                    body = read(await request.body())
-                except (ValueError, ClientDisconnect):  # FastAPI answers a disconnected client with 400
-                    return await fastapi_handler(request)
-                return await answer(body)
-
-            return handle
-
-    return FastRoute
 
 
 ReadSingle: TypeAlias = Callable[[bytes], PredictionRequest]
@@ -153,13 +123,15 @@ def _field(attribute: str, feature: Feature, integers_as_floats: bool) -> Any:  
     return (attribute, kind | None, None) if feature.nullable else (attribute, kind)
 
 
-# --- single predictions, below ASGI -----------------------------------------------------------------------------------
+# --- answers ----------------------------------------------------------------------------------------------------------
 
 
 class HttpRequest(WaitingRequest):
-    """A single prediction that came over HTTP."""
+    """A request for predictions that came over HTTP."""
 
-    __slots__ = ()
+    __slots__ = ("body",)
+
+    body: bytes
 
     def respond(self, body: bytes) -> None:
         """Send the JSON of the answer, unless the client has gone."""
@@ -167,28 +139,73 @@ class HttpRequest(WaitingRequest):
 
 
 class FastPath:
-    """Answers valid single predictions; `service.http.protocol` finds them among the requests of a connection.
+    """Answers valid requests for predictions; `service.http.protocol` finds them among those of a connection.
 
     `is_open` tells whether it may be used now: not while faults are active, which apply to each request by chance.
     """
 
     def __init__(
-        self, bundle: Bundle, predictor: Predictor, probe: RequestProbe, *, is_open: Callable[[], bool]
+        self,
+        bundle: Bundle,
+        predictor: Predictor,
+        probe: RequestProbe,
+        *,
+        is_open: Callable[[], bool],
+        root_path: str = "",
     ) -> None:
-        self.read = single_reader(bundle.schema)
-        """Reads a body, or raises ValueError."""
         self.probe = probe
         self.is_open = is_open
+        self.singles, self.batches = (
+            frozenset({path.encode(), root_path.encode() + path.encode()}) for path in (SINGLE, BATCH)
+        )
+        """The targets of both kinds of requests, with and without the prefix of a proxy."""
+        self.read = single_reader(bundle.schema)
+        """Reads a single prediction's body, or raises ValueError."""
         batcher: Batcher[HttpRequest] = Batcher(predictor, self._finish, scores_in_thread=bundle.card.scorer != "onnx")
         self.submit = batcher.submit
-        """Answers a request together with those that arrive in the same turn of the event loop."""
+        """Answers a single prediction together with those that arrive in the same turn of the event loop."""
+        self._read_batch = batch_reader(bundle.schema)
+        self._predictor = predictor
         self._response = response_writer(bundle.schema, {"name": bundle.name, "version": bundle.version})
         self._encode = msgspec.json.Encoder().encode
+        self._batches: set[asyncio.Task[None]] = set()
 
-    def _finish(self, batch: Sequence[HttpRequest]) -> None:
-        for waiting in batch:
+    def _finish(self, waiting_together: Sequence[HttpRequest]) -> None:
+        for waiting in waiting_together:
             trace = waiting.trace
-            prediction = Prediction(waiting.record, recorded=True, trace_id=trace.trace_id if trace else None)
+            prediction = Prediction(waiting.record, waiting.recorded, trace.trace_id if trace else None)
             waiting.respond(self._encode(self._response(prediction)))
             waiting.answered_ns = perf_counter_ns()
-        self.probe.answered(batch)
+        self.probe.answered(waiting_together)
+
+    def submit_batch(self, waiting: HttpRequest) -> None:
+        """Answer a client's own batch in a thread, by itself."""
+        task = asyncio.get_running_loop().create_task(self._answer_batch(waiting), context=Context())
+        self._batches.add(task)
+        task.add_done_callback(self._batches.discard)
+
+    async def _answer_batch(self, waiting: HttpRequest) -> None:
+        try:
+            body, batch, items = await run_in_threadpool(self._predict_batch, waiting.body, waiting.trace)
+        except Exception:  # noqa: BLE001 (a boundary: the application meets the error again, and explains it)
+            answer_alone([waiting])
+            return
+        waiting.respond(body)
+        waiting.answered_ns = perf_counter_ns()
+        self.probe.batch_answered(waiting, batch, items)
+
+    def _predict_batch(self, body: bytes, trace: TraceRef | None) -> tuple[bytes, BatchProbe, int]:
+        """The response, what happened, and the number of items.
+
+        Raises:
+            Exception: the body is invalid, or nothing is answered and recorded.
+        """
+        requests = self._read_batch(body)
+        batch = BatchProbe(trace)
+        answers = replace(self._predictor, probe=batch).predict_batch(requests)
+        results = [
+            self._response(each) if isinstance(each, Prediction) else {"error": document(of_domain(each), trace)}
+            for each in answers
+        ]
+        self.probe.batch_measured(batch)
+        return self._encode({"results": results}), batch, len(requests)

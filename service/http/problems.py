@@ -21,7 +21,7 @@ from service.core.feedback import LabelStoreDown
 from service.core.rejections import RejectionTally
 from service.http import validation_messages as messages
 from service.http.methods import methods_of
-from service.telemetry.probe import Cause, PredictionProbe
+from service.telemetry.probe import Cause, PredictionProbe, TraceRef
 
 MEDIA_TYPE = "application/problem+json"
 TITLES = {
@@ -29,6 +29,7 @@ TITLES = {
     403: "Forbidden",
     404: "Not found",
     405: "Method not allowed",
+    408: "Request timeout",
     413: "Body too large",
     415: "Unsupported content type",
     422: "Invalid input",
@@ -43,8 +44,10 @@ _HTTP_ERRORS = {
     403: ("foreign-host", ""),
     404: ("not-found", "This path does not exist: see /docs for the available paths."),
     405: ("method-not-allowed", "This path does not support this method: see /docs for the supported methods."),
+    408: ("request-timeout", "The request did not arrive in time: send it faster, or in smaller parts."),
     415: ("content-encoding", "This Content-Encoding is not supported: send gzip, deflate, zstd, or no encoding."),
     413: ("body-too-large", "The body is larger than the limit of 1 MiB: send fewer items at once."),
+    503: ("overloaded", "Too many requests are in flight: try again after the seconds in Retry-After."),
 }
 """A kind for programs, and a detail for people unless the error brings its own."""
 _UNEXPECTED = "An unexpected error occurred: try again. The service's log and this trace have the details."
@@ -89,6 +92,19 @@ def of_status(status: int, detail: str = "") -> Problem:
     return Problem(status, kind, known or detail)
 
 
+def document(problem: Problem, trace: TraceRef | None) -> dict[str, Any]:
+    """The members of the problem document."""
+    members: dict[str, Any] = {
+        "type": f"urn:leeway:problem:{problem.kind}",
+        "title": TITLES.get(problem.status, "Error"),
+        "status": problem.status,
+        "detail": problem.detail,
+    }
+    if problem.errors:
+        members["errors"] = list(problem.errors)
+    return members | {"trace_id": trace and trace.trace_id}
+
+
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The OpenAPI description of these errors."""
     schema = {"$ref": "#/components/schemas/ProblemDocument"}
@@ -106,17 +122,8 @@ class Problems:
         self._tally = tally
 
     def document(self, problem: Problem) -> dict[str, Any]:
-        """The members of the problem document."""
-        trace = self._probe.trace_ref()
-        members: dict[str, Any] = {
-            "type": f"urn:leeway:problem:{problem.kind}",
-            "title": TITLES.get(problem.status, "Error"),
-            "status": problem.status,
-            "detail": problem.detail,
-        }
-        if problem.errors:
-            members["errors"] = list(problem.errors)
-        return members | {"trace_id": trace and trace.trace_id}
+        """The members of the problem document, in the current trace."""
+        return document(problem, self._probe.trace_ref())
 
     def response(self, problem: Problem) -> Response:
         """The response that carries `problem`."""

@@ -1,8 +1,9 @@
-"""Uvicorn's HTTP protocol with the fast path in front of the ASGI application.
+"""Uvicorn's HTTP protocol with limits for slow and for too many requests, and with a fast path in front of ASGI.
 
 Uvicorn hands each request to ASGI: a task, a scope, an event, several awaits; FastAPI adds routing, dependencies and
-middleware. A valid `POST /predict` needs none of it. This protocol recognizes it by its head, reads its body and
-answers it. Whatever else arrives, and whatever fails, goes to the application, with the very bytes that were received.
+middleware. A valid request for predictions needs none of it. This protocol recognizes it by its head, reads its body
+and answers it. Whatever else arrives, and whatever fails, goes to the application, with the very bytes that were
+received.
 
 It relies on names of Uvicorn's protocol that are not documented, so `pyproject.toml` pins the version.
 """
@@ -15,12 +16,14 @@ from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from service.http.bodies import MAX_BODY_BYTES
 from service.http.fast_path import FastPath, HttpRequest
+from service.http.limits import TOO_MANY, TOO_SLOW, UNLIMITED, RequestLimits, error_response
 
-PATH: Final = b"/predict"
 MAX_FAST_BODY_BYTES: Final = 99_999
 """Far more than a valid single prediction takes; a longer body goes to the application, which has a limit."""
 _LENGTH_DIGITS: Final = len(str(MAX_FAST_BODY_BYTES))
+_BATCH_LENGTH_DIGITS: Final = len(str(MAX_BODY_BYTES))
 CONTENT_TYPE: Final = b"application/json"
 _IRRELEVANT: Final = frozenset(
     {
@@ -52,13 +55,16 @@ class _NobodyWaits:
 class FastRequest(HttpRequest):
     """A request on the fast path. To Uvicorn's protocol it looks like the cycle of a request and its response."""
 
-    __slots__ = ("_protocol", "body", "disconnected", "headers", "keep_alive", "response_complete")
+    __slots__ = ("_protocol", "disconnected", "headers", "is_batch", "keep_alive", "response_complete", "target")
 
     message_event = _NobodyWaits
+    response_started = False
 
-    def __init__(self, protocol: PredictionProtocol, headers: list[tuple[bytes, bytes]]) -> None:
+    def __init__(self, protocol: ServiceProtocol, headers: list[tuple[bytes, bytes]]) -> None:
         self._protocol = protocol
+        self.target = protocol.url
         self.headers = headers
+        self.is_batch = False
         self.body = b""
         self.keep_alive = True
         self.response_complete = self.disconnected = False
@@ -71,6 +77,7 @@ class FastRequest(HttpRequest):
 
     def abandon(self) -> None:
         """See `WaitingRequest`."""
+        self._protocol.limits.on_fast_path -= 1
         self._protocol.fast_path.probe.abandoned()
 
     def answer_alone(self) -> None:
@@ -80,13 +87,14 @@ class FastRequest(HttpRequest):
 
     def respond(self, body: bytes) -> None:
         """See `HttpRequest`."""
+        self._protocol.limits.on_fast_path -= 1
         self.response_complete = True
         if not self.disconnected:
             self._protocol.respond(body, keep_alive=self.keep_alive)
 
 
-class PredictionProtocol(HttpToolsProtocol):
-    """Reads requests, and answers those that the fast path takes.
+class ServiceProtocol(HttpToolsProtocol):
+    """Reads requests, refuses those that exceed a limit, and answers those that the fast path takes.
 
     Of a connection's requests at most one is on the fast path. It is `_fast` while its body arrives, and `cycle`, as
     Uvicorn's own, until it is answered. A request that is pipelined behind it goes to the application, in order.
@@ -95,14 +103,47 @@ class PredictionProtocol(HttpToolsProtocol):
     cycle: Any
     """Uvicorn's, or a `FastRequest`, or None."""
 
-    def __init__(self, *args: Any, fast_path: FastPath, **kwargs: Any) -> None:  # noqa: ANN401 (Uvicorn's)
+    def __init__(self, *args: Any, fast_path: FastPath | None, limits: RequestLimits, **kwargs: Any) -> None:  # noqa: ANN401 (Uvicorn's)
         super().__init__(*args, **kwargs)
-        self.fast_path = fast_path
+        self.limits = limits
+        self._fast_path = fast_path
         self._fast: FastRequest | None = None
         self._client: object = None
-        self._client_headers: tuple[bytes, bytes] | None = None
+        self._client_key: tuple[bytes, bytes, bytes] | None = None
         self._default_headers: list[tuple[bytes, bytes]] | None = None
         self._head = b""
+        self._is_arriving = self._has_head = False
+        self._began_s = 0.0
+        self._counts_as_arriving = False
+        self._deadline: asyncio.TimerHandle | None = None
+
+    @property
+    def fast_path(self) -> FastPath:
+        """The fast path, which there is if a request is on it."""
+        assert self._fast_path is not None  # noqa: S101 (as above)
+        return self._fast_path
+
+    # --- the connection -----------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as Uvicorn's
+        """Begin to wait for the first request."""
+        super().connection_made(transport)
+        self._await_arrival()
+
+    def data_received(self, data: bytes) -> None:
+        """Read requests; the last one may have arrived in part."""
+        super().data_received(data)
+        if self._is_arriving and self._deadline is None:
+            self._await_arrival()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Hand half a request to the application, which knows what a lost client means."""
+        self._stop_waiting()
+        fast, self._fast = self._fast, None
+        if fast is not None:
+            self.hand_over(fast, more_body=True)
+        self._set_arriving(arriving=False)
+        super().connection_lost(exc)
 
     # --- the parser's callbacks ---------------------------------------------------------------------------------------
 
@@ -111,14 +152,20 @@ class PredictionProtocol(HttpToolsProtocol):
         self.url = b""
         self.expect_100_continue = False
         self.headers = []
+        self._is_arriving, self._has_head = True, False
 
     def on_headers_complete(self) -> None:
         """Choose the request's path."""
-        if self._is_for_fast_path():
-            self.cycle = self._fast = FastRequest(self, self.headers)
+        self._has_head = True
+        is_next = self.cycle is None or self.cycle.response_complete
+        if is_next and self.limits.is_reached(len(self.tasks)) and not self.url.endswith(UNLIMITED):
+            self._refuse_overload()
+        elif is_next and self._is_for_fast_path():
+            self.cycle = self._fast
         else:
             self._make_scope()
             super().on_headers_complete()
+            self._set_arriving(arriving=is_next)
 
     def on_body(self, body: bytes) -> None:
         """Keep a part of the body."""
@@ -126,52 +173,59 @@ class PredictionProtocol(HttpToolsProtocol):
         if fast is None:
             super().on_body(body)
             return
-        fast.body += body
-        if len(fast.body) > MAX_FAST_BODY_BYTES:
+        fast.body = fast.body + body if fast.body else body
+        if len(fast.body) > (MAX_BODY_BYTES if fast.is_batch else MAX_FAST_BODY_BYTES):
             self._fast = None
             self.hand_over(fast, more_body=True)
+            self._set_arriving(arriving=True)
 
     def on_message_complete(self) -> None:
         """Answer the request, or hand it to the application if its body is not valid."""
+        self._is_arriving = False
+        if self._deadline is not None:
+            self._stop_waiting()
         fast, self._fast = self._fast, None
         if fast is None:
+            self._set_arriving(arriving=False)
             super().on_message_complete()
             return
+        fast_path = self.fast_path
         try:
-            fast.request = self.fast_path.read(fast.body)
-        except ValueError:
+            if not fast.is_batch:
+                fast.request = fast_path.read(fast.body)
+            fast.trace = fast_path.probe.arrived(*self._telemetry_of(fast))
+        except Exception:  # noqa: BLE001 (an invalid body, or a propagator or sampler of others that fails: the application meets it again)
             self.hand_over(fast)
             return
-        try:
-            fast.trace = self.fast_path.probe.arrived(*self._telemetry_of(fast.headers))
-        except Exception:  # noqa: BLE001 (a propagator or sampler of others: the instrumentation meets the error again)
-            self.hand_over(fast)
-            return
-        self.fast_path.submit(fast)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Hand half a request to the application, which knows what a lost client means."""
-        fast, self._fast = self._fast, None
-        if fast is not None:
-            self.hand_over(fast, more_body=True)
-        super().connection_lost(exc)
+        self.limits.on_fast_path += 1
+        if fast.is_batch:
+            fast_path.submit_batch(fast)
+        else:
+            fast_path.submit(fast)
 
     # --- the choice ---------------------------------------------------------------------------------------------------
 
     def _is_for_fast_path(self) -> bool:
-        parser = self.parser
-        return (
-            self.url == PATH
+        """Whether the fast path takes this request, which is `_fast` then."""
+        fast_path, parser = self._fast_path, self.parser
+        if fast_path is None:
+            return False
+        is_batch = self.url in fast_path.batches
+        if (
+            (is_batch or self.url in fast_path.singles)
             and parser.get_method() == b"POST"
-            and (self.cycle is None or self.cycle.response_complete)
             and parser.get_http_version() == "1.1"
             and parser.should_keep_alive()
             and not self.flow.write_paused
-            and self._has_plain_headers()
-            and self.fast_path.is_open()
-        )
+            and self._has_plain_headers(_BATCH_LENGTH_DIGITS if is_batch else _LENGTH_DIGITS)
+            and fast_path.is_open()
+        ):
+            self._fast = FastRequest(self, self.headers)
+            self._fast.is_batch = is_batch
+            return True
+        return False
 
-    def _has_plain_headers(self) -> bool:
+    def _has_plain_headers(self, length_digits: int) -> bool:
         """Whether the content type is that of JSON, and the application needs to see no header."""
         content_type = None
         for name, value in self.headers:
@@ -180,17 +234,17 @@ class PredictionProtocol(HttpToolsProtocol):
                     return False
                 content_type = value
             elif name == b"content-length":
-                if len(value) > _LENGTH_DIGITS:
+                if len(value) > length_digits:
                     return False
             elif name in _FOR_APPLICATION or not value.isascii():
                 return False
         return content_type == CONTENT_TYPE
 
-    def _telemetry_of(self, headers: list[tuple[bytes, bytes]]) -> tuple[object, list[tuple[bytes, bytes]]]:
+    def _telemetry_of(self, fast: FastRequest) -> tuple[object, list[tuple[bytes, bytes]]]:
         """What telemetry keeps of the client, and the headers that may carry a trace."""
         host = agent = b""
         contexts = []
-        for pair in headers:
+        for pair in fast.headers:
             name = pair[0]
             if name == b"host":
                 host = pair[1]
@@ -198,9 +252,10 @@ class PredictionProtocol(HttpToolsProtocol):
                 agent = pair[1]
             elif name not in _IRRELEVANT and name != b"content-type":
                 contexts.append(pair)
-        if self._client_headers != (host, agent):
-            self._client_headers = host, agent
-            self._client = self.fast_path.probe.client(self._scope(headers))
+        key = fast.target, host, agent
+        if self._client_key != key:
+            self._client_key = key
+            self._client = self.fast_path.probe.client(self._scope(fast))
         return self._client, contexts
 
     # --- the application ----------------------------------------------------------------------------------------------
@@ -212,7 +267,7 @@ class PredictionProtocol(HttpToolsProtocol):
         self.url, self.expect_100_continue = url, expect_100_continue
         self.headers.extend(headers)
 
-    def _scope(self, headers: list[tuple[bytes, bytes]]) -> dict[str, Any]:
+    def _scope(self, fast: FastRequest) -> dict[str, Any]:
         """The ASGI scope of a request on the fast path."""
         return {
             "type": "http",
@@ -222,18 +277,18 @@ class PredictionProtocol(HttpToolsProtocol):
             "client": self.client,
             "scheme": self.scheme,
             "root_path": self.root_path,
-            "headers": headers,
+            "headers": fast.headers,
             "state": self.app_state.copy(),
             "method": "POST",
-            "path": self.root_path + PATH.decode(),
-            "raw_path": self.root_path.encode() + PATH,
+            "path": fast.target.decode(),
+            "raw_path": fast.target,
             "query_string": b"",
         }
 
     def hand_over(self, fast: FastRequest, *, more_body: bool = False) -> None:
         """Let the application answer a request, of which more of the body may arrive."""
         cycle = RequestResponseCycle(
-            scope=self._scope(fast.headers),  # type: ignore[arg-type]
+            scope=self._scope(fast),  # type: ignore[arg-type]
             transport=self.transport,
             flow=self.flow,
             logger=self.logger,
@@ -253,7 +308,69 @@ class PredictionProtocol(HttpToolsProtocol):
             self.cycle = cycle
         self._start_asgi_task(cycle, self.app)
 
+    # --- limits -------------------------------------------------------------------------------------------------------
+
+    def _await_arrival(self) -> None:
+        self._began_s = self.loop.time()
+        self._deadline = self.loop.call_later(self.limits.timeout_s, self._refuse_slow)
+
+    def _stop_waiting(self) -> None:
+        deadline, self._deadline = self._deadline, None
+        if deadline is not None:
+            deadline.cancel()
+
+    def _set_arriving(self, *, arriving: bool) -> None:
+        """Whether the application's task waits for the rest of its request."""
+        if arriving is not self._counts_as_arriving:
+            self._counts_as_arriving = arriving
+            self.limits.arriving += 1 if arriving else -1
+
+    def _refuse_slow(self) -> None:
+        """The time for a request is over: answer 408 if a part of it has arrived, and close the connection."""
+        self._deadline = None
+        cycle, fast = self.cycle, self._fast
+        if self.transport.is_closing():
+            return
+        if self.pipeline or not (self._has_head or cycle is None or cycle.response_complete):
+            self._await_arrival()  # a 408 would be taken for the answer to an earlier request, which is still to come
+            return
+        self._fast = None
+        is_answered = self._has_head and (cycle.response_started or cycle.response_complete)
+        if self._is_arriving and not is_answered:
+            self._refuse(TOO_SLOW, keep_alive=False, is_seen=self._has_head and fast is None)
+        self.transport.close()
+
+    def _refuse_overload(self) -> None:
+        self._began_s = self.loop.time()
+        keep_alive = self.parser.get_http_version() == "1.1" and self.parser.should_keep_alive()
+        self._refuse(TOO_MANY, keep_alive=keep_alive and not self.expect_100_continue)
+        self.cycle = refused = FastRequest(self, self.headers)
+        refused.response_complete = True  # so that Uvicorn's protocol ignores its body
+        self.on_response_complete()
+
+    def _refuse(self, status: int, *, keep_alive: bool, is_seen: bool = False) -> None:
+        """Write the problem document, and report the request to telemetry unless the application has seen it."""
+        if not is_seen:
+            path, fast_path = self.url.partition(b"?")[0], self._fast_path
+            is_known = fast_path is not None and path in fast_path.singles | fast_path.batches
+            method = self.parser.get_method().decode("ascii", "replace") if self._has_head else ""
+            self.limits.refused(
+                method,
+                path.decode() if is_known and self._has_head else None,
+                status,
+                self.loop.time() - self._began_s,
+            )
+        self.transport.write(error_response(status, self.server_state.default_headers, keep_alive=keep_alive))
+        if not keep_alive:
+            self.transport.close()
+
     # --- the response -------------------------------------------------------------------------------------------------
+
+    def on_response_complete(self) -> None:
+        """Go on with the connection's next request."""
+        if self._counts_as_arriving:
+            self._set_arriving(arriving=False)
+        super().on_response_complete()
 
     def respond(self, body: bytes, *, keep_alive: bool) -> None:
         """Write a response with status 200."""

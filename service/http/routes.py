@@ -11,11 +11,10 @@ from pydantic import ValidationError
 
 from leeway.model.bundle import Bundle
 from leeway.store.predictions import PredictionLabel
-from leeway.store.record import SYNTHETIC_HEADER
 from service.core.feedback import Feedback
 from service.core.predictor import Prediction, PredictionRequest, Predictor
 from service.core.readiness import Readiness
-from service.http.fast_path import batch_reader, fast_route
+from service.http.fast_path import BATCH, SINGLE
 from service.http.problems import Problems, of_domain, responses
 from service.http.schemas import (
     FeedbackRequest,
@@ -38,7 +37,7 @@ SyntheticHeader: TypeAlias = Annotated[
         " rejection counts. In a batch it marks every item."
     ),
 ]
-"""The parameter that carries it is called like the header, `SYNTHETIC_HEADER`."""
+"""The parameter that carries it is called like the header, `leeway.store.record.SYNTHETIC_HEADER`."""
 
 
 def as_json(document: object, status: int = 200) -> Response:
@@ -66,10 +65,6 @@ def prediction_routes(predictor: Predictor, bundle: Bundle, problems: Problems, 
         found = iter(results([item for item in items if isinstance(item, PredictionRequest)]))
         return as_json({"results": [next(found) if isinstance(item, PredictionRequest) else item for item in items]})
 
-    async def predict_valid_batch(requests: Sequence[PredictionRequest]) -> Response:
-        probe.batch_received(len(requests))
-        return await run_in_threadpool(lambda: as_json({"results": results(requests)}))
-
     def validated(item: object, *, is_synthetic: bool) -> PredictionRequest | dict[str, Any]:
         try:
             return models.item.model_validate(item).request(is_synthetic=is_synthetic)
@@ -87,21 +82,18 @@ def prediction_routes(predictor: Predictor, bundle: Bundle, problems: Problems, 
     predict.__annotations__["body"] = Annotated[models.item, _body(example)]
     predict_batch.__annotations__["body"] = Annotated[models.batch, _body({"items": [example]})]
     router.add_api_route(
-        "/predict",
+        SINGLE,
         predict,
         methods=["POST"],
         response_model=models.response,
-        responses=responses(400, 404, 413, 415, 422, 503),
+        responses=responses(400, 404, 408, 413, 415, 422, 503),
     )
     router.add_api_route(
-        "/predict/batch",
+        BATCH,
         predict_batch,
         methods=["POST"],
         response_model=models.batch_response,
-        route_class_override=fast_route(
-            batch_reader(bundle.schema), predict_valid_batch, except_header=SYNTHETIC_HEADER
-        ),
-        responses=responses(400, 413, 415, 422, 503),
+        responses=responses(400, 408, 413, 415, 422, 503),
     )
     return router
 
@@ -115,7 +107,7 @@ def feedback_routes(feedback: Feedback) -> APIRouter:
     """`POST /feedback`."""
     router = APIRouter(tags=["predictions"])
 
-    @router.post("/feedback", status_code=202, responses=responses(400, 413, 415, 422, 503))
+    @router.post("/feedback", status_code=202, responses=responses(400, 408, 413, 415, 422, 503))
     def send_feedback(body: Annotated[FeedbackRequest, _body(FEEDBACK_EXAMPLE)]) -> FeedbackResponse:
         """Store the actual outcome of predictions. The last label of a prediction counts."""
         feedback.accept([PredictionLabel(str(each.prediction_id), each.label) for each in body.items])

@@ -17,13 +17,13 @@ from typing import Any, NoReturn
 
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from leeway.listener import url_of
 from leeway.settings import SettingsError
 from leeway.shutdown import on_stop_signal
 from service.http.fast_path import FastPath
-from service.http.protocol import PredictionProtocol
+from service.http.limits import RequestLimits
+from service.http.protocol import ServiceProtocol
 from service.telemetry.http_instrumentation import Utf8Headers
 
 SHUTDOWN_GRACE_S = 4
@@ -59,9 +59,11 @@ class TlsFiles:
             ) from error
 
 
-def server_config(app: FastAPI, fast_path: FastPath | None, tls: TlsFiles | None = None) -> uvicorn.Config:
+def server_config(
+    app: FastAPI, fast_path: FastPath | None, limits: RequestLimits, tls: TlsFiles | None = None
+) -> uvicorn.Config:
     """Uvicorn's configuration: it logs no address that a client requests or claims to come from."""
-    protocol: Any = HttpToolsProtocol if fast_path is None else partial(PredictionProtocol, fast_path=fast_path)
+    protocol: Any = partial(ServiceProtocol, fast_path=fast_path, limits=limits)
     return uvicorn.Config(
         Utf8Headers(app),
         http=protocol,
@@ -84,18 +86,9 @@ def tune_interpreter() -> None:
     gc.set_threshold(GC_THRESHOLD)
 
 
-def run(
-    app: FastAPI,
-    listener: socket.socket,
-    record_lag: Callable[[float], None] | None,
-    fast_path: FastPath | None = None,
-    tls: TlsFiles | None = None,
-) -> None:
-    """Answer requests on `listener` until SIGTERM or SIGINT; `record_lag` receives the event loop's lag in seconds.
-
-    Without `fast_path` every request goes to `app`.
-    """
-    server = uvicorn.Server(server_config(app, fast_path, tls))
+def run(config: uvicorn.Config, listener: socket.socket, record_lag: Callable[[float], None] | None) -> None:
+    """Answer requests on `listener` until SIGTERM or SIGINT; `record_lag` receives the event loop's lag in seconds."""
+    server = uvicorn.Server(config)
 
     async def serve() -> None:
         lag = asyncio.create_task(measure_lag(record_lag), name="loop lag") if record_lag else None

@@ -47,7 +47,8 @@ def instrument(app: FastAPI, providers: Providers) -> HttpMeter | None:
         span.set_attributes(SCRUBBED)
         if scope.get("query_string"):
             span.set_attribute("url.query", names.OTHER)
-        if scope.get("path") not in known:
+        path = str(scope.get("path"))
+        if path not in known and path.removeprefix(str(scope.get("root_path", ""))) not in known:
             span.set_attribute("url.path", f"/{names.OTHER}")
         if sanitize_method(str(scope["method"])) != scope["method"]:
             span.set_attribute("http.request.method_original", names.OTHER)
@@ -96,6 +97,13 @@ class HttpMeter(NoOpMeter):
         """That of the instrumentation's spans as well."""
         self.duration = histogram(meter, names.HTTP_REQUEST_DURATION)
         self.active = tallied(meter, names.HTTP_ACTIVE_REQUESTS)
+
+    def refused(self, method: str, route: str | None, status: int, duration_s: float) -> None:
+        """A request was refused before any instrumentation saw it."""
+        attributes: dict[str, str | int] = {names.HTTP_METHOD: sanitize_method(method), names.HTTP_STATUS: status}
+        if route is not None:
+            attributes[names.HTTP_ROUTE] = route
+        self.duration.record(duration_s, attributes)
 
     def create_histogram(self, name: str, *args: Any, **kwargs: Any) -> Histogram:  # noqa: ANN401 (passed on)
         """See `Meter`; body sizes are not reported."""

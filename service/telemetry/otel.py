@@ -21,7 +21,16 @@ from leeway.telemetry.instruments import counter, histogram, observe, tallied
 from leeway.telemetry.tally import SampledSpan
 from service.spool.monitor import DrainerMonitor
 from service.spool.spool import Spool, SpoolError
-from service.telemetry.probe import REJECTION_REASONS, AnsweredRequest, Cause, FaultProbe, PredictionProbe, TraceRef
+from service.telemetry.probe import (
+    REJECTION_REASONS,
+    AnsweredRequest,
+    Cause,
+    FaultProbe,
+    LookupCall,
+    ModelCall,
+    PredictionProbe,
+    TraceRef,
+)
 
 UNUSUAL_FROM, STRANGE_FROM = 1, 3
 _NANOSECONDS = 1e9
@@ -71,23 +80,24 @@ class OTelPredictionProbe(PredictionProbe):
             sampled=context.trace_flags.sampled,
         )
 
-    def looked_up(self, began_at_ns: int, duration_ns: int, *, asked: int, found: int, error: str | None) -> None:
+    def looked_up(self, call: LookupCall) -> None:
         """See `PredictionProbe`."""
-        failure = {names.ERROR_TYPE: error} if error else {}
-        self._lookup.record(duration_ns / _NANOSECONDS, failure)
+        failure = {names.ERROR_TYPE: call.error} if call.error else {}
+        self._lookup.record(call.duration_ns / _NANOSECONDS, failure)
         if not trace.get_current_span().is_recording():
             return
-        attributes: dict[str, str | int] = {names.SNAPSHOT_FOUND: found == asked, **failure}
-        if asked > 1:
-            attributes[names.SNAPSHOT_ASKED] = asked
-        span = self._tracer.start_span(names.SPAN_SNAPSHOT_LOOKUP, start_time=began_at_ns, attributes=attributes)
-        if error:
-            span.set_status(Status(StatusCode.ERROR, error))
-        span.end(began_at_ns + duration_ns)
+        attributes: dict[str, str | int] = {names.SNAPSHOT_FOUND: call.found == call.asked, **failure}
+        if call.asked > 1:
+            attributes[names.SNAPSHOT_ASKED] = call.asked
+        span = self._tracer.start_span(names.SPAN_SNAPSHOT_LOOKUP, start_time=call.began_at_ns, attributes=attributes)
+        if call.error:
+            span.set_status(Status(StatusCode.ERROR, call.error))
+        span.end(call.began_at_ns + call.duration_ns)
 
-    def scored(self, began_at_ns: int, duration_ns: int, inference_ns: int, unusual: Sequence[tuple[str, ...]]) -> None:
+    def scored(self, call: ModelCall) -> None:
         """See `PredictionProbe`."""
-        self._inference.record(inference_ns / _NANOSECONDS, self._model)
+        unusual = call.unusual
+        self._inference.record(call.inference_ns / _NANOSECONDS, self._model)
         self._unusual.record_all(map(len, unusual), self._model)
         if not trace.get_current_span().is_recording():
             return
@@ -96,8 +106,8 @@ class OTelPredictionProbe(PredictionProbe):
             attributes[names.SCORE_ROWS] = len(unusual)
         elif unusual[0]:
             attributes[names.UNUSUAL_NAMES] = unusual[0]
-        span = self._tracer.start_span(names.SPAN_SCORE, start_time=began_at_ns, attributes=attributes)
-        span.end(began_at_ns + duration_ns)
+        span = self._tracer.start_span(names.SPAN_SCORE, start_time=call.began_at_ns, attributes=attributes)
+        span.end(call.began_at_ns + call.duration_ns)
 
     def answered(self, record: PredictionRecord, duration_s: float, *, recorded: bool) -> None:
         """See `PredictionProbe`."""

@@ -27,6 +27,31 @@ class TraceRef(Struct, frozen=True, gc=False):
     sampled: bool
 
 
+class ModelCall(Struct, frozen=True, gc=False):
+    """One call of the model: when it began (Unix time), how long it took, with the encoding and without.
+
+    `unusual` names each row's unusual features.
+    """
+
+    began_at_ns: int
+    duration_ns: int
+    inference_ns: int
+    unusual: Sequence[tuple[str, ...]]
+
+
+class LookupCall(Struct, frozen=True, gc=False):
+    """One lookup of snapshots: when it began (Unix time), how long it took, of how many customers it found how many.
+
+    `error` is the type of the error, if it failed.
+    """
+
+    began_at_ns: int
+    duration_ns: int
+    asked: int = 1
+    found: int = 1
+    error: str | None = None
+
+
 class PredictionProbe:
     """Takes the events of predictions."""
 
@@ -34,11 +59,11 @@ class PredictionProbe:
         """The trace to name in the answer; None where telemetry is off."""
         return None
 
-    def looked_up(self, began_at_ns: int, duration_ns: int, *, asked: int, found: int, error: str | None) -> None:
-        """Snapshots were looked up, found or not. `began_at_ns` is Unix time."""
+    def looked_up(self, call: LookupCall) -> None:
+        """Snapshots were looked up, found or not."""
 
-    def scored(self, began_at_ns: int, duration_ns: int, inference_ns: int, unusual: Sequence[tuple[str, ...]]) -> None:
-        """The model was called; `unusual` names each row's unusual features. `began_at_ns` is Unix time."""
+    def scored(self, call: ModelCall) -> None:
+        """The model was called."""
 
     def answered(self, record: PredictionRecord, duration_s: float, *, recorded: bool) -> None:
         """A single prediction was answered."""
@@ -62,27 +87,34 @@ class PredictionProbe:
         """Answers were sent without a record."""
 
 
-class ModelCall(Struct, frozen=True, gc=False):
-    """One call of the model: when it began (Unix time), how long it took, with the encoding and without.
+class BatchProbe(PredictionProbe):
+    """Keeps the events of a batch, to be reported once it is answered."""
 
-    `unusual` names each row's unusual features.
-    """
+    def __init__(self, trace: TraceRef | None) -> None:
+        self.trace = trace
+        self.lookup: LookupCall | None = None
+        self.call: ModelCall | None = None
+        self.records: Sequence[PredictionRecord] = ()
 
-    began_at_ns: int
-    duration_ns: int
-    inference_ns: int
-    unusual: Sequence[tuple[str, ...]]
+    def trace_ref(self) -> TraceRef | None:
+        """See `PredictionProbe`."""
+        return self.trace
+
+    def looked_up(self, call: LookupCall) -> None:
+        """See `PredictionProbe`."""
+        self.lookup = call
+
+    def scored(self, call: ModelCall) -> None:
+        """See `PredictionProbe`."""
+        self.call = call
+
+    def batch_answered(self, records: Sequence[PredictionRecord]) -> None:
+        """See `PredictionProbe`."""
+        self.records = records
 
 
-class LookupCall(Struct, frozen=True, gc=False):
-    """One lookup of snapshots: when it began (Unix time), and how long it took."""
-
-    began_at_ns: int
-    duration_ns: int
-
-
-class AnsweredRequest(Protocol):
-    """One request that was answered together with others."""
+class TimedRequest(Protocol):
+    """A request that was answered."""
 
     trace: TraceRef | None
     arrived_at_ns: int
@@ -90,11 +122,17 @@ class AnsweredRequest(Protocol):
     arrived_ns: int
     """By `time.perf_counter_ns`, like `answered_ns`."""
     answered_ns: int
+
+
+class AnsweredRequest(TimedRequest, Protocol):
+    """One request that was answered together with others."""
+
     lookup: LookupCall | None
     call: ModelCall
     row: int
     """Its place in the call."""
     record: PredictionRecord
+    recorded: bool
 
 
 Headers: TypeAlias = Sequence[tuple[bytes, bytes]]
@@ -117,7 +155,13 @@ class RequestProbe:
         """A request that arrived is answered by FastAPI, or its client has gone."""
 
     def answered(self, requests: Sequence[AnsweredRequest]) -> None:
-        """These requests were answered, recorded, with status 200."""
+        """These single predictions were answered with status 200."""
+
+    def batch_measured(self, batch: BatchProbe) -> None:
+        """A batch was scored; callable from any thread."""
+
+    def batch_answered(self, request: TimedRequest, batch: BatchProbe, items: int) -> None:
+        """A batch of this many items was answered with status 200."""
 
 
 class FaultProbe:

@@ -8,18 +8,27 @@ a request arrives. The spans are made later, by the thread of the `SpanBuffer`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from time import time_ns
-from typing import Final
+from typing import Final, TypeAlias
 
 from msgspec import Struct
-from opentelemetry.context import Context
+from opentelemetry.context import Context, attach, detach
 from opentelemetry.instrumentation._semconv import _StabilityMode
 from opentelemetry.instrumentation.asgi import asgi_getter, collect_request_attributes
 from opentelemetry.propagate import get_global_textmap
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import Decision
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import SpanContext, SpanKind, TraceState, get_current_span
+from opentelemetry.trace import (
+    NonRecordingSpan,
+    SpanContext,
+    SpanKind,
+    TraceFlags,
+    TraceState,
+    get_current_span,
+    set_span_in_context,
+)
 from opentelemetry.util.types import AttributeValue
 
 from leeway.telemetry import names
@@ -28,19 +37,31 @@ from leeway.telemetry.span_buffer import SpanBuffer
 from leeway.telemetry.span_records import NO_ATTRIBUTES, SharedAttributes, SpanRecord, SpanShape
 from service.telemetry.http_instrumentation import SCRUBBED, HttpMeter, handles_headers
 from service.telemetry.otel import OTelPredictionProbe, typicality
-from service.telemetry.probe import AnsweredRequest, Headers, PredictionProbe, RequestProbe, TraceRef
+from service.telemetry.probe import (
+    AnsweredRequest,
+    BatchProbe,
+    Headers,
+    LookupCall,
+    ModelCall,
+    PredictionProbe,
+    RequestProbe,
+    TimedRequest,
+    TraceRef,
+)
 
-METHOD, ROUTE, STATUS = "POST", "/predict", 200
-NAME: Final = f"{METHOD} {ROUTE}"
+METHOD, STATUS = "POST", 200
+SINGLE, BATCH = "/predict", "/predict/batch"
 SPANS_PER_REQUEST: Final = 2
 """The server span and the score's; a lookup has another."""
-_FOUND: Final = True
 _ROOT: Final = Context()
+Values: TypeAlias = tuple[AttributeValue | None, ...]
+"""Attributes of one span, in the order of its shape's keys."""
 
 
 class Client(Struct, frozen=True):
     """The attributes of requests of one connection: as the sampler sees them, and as spans have them."""
 
+    name: str
     seen: dict[str, AttributeValue]
     shared: SharedAttributes
 
@@ -84,30 +105,38 @@ class OTelRequestProbe(RequestProbe):
         self._buffer = buffer
         self._predictions = predictions
         self._duration = http.duration
-        self._durations = http.duration.series(
-            {names.HTTP_METHOD: METHOD, names.HTTP_ROUTE: ROUTE, names.HTTP_STATUS: STATUS}
-        )
+        self._durations = {
+            route: http.duration.series({names.HTTP_METHOD: METHOD, names.HTTP_ROUTE: route, names.HTTP_STATUS: STATUS})
+            for route in (SINGLE, BATCH)
+        }
         self._active = http.active.cell({names.HTTP_METHOD: METHOD})
         self._model = SharedAttributes({names.MODEL_VERSION: model_version})
         ours = InstrumentationScope("leeway", "")
+        answer_keys = (names.OUTCOME, names.TYPICALITY, names.UNUSUAL_COUNT, names.PREDICTION_RECORDED)
         self._server = SpanShape(
-            NAME,
+            _name(SINGLE),
             SpanKind.SERVER,
             http.scope,
             own_keys=(names.PREDICTION_ID, names.PREDICTION_SCORE),
-            common_keys=(names.OUTCOME, names.TYPICALITY, names.UNUSUAL_COUNT),
+            common_keys=answer_keys,
         )
-        score_keys = (names.UNUSUAL_COUNT, names.UNUSUAL_NAMES)
+        self._batch = SpanShape(_name(BATCH), SpanKind.SERVER, http.scope, own_keys=(names.BATCH_SIZE,))
+        score_keys = (names.UNUSUAL_COUNT, names.UNUSUAL_NAMES, names.SCORE_ROWS)
         self._score = SpanShape(names.SPAN_SCORE, SpanKind.INTERNAL, ours, common_keys=score_keys)
-        lookup_keys = (names.SNAPSHOT_FOUND,)
-        self._lookup = SpanShape(names.SPAN_SNAPSHOT_LOOKUP, SpanKind.INTERNAL, ours, common_keys=lookup_keys)
+        lookup_keys = (names.SNAPSHOT_FOUND, names.ERROR_TYPE, names.SNAPSHOT_ASKED)
+
+        def lookup(error: str | None) -> SpanShape:
+            return SpanShape(names.SPAN_SNAPSHOT_LOOKUP, SpanKind.INTERNAL, ours, common_keys=lookup_keys, error=error)
+
+        self._lookup, self._failed_lookup = lookup(None), cache(lookup)
 
     def client(self, scope: Mapping[str, object]) -> Client:
         """See `RequestProbe`."""
+        route = BATCH if str(scope["path"]).endswith(BATCH) else SINGLE
         collected: dict[str, AttributeValue] = collect_request_attributes(scope, _StabilityMode.HTTP)  # type: ignore[no-untyped-call]
-        seen = {**collected, names.HTTP_ROUTE: ROUTE}
-        answered = {names.HTTP_STATUS: STATUS, names.PREDICTION_RECORDED: True, **self._model}
-        return Client(seen, SharedAttributes({**seen, **SCRUBBED, **answered}))
+        seen = {**collected, names.HTTP_ROUTE: route}
+        answered = {names.HTTP_STATUS: STATUS, **self._model}
+        return Client(_name(route), seen, SharedAttributes({**seen, **SCRUBBED, **answered}))
 
     def arrived(self, client: object, headers: Headers) -> RequestTrace:
         """See `RequestProbe`."""
@@ -118,7 +147,7 @@ class OTelRequestProbe(RequestProbe):
             parent = get_current_span(context).get_span_context()
             parent = parent if parent.is_valid else None
         trace_number = self._ids.generate_trace_id() if parent is None else parent.trace_id
-        result = self._sampler.should_sample(context, trace_number, NAME, SpanKind.SERVER, client.seen, ())
+        result = self._sampler.should_sample(context, trace_number, client.name, SpanKind.SERVER, client.seen, ())
         span_number = self._ids.generate_span_id()
         more = None
         if result.attributes != client.seen:
@@ -147,7 +176,7 @@ class OTelRequestProbe(RequestProbe):
         at_ns = time_ns()
         self._duration.record_each(
             [
-                (self._durations, (request.answered_ns - request.arrived_ns) / 1e9, span)
+                (self._durations[SINGLE], (request.answered_ns - request.arrived_ns) / 1e9, span)
                 for request, span in zip(requests, spans, strict=True)
             ],
             at_ns,
@@ -158,45 +187,123 @@ class OTelRequestProbe(RequestProbe):
             lookups = sum(request.lookup is not None for request in sampled)
             self._buffer.add(self._spans_of, sampled, spans=SPANS_PER_REQUEST * len(sampled) + lookups)
 
-    def _spans_of(self, request: AnsweredRequest) -> list[SpanRecord]:
-        """The server span and those below it."""
-        trace, record, call = request.trace, request.record, request.call
-        assert isinstance(trace, RequestTrace)  # noqa: S101 (it comes from `arrived`)
-        unusual = call.unusual[request.row]
+    def batch_measured(self, batch: BatchProbe) -> None:
+        """See `RequestProbe`; the measurements are those of the ordinary path, with the batch's trace as exemplar."""
+        token = attach(_exemplar_context(batch.trace))
+        try:
+            if batch.lookup is not None:
+                self._predictions.looked_up(batch.lookup)
+            if batch.call is not None:
+                self._predictions.scored(batch.call)
+            self._predictions.batch_answered(batch.records)
+        finally:
+            detach(token)
 
-        def step(shape: SpanShape, began_at_ns: int, duration_ns: int, *values: AttributeValue | None) -> SpanRecord:
-            """A span below the server span."""
-            return SpanRecord(
-                shape,
-                trace.trace_number,
-                self._ids.generate_span_id(),
-                trace.span_number,
-                began_at_ns,
-                began_at_ns + duration_ns,
-                values,
-                self._model if shape is self._score else NO_ATTRIBUTES,
-                None,
-                trace.trace_state,
+    def batch_answered(self, request: TimedRequest, batch: BatchProbe, items: int) -> None:
+        """See `RequestProbe`."""
+        self._active.amount -= 1
+        span = _sampled(request)
+        duration_s = (request.answered_ns - request.arrived_ns) / 1e9
+        self._duration.record_each([(self._durations[BATCH], duration_s, span)], time_ns())
+        if span:
+            count = 1 + (batch.lookup is not None) + (batch.call is not None)
+            self._buffer.add(self._spans_of_batch, [(request, batch, items)], spans=count)
+
+    def _spans_of_batch(self, answered: tuple[TimedRequest, BatchProbe, int]) -> list[SpanRecord]:
+        """The spans of a batch."""
+        request, batch, items = answered
+        spans = []
+        if batch.lookup is not None:
+            spans.append(self._lookup_span(request.trace, batch.lookup))
+        if batch.call is not None:
+            rows, unusual = len(batch.call.unusual), batch.call.unusual
+            spans.append(
+                self._score_span(
+                    request.trace, batch.call, max(map(len, unusual)), unusual[0] if rows == 1 else (), rows
+                )
             )
+        return [*spans, self._server_span(self._batch, request, (items,))]
 
-        server = SpanRecord(
-            self._server,
+    def _spans_of(self, request: AnsweredRequest) -> list[SpanRecord]:
+        """The spans of a single prediction."""
+        trace, record, call = request.trace, request.record, request.call
+        unusual = call.unusual[request.row]
+        values = (
+            *(record.prediction_id, record.score),
+            *(record.prediction, typicality(len(unusual)), len(unusual), request.recorded),
+        )
+        spans = [self._lookup_span(trace, request.lookup, is_shared=True)] if request.lookup is not None else []
+        spans.append(self._score_span(trace, call, len(unusual), unusual))
+        spans.append(self._server_span(self._server, request, values))
+        return spans
+
+    def _server_span(self, shape: SpanShape, request: TimedRequest, values: Values) -> SpanRecord:
+        trace = request.trace
+        assert isinstance(trace, RequestTrace)  # noqa: S101 (it comes from `arrived`)
+        return SpanRecord(
+            shape,
             trace.trace_number,
             trace.span_number,
             trace.parent,
             request.arrived_at_ns,
             request.arrived_at_ns + request.answered_ns - request.arrived_ns,
-            (record.prediction_id, record.score, record.prediction, typicality(len(unusual)), len(unusual)),
+            values,
             trace.client.shared,
             trace.more,
             trace.trace_state,
         )
-        score = step(self._score, call.began_at_ns, call.duration_ns, len(unusual), unusual or None)
-        if request.lookup is None:
-            return [score, server]
-        return [step(self._lookup, request.lookup.began_at_ns, request.lookup.duration_ns, _FOUND), score, server]
+
+    def _score_span(
+        self, trace: TraceRef | None, call: ModelCall, count: int, unusual: Sequence[str], rows: int = 1
+    ) -> SpanRecord:
+        values = (count, unusual or None, rows if rows > 1 else None)
+        return self._step(self._score, trace, call, values, self._model)
+
+    def _lookup_span(self, trace: TraceRef | None, call: LookupCall, *, is_shared: bool = False) -> SpanRecord:
+        """The span of a lookup; of one that several requests share, each has found its own customer."""
+        if is_shared:
+            return self._step(self._lookup, trace, call, (True, None, None), NO_ATTRIBUTES)
+        shape = self._failed_lookup(call.error) if call.error else self._lookup
+        asked = call.asked if call.asked > 1 else None
+        return self._step(shape, trace, call, (call.found == call.asked, call.error, asked), NO_ATTRIBUTES)
+
+    def _step(
+        self,
+        shape: SpanShape,
+        trace: TraceRef | None,
+        call: ModelCall | LookupCall,
+        values: Values,
+        shared: SharedAttributes,
+    ) -> SpanRecord:
+        """A span below the server span."""
+        assert isinstance(trace, RequestTrace)  # noqa: S101 (it comes from `arrived`)
+        return SpanRecord(
+            shape,
+            trace.trace_number,
+            self._ids.generate_span_id(),
+            trace.span_number,
+            call.began_at_ns,
+            call.began_at_ns + call.duration_ns,
+            values,
+            shared,
+            None,
+            trace.trace_state,
+        )
 
 
-def _sampled(request: AnsweredRequest) -> tuple[int, int] | None:
+def _name(route: str) -> str:
+    return f"{METHOD} {route}"
+
+
+def _exemplar_context(trace: TraceRef | None) -> Context:
+    """A context in which nothing is recorded but measurements, with this trace as their exemplar."""
+    if not isinstance(trace, RequestTrace):
+        return Context()
+    flags = TraceFlags(TraceFlags.SAMPLED if trace.sampled else TraceFlags.DEFAULT)
+    span = NonRecordingSpan(SpanContext(trace.trace_number, trace.span_number, is_remote=False, trace_flags=flags))
+    return set_span_in_context(span, Context())
+
+
+def _sampled(request: TimedRequest) -> tuple[int, int] | None:
     trace = request.trace
     return (trace.trace_number, trace.span_number) if isinstance(trace, RequestTrace) and trace.sampled else None

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,11 @@ from leeway.telemetry.exporters import prometheus_text
 from leeway.telemetry.logs import configure_logging
 from leeway.telemetry.providers import DISABLED, Providers
 from service.__main__ import Service, assemble
+from service.http.fast_path import FastPath, HttpRequest
 from service.process.server import server_config
 from service.spool.drainer import DrainerProbe, PredictionWriter, SpoolDrainer
 from service.spool.reader import SpoolReader
+from tests.service.raw_http import patched
 from tests.telemetry import Changes, Telemetry, telemetry_in_memory
 
 AS_OF = date(2026, 1, 31)
@@ -135,7 +138,7 @@ def silent_service(bundle: Bundle, folder: Path, providers: Providers = DISABLED
 def served(service: Service) -> Iterator[str]:
     """Serve with Uvicorn in a thread, as the process does; yield the address."""
     listener = listen("127.0.0.1", 0)
-    server = uvicorn.Server(server_config(service.app, service.fast_path))
+    server = uvicorn.Server(server_config(service.app, service.fast_path, service.limits))
     thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
     try:
@@ -144,6 +147,22 @@ def served(service: Service) -> Iterator[str]:
         server.should_exit = True
         thread.join()
         listener.close()
+
+
+@contextmanager
+def noting(fast_path: FastPath) -> Iterator[list[HttpRequest]]:
+    """Yield the list of requests that the fast path takes."""
+    taken: list[HttpRequest] = []
+
+    def noted(submit: Callable[[HttpRequest], None], waiting: HttpRequest) -> None:
+        taken.append(waiting)
+        submit(waiting)
+
+    with (
+        patched(fast_path, "submit", partial(noted, fast_path.submit)),
+        patched(fast_path, "submit_batch", partial(noted, fast_path.submit_batch)),
+    ):
+        yield taken
 
 
 def broken(*_: object) -> Any:  # noqa: ANN401 (it never returns)

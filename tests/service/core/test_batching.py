@@ -44,16 +44,25 @@ class Asked(WaitingRequest):
 
 @dataclass
 class FakePredictor:
-    """Counts its calls; a row of `bad` fails the whole call, `stranger` has no snapshot."""
+    """Counts its calls; a row `bad` fails the whole call, a row `lost` is not recorded, `stranger` has no snapshot."""
 
     bad: int = -1
+    lost: int = -1
+    required: bool = False
     scored: list[list[int]] = field(default_factory=list)
     looked_up: list[list[str]] = field(default_factory=list)
     threads: set[str] = field(default_factory=set)
     contexts: set[str] = field(default_factory=set)
     release: threading.Event = field(default_factory=threading.Event)
 
-    def answer_together(self, usable: Sequence[Usable], *_: object) -> tuple[list[PredictionRecord], ModelCall]:
+    @property
+    def recorder(self) -> FakePredictor:
+        """Says whether recording is required."""
+        return self
+
+    def answer_together(
+        self, usable: Sequence[Usable], *_: object
+    ) -> tuple[list[PredictionRecord], list[bool], ModelCall]:
         """See `Predictor`."""
         rows = [cast("int", features[0]) for _, _, features, _ in usable]
         self.scored.append(rows)
@@ -61,7 +70,7 @@ class FakePredictor:
         self.contexts.add(IDS.get())
         if self.bad in rows:
             raise RuntimeError("the model broke")
-        return cast("list[PredictionRecord]", rows), CALL
+        return cast("list[PredictionRecord]", rows), [row != self.lost for row in rows], CALL
 
     def look_up(self, user_ids: Sequence[str]) -> tuple[LookedUp, LookupCall]:
         """See `Predictor`; waits until the test lets it end."""
@@ -193,6 +202,16 @@ def test_an_unknown_customer_is_answered_alone() -> None:
     run(batching, asked)
     assert [each.fate for each in asked] == ["answered", "alone", "answered"]
     assert batching.predictor.looked_up == [["1", "stranger", "2"]]
+
+
+@pytest.mark.parametrize(("required", "fate"), [(False, "answered"), (True, "alone")])
+def test_what_was_not_recorded_is_answered_alone_if_it_must_be(*, required: bool, fate: str) -> None:
+    """The others were recorded, and keep the answer whose id is on the disk."""
+    batching, asked = Batching(FakePredictor(lost=2, required=required)), features(1, 2, 3)
+    run(batching, asked)
+    assert [each.fate for each in asked] == ["answered", fate, "answered"]
+    assert [each.recorded for each in asked] == [True, False, True]
+    assert batching.predictor.scored == [[1, 2, 3]]
 
 
 def test_features_never_wait_for_lookups() -> None:

@@ -10,7 +10,7 @@ from leeway.model.bundle import Bundle
 from leeway.schema import Value
 from leeway.store.record import PredictionRecord
 from service.core.recording import LOG_EVERY_S, Recorder
-from service.spool.spool import SpoolError
+from service.spool.spool import SpoolError, SpoolFull
 from tests.conftest import Serve
 from tests.fakes import SMALLEST_SPOOL_BYTES, RememberingProbe, Service
 from tests.leeway.store.records import some_records
@@ -155,12 +155,53 @@ def test_nothing_to_record_is_recorded() -> None:
     """No records are no loss, even if nothing can be written."""
     probe = RememberingProbe()
 
-    assert Recorder(Sink(failing=True), probe, required=True).record([]) is True
+    assert Recorder(Sink(failing=True), probe, required=True).record([]) == []
 
 
 def test_what_is_kept_is_counted() -> None:
     """The sink gets the records in order, and the probe their number."""
     sink, probe, records = Sink(), RememberingProbe(), some_records(3)
 
-    assert Recorder(sink, probe, required=False).record(records) is True
+    assert Recorder(sink, probe, required=False).record(records) == [True] * 3
     assert (sink.kept, probe.spooled) == (records, 3)
+
+
+@dataclass
+class Partly(Sink):
+    """A sink that keeps the first record of several before it fails; alone it keeps the records in `good`."""
+
+    good: Sequence[PredictionRecord] = ()
+    is_full: bool = False
+    tried: list[int] = field(default_factory=list)
+
+    def append(self, records: Sequence[PredictionRecord]) -> None:
+        """Keep some of them."""
+        self.tried.append(len(records))
+        if self.is_full:
+            raise SpoolFull("spool x: no room left")
+        if len(records) > 1:
+            self.kept.append(records[0])
+            error = SpoolFull("spool x: no room left")
+            error.kept = 1
+            raise error
+        if records[0] not in self.good:
+            raise SpoolError("spool x: this record cannot be written")
+        self.kept.extend(records)
+
+
+def test_what_was_written_is_not_written_again() -> None:
+    """A write that failed half-way keeps its first record; of the others, each is tried by itself."""
+    records, probe = some_records(4), RememberingProbe()
+    sink = Partly(good=[records[2]])
+
+    assert Recorder(sink, probe, required=False).record(records) == [True, False, True, False]
+    assert sink.kept == [records[0], records[2]]
+    assert (probe.spooled, probe.lost) == (2, 2)
+
+
+def test_a_full_spool_is_not_tried_a_thousand_times() -> None:
+    """If there is no room for one record, there is none for the next."""
+    sink = Partly(is_full=True)
+
+    assert Recorder(sink, RememberingProbe(), required=False).record(some_records(1_000)) == [False] * 1_000
+    assert sink.tried == [1_000, 1]

@@ -6,11 +6,10 @@ import gzip
 import json
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import pytest
 
@@ -22,60 +21,11 @@ from service.http.bodies import MAX_BODY_BYTES
 from service.http.fast_path import HttpRequest
 from service.http.protocol import MAX_FAST_BODY_BYTES
 from service.spool.spool import SpoolError
-from tests.service.observed import CUSTOMER, STRANGER, Observed, observed_service, served
+from tests.service.observed import CUSTOMER, STRANGER, Observed, noting, observed_service, served
 from tests.service.processes import eventually
-from tests.service.raw_http import TIMEOUT_S, address, post
+from tests.service.raw_http import TIMEOUT_S, Response, Wire, patched, post
 
 KEPT = {b"connection": b"keep-alive"}
-
-
-@dataclass
-class Response:
-    """One response on a connection."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:  # noqa: ANN401 (any document)
-        """The body as JSON."""
-        return json.loads(self.body)
-
-
-class Wire:
-    """A connection that sends bytes and reads responses one by one."""
-
-    def __init__(self, url: str) -> None:
-        self.socket = socket.create_connection(address(url), TIMEOUT_S)
-        self._stream = self.socket.makefile("rb")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stream.close()
-        self.socket.close()
-
-    def send(self, *parts: bytes) -> None:
-        """Send these parts, each by itself."""
-        for part in parts:
-            self.socket.sendall(part)
-            if len(parts) > 1:
-                time.sleep(0.02)  # so that the server reads them one by one
-
-    def read(self) -> Response:
-        """Read one response with a content length."""
-        status = int(self._stream.readline().split()[1])
-        headers = {}
-        while line := self._stream.readline().strip():
-            name, _, value = line.decode().partition(": ")
-            headers[name.lower()] = value
-        return Response(status, headers, self._stream.read(int(headers.get("content-length", 0))))
-
-    def is_closed(self) -> bool:
-        """Whether the server has closed the connection; waits for it."""
-        return self._stream.read(1) == b""
 
 
 @dataclass
@@ -104,21 +54,9 @@ class Wired:
 @contextmanager
 def wired(observed: Observed) -> Iterator[Wired]:
     """Serve `observed` and note what its fast path takes."""
-    fast_path = observed.service.fast_path
-    assert fast_path is not None
-    taken: list[HttpRequest] = []
-    submit = fast_path.submit
-
-    def noted(waiting: HttpRequest) -> None:
-        taken.append(waiting)
-        submit(waiting)
-
-    fast_path.submit = noted
-    try:
-        with served(observed.service) as url:
-            yield Wired(observed, url, taken)
-    finally:
-        fast_path.submit = submit
+    assert observed.service.fast_path is not None
+    with noting(observed.service.fast_path) as taken, served(observed.service) as url:
+        yield Wired(observed, url, taken)
 
 
 @pytest.fixture(scope="module")
@@ -151,6 +89,37 @@ def test_a_customer_is_looked_up(service: Wired) -> None:
     """A request by `user_id` is answered with the customer's snapshot."""
     found = service.ask(post("/predict", {"user_id": CUSTOMER}, KEPT), fast=True).json
     assert (found["user_id"], found["as_of"]) == (CUSTOMER, "2026-01-31")
+
+
+def test_a_batch_is_answered_below_asgi(service: Wired) -> None:
+    """Items that cannot be answered have an error; the response is that of the application."""
+    items = [service.example, {"user_id": CUSTOMER}, {"user_id": STRANGER}]
+    fast = service.ask(post("/predict/batch", {"items": items}, KEPT), fast=True)
+    other = service.ask(
+        post("/predict/batch", {"items": items}, {**KEPT, b"content-type": b"application/json; charset=utf-8"}),
+        fast=False,
+    )
+    assert (fast.status, fast.headers.keys()) == (other.status, other.headers.keys())
+    assert [each.get("recorded") for each in fast.json["results"]] == [True, True, None]
+    assert fast.json["results"][2]["error"].keys() == other.json["results"][2]["error"].keys()
+    assert fast.json["results"][2]["error"]["trace_id"] is not None
+
+
+def test_a_batch_of_a_thousand_is_answered_below_asgi(service: Wired) -> None:
+    """Its body arrives in many parts, and each item gets its own answer."""
+    hours = [float(number % 300) for number in range(1_000)]
+    items = [{"features": service.observed.example | {"watch_hours_30d": each}} for each in hours]
+    found = service.ask(post("/predict/batch", {"items": items}, KEPT), fast=True).json["results"]
+    assert [each["features_used"]["watch_hours_30d"] for each in found] == hours
+
+
+def test_an_invalid_batch_is_explained(service: Wired) -> None:
+    """What the reader rejects is answered by the application, item by item."""
+    items = [service.example, {"features": service.observed.example | {"watch_hours_30d": "many"}}]
+    with Wire(service.url) as wire:
+        wire.send(post("/predict/batch", {"items": items}, KEPT))
+        found = wire.read().json["results"]
+    assert [("error" in each) for each in found] == [False, True]
 
 
 def test_a_body_may_arrive_in_parts(service: Wired) -> None:
@@ -334,17 +303,6 @@ def test_a_client_that_does_not_read_is_not_served_further(service: Wired) -> No
 # --- failures ---------------------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def patched(target: object, name: str, value: object) -> Iterator[None]:
-    """Replace an attribute of a frozen object."""
-    before = getattr(target, name)
-    object.__setattr__(target, name, value)
-    try:
-        yield
-    finally:
-        object.__setattr__(target, name, before)
-
-
 def scorer_that_fails_on(bundle: Bundle, is_bad: Callable[[Any], bool]) -> Any:  # noqa: ANN401 (a scorer)
     """The bundle's scorer, which raises for a call with a row of which `is_bad`."""
     scorer = bundle.scorer
@@ -385,6 +343,19 @@ def test_only_the_culprit_of_a_failed_call_gets_an_error(service: Wired) -> None
     errors = [span for span in service.observed.telemetry.server_spans() if span.events]
     assert [format(span.context.trace_id, "032x") for span in errors if span.context] == [found[1].json["trace_id"]]
     assert [event.name for event in errors[0].events] == ["exception"]
+
+
+def test_a_failed_batch_is_answered_by_the_application(service: Wired) -> None:
+    """It gets a 500 with one ERROR span; nothing of the first try is left in the telemetry."""
+    predictor = service.observed.service.predictor
+    service.observed.telemetry.forget_spans()
+    with patched(predictor.bundle, "scorer", scorer_that_fails_on(predictor.bundle, lambda _: True)):
+        response = service.ask(post("/predict/batch", {"items": [service.example]}, KEPT), fast=True)
+    assert response.status == 500
+    assert eventually(lambda: len(service.observed.telemetry.server_spans()) == 1)
+    (span,) = service.observed.telemetry.spans()
+    assert span.context is not None
+    assert format(span.context.trace_id, "032x") == response.json["trace_id"]
 
 
 def test_what_cannot_be_recorded_says_so(service: Wired) -> None:

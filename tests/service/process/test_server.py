@@ -14,7 +14,8 @@ import uvicorn
 from fastapi import FastAPI
 
 from leeway.model.bundle import Bundle
-from service.process.server import LAG_INTERVAL_S, measure_lag, run
+from service.http.limits import RequestLimits
+from service.process.server import LAG_INTERVAL_S, measure_lag, run, server_config
 from tests.service.processes import SHUTDOWN_S, Server, environment, running
 
 
@@ -98,11 +99,12 @@ def test_the_lag_is_measured_with_telemetry_until_the_server_ends(
     """Without a receiver for the lag nothing measures it; an error in the server ends the measurement."""
     recorded: list[float] = []
     monkeypatch.setattr(uvicorn.Server, "serve", _serve_briefly)
+    config = server_config(FastAPI(), None, RequestLimits(20, 10, lambda *_: None))
     with (
         socket.create_server(("127.0.0.1", 0)) as listener,
         pytest.raises(RuntimeError, match=f"measured: {measured}"),
     ):
-        run(FastAPI(), listener, recorded.append if measured else None)
+        run(config, listener, recorded.append if measured else None)
     until_the_end = len(recorded)
     time.sleep(2 * LAG_INTERVAL_S)
     assert len(recorded) == until_the_end

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,19 +17,20 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Decision, Sampler, SamplingResult
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import TraceState, get_current_span
+from opentelemetry.trace import StatusCode, TraceState, get_current_span
 
 from leeway.data.population import Population
 from leeway.model.bundle import Bundle
+from leeway.store.snapshots import SnapshotsUnavailable
 from leeway.telemetry import names
 from leeway.telemetry.propagation import NoPropagation
 from leeway.telemetry.providers import Providers
 from leeway.telemetry.span_buffer import SpanBuffer
-from service.http.fast_path import HttpRequest
+from service.http.fast_path import FastPath
 from service.telemetry.http_instrumentation import HttpMeter
 from service.telemetry.otel import OTelPredictionProbe
 from service.telemetry.requests import OTelRequestProbe, request_probe
-from tests.service.observed import CUSTOMER, UNUSUAL, Observed, observed_service, served
+from tests.service.observed import CUSTOMER, STRANGER, UNUSUAL, Observed, noting, observed_service, served
 from tests.telemetry import Changes, attributes_of, span_id, trace_id
 
 FAST, ORDINARY = "application/json", "application/json; charset=utf-8"
@@ -55,26 +56,18 @@ class Both:
 
     observed: Observed
     client: httpx2.Client
+    prefix: str = ""
 
     def ask(self, body: object, content_type: str, headers: Mapping[str, str]) -> httpx2.Response:
         """Ask for a prediction on the path of this content type; check that it was taken."""
         fast_path = self.observed.service.fast_path
         assert fast_path is not None
-        taken: list[HttpRequest] = []
-        submit = fast_path.submit
-
-        def noted(waiting: HttpRequest) -> None:
-            taken.append(waiting)
-            submit(waiting)
-
-        fast_path.submit = noted
-        try:
+        path = "/predict/batch" if isinstance(body, dict) and "items" in body else "/predict"
+        with noting(fast_path) as taken:
             found = self.client.post(
-                "/predict", content=json.dumps(body).encode(), headers={**headers, "content-type": content_type}
+                self.prefix + path, content=json.dumps(body).encode(), headers={**headers, "content-type": content_type}
             )
             self.client.get("/health/live")  # once it is answered, nothing of the other request is left to do
-        finally:
-            fast_path.submit = submit
         provider = self.observed.telemetry.providers.tracer_provider
         assert isinstance(provider, TracerProvider)
         provider.force_flush()
@@ -126,10 +119,16 @@ def shape(span: ReadableSpan, server: ReadableSpan) -> dict[str, Any]:
     }
 
 
-BODIES: dict[str, Any] = {
-    "features": {},
-    "unusual features": UNUSUAL,
-    "a customer": None,
+BODIES: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "features": lambda example: {"features": example},
+    "unusual features": lambda example: {"features": example | UNUSUAL},
+    "a customer": lambda _: {"user_id": CUSTOMER},
+    "a batch": lambda example: {
+        "items": [{"features": example}, {"user_id": CUSTOMER}, {"user_id": STRANGER}, {"features": example | UNUSUAL}]
+    },
+    "a batch of one": lambda example: {"items": [{"features": example | UNUSUAL}]},
+    "a batch of customers": lambda _: {"items": [{"user_id": CUSTOMER}] * 2},
+    "a batch of strangers": lambda _: {"items": [{"user_id": STRANGER}]},
 }
 HEADERS: dict[str, dict[str, str]] = {
     "none": {},
@@ -143,13 +142,12 @@ HEADERS: dict[str, dict[str, str]] = {
 
 
 @pytest.mark.parametrize("headers", HEADERS.values(), ids=HEADERS)
-@pytest.mark.parametrize("changes", BODIES.values(), ids=BODIES)
+@pytest.mark.parametrize("body_of", BODIES.values(), ids=BODIES)
 def test_spans_equal_those_of_the_instrumentation(
-    both: Both, changes: dict[str, Any] | None, headers: dict[str, str]
+    both: Both, body_of: Callable[[dict[str, Any]], Any], headers: dict[str, str]
 ) -> None:
     """Names, kinds, parents, links, attributes, status, scope and resource are the same on both paths."""
-    body = {"user_id": CUSTOMER} if changes is None else {"features": both.observed.example | changes}
-    found = []
+    body, found = body_of(both.observed.example), []
     for path in (FAST, ORDINARY):
         spans = both.spans(body, path, headers)
         (server,) = both.observed.telemetry.server_spans()
@@ -157,15 +155,45 @@ def test_spans_equal_those_of_the_instrumentation(
     assert found[0] == found[1]
 
 
-def test_the_path_does_not_depend_on_the_root_path(both: Both, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Behind a proxy that removes its prefix, `url.path` and the rest are the same on both paths."""
-    monkeypatch.setattr(both.observed.service.app, "root_path", "/leeway")
+@pytest.mark.parametrize("prefix", ["", "/leeway"], ids=["removed", "kept"])
+def test_the_path_does_not_depend_on_the_root_path(both: Both, monkeypatch: pytest.MonkeyPatch, prefix: str) -> None:
+    """Behind a proxy, whether it removes its prefix or not, both paths take the same requests and tell the same."""
+    service = both.observed.service
+    assert service.fast_path is not None
+    monkeypatch.setattr(service.app, "root_path", "/leeway")
+    behind = FastPath(
+        service.predictor.bundle, service.predictor, service.fast_path.probe, is_open=lambda: True, root_path="/leeway"
+    )
+    monkeypatch.setattr(service.fast_path, "singles", behind.singles)
     found = []
     for path in (FAST, ORDINARY):
-        spans = both.spans({"features": both.observed.example}, path, {})
+        spans = replace(both, prefix=prefix).spans({"features": both.observed.example}, path, {})
         found.append([shape(span, both.observed.telemetry.server_span()) for span in spans])
     assert found[0] == found[1]
-    assert found[0][-1]["attributes"]["url.path"] == "/predict"
+    assert found[0][-1]["attributes"]["url.path"] == f"{prefix}/predict"
+
+
+@pytest.mark.parametrize("error", [SnapshotsUnavailable("away"), None], ids=["unreachable", "empty"])
+def test_a_failed_lookup_of_a_batch_is_the_same_span(
+    both: Both, monkeypatch: pytest.MonkeyPatch, error: Exception | None
+) -> None:
+    """Its status is ERROR on both paths, and the items with features are answered."""
+    predictor = both.observed.service.predictor
+
+    def look_up(_: object) -> dict[str, Any]:
+        if error is not None:
+            raise error
+        return {}
+
+    monkeypatch.setattr(predictor.snapshots, "lookup_many", look_up)
+    monkeypatch.setattr(predictor.snapshots, "is_empty", lambda: True)
+    body = {"items": [{"user_id": CUSTOMER}, {"features": both.observed.example}]}
+    found = []
+    for path in (FAST, ORDINARY):
+        spans = both.spans(body, path, {})
+        found.append([shape(span, both.observed.telemetry.server_span()) for span in spans])
+    assert found[0] == found[1]
+    assert found[0][0]["status"][0] is StatusCode.ERROR
 
 
 def test_a_parent_that_is_not_sampled_leaves_no_span(both: Both) -> None:
@@ -186,6 +214,12 @@ def test_the_answer_names_its_trace(both: Both) -> None:
         assert attributes_of(both.observed.telemetry.server_span())[names.PREDICTION_ID] == answer["prediction_id"]
 
 
+def trace_of(answer: dict[str, Any]) -> str:
+    """The trace that an answer, or the first item of a batch, names."""
+    first = answer["results"][0] if "results" in answer else answer
+    return str(first.get("error", first)["trace_id"])
+
+
 def measured(changes: Changes) -> dict[str, list[tuple[dict[str, Any], float]]]:
     """Every series that changed, with the number of measurements."""
     return {
@@ -194,23 +228,21 @@ def measured(changes: Changes) -> dict[str, list[tuple[dict[str, Any], float]]]:
     }
 
 
-@pytest.mark.parametrize("changes", BODIES.values(), ids=BODIES)
-def test_measurements_equal_those_of_the_instrumentation(both: Both, changes: dict[str, Any] | None) -> None:
+@pytest.mark.parametrize("body_of", BODIES.values(), ids=BODIES)
+def test_measurements_equal_those_of_the_instrumentation(both: Both, body_of: Callable[[dict[str, Any]], Any]) -> None:
     """Each instrument has the same series with as many measurements, and an exemplar of the request's own trace."""
-    body = {"user_id": CUSTOMER} if changes is None else {"features": both.observed.example | changes}
+    body = body_of(both.observed.example)
     found, exemplars = [], []
     for path in (FAST, ORDINARY):
         answers: list[Any] = []
 
         def ask(path: str = path, answers: list[Any] = answers) -> None:
-            answers.append(both.ask(body, path, {}).json())
+            answers.append(trace_of(both.ask(body, path, {}).json()))
 
         changed = both.observed.changes(ask)
         found.append(measured(changed))
         traces = {
-            metric.name: {
-                format(each.trace_id or 0, "032x") == answers[0]["trace_id"] for each in changed.exemplars(metric)
-            }
+            metric.name: {format(each.trace_id or 0, "032x") == answers[0] for each in changed.exemplars(metric)}
             for metric in METRICS
         }
         exemplars.append(traces)

@@ -1,0 +1,220 @@
+"""Requests that arrive too slowly, and too many at once, over real sockets."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from leeway.data.population import Population
+from leeway.model.bundle import Bundle
+from leeway.telemetry import names
+from service.http.bodies import MAX_BODY_BYTES
+from service.http.limits import RequestLimits
+from tests.service.observed import CUSTOMER, Observed, observed_service, served
+from tests.service.processes import eventually
+from tests.service.raw_http import TIMEOUT_S, Response, Wire, patched, post
+
+KEPT = {b"connection": b"keep-alive"}
+ORDINARY = {**KEPT, b"content-type": b"application/json; charset=utf-8"}
+"""Headers with which a request goes to the application."""
+LIVE = b"GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n"
+CLIENTS = 500
+
+
+@pytest.fixture(scope="module")
+def observed(bundle: Bundle, people: Population, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Observed]:
+    """One service for all tests of this module; its threads have started."""
+    with observed_service(bundle, tmp_path_factory.mktemp("service"), people) as service:
+        with limited(service) as url:
+            ask(url, post("/predict", {"features": service.example}, KEPT))
+        yield service
+
+
+@contextmanager
+def limited(observed: Observed, *, timeout_s: float = 60.0, max_in_flight: int = 100) -> Iterator[str]:
+    """Serve with these limits; yield the address."""
+    limits = RequestLimits(timeout_s, max_in_flight, observed.service.limits.refused)
+    with served(replace(observed.service, limits=limits)) as url:
+        yield url
+
+
+def ask(url: str, request: bytes) -> Response:
+    """Send one request on a connection of its own."""
+    with Wire(url) as wire:
+        wire.send(request)
+        return wire.read()
+
+
+def test_the_limits_are_settings(observed: Observed) -> None:
+    """By default a request may take 20 seconds to arrive, and 512 may be in flight."""
+    limits = observed.service.limits
+    assert (limits.timeout_s, limits.max_in_flight) == (20, 512)
+
+
+# --- slow requests ----------------------------------------------------------------------------------------------------
+
+HALVES = {
+    "half a head": b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-",
+    "half a request line": b"GE",
+    "half a body": post("/predict", {"user_id": CUSTOMER}, KEPT)[:-5],
+    "half a batch": post("/predict/batch", {"items": [{"user_id": CUSTOMER}]}, KEPT)[:-5],
+    "half a body for the application": post("/predict", {"user_id": CUSTOMER}, ORDINARY)[:-5],
+    "a body that has not begun": post("/feedback", {}, KEPT)[:-2],
+}
+
+
+@pytest.mark.parametrize("half", HALVES.values(), ids=HALVES)
+@pytest.mark.parametrize("after", [b"", LIVE], ids=["at first", "after an answer"])
+def test_half_a_request_is_answered_408(observed: Observed, half: bytes, after: bytes) -> None:
+    """The connection is closed, and its client learns why."""
+    with limited(observed, timeout_s=0.2) as url, Wire(url) as wire:
+        if after:
+            wire.send(after)
+            assert wire.read().status == 200
+        wire.send(half)
+        response = wire.read()
+        assert (response.status, wire.is_closed()) == (408, True)
+    assert response.headers["content-type"] == "application/problem+json"
+    assert (response.headers["connection"], response.json["type"]) == ("close", "urn:leeway:problem:request-timeout")
+
+
+def test_a_connection_without_a_request_is_closed(observed: Observed) -> None:
+    """There is no request to answer."""
+    with limited(observed, timeout_s=0.2) as url, Wire(url) as wire:
+        assert wire.is_closed()
+
+
+def test_a_request_that_keeps_coming_in_parts_is_late_as_well(observed: Observed) -> None:
+    """The time is that of the whole request: each part does not begin it again."""
+    with limited(observed, timeout_s=0.3) as url, Wire(url) as wire:
+        whole, began_s = post("/predict", {"user_id": CUSTOMER}, KEPT), time.monotonic()
+        for place in range(0, len(whole) - 20, 2):
+            try:
+                wire.send(whole[place : place + 2])
+            except OSError:
+                break
+            time.sleep(0.02)
+        assert time.monotonic() - began_s < TIMEOUT_S
+
+
+def test_an_answer_is_not_followed_by_a_408(observed: Observed) -> None:
+    """A body that is too large is answered before it has arrived; a second answer would belong to no request."""
+    whole = post("/predict", {}, {**KEPT, b"content-length": b"%d" % (MAX_BODY_BYTES + 1)})
+    with limited(observed, timeout_s=0.3) as url, Wire(url) as wire:
+        wire.send(whole)
+        assert (wire.read().status, wire.is_closed()) == (413, True)
+
+
+def test_an_answer_may_take_longer_than_a_request(observed: Observed) -> None:
+    """The limit is for what the client sends: a slow lookup does not end it, nor does a request pipelined behind it."""
+    with limited(observed, timeout_s=0.1) as url, slow_lookups(observed) as (_, release), Wire(url) as wire:
+        threading.Timer(0.5, release.set).start()
+        wire.send(post("/predict", {"user_id": CUSTOMER}, KEPT) + LIVE[:10])
+        assert wire.read().status == 200
+        wire.send(LIVE[10:])
+        assert wire.read().status == 200
+
+
+def test_a_refused_request_is_measured(observed: Observed) -> None:
+    """A 408 counts among the answers, with its status, and as one request."""
+
+    def refuse() -> None:
+        with limited(observed, timeout_s=0.2) as url:
+            for half in ("half a head", "half a body"):
+                assert ask(url, HALVES[half]).status == 408
+
+    points = observed.changes(refuse).points(names.HTTP_REQUEST_DURATION)
+    assert sorted((point.attributes[names.HTTP_STATUS], point.count) for point in points) == [(408, 1), (408, 1)]
+
+
+def test_half_sent_requests_do_not_keep_others_out(observed: Observed) -> None:
+    """Beside 500 clients that each send half a request, good ones are answered at once, on both paths."""
+    halves = list(HALVES.values())
+    with limited(observed, max_in_flight=50) as url, ExitStack() as stack:
+        for number in range(CLIENTS):
+            stack.enter_context(Wire(url)).send(halves[number % len(halves)])
+        for headers in (KEPT, ORDINARY):
+            began_s = time.monotonic()
+            assert ask(url, post("/predict", {"features": observed.example}, headers)).status == 200
+            assert time.monotonic() - began_s < TIMEOUT_S / 2
+
+
+# --- too many requests ------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def slow_lookups(observed: Observed) -> Iterator[tuple[threading.Semaphore, threading.Event]]:
+    """Lookups that wait; yield what each of them releases when it begins, and what lets them go on."""
+    snapshots, begun, release = observed.service.predictor.snapshots, threading.Semaphore(0), threading.Event()
+    lookup_many = snapshots.lookup_many
+
+    def slowly(user_ids: Any) -> Any:  # noqa: ANN401 (as the real one)
+        begun.release()
+        release.wait(TIMEOUT_S)
+        return lookup_many(user_ids)
+
+    with patched(snapshots, "lookup_many", slowly):
+        try:
+            yield begun, release
+        finally:
+            release.set()
+
+
+@pytest.mark.parametrize("headers", [KEPT, ORDINARY], ids=["fast path", "application"])
+def test_more_requests_than_the_limit_are_answered_503(observed: Observed, headers: dict[bytes, bytes]) -> None:
+    """Each says when to come back; what is in flight is answered, and then there is room again."""
+    by_customer = post("/predict", {"user_id": CUSTOMER}, headers)
+    with (
+        limited(observed, max_in_flight=2) as url,
+        slow_lookups(observed) as (begun, release),
+        Wire(url) as first,
+        Wire(url) as second,
+        Wire(url) as third,
+    ):
+        for wire in (first, second):
+            wire.send(by_customer)
+            assert begun.acquire(timeout=TIMEOUT_S)
+        for request in (by_customer, post("/predict/batch", {"items": []}, headers), post("/feedback", {}, headers)):
+            third.send(request)
+            refused = third.read()
+            assert (refused.status, refused.headers["retry-after"]) == (503, "1")
+            assert (refused.headers["content-type"], refused.json["status"]) == ("application/problem+json", 503)
+        third.send(LIVE)
+        assert third.read().status == 200
+        release.set()
+        assert [wire.read().status for wire in (first, second)] == [200, 200]
+        assert eventually(lambda: ask(url, by_customer).status == 200)
+
+
+def test_a_request_that_is_too_many_counts_against_the_objective(observed: Observed) -> None:
+    """It is measured with its route and status, so the availability of `/predict` includes it."""
+
+    def refuse() -> None:
+        with (
+            limited(observed, max_in_flight=1) as url,
+            slow_lookups(observed) as (begun, _),
+            Wire(url) as wire,
+        ):
+            wire.send(post("/predict", {"user_id": CUSTOMER}, KEPT))
+            assert begun.acquire(timeout=TIMEOUT_S)
+            assert ask(url, post("/predict", {"features": observed.example}, KEPT)).status == 503
+
+    points = observed.changes(refuse).points(names.HTTP_REQUEST_DURATION)
+    refused = [point.attributes for point in points if point.attributes[names.HTTP_STATUS] == 503]
+    assert refused == [{names.HTTP_METHOD: "POST", names.HTTP_ROUTE: "/predict", names.HTTP_STATUS: 503}]
+
+
+def test_lost_clients_leave_room(observed: Observed) -> None:
+    """What was in flight for a client that has gone, or half arrived, counts no longer."""
+    with limited(observed, max_in_flight=2) as url:
+        for half in HALVES.values():
+            for _ in range(3):
+                with Wire(url) as wire:
+                    wire.send(half)
+        assert eventually(lambda: ask(url, post("/predict", {"features": observed.example}, KEPT)).status == 200)
