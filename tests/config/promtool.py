@@ -16,7 +16,7 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from tests.config.series import ROOT, RULES, Query, known_series, label_values, rules_of
+from tests.config.series import ROOT, RULES, Query, known_series, label_values, load_yaml, rules_of
 
 IMAGES: Final = {"promtool": "prom/prometheus:v3.16.0", "amtool": "prom/alertmanager:v0.31.1"}
 TIMEOUT_S: Final = 240
@@ -124,19 +124,19 @@ def shown() -> Shown:
 
 def expressions(path: Path) -> Iterator[str]:
     """The expressions in a file of promtool tests."""
-    for test in yaml.safe_load(path.read_text(encoding="utf-8"))["tests"]:
+    for test in load_yaml(path.read_text(encoding="utf-8"))["tests"]:
         yield from (str(case["expr"]) for case in test.get("promql_expr_test", []))
 
 
 def input_series(path: Path) -> Iterator[str]:
     """The input series in a file of promtool tests."""
-    for test in yaml.safe_load(path.read_text(encoding="utf-8"))["tests"]:
+    for test in load_yaml(path.read_text(encoding="utf-8"))["tests"]:
         yield from (str(each["series"]) for each in test.get("input_series", []))
 
 
 def _tests() -> Iterator[dict[str, Any]]:
     for path in RULE_TESTS:
-        yield from yaml.safe_load(path.read_text(encoding="utf-8"))["tests"]
+        yield from load_yaml(path.read_text(encoding="utf-8"))["tests"]
 
 
 def _add(case: dict[str, Any], result: Shown) -> None:
@@ -154,7 +154,7 @@ def _add(case: dict[str, Any], result: Shown) -> None:
 
 def with_webhook(text: str, url: str) -> str:
     """Alertmanager's configuration in `text`, with all receivers sending to `url`, also when an alert ends."""
-    config = yaml.safe_load(text)
+    config = load_yaml(text)
     for receiver in config["receivers"]:
         receiver["webhook_configs"] = [{"url": url, "send_resolved": True}]
     return yaml.safe_dump(config, sort_keys=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -59,7 +60,12 @@ def rows_of(seed: int, rows: int) -> dict[str, list[Any]]:
 
 
 REFERENCE: Final = typed_frame(SCHEMA, rows_of(0, REFERENCE_ROWS))
-PLAN: Final = DriftPlan.from_reference(SCHEMA, REFERENCE)
+
+
+@cache
+def reference_plan() -> DriftPlan:
+    """The plan of `REFERENCE`."""
+    return DriftPlan.from_reference(SCHEMA, REFERENCE)
 
 
 def evaluated(
@@ -67,7 +73,7 @@ def evaluated(
 ) -> Evaluation:
     """Compare the frame with the reference; features named `count: 0` have the reference of `count`."""
     reference = REFERENCE if schema is SCHEMA else REFERENCE[[base(name) for name in schema.names]]
-    plan = DriftPlan({name: PLAN.features[base(name)] for name in schema.names})
+    plan = DriftPlan({name: reference_plan().features[base(name)] for name in schema.names})
     inputs = inputs_of(prepared(reference.set_axis(list(schema.names), axis=1), schema, plan), current)
     return evaluate(inputs, Policy().at_once(), min_subjects=min_subjects, make_page=make_page)
 

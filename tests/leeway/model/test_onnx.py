@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import ClassifierMixin
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import RandomForestClassifier, VotingClassifier
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, SplineTransformer, StandardScaler, TargetEncoder
 
 from leeway.data.population import Population
@@ -25,23 +26,24 @@ from tests.leeway.model.bundles import apart, fitted, small_bundle, some_rows
 
 
 @pytest.mark.parametrize(
-    "model",
+    ("model", "numbers"),
     [
-        fitted(),
-        fitted(RandomForestClassifier(20, random_state=0), numbers="passthrough"),
-        fitted(
+        (None, None),
+        (RandomForestClassifier(20, random_state=0), "passthrough"),
+        (
             VotingClassifier(
                 [("a", LogisticRegression()), ("b", MLPClassifier(4, max_iter=2_000))],
                 voting="soft",
                 flatten_transform=False,
-            )
+            ),
+            None,
         ),
     ],
     ids=["logistic", "forest", "ensemble"],
 )
-def test_bundles_any_pipeline(model: Pipeline, tmp_path: Path) -> None:
+def test_bundles_any_pipeline(model: ClassifierMixin | None, numbers: str | None, tmp_path: Path) -> None:
     """A fitted pipeline is bundled unchanged: ONNX scores it, and agrees with it on new rows."""
-    bundle = small_bundle(tmp_path / "bundle", model)
+    bundle = small_bundle(tmp_path / "bundle", fitted(model, numbers=numbers))
     assert bundle.card.scorer == "onnx", bundle.card.scorer_reason
     assert apart(bundle, some_rows(seed=2)[0]) <= AGREEMENT
 
