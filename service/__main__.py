@@ -160,7 +160,9 @@ def assemble(settings: ServiceSettings, providers: Providers, stack: ExitStack, 
         root_path=settings.root_path,
     )
     http = instrument(app, providers)
-    limits = RequestLimits(settings.request_timeout, settings.requests_in_flight, http.refused if http else _untold)
+    limits = RequestLimits(
+        settings.request_timeout, settings.requests_in_flight, http.refused if http else _ignore_refused
+    )
     requests = request_probe(providers, http, probe, bundle.version)
     fast_path = None
     if requests is not None:
@@ -169,8 +171,8 @@ def assemble(settings: ServiceSettings, providers: Providers, stack: ExitStack, 
     return Service(app, predictor, fast_path, limits)
 
 
-def _untold(*_: object) -> None:
-    """Without telemetry, refused requests are reported to nobody."""
+def _ignore_refused(*_: object) -> None:
+    """Do not report refused requests: telemetry is off."""
 
 
 def _prediction_probe(providers: Providers, bundle: Bundle) -> PredictionProbe:

@@ -46,19 +46,15 @@ def prune(
     """
     from datetime import UTC, datetime
 
-    from leeway.store.engine import DatabaseError, open_engine
+    from leeway.store.engine import DatabaseError, opened_engine
     from leeway.store.retention import KINDS
     from leeway.store.retention import prune as prune_database
 
     length = parse_length(keep, "--keep", longest_s=_LONGEST_S)
     settings = Settings.read(database_url=database_url)
     before = datetime.now(UTC) - length
-    with plain_errors(DatabaseError):
-        engine = open_engine(settings.database_url)
-        try:
-            deleted = prune_database(engine, before, is_dry_run=dry_run)
-        finally:
-            engine.dispose()
+    with plain_errors(DatabaseError), opened_engine(settings.database_url) as engine:
+        deleted = prune_database(engine, before, is_dry_run=dry_run)
     print(f"{_counted(deleted, KINDS, is_dry_run=dry_run)} from before {before:%Y-%m-%d %H:%M} UTC")
 
 
@@ -81,7 +77,7 @@ def forget(
     spool, 2 bad input, or a database or folder cannot be used.
     """
     from drift.report.folder import ReportError, ReportFolder
-    from leeway.store.engine import DatabaseError, open_engine
+    from leeway.store.engine import DatabaseError, opened_engine
     from leeway.store.retention import CUSTOMER_KINDS, customer_times
     from leeway.store.retention import forget as forget_in_database
     from service.spool.erasure import SpoolError, count_in_spool, erase_from_spool
@@ -89,14 +85,11 @@ def forget(
     settings = ErasureSettings.read(database_url=database_url, spool=spool, reports=reports)
     folder, path = ReportFolder(settings.reports, trace_url=settings.trace_url), settings.spool
     with plain_errors(DatabaseError, SpoolError, ReportError):
-        engine = open_engine(settings.database_url)
-        try:
+        with opened_engine(settings.database_url) as engine:
             found = folder.reports_of(*customer_times(engine, user))
             if not dry_run:
                 folder.delete_reports(found)  # first: a repeated call could no longer tell which
             deleted = forget_in_database(engine, user, is_dry_run=dry_run)
-        finally:
-            engine.dispose()
         spooled = count_in_spool(path, user) if dry_run else erase_from_spool(path, user, timeout_s=_DRAIN_TIMEOUT_S)
     deleted += Counter({
         "records in the spool": spooled.records,

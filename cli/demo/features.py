@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from drift.result import RunResult
 from leeway.schema import CHURN_SCHEMA, Feature, Value
-from leeway.store.engine import open_engine
+from leeway.store.engine import opened_engine
 from leeway.store.predictions import PredictionLog, Window
 from leeway.store.tables import tables_for
 
@@ -45,12 +45,9 @@ def read_shifts(
     Raises:
         leeway.store.engine.DatabaseError: the predictions cannot be read.
     """
-    engine = open_engine(database_url)
-    try:
+    with opened_engine(database_url) as engine:
         log = PredictionLog(engine, tables_for(CHURN_SCHEMA))
         windows = log.window(*before), log.window(*after)
-    finally:
-        engine.dispose()
     return shifts(*windows, [each.feature for each in run.ranked if each.detected])
 
 

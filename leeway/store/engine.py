@@ -57,6 +57,16 @@ def open_engine(url: str, *, fsync_always: bool = False) -> sa.Engine:
     return engine
 
 
+@contextmanager
+def opened_engine(url: str) -> Iterator[sa.Engine]:
+    """Open an engine for the length of a block, and close its connections at the end; raises as `open_engine`."""
+    engine = open_engine(url)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
 _SUPPORTED_URLS = "use sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME"
 
 

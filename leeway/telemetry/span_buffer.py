@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
@@ -18,27 +19,27 @@ from leeway.telemetry.span_encoding import EncodedSpans
 from leeway.telemetry.span_records import RecordEncoder, SpanRecord
 
 CAPACITY: Final = 32_768
-"""Spans that may wait, unless `OTEL_BSP_MAX_QUEUE_SIZE` says so."""
+"""Default of `OTEL_BSP_MAX_QUEUE_SIZE`: how many spans the buffer holds."""
 WAKE_AT: Final = 2_048
-"""From so many waiting spans on, the thread does not wait for its next turn."""
+"""With this many spans in the buffer, the thread exports at once instead of after the interval."""
 SEND_AT_MOST: Final = 2_048
-"""Spans in one export, unless `OTEL_BSP_MAX_EXPORT_BATCH_SIZE` says so: a Collector takes 4 MiB over gRPC."""
+"""Default of `OTEL_BSP_MAX_EXPORT_BATCH_SIZE`, spans per export: a Collector accepts 4 MiB over gRPC."""
 INTERVAL_MS: Final = 500
-"""Time between two turns, unless `OTEL_BSP_SCHEDULE_DELAY` says so."""
+"""Default of `OTEL_BSP_SCHEDULE_DELAY`: the time between two exports."""
 YIELD_EVERY: Final = 16
-"""Buffered objects between two moments in which other threads can take the interpreter: bursts would delay requests."""
+"""Release the interpreter lock after this many buffered objects, so that an export does not delay requests."""
 _log = logging.getLogger(__name__)
 
 SpansOf: TypeAlias = Callable[[Any], Sequence[SpanRecord]]
 """Makes the spans of one buffered object."""
 
 
-class EncodedSpanExporter(SpanExporter):
+class EncodedSpanExporter(SpanExporter, ABC):
     """An exporter that also takes spans that are encoded already."""
 
+    @abstractmethod
     def export_encoded(self, spans: EncodedSpans) -> SpanExportResult:
         """Send spans; callable from any thread."""
-        raise NotImplementedError
 
 
 class OtlpSpanProcessor(BatchSpanProcessor):

@@ -1,14 +1,14 @@
 """Adaptive batching: requests of one turn of the event loop are scored, recorded and answered together.
 
-There is no timer, so a lone request waits for nobody. The more requests arrive while the process is busy, the larger
-the next batch. Features are scored on the event loop, because that takes microseconds, or in a thread if the model is
-slow; customers are looked up in threads, with one query per batch.
+There is no timer, so a single request does not wait for others. The more requests arrive while the process is busy,
+the larger the next batch. Features are scored on the event loop, because that takes microseconds, or in a thread if the
+model is slow; customers are looked up in threads, with one query per batch.
 """
 
 from __future__ import annotations
 
 import asyncio
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from asyncio import Future
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -26,7 +26,7 @@ MAX_LOOKUPS = 4
 """Lookups at the same time; what arrives meanwhile is looked up by the next one."""
 
 
-class WaitingRequest:
+class WaitingRequest(ABC):
     """A request that waits for its answer. See `service.telemetry.probe.AnsweredRequest` for the fields."""
 
     __slots__ = (
@@ -58,7 +58,7 @@ class WaitingRequest:
     @property
     @abstractmethod
     def is_open(self) -> bool:
-        """Whether somebody still waits."""
+        """Whether the client still waits."""
 
     @abstractmethod
     def abandon(self) -> None:

@@ -9,6 +9,7 @@ if this one did not exist, and explains what is invalid.
 from __future__ import annotations
 
 import asyncio
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from contextvars import Context
 from dataclasses import replace
@@ -133,15 +134,15 @@ class HttpRequest(WaitingRequest):
 
     body: bytes
 
+    @abstractmethod
     def respond(self, body: bytes) -> None:
-        """Send the JSON of the answer, unless the client has gone."""
-        raise NotImplementedError
+        """Send the JSON of the answer, unless the client has disconnected."""
 
 
 class FastPath:
     """Answers valid requests for predictions; `service.http.protocol` finds them among those of a connection.
 
-    `is_open` tells whether it may be used now: not while faults are active, which apply to each request by chance.
+    `is_open` is called for each request; it returns False while faults are active, which apply at random.
     """
 
     def __init__(

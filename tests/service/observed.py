@@ -32,7 +32,7 @@ from service.http.fast_path import FastPath, HttpRequest
 from service.process.server import server_config
 from service.spool.drainer import DrainerProbe, PredictionWriter, SpoolDrainer
 from service.spool.reader import SpoolReader
-from tests.service.raw_http import patched
+from tests.service.raw_http import TIMEOUT_S, patched
 from tests.telemetry import Changes, Telemetry, telemetry_in_memory
 
 AS_OF = date(2026, 1, 31)
@@ -188,3 +188,21 @@ def captured_log() -> Iterator[io.StringIO]:
 def entries(text: io.StringIO) -> list[dict[str, Any]]:
     """The log's lines."""
     return [json.loads(line) for line in text.getvalue().splitlines()]
+
+
+@contextmanager
+def slow_lookups(observed: Observed) -> Iterator[tuple[threading.Semaphore, threading.Event]]:
+    """Lookups that wait; yield what each of them releases when it begins, and what lets them go on."""
+    snapshots, begun, release = observed.service.predictor.snapshots, threading.Semaphore(0), threading.Event()
+    lookup_many = snapshots.lookup_many
+
+    def slowly(user_ids: Any) -> Any:  # noqa: ANN401 (as the real one)
+        begun.release()
+        release.wait(TIMEOUT_S)
+        return lookup_many(user_ids)
+
+    with patched(snapshots, "lookup_many", slowly):
+        try:
+            yield begun, release
+        finally:
+            release.set()

@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
@@ -16,9 +15,9 @@ from leeway.model.bundle import Bundle
 from leeway.telemetry import names
 from service.http.bodies import MAX_BODY_BYTES
 from service.http.limits import RequestLimits
-from tests.service.observed import CUSTOMER, Observed, observed_service, served
+from tests.service.observed import CUSTOMER, Observed, observed_service, served, slow_lookups
 from tests.service.processes import eventually
-from tests.service.raw_http import TIMEOUT_S, Response, Wire, patched, post
+from tests.service.raw_http import TIMEOUT_S, Response, Wire, post
 
 KEPT = {b"connection": b"keep-alive"}
 ORDINARY = {**KEPT, b"content-type": b"application/json; charset=utf-8"}
@@ -146,24 +145,6 @@ def test_half_sent_requests_do_not_keep_others_out(observed: Observed) -> None:
 
 
 # --- too many requests ------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def slow_lookups(observed: Observed) -> Iterator[tuple[threading.Semaphore, threading.Event]]:
-    """Lookups that wait; yield what each of them releases when it begins, and what lets them go on."""
-    snapshots, begun, release = observed.service.predictor.snapshots, threading.Semaphore(0), threading.Event()
-    lookup_many = snapshots.lookup_many
-
-    def slowly(user_ids: Any) -> Any:  # noqa: ANN401 (as the real one)
-        begun.release()
-        release.wait(TIMEOUT_S)
-        return lookup_many(user_ids)
-
-    with patched(snapshots, "lookup_many", slowly):
-        try:
-            yield begun, release
-        finally:
-            release.set()
 
 
 @pytest.mark.parametrize("headers", [KEPT, ORDINARY], ids=["fast path", "application"])

@@ -21,7 +21,7 @@ from service.http.bodies import MAX_BODY_BYTES
 from service.http.fast_path import HttpRequest
 from service.http.protocol import MAX_FAST_BODY_BYTES
 from service.spool.spool import SpoolError
-from tests.service.observed import CUSTOMER, STRANGER, Observed, noting, observed_service, served
+from tests.service.observed import CUSTOMER, STRANGER, Observed, noting, observed_service, served, slow_lookups
 from tests.service.processes import eventually
 from tests.service.raw_http import TIMEOUT_S, Response, Wire, patched, post
 
@@ -287,7 +287,7 @@ def test_a_broken_head_is_refused(service: Wired) -> None:
 
 
 def test_a_client_that_does_not_read_is_not_served_further(service: Wired) -> None:
-    """Answers that nobody reads do not pile up without bound: the server stops reading."""
+    """A client that does not read its answers cannot fill the memory: the server stops reading from it."""
     request = post("/predict", service.example, KEPT)
     service.taken.clear()
     with Wire(service.url) as wire:
@@ -394,23 +394,16 @@ def test_what_waits_is_answered_before_the_end(
     bundle: Bundle, people: Population, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """A stop while a lookup runs: the request is answered, its connection closed, and an idle one as well."""
-    with observed_service(bundle, tmp_path_factory.mktemp("service"), people) as observed:
-        snapshots = observed.service.predictor.snapshots
-        started, release = threading.Event(), threading.Event()
-        lookup_many = snapshots.lookup_many
-
-        def slowly(user_ids: Any) -> Any:  # noqa: ANN401 (as the real one)
-            started.set()
-            release.wait(TIMEOUT_S)
-            return lookup_many(user_ids)
-
-        with patched(snapshots, "lookup_many", slowly):
-            with served(observed.service) as url:
-                wire, idle = Wire(url), Wire(url)
-                wire.send(post("/predict", {"user_id": CUSTOMER}, KEPT))
-                assert started.wait(TIMEOUT_S)
-                threading.Timer(0.3, release.set).start()
-            with wire, idle:
-                response = wire.read()
-                assert (response.status, response.json["recorded"]) == (200, True)
-                assert (response.headers["connection"], wire.is_closed(), idle.is_closed()) == ("close", True, True)
+    with (
+        observed_service(bundle, tmp_path_factory.mktemp("service"), people) as observed,
+        slow_lookups(observed) as (begun, release),
+    ):
+        with served(observed.service) as url:
+            wire, idle = Wire(url), Wire(url)
+            wire.send(post("/predict", {"user_id": CUSTOMER}, KEPT))
+            assert begun.acquire(timeout=TIMEOUT_S)
+            threading.Timer(0.3, release.set).start()
+        with wire, idle:
+            response = wire.read()
+            assert (response.status, response.json["recorded"]) == (200, True)
+            assert (response.headers["connection"], wire.is_closed(), idle.is_closed()) == ("close", True, True)
