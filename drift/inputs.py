@@ -102,7 +102,7 @@ class BundleReloader:
 
 def load_active_bundle(folder: Path, engine: Engine) -> ActiveBundle:
     """Load and verify a bundle, its reference and its logs; raises as `BundleReloader.current`."""
-    bundle = bundles.load(folder)
+    bundle = bundles.load(folder, lazy_scorer=True)
     tables = tables_for(bundle.schema)
     create_tables(engine, tables)
     try:
