@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from typing import Any, Final
 
@@ -18,9 +18,11 @@ from drift.aggregates.window import window_columns
 from drift.comparison.columns import CurrentColumn, present
 from drift.comparison.compare import Reference, WindowColumns
 from drift.comparison.evidently import evidently_page
+from leeway.data.extract import read_extract
 from leeway.model.distances import method_for, spread
 from leeway.model.drift_plan import ColumnPlan, DriftPlan, Values, clipped, list_values
-from leeway.schema import INT64_MAX, INT64_MIN, Feature, FeatureSchema, Kind
+from leeway.schema import CHURN_SCHEMA, INT64_MAX, INT64_MIN, Feature, FeatureSchema, Kind
+from tests.cli.extracts import real_extracts
 from tests.drift.aggregates.stores import CountingSnapshot, Store, opened
 
 ROWS, REFERENCE_ROWS = 3_000, 400
@@ -86,17 +88,16 @@ def values_of(side: int) -> dict[str, Values]:
     return {name: list_values(case[1 + side], case[0]) for name, case in CASES.items()}
 
 
-def a_reference() -> Reference:
-    """The reference, with thresholds that do not matter here."""
-    values = values_of(0)
+def a_reference(schema: FeatureSchema, values: Mapping[str, Values]) -> Reference:
+    """A reference, with thresholds that do not matter here."""
     methods = {
-        each.name: method_for(each.kind, () if each.kind == "category" else values[each.name]) for each in SCHEMA
+        each.name: method_for(each.kind, () if each.kind == "category" else values[each.name]) for each in schema
     }
     plans = {name: ColumnPlan(method, 0.1, 0.0) for name, method in methods.items()}
-    return Reference(values, SCHEMA, DriftPlan(plans))
+    return Reference(values, schema, DriftPlan(plans))
 
 
-REFERENCE: Final = a_reference()
+REFERENCE: Final = a_reference(SCHEMA, values_of(0))
 IN_MEMORY: Final = WindowColumns.of(values_of(1), REFERENCE)
 
 
@@ -151,6 +152,24 @@ def test_the_distances_are_those_of_evidently() -> None:
     scores = evidently_page(REFERENCE, values_of(1), ROWS).scores
     assert len(scores) > len(CASES) / 2
     assert scores == pytest.approx({name: IN_MEMORY.columns[name].distance for name in scores}, rel=1e-9, abs=1e-9)
+
+
+def test_real_extracts(store: Store) -> None:
+    """The second month against the first: each database finds the distances of the values in memory."""
+    before, now = (read_extract(real_extracts() / month).columns for month in ("month_000", "month_001"))
+    reference = a_reference(
+        CHURN_SCHEMA, {each.name: list_values(before[each.name], each.kind) for each in CHURN_SCHEMA}
+    )
+    in_memory = WindowColumns.of(
+        {each.name: list_values(now[each.name], each.kind) for each in CHURN_SCHEMA}, reference
+    )
+    rows = store.fill(CHURN_SCHEMA, now)
+    with store.snapshot() as view:
+        found = window_columns(view, rows, reference, {name: name for name in CHURN_SCHEMA.names})
+    distances = {name: column.distance for name, column in in_memory.columns.items()}
+    assert len(distances) == len(CHURN_SCHEMA)
+    assert {name: column.distance for name, column in found.columns.items()} == pytest.approx(distances, abs=1e-9)
+    assert found.subjects == in_memory.subjects > 5_000
 
 
 def test_few_values_are_kept(store: Store) -> None:
