@@ -161,7 +161,10 @@ def assemble(settings: ServiceSettings, providers: Providers, stack: ExitStack, 
     )
     http = instrument(app, providers)
     limits = RequestLimits(
-        settings.request_timeout, settings.requests_in_flight, http.refused if http else _ignore_refused
+        settings.request_timeout,
+        settings.requests_in_flight,
+        http.refused if http else _ignore_refused,
+        root_path=settings.root_path,
     )
     requests = request_probe(providers, http, probe, bundle.version)
     fast_path = None

@@ -128,6 +128,7 @@ class SpanBuffer(SpanProcessor):
         self._wake.set()
         if self._thread is not None:
             self._thread.join()
+            self._drain()  # what was added during the thread's last export
 
     def _run(self) -> None:
         while not self._stopping:
@@ -151,7 +152,11 @@ class SpanBuffer(SpanProcessor):
             spans_of, finished, spans = self._waiting.popleft()
             self._taken += spans
             for each in finished:
-                yield from spans_of(each)
+                try:
+                    yield from spans_of(each)
+                except Exception:  # noqa: BLE001 (a boundary: logged, and the others are not at fault)
+                    _log.exception("spans could not be made")
+                    self._drop(spans // len(finished))
                 made += 1
                 if made % YIELD_EVERY == 0:
                     time.sleep(0)

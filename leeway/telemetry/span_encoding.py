@@ -28,10 +28,10 @@ REMEMBERED = 1_024
 """Number of cached attributes. Those that occur only once, such as ids, evict each other."""
 REMEMBERED_LENGTH = 64
 """Maximum length of a cached text, which bounds the memory of the cache."""
-_KIND = {kind: Span.SpanKind.Value(f"SPAN_KIND_{kind.name}") for kind in SpanKind}
+KIND = {kind: Span.SpanKind.Value(f"SPAN_KIND_{kind.name}") for kind in SpanKind}
 _UNSET = OtlpStatus()
-_LOCAL = SpanFlags.SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK
-_REMOTE = _LOCAL | SpanFlags.SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK
+LOCAL = SpanFlags.SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK
+REMOTE = LOCAL | SpanFlags.SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,12 +124,12 @@ def encode_span(span: ReadableSpan) -> bytes:
             span_id=context.span_id.to_bytes(8, "big"),
             parent_span_id=parent.span_id.to_bytes(8, "big") if parent else b"",
             name=span.name,
-            kind=_KIND[span.kind],
+            kind=KIND[span.kind],
             start_time_unix_nano=span.start_time or 0,
             end_time_unix_nano=span.end_time or 0,
             dropped_attributes_count=span.dropped_attributes,
             status=_UNSET,
-            flags=_REMOTE if parent and parent.is_remote else _LOCAL,
+            flags=REMOTE if parent and parent.is_remote else LOCAL,
         )
     except (TypeError, ValueError):  # a value of a type that we do not use, or that OTLP cannot encode
         return _span_by_sdk(span)

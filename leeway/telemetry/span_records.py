@@ -13,7 +13,6 @@ from typing import Final
 
 import msgspec
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as OtlpSpan
-from opentelemetry.proto.trace.v1.trace_pb2 import SpanFlags
 from opentelemetry.proto.trace.v1.trace_pb2 import Status as OtlpStatus
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
@@ -22,6 +21,9 @@ from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, Trace
 from opentelemetry.util.types import AttributeValue
 
 from leeway.telemetry.span_encoding import (
+    KIND,
+    LOCAL,
+    REMOTE,
     EncodedSpans,
     encode_attributes,
     encode_frame,
@@ -34,10 +36,7 @@ from leeway.telemetry.span_encoding import (
 UUID_LENGTH: Final = 36
 CACHED_VALUES: Final = 64
 """Number of cached combinations of values per shape."""
-_KIND: Final = {kind: OtlpSpan.SpanKind.Value(f"SPAN_KIND_{kind.name}") for kind in SpanKind}
 _STATUS: Final = {code: OtlpStatus.StatusCode.Value(f"STATUS_CODE_{code.name}") for code in StatusCode}
-_LOCAL: Final = SpanFlags.SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK
-_REMOTE: Final = _LOCAL | SpanFlags.SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK
 _FIXED: Final = Layout("<2s16s2s8sBQBQ2sI").pack
 """Trace id, span id, start, end and flags of an OTLP span, each behind its tag.
 
@@ -83,7 +82,7 @@ class SpanShape:
         self.name, self.kind, self.scope, self.keys = name, kind, scope, (*own_keys, *common_keys)
         self.status = Status() if error is None else Status(StatusCode.ERROR, error)
         status = OtlpStatus(code=_STATUS[self.status.status_code], message=error or "")
-        self.encoded: bytes = OtlpSpan(name=name, kind=_KIND[kind], status=status).SerializeToString()
+        self.encoded: bytes = OtlpSpan(name=name, kind=KIND[kind], status=status).SerializeToString()
         self._own = [_ValueEncoder(key).encode for key in own_keys]
         self._common_keys = tuple(common_keys)
         self._cached: dict[tuple[AttributeValue | None, ...], bytes] = {}
@@ -140,12 +139,12 @@ class SpanRecord(msgspec.Struct, gc=False):
         """An OTLP span."""
         if self.trace_state:
             return encode_span(self.readable(Resource.get_empty()))
-        parent, flags, parent_id = self.parent, int(_LOCAL), b""
+        parent, flags, parent_id = self.parent, int(LOCAL), b""
         if type(parent) is int:
             parent_id = _PARENT_ID + parent.to_bytes(8, "big")
         elif isinstance(parent, SpanContext):
             parent_id = _PARENT_ID + parent.span_id.to_bytes(8, "big")
-            flags = _REMOTE if parent.is_remote else _LOCAL
+            flags = REMOTE if parent.is_remote else LOCAL
         trace_id, span_id = self.trace_id.to_bytes(16, "big"), self.span_id.to_bytes(8, "big")
         times = (_START, self.started_ns, _END, self.ended_ns)
         fixed = _FIXED(_TRACE_ID, trace_id, _SPAN_ID, span_id, *times, _FLAGS, flags)

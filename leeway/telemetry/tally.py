@@ -27,6 +27,13 @@ SampledSpan: TypeAlias = tuple[int, int]
 """The ids of a sampled trace and span, for an exemplar."""
 
 
+def context_of(trace_id: int, span_id: int, *, is_sampled: bool) -> Context:
+    """A context in which nothing is recorded but measurements, with this span as their exemplar."""
+    flags = TraceFlags(TraceFlags.SAMPLED if is_sampled else TraceFlags.DEFAULT)
+    span = NonRecordingSpan(SpanContext(trace_id, span_id, is_remote=False, trace_flags=flags))
+    return set_span_in_context(span, Context())
+
+
 class PreAggregatedHistogram(Histogram):
     """Pre-aggregates measurements per bucket, with the attributes of its `Metric` only, as one `Weighted` each."""
 
@@ -150,10 +157,7 @@ class _Bucket:
             return self.context
         if self.context is None:
             return Context()
-        trace_id, span_id = self.context
-        flags = TraceFlags(TraceFlags.SAMPLED)
-        span = NonRecordingSpan(SpanContext(trace_id, span_id, is_remote=False, trace_flags=flags))
-        return set_span_in_context(span, Context())
+        return context_of(*self.context, is_sampled=True)
 
 
 class TalliedSum(UpDownCounter):

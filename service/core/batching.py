@@ -110,16 +110,18 @@ class Batcher(Generic[Waiting]):
 
     def _turn(self) -> None:
         self._is_scheduled = False
-        while self._to_look_up and self._lookups < MAX_LOOKUPS:
-            self._look_up(_take_open(self._to_look_up))
-        if self._to_score and not self._is_scoring:
-            batch = _take_open(self._to_score)
-            if batch and self._scores_in_thread:
-                self._score_in_thread(batch)
-            elif batch:
-                self._score(batch)
-        if self._to_score and not self._is_scoring:
-            self._schedule()
+        try:
+            while self._to_look_up and self._lookups < MAX_LOOKUPS:
+                self._look_up(_take_open(self._to_look_up))
+            if self._to_score and not self._is_scoring:
+                batch = _take_open(self._to_score)
+                if batch and self._scores_in_thread:
+                    self._score_in_thread(batch)
+                elif batch:
+                    self._score(batch)
+        finally:
+            if self._to_score and not self._is_scoring:
+                self._schedule()
 
     # --- looking up ---------------------------------------------------------------------------------------------------
 
@@ -133,18 +135,18 @@ class Batcher(Generic[Waiting]):
 
     def _looked_up(self, batch: Sequence[Waiting], lookup: Future[tuple[LookedUp, LookupCall]]) -> None:
         self._lookups -= 1
+        self._schedule()
         if _failed(lookup):
             answer_alone(batch)
-        else:
-            found, call = lookup.result()
-            for waiting in batch:
-                usable = self._predictor.usable(waiting.request, found)
-                if isinstance(usable, PredictionError):
-                    answer_alone([waiting])
-                else:
-                    waiting.usable, waiting.lookup = usable, call
-                    self._to_score.append(waiting)
-        self._schedule()
+            return
+        found, call = lookup.result()
+        for waiting in batch:
+            usable = self._predictor.usable(waiting.request, found)
+            if isinstance(usable, PredictionError):
+                answer_alone([waiting])
+            else:
+                waiting.usable, waiting.lookup = usable, call
+                self._to_score.append(waiting)
 
     # --- scoring ------------------------------------------------------------------------------------------------------
 
@@ -163,11 +165,11 @@ class Batcher(Generic[Waiting]):
 
     def _scored(self, batch: Sequence[Waiting], scored: Future[None]) -> None:
         self._is_scoring = False
+        self._schedule()
         if _failed(scored):
             answer_alone(batch)
         else:
             self._finish_recorded(batch)
-        self._schedule()
 
     def _answer(self, batch: Sequence[Waiting]) -> None:
         records, kept, call = self._predictor.answer_together(

@@ -9,6 +9,7 @@ if this one did not exist, and explains what is invalid.
 from __future__ import annotations
 
 import asyncio
+import logging
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from contextvars import Context
@@ -27,21 +28,21 @@ from service.core.batching import Batcher, WaitingRequest, answer_alone
 from service.core.predictor import Prediction, PredictionRequest, Predictor
 from service.http.problems import document, of_domain
 from service.http.schemas import MAX_ITEMS, MAX_USER_ID_LENGTH, TYPES, limits, response_writer
-from service.telemetry.probe import BatchProbe, RequestProbe, TraceRef
+from service.telemetry.probe import BATCH, SINGLE, BatchProbe, RequestProbe
 
-SINGLE, BATCH = "/predict", "/predict/batch"
+_log = logging.getLogger(__name__)
 _TEXT = TEXT_PATTERN.removesuffix("$") + r"\Z"  # in Python's expressions `$` also matches before a final line break
 
 
-ReadSingle: TypeAlias = Callable[[bytes], PredictionRequest]
-ReadBatch: TypeAlias = Callable[[bytes], list[PredictionRequest]]
+ReadSingle: TypeAlias = Callable[[bytes | bytearray], PredictionRequest]
+ReadBatch: TypeAlias = Callable[[bytes | bytearray], list[PredictionRequest]]
 
 
 def single_reader(schema: FeatureSchema) -> ReadSingle:
     """A function that reads the JSON of a single prediction for `schema`; it raises ValueError if it is invalid."""
     decode, decode_leniently = _decoders(schema, lambda item: item)
 
-    def read(body: bytes) -> PredictionRequest:
+    def read(body: bytes | bytearray) -> PredictionRequest:
         try:
             item = decode(body)
         except msgspec.ValidationError:
@@ -56,7 +57,7 @@ def batch_reader(schema: FeatureSchema) -> ReadBatch:
     """A function that reads the JSON of a batch for `schema`; it raises ValueError if any item is invalid."""
     decode, decode_leniently = _decoders(schema, _batch_of)
 
-    def read(body: bytes) -> list[PredictionRequest]:
+    def read(body: bytes | bytearray) -> list[PredictionRequest]:
         try:
             return [_request(each.user_id, each.features and astuple(each.features)) for each in decode(body).items]
         except msgspec.ValidationError:
@@ -86,7 +87,7 @@ def _request(user_id: str | None, features: FeatureRow | None) -> PredictionRequ
 
 def _decoders(
     schema: FeatureSchema, body_of: Callable[[type[msgspec.Struct]], type[msgspec.Struct]]
-) -> tuple[Callable[[bytes], Any], Callable[[bytes], Any]]:
+) -> tuple[Callable[[bytes | bytearray], Any], Callable[[bytes | bytearray], Any]]:
     """The decoder of bodies, and a slower one, which is rarely needed: 40.0 is an integer, too."""
     strict, lenient = (
         msgspec.json.Decoder(body_of(_item(schema, integers_as_floats=integers_as_floats)))
@@ -132,11 +133,11 @@ class HttpRequest(WaitingRequest):
 
     __slots__ = ("body",)
 
-    body: bytes
+    body: bytearray
 
     @abstractmethod
     def respond(self, body: bytes) -> None:
-        """Send the JSON of the answer, unless the client has disconnected."""
+        """Send the JSON of the answer, unless the client has disconnected, and forget what only the answer needed."""
 
 
 class FastPath:
@@ -172,12 +173,20 @@ class FastPath:
         self._batches: set[asyncio.Task[None]] = set()
 
     def _finish(self, waiting_together: Sequence[HttpRequest]) -> None:
+        answered = []
         for waiting in waiting_together:
             trace = waiting.trace
             prediction = Prediction(waiting.record, waiting.recorded, trace.trace_id if trace else None)
-            waiting.respond(self._encode(self._response(prediction)))
+            try:
+                body = self._encode(self._response(prediction))
+            except Exception:  # noqa: BLE001 (a boundary: the application meets the error again, and explains it)
+                answer_alone([waiting])
+                continue
+            waiting.respond(body)
             waiting.answered_ns = perf_counter_ns()
-        self.probe.answered(waiting_together)
+            answered.append(waiting)
+        if answered:
+            self.probe.answered(answered)
 
     def submit_batch(self, waiting: HttpRequest) -> None:
         """Answer a client's own batch in a thread, by itself."""
@@ -187,26 +196,36 @@ class FastPath:
 
     async def _answer_batch(self, waiting: HttpRequest) -> None:
         try:
-            body, batch, items = await run_in_threadpool(self._predict_batch, waiting.body, waiting.trace)
+            answer = await run_in_threadpool(self._predict_batch, waiting)
         except Exception:  # noqa: BLE001 (a boundary: the application meets the error again, and explains it)
             answer_alone([waiting])
             return
+        if answer is None:
+            waiting.abandon()
+            return
+        body, batch, items = answer
         waiting.respond(body)
         waiting.answered_ns = perf_counter_ns()
         self.probe.batch_answered(waiting, batch, items)
 
-    def _predict_batch(self, body: bytes, trace: TraceRef | None) -> tuple[bytes, BatchProbe, int]:
-        """The response, what happened, and the number of items.
+    def _predict_batch(self, waiting: HttpRequest) -> tuple[bytes, BatchProbe, int] | None:
+        """The response, what happened, and the number of items; None if the client has gone.
 
         Raises:
             Exception: the body is invalid, or nothing is answered and recorded.
         """
-        requests = self._read_batch(body)
+        if not waiting.is_open:
+            return None
+        requests, trace = self._read_batch(waiting.body), waiting.trace
         batch = BatchProbe(trace)
         answers = replace(self._predictor, probe=batch).predict_batch(requests)
         results = [
             self._response(each) if isinstance(each, Prediction) else {"error": document(of_domain(each), trace)}
             for each in answers
         ]
-        self.probe.batch_measured(batch)
-        return self._encode({"results": results}), batch, len(requests)
+        body = self._encode({"results": results})
+        try:
+            self.probe.batch_measured(batch)
+        except Exception:  # noqa: BLE001 (a boundary: the batch is recorded, and must not be predicted again)
+            _log.exception("a batch could not be measured")
+        return body, batch, len(requests)

@@ -9,8 +9,9 @@ import msgspec
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from service.http.problems import MEDIA_TYPE, document, of_status
+from service.telemetry.probe import BATCH, SINGLE
 
-UNLIMITED: Final = (b"/health/live", b"/health/ready", b"/metrics")
+UNLIMITED: Final = ("/health/live", "/health/ready", "/metrics")
 """What is answered however many requests are in flight."""
 RETRY_AFTER_S: Final = 1
 TOO_SLOW, TOO_MANY = 408, 503
@@ -24,24 +25,51 @@ class RequestLimits:
 
     A request is in flight once all of it has arrived, until it is answered. Those that are still arriving do not count,
     or slow clients would keep the others out.
+
+    `refused` takes each request that is refused before the application has seen it. `root_path` is the prefix of a
+    proxy, with and without which requests arrive.
     """
 
-    def __init__(self, timeout_s: float, max_in_flight: int, refused: Refused) -> None:
+    def __init__(self, timeout_s: float, max_in_flight: int, refused: Refused, *, root_path: str = "") -> None:
         self.timeout_s = timeout_s
         self.max_in_flight = max_in_flight
-        self.refused = refused
-        self.on_fast_path = 0
-        """Requests that arrived and wait for an answer of the fast path."""
         self.arriving = 0
         """Tasks of the application whose request has not arrived as a whole."""
+        self.refused = refused
+        self._on_fast_path = 0
+        prefixes = (b"", root_path.encode())
+        self._unlimited = frozenset(prefix + path.encode() for prefix in prefixes for path in UNLIMITED)
+        self._routes = {prefix + route.encode(): route for prefix in prefixes for route in (SINGLE, BATCH)}
+
+    def arrived(self) -> None:
+        """A request arrived that the fast path answers."""
+        self._on_fast_path += 1
+
+    def answered(self) -> None:
+        """The fast path answered such a request, or left it to the application."""
+        self._on_fast_path -= 1
 
     def is_reached(self, tasks: int) -> bool:
         """Whether no more requests are accepted, while the application runs so many tasks."""
-        return self.on_fast_path + tasks - self.arriving >= self.max_in_flight
+        return self._on_fast_path + tasks - self.arriving >= self.max_in_flight
+
+    def applies_to(self, target: bytes) -> bool:
+        """Whether a request with this target is refused when the limit is reached."""
+        return _path(target) not in self._unlimited
+
+    def report(self, method: str, target: bytes, status: int, duration_s: float) -> None:
+        """Tell telemetry of a request that was refused with this status, so long after it began."""
+        self.refused(method, self._routes.get(_path(target)), status, duration_s)
 
 
-def error_response(status: int, headers: Sequence[tuple[bytes, bytes]], *, keep_alive: bool) -> bytes:
-    """A whole response with a problem document, with these headers among others."""
+def _path(target: bytes) -> bytes:
+    return target.partition(b"?")[0]
+
+
+def error_response(
+    status: int, headers: Sequence[tuple[bytes, bytes]], *, keep_alive: bool, has_body: bool = True
+) -> bytes:
+    """A whole response with a problem document, with these headers among others; one to HEAD has no body."""
     body = msgspec.json.encode(document(of_status(status), None))
     lines = [
         *(b"%b: %b" % header for header in headers),
@@ -50,4 +78,4 @@ def error_response(status: int, headers: Sequence[tuple[bytes, bytes]], *, keep_
         *([] if keep_alive else [b"connection: close"]),
         b"content-length: %d" % len(body),
     ]
-    return STATUS_LINE[status] + b"\r\n".join(lines) + b"\r\n\r\n" + body
+    return STATUS_LINE[status] + b"\r\n".join(lines) + b"\r\n\r\n" + (body if has_body else b"")

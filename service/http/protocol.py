@@ -18,7 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from service.http.bodies import MAX_BODY_BYTES
 from service.http.fast_path import FastPath, HttpRequest
-from service.http.limits import TOO_MANY, TOO_SLOW, UNLIMITED, RequestLimits, error_response
+from service.http.limits import TOO_MANY, TOO_SLOW, RequestLimits, error_response
 
 MAX_FAST_BODY_BYTES: Final = 99_999
 """Far more than a valid single prediction takes; a longer body goes to the application, which has a limit."""
@@ -29,14 +29,8 @@ _IRRELEVANT: Final = frozenset(
     {
         *(b"host", b"user-agent", b"accept", b"accept-encoding", b"accept-language", b"accept-charset"),
         *(b"content-length", b"connection", b"cache-control", b"pragma", b"dnt", b"origin", b"referer", b"cookie"),
-        *(
-            b"sec-fetch-dest",
-            b"sec-fetch-mode",
-            b"sec-fetch-site",
-            b"x-request-id",
-            b"authorization",
-            b"transfer-encoding",
-        ),
+        *(b"sec-fetch-dest", b"sec-fetch-mode", b"sec-fetch-site", b"x-request-id", b"authorization"),
+        *(b"transfer-encoding", b"content-type"),
     }
 )
 """Headers that neither change what a request means nor carry a trace."""
@@ -65,7 +59,7 @@ class FastRequest(HttpRequest):
         self.target = protocol.url
         self.headers = headers
         self.is_batch = False
-        self.body = b""
+        self.body = bytearray()
         self.keep_alive = True
         self.response_complete = self.disconnected = False
         self.arrived_at_ns, self.arrived_ns = time_ns(), perf_counter_ns()
@@ -77,7 +71,7 @@ class FastRequest(HttpRequest):
 
     def abandon(self) -> None:
         """See `WaitingRequest`."""
-        self._protocol.limits.on_fast_path -= 1
+        self._protocol.limits.answered()
         self._protocol.fast_path.probe.abandoned()
 
     def answer_alone(self) -> None:
@@ -87,16 +81,18 @@ class FastRequest(HttpRequest):
 
     def respond(self, body: bytes) -> None:
         """See `HttpRequest`."""
-        self._protocol.limits.on_fast_path -= 1
+        protocol = self._protocol
+        protocol.limits.answered()
         self.response_complete = True
         if not self.disconnected:
-            self._protocol.respond(body, keep_alive=self.keep_alive)
+            protocol.respond(body, keep_alive=self.keep_alive)
+        del self._protocol, self.body, self.headers  # telemetry keeps this object until its spans are sent
 
 
 class ServiceProtocol(HttpToolsProtocol):
     """Reads requests, refuses those that exceed a limit, and answers those that the fast path takes.
 
-    Of a connection's requests at most one is on the fast path. It is `_fast` while its body arrives, and `cycle`, as
+    At most one request of a connection is on the fast path. It is `_incoming` while its body arrives, and `cycle`, like
     Uvicorn's own, until it is answered. A request that is pipelined behind it goes to the application, in order.
     """
 
@@ -107,20 +103,20 @@ class ServiceProtocol(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self.limits = limits
         self._fast_path = fast_path
-        self._fast: FastRequest | None = None
+        self._incoming: FastRequest | None = None
         self._client: object = None
         self._client_key: tuple[bytes, bytes, bytes] | None = None
         self._default_headers: list[tuple[bytes, bytes]] | None = None
         self._head = b""
         self._is_arriving = self._has_head = False
         self._began_s = 0.0
-        self._counts_as_arriving = False
+        self._task_awaits_body = False
         self._deadline: asyncio.TimerHandle | None = None
 
     @property
     def fast_path(self) -> FastPath:
-        """The fast path, which there is if a request is on it."""
-        assert self._fast_path is not None  # noqa: S101 (as above)
+        """The fast path of a request that is on it."""
+        assert self._fast_path is not None  # noqa: S101 (only requests on the fast path ask for it)
         return self._fast_path
 
     # --- the connection -----------------------------------------------------------------------------------------------
@@ -133,16 +129,16 @@ class ServiceProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Read requests; the last one may have arrived in part."""
         super().data_received(data)
-        if self._is_arriving and self._deadline is None:
+        if self._deadline is None and (self._is_arriving or self._is_idle_without_timer()):
             self._await_arrival()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Hand half a request to the application, which knows what a lost client means."""
+        """Leave a request that arrived in part to the application, as Uvicorn does."""
         self._stop_waiting()
-        fast, self._fast = self._fast, None
-        if fast is not None:
-            self.hand_over(fast, more_body=True)
-        self._set_arriving(arriving=False)
+        incoming, self._incoming = self._incoming, None
+        if incoming is not None:
+            self.hand_over(incoming, more_body=True)
+        self._set_task_awaits_body(awaits=False)
         super().connection_lost(exc)
 
     # --- the parser's callbacks ---------------------------------------------------------------------------------------
@@ -158,55 +154,59 @@ class ServiceProtocol(HttpToolsProtocol):
         """Choose the request's path."""
         self._has_head = True
         is_next = self.cycle is None or self.cycle.response_complete
-        if is_next and self.limits.is_reached(len(self.tasks)) and not self.url.endswith(UNLIMITED):
+        if is_next and self.limits.is_reached(len(self.tasks)) and self.limits.applies_to(self.url):
             self._refuse_overload()
         elif is_next and self._is_for_fast_path():
-            self.cycle = self._fast
+            self.cycle = self._incoming
         else:
             self._make_scope()
             super().on_headers_complete()
-            self._set_arriving(arriving=is_next)
+            self._set_task_awaits_body(awaits=is_next)
+        self.headers = []  # the parser reports the trailers of a chunked body as headers, too
 
     def on_body(self, body: bytes) -> None:
         """Keep a part of the body."""
-        fast = self._fast
-        if fast is None:
+        incoming = self._incoming
+        if incoming is None:
             super().on_body(body)
             return
-        fast.body = fast.body + body if fast.body else body
-        if len(fast.body) > (MAX_BODY_BYTES if fast.is_batch else MAX_FAST_BODY_BYTES):
-            self._fast = None
-            self.hand_over(fast, more_body=True)
-            self._set_arriving(arriving=True)
+        incoming.body += body
+        if len(incoming.body) > (MAX_BODY_BYTES if incoming.is_batch else MAX_FAST_BODY_BYTES):
+            self._incoming = None
+            self.hand_over(incoming, more_body=True)
+            self._set_task_awaits_body(awaits=True)
 
     def on_message_complete(self) -> None:
         """Answer the request, or hand it to the application if its body is not valid."""
         self._is_arriving = False
         if self._deadline is not None:
             self._stop_waiting()
-        fast, self._fast = self._fast, None
-        if fast is None:
-            self._set_arriving(arriving=False)
+        request, self._incoming = self._incoming, None
+        if request is None:
+            self._set_task_awaits_body(awaits=False)
             super().on_message_complete()
+            return
+        if self.limits.is_reached(len(self.tasks)):
+            self._refuse_overload()
             return
         fast_path = self.fast_path
         try:
-            if not fast.is_batch:
-                fast.request = fast_path.read(fast.body)
-            fast.trace = fast_path.probe.arrived(*self._telemetry_of(fast))
+            if not request.is_batch:
+                request.request = fast_path.read(request.body)
+            request.trace = fast_path.probe.arrived(*self._telemetry_of(request))
         except Exception:  # noqa: BLE001 (an invalid body, or a propagator or sampler of others that fails: the application meets it again)
-            self.hand_over(fast)
+            self.hand_over(request)
             return
-        self.limits.on_fast_path += 1
-        if fast.is_batch:
-            fast_path.submit_batch(fast)
+        self.limits.arrived()
+        if request.is_batch:
+            fast_path.submit_batch(request)
         else:
-            fast_path.submit(fast)
+            fast_path.submit(request)
 
     # --- the choice ---------------------------------------------------------------------------------------------------
 
     def _is_for_fast_path(self) -> bool:
-        """Whether the fast path takes this request, which is `_fast` then."""
+        """Whether the fast path takes this request, which is `_incoming` then."""
         fast_path, parser = self._fast_path, self.parser
         if fast_path is None:
             return False
@@ -220,8 +220,8 @@ class ServiceProtocol(HttpToolsProtocol):
             and self._has_plain_headers(_BATCH_LENGTH_DIGITS if is_batch else _LENGTH_DIGITS)
             and fast_path.is_open()
         ):
-            self._fast = FastRequest(self, self.headers)
-            self._fast.is_batch = is_batch
+            self._incoming = FastRequest(self, self.headers)
+            self._incoming.is_batch = is_batch
             return True
         return False
 
@@ -250,7 +250,7 @@ class ServiceProtocol(HttpToolsProtocol):
                 host = pair[1]
             elif name == b"user-agent":
                 agent = pair[1]
-            elif name not in _IRRELEVANT and name != b"content-type":
+            elif name not in _IRRELEVANT:
                 contexts.append(pair)
         key = fast.target, host, agent
         if self._client_key != key:
@@ -310,6 +310,11 @@ class ServiceProtocol(HttpToolsProtocol):
 
     # --- limits -------------------------------------------------------------------------------------------------------
 
+    def _is_idle_without_timer(self) -> bool:
+        """Whether data came that begins no request, such as an empty line; Uvicorn's timer has ended with it."""
+        is_idle = self.cycle is None or self.cycle.response_complete
+        return is_idle and self.timeout_keep_alive_task is None
+
     def _await_arrival(self) -> None:
         self._began_s = self.loop.time()
         self._deadline = self.loop.call_later(self.limits.timeout_s, self._refuse_slow)
@@ -319,48 +324,46 @@ class ServiceProtocol(HttpToolsProtocol):
         if deadline is not None:
             deadline.cancel()
 
-    def _set_arriving(self, *, arriving: bool) -> None:
+    def _set_task_awaits_body(self, *, awaits: bool) -> None:
         """Whether the application's task waits for the rest of its request."""
-        if arriving is not self._counts_as_arriving:
-            self._counts_as_arriving = arriving
-            self.limits.arriving += 1 if arriving else -1
+        if awaits is not self._task_awaits_body:
+            self._task_awaits_body = awaits
+            self.limits.arriving += 1 if awaits else -1
 
     def _refuse_slow(self) -> None:
         """The time for a request is over: answer 408 if a part of it has arrived, and close the connection."""
         self._deadline = None
-        cycle, fast = self.cycle, self._fast
+        cycle, incoming = self.cycle, self._incoming
         if self.transport.is_closing():
             return
         if self.pipeline or not (self._has_head or cycle is None or cycle.response_complete):
             self._await_arrival()  # a 408 would be taken for the answer to an earlier request, which is still to come
             return
-        self._fast = None
+        self._incoming = None
         is_answered = self._has_head and (cycle.response_started or cycle.response_complete)
         if self._is_arriving and not is_answered:
-            self._refuse(TOO_SLOW, keep_alive=False, is_seen=self._has_head and fast is None)
+            self._refuse(TOO_SLOW, keep_alive=False, is_seen=self._has_head and incoming is None)
         self.transport.close()
 
     def _refuse_overload(self) -> None:
         self._began_s = self.loop.time()
-        keep_alive = self.parser.get_http_version() == "1.1" and self.parser.should_keep_alive()
-        self._refuse(TOO_MANY, keep_alive=keep_alive and not self.expect_100_continue)
+        parser = self.parser
+        is_kept = parser.get_http_version() == "1.1" and parser.should_keep_alive()
+        self._refuse(TOO_MANY, keep_alive=is_kept and not self.expect_100_continue)
         self.cycle = refused = FastRequest(self, self.headers)
         refused.response_complete = True  # so that Uvicorn's protocol ignores its body
         self.on_response_complete()
 
     def _refuse(self, status: int, *, keep_alive: bool, is_seen: bool = False) -> None:
         """Write the problem document, and report the request to telemetry unless the application has seen it."""
+        method = self.parser.get_method().decode("ascii", "replace") if self._has_head else ""
         if not is_seen:
-            path, fast_path = self.url.partition(b"?")[0], self._fast_path
-            is_known = fast_path is not None and path in fast_path.singles | fast_path.batches
-            method = self.parser.get_method().decode("ascii", "replace") if self._has_head else ""
-            self.limits.refused(
-                method,
-                path.decode() if is_known and self._has_head else None,
-                status,
-                self.loop.time() - self._began_s,
-            )
-        self.transport.write(error_response(status, self.server_state.default_headers, keep_alive=keep_alive))
+            self.limits.report(method, self.url if self._has_head else b"", status, self.loop.time() - self._began_s)
+        if self.flow.write_paused:
+            self.transport.abort()  # the client does not read what it was sent before
+            return
+        defaults = self.server_state.default_headers
+        self.transport.write(error_response(status, defaults, keep_alive=keep_alive, has_body=method != "HEAD"))
         if not keep_alive:
             self.transport.close()
 
@@ -368,9 +371,12 @@ class ServiceProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Go on with the connection's next request."""
-        if self._counts_as_arriving:
-            self._set_arriving(arriving=False)
         super().on_response_complete()
+        cycle = self.cycle  # the last request, which may have arrived in part behind those that are answered
+        self._set_task_awaits_body(awaits=not (cycle.response_complete or self.pipeline) and cycle.more_body)
+        if self._is_arriving and self._deadline is not None:  # the next request has its own time from here
+            self._stop_waiting()
+            self._await_arrival()
 
     def respond(self, body: bytes, *, keep_alive: bool) -> None:
         """Write a response with status 200."""

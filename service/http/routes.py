@@ -14,7 +14,6 @@ from leeway.store.predictions import PredictionLabel
 from service.core.feedback import Feedback
 from service.core.predictor import Prediction, PredictionRequest, Predictor
 from service.core.readiness import Readiness
-from service.http.fast_path import BATCH, SINGLE
 from service.http.problems import Problems, of_domain, responses
 from service.http.schemas import (
     FeedbackRequest,
@@ -26,7 +25,7 @@ from service.http.schemas import (
     prediction_models,
     response_writer,
 )
-from service.telemetry.probe import PredictionProbe
+from service.telemetry.probe import BATCH, SINGLE, PredictionProbe
 
 FEEDBACK_EXAMPLE = {"items": [{"prediction_id": "01a20733-8e39-71aa-9fec-4c4f5f21ed60", "label": 1}]}
 _to_json = msgspec.json.Encoder().encode

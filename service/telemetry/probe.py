@@ -12,6 +12,8 @@ from msgspec import Struct
 
 from leeway.store.record import PredictionRecord
 
+SINGLE, BATCH = "/predict", "/predict/batch"
+"""The routes whose requests can be answered below ASGI."""
 REJECTION_REASONS = ("missing", "wrong_type", "out_of_range", "unknown", "malformed")
 """`error.type` of `leeway.request.rejected`."""
 

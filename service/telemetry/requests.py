@@ -20,24 +20,19 @@ from opentelemetry.propagate import get_global_textmap
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import Decision
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import (
-    NonRecordingSpan,
-    SpanContext,
-    SpanKind,
-    TraceFlags,
-    TraceState,
-    get_current_span,
-    set_span_in_context,
-)
+from opentelemetry.trace import SpanContext, SpanKind, TraceState, get_current_span
 from opentelemetry.util.types import AttributeValue
 
 from leeway.telemetry import names
 from leeway.telemetry.providers import Providers
 from leeway.telemetry.span_buffer import SpanBuffer
 from leeway.telemetry.span_records import NO_ATTRIBUTES, SharedAttributes, SpanRecord, SpanShape
+from leeway.telemetry.tally import context_of
 from service.telemetry.http_instrumentation import SCRUBBED, HttpMeter, handles_headers
 from service.telemetry.otel import OTelPredictionProbe, typicality
 from service.telemetry.probe import (
+    BATCH,
+    SINGLE,
     AnsweredRequest,
     BatchProbe,
     Headers,
@@ -50,7 +45,6 @@ from service.telemetry.probe import (
 )
 
 METHOD, STATUS = "POST", 200
-SINGLE, BATCH = "/predict", "/predict/batch"
 SPANS_PER_REQUEST: Final = 2
 """The server span and the score's; a lookup has another."""
 _ROOT: Final = Context()
@@ -206,23 +200,23 @@ class OTelRequestProbe(RequestProbe):
         duration_s = (request.answered_ns - request.arrived_ns) / 1e9
         self._duration.record_each([(self._durations[BATCH], duration_s, span)], time_ns())
         if span:
-            count = 1 + (batch.lookup is not None) + (batch.call is not None)
-            self._buffer.add(self._spans_of_batch, [(request, batch, items)], spans=count)
-
-    def _spans_of_batch(self, answered: tuple[TimedRequest, BatchProbe, int]) -> list[SpanRecord]:
-        """The spans of a batch."""
-        request, batch, items = answered
-        spans = []
-        if batch.lookup is not None:
-            spans.append(self._lookup_span(request.trace, batch.lookup))
-        if batch.call is not None:
-            rows, unusual = len(batch.call.unusual), batch.call.unusual
-            spans.append(
-                self._score_span(
-                    request.trace, batch.call, max(map(len, unusual)), unusual[0] if rows == 1 else (), rows
+            steps = []  # made now, because the records and names of a thousand rows should not wait with the request
+            if batch.lookup is not None:
+                steps.append(self._lookup_span(request.trace, batch.lookup))
+            if batch.call is not None:
+                unusual = batch.call.unusual
+                steps.append(
+                    self._score_span(
+                        *(request.trace, batch.call, max(map(len, unusual))),
+                        *(unusual[0] if len(unusual) == 1 else (), len(unusual)),
+                    )
                 )
-            )
-        return [*spans, self._server_span(self._batch, request, (items,))]
+            self._buffer.add(self._spans_of_batch, [(request, steps, items)], spans=1 + len(steps))
+
+    def _spans_of_batch(self, answered: tuple[TimedRequest, list[SpanRecord], int]) -> list[SpanRecord]:
+        """The spans of a batch."""
+        request, steps, items = answered
+        return [*steps, self._server_span(self._batch, request, (items,))]
 
     def _spans_of(self, request: AnsweredRequest) -> list[SpanRecord]:
         """The spans of a single prediction."""
@@ -299,9 +293,7 @@ def _exemplar_context(trace: TraceRef | None) -> Context:
     """A context in which nothing is recorded but measurements, with this trace as their exemplar."""
     if not isinstance(trace, RequestTrace):
         return Context()
-    flags = TraceFlags(TraceFlags.SAMPLED if trace.sampled else TraceFlags.DEFAULT)
-    span = NonRecordingSpan(SpanContext(trace.trace_number, trace.span_number, is_remote=False, trace_flags=flags))
-    return set_span_in_context(span, Context())
+    return context_of(trace.trace_number, trace.span_number, is_sampled=trace.sampled)
 
 
 def _sampled(request: TimedRequest) -> tuple[int, int] | None:

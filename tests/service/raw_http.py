@@ -71,14 +71,14 @@ class Wire:
             if len(parts) > 1:
                 time.sleep(0.02)  # so that the server reads them one by one
 
-    def read(self) -> Response:
-        """Read one response with a content length."""
+    def read(self, *, has_body: bool = True) -> Response:
+        """Read one response with a content length; one to a HEAD request has no body."""
         status = int(self._stream.readline().split()[1])
         headers = {}
         while line := self._stream.readline().strip():
             name, _, value = line.decode().partition(": ")
             headers[name.lower()] = value
-        return Response(status, headers, self._stream.read(int(headers.get("content-length", 0))))
+        return Response(status, headers, self._stream.read(int(headers.get("content-length", 0)) if has_body else 0))
 
     def is_closed(self) -> bool:
         """Whether the server has closed the connection; waits for it."""

@@ -91,6 +91,41 @@ def test_nothing_is_lost_at_the_end() -> None:
     assert len(encoded.names) == 100
 
 
+def test_what_comes_during_the_last_export_is_sent() -> None:
+    """Spans that are added while the thread makes its last export do not stay behind."""
+    encoded = Encoded()
+    with buffer_over(OtlpSpanProcessor(encoded)) as (buffer, _):
+
+        def adding(number: int) -> list[SpanRecord]:
+            buffer.add(spans_of, range(2), spans=2)
+            buffer._stopping = True  # as a shutdown that begins now
+            return spans_of(number)
+
+        buffer.add(adding, [0], spans=1)
+        buffer._wake.set()
+        assert buffer._thread is not None
+        buffer._thread.join()
+        buffer._waiting.append((spans_of, range(3), 3))
+    assert len(encoded.names) == 6
+
+
+def test_an_object_without_spans_does_not_take_others_with_it(caplog: pytest.LogCaptureFixture) -> None:
+    """One that fails is logged and counted; those after it are sent."""
+    encoded, dropped = Encoded(), list[int]()
+    processor = OtlpSpanProcessor(encoded)
+    processor.on_drop = dropped.append
+
+    def failing(number: int) -> list[SpanRecord]:
+        if number == 1:
+            raise ValueError("no trace")
+        return spans_of(number)
+
+    with buffer_over(processor) as (buffer, _):
+        buffer.add(failing, range(4), spans=4)
+    assert (len(encoded.names), dropped) == (3, [1])
+    assert "spans could not be made" in caplog.text
+
+
 def test_what_does_not_fit_is_counted() -> None:
     """A full buffer drops new work, and reports how many spans; what it holds is sent."""
     encoded, dropped = Encoded(), list[int]()

@@ -36,9 +36,11 @@ def observed(bundle: Bundle, people: Population, tmp_path_factory: pytest.TempPa
 
 
 @contextmanager
-def limited(observed: Observed, *, timeout_s: float = 60.0, max_in_flight: int = 100) -> Iterator[str]:
+def limited(
+    observed: Observed, *, timeout_s: float = 60.0, max_in_flight: int = 100, root_path: str = ""
+) -> Iterator[str]:
     """Serve with these limits; yield the address."""
-    limits = RequestLimits(timeout_s, max_in_flight, observed.service.limits.refused)
+    limits = RequestLimits(timeout_s, max_in_flight, observed.service.limits.refused, root_path=root_path)
     with served(replace(observed.service, limits=limits)) as url:
         yield url
 
@@ -65,7 +67,9 @@ HALVES = {
     "half a batch": post("/predict/batch", {"items": [{"user_id": CUSTOMER}]}, KEPT)[:-5],
     "half a body for the application": post("/predict", {"user_id": CUSTOMER}, ORDINARY)[:-5],
     "a body that has not begun": post("/feedback", {}, KEPT)[:-2],
+    "half a body behind a whole request": LIVE + post("/feedback", {}, KEPT)[:-2],
 }
+"""A response to what is whole may come first."""
 
 
 @pytest.mark.parametrize("half", HALVES.values(), ids=HALVES)
@@ -78,6 +82,9 @@ def test_half_a_request_is_answered_408(observed: Observed, half: bytes, after: 
             assert wire.read().status == 200
         wire.send(half)
         response = wire.read()
+        if half.startswith(LIVE):
+            assert response.status == 200
+            response = wire.read()
         assert (response.status, wire.is_closed()) == (408, True)
     assert response.headers["content-type"] == "application/problem+json"
     assert (response.headers["connection"], response.json["type"]) == ("close", "urn:leeway:problem:request-timeout")
@@ -86,6 +93,15 @@ def test_half_a_request_is_answered_408(observed: Observed, half: bytes, after: 
 def test_a_connection_without_a_request_is_closed(observed: Observed) -> None:
     """There is no request to answer."""
     with limited(observed, timeout_s=0.2) as url, Wire(url) as wire:
+        assert wire.is_closed()
+
+
+def test_an_empty_line_does_not_keep_a_connection_open(observed: Observed) -> None:
+    """It begins no request, yet ends the wait for the next one; the time limit applies to it as well."""
+    with limited(observed, timeout_s=0.2) as url, Wire(url) as wire:
+        wire.send(LIVE)
+        assert wire.read().status == 200
+        wire.send(b"\r\n")
         assert wire.is_closed()
 
 
@@ -112,8 +128,8 @@ def test_an_answer_is_not_followed_by_a_408(observed: Observed) -> None:
 
 def test_an_answer_may_take_longer_than_a_request(observed: Observed) -> None:
     """The limit is for what the client sends: a slow lookup does not end it, nor does a request pipelined behind it."""
-    with limited(observed, timeout_s=0.1) as url, slow_lookups(observed) as (_, release), Wire(url) as wire:
-        threading.Timer(0.5, release.set).start()
+    with limited(observed, timeout_s=0.5) as url, slow_lookups(observed) as (_, release), Wire(url) as wire:
+        threading.Timer(0.8, release.set).start()
         wire.send(post("/predict", {"user_id": CUSTOMER}, KEPT) + LIVE[:10])
         assert wire.read().status == 200
         wire.send(LIVE[10:])
@@ -173,22 +189,84 @@ def test_more_requests_than_the_limit_are_answered_503(observed: Observed, heade
         assert eventually(lambda: ask(url, by_customer).status == 200)
 
 
+@contextmanager
+def full(observed: Observed, root_path: str = "") -> Iterator[str]:
+    """Yield the address of a service whose limit is reached."""
+    with (
+        limited(observed, max_in_flight=1, root_path=root_path) as url,
+        slow_lookups(observed) as (begun, _),
+        Wire(url) as wire,
+    ):
+        wire.send(post("/predict", {"user_id": CUSTOMER}, KEPT))
+        assert begun.acquire(timeout=TIMEOUT_S)
+        yield url
+
+
+@pytest.mark.parametrize(
+    ("target", "status"),
+    [
+        (b"/health/live", 200),
+        (b"/health/live?x=1", 200),
+        (b"/leeway/health/live", 200),
+        (b"/docs?/health/live", 503),
+        (b"/x/health/live", 503),
+    ],
+)
+def test_health_is_told_above_the_limit_and_nothing_else(observed: Observed, target: bytes, status: int) -> None:
+    """The path decides, with and without the prefix of a proxy; what follows it does not."""
+    with full(observed, root_path="/leeway") as url:
+        refused = ask(url, LIVE.replace(b"/health/live", target))
+        assert (refused.status == 503) is (status == 503)
+
+
+def test_a_refused_head_has_no_body(observed: Observed) -> None:
+    """The connection goes on with the next response, which a body would have hidden."""
+    with full(observed) as url, Wire(url) as wire:
+        wire.send(b"HEAD /docs HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert wire.read(has_body=False).status == 503
+        wire.send(LIVE)
+        assert wire.read().status == 200
+
+
+def test_requests_that_arrive_slowly_meet_the_limit_when_they_are_whole(observed: Observed) -> None:
+    """Many halves may arrive below the limit; of what becomes whole, no more is accepted than there is room for."""
+    whole = post("/predict", {"user_id": CUSTOMER}, KEPT)
+    with (
+        limited(observed, max_in_flight=1) as url,
+        slow_lookups(observed) as (begun, release),
+        Wire(url) as first,
+        Wire(url) as second,
+    ):
+        for wire in (first, second):
+            wire.send(whole[:20], whole[20:-5])  # in parts, so that the server has read them
+        first.send(whole[-5:])
+        assert begun.acquire(timeout=TIMEOUT_S)
+        second.send(whole[-5:])
+        assert second.read().status == 503
+        release.set()
+        assert first.read().status == 200
+
+
+def test_a_client_that_does_not_read_refusals_is_disconnected(observed: Observed) -> None:
+    """Responses that nobody reads do not fill the memory."""
+    with full(observed) as url, Wire(url) as wire:
+        wire.socket.settimeout(TIMEOUT_S)
+        with pytest.raises(OSError, match=r"reset|Broken pipe"):
+            wire.socket.sendall(post("/predict", {}, KEPT) * 200_000)
+
+
 def test_a_request_that_is_too_many_counts_against_the_objective(observed: Observed) -> None:
     """It is measured with its route and status, so the availability of `/predict` includes it."""
 
     def refuse() -> None:
-        with (
-            limited(observed, max_in_flight=1) as url,
-            slow_lookups(observed) as (begun, _),
-            Wire(url) as wire,
-        ):
-            wire.send(post("/predict", {"user_id": CUSTOMER}, KEPT))
-            assert begun.acquire(timeout=TIMEOUT_S)
-            assert ask(url, post("/predict", {"features": observed.example}, KEPT)).status == 503
+        with full(observed, root_path="/leeway") as url:
+            for target in ("/predict", "/leeway/predict"):
+                assert ask(url, post(target, {"features": observed.example}, KEPT)).status == 503
 
     points = observed.changes(refuse).points(names.HTTP_REQUEST_DURATION)
-    refused = [point.attributes for point in points if point.attributes[names.HTTP_STATUS] == 503]
-    assert refused == [{names.HTTP_METHOD: "POST", names.HTTP_ROUTE: "/predict", names.HTTP_STATUS: 503}]
+    (refused,) = [point for point in points if point.attributes[names.HTTP_STATUS] == 503]
+    assert refused.attributes == {names.HTTP_METHOD: "POST", names.HTTP_ROUTE: "/predict", names.HTTP_STATUS: 503}
+    assert refused.count == 2
 
 
 def test_lost_clients_leave_room(observed: Observed) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import socket
@@ -277,6 +278,36 @@ def test_a_long_body_meets_the_limit_of_the_application(service: Wired, size: in
         assert wire.read().status == (400 if size <= MAX_BODY_BYTES else 413)
 
 
+def chunked(path: str, body: bytes, trailers: bytes = b"") -> bytes:
+    """A request whose body comes in chunks of one byte."""
+    head = f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
+    return head.encode() + b"".join(b"1\r\n%c\r\n" % byte for byte in body) + b"0\r\n" + trailers + b"\r\n"
+
+
+def test_a_body_in_many_parts_takes_time_in_proportion(service: Wired) -> None:
+    """A body of the largest size in chunks of one byte does not keep others waiting: no part is copied repeatedly."""
+    body = json.dumps({"items": [service.example]}).encode()
+    padded = body + b" " * (MAX_BODY_BYTES - len(body))
+    with Wire(service.url) as wire, Wire(service.url) as other:
+        sender = threading.Thread(target=wire.socket.sendall, args=[chunked("/predict/batch", padded)])
+        sender.start()
+        other.send(post("/predict", service.example, KEPT))
+        assert other.read().status == 200
+        wire.socket.settimeout(60)
+        assert wire.read().status == 200
+        sender.join()
+
+
+def test_trailers_are_not_headers(service: Wired) -> None:
+    """What follows a chunked body cannot change what the request means, on either path."""
+    trailers = b"traceparent: 00-%b-%b-01\r\n%b: true\r\n" % (b"a" * 32, b"b" * 16, SYNTHETIC_HEADER.encode())
+    whole = chunked("/predict", json.dumps(service.example).encode(), trailers)
+    for request, fast in ((whole, True), (whole.replace(b"/json", b"/json; charset=utf-8", 1), False)):
+        response = service.ask(request, fast=fast)
+        assert (response.status, response.json["recorded"]) == (200, True)
+        assert response.json["trace_id"] != "a" * 32
+
+
 def test_a_broken_head_is_refused(service: Wired) -> None:
     """Bytes that are not HTTP are answered with 400, also after a request on the fast path."""
     with Wire(service.url) as wire:
@@ -356,6 +387,59 @@ def test_a_failed_batch_is_answered_by_the_application(service: Wired) -> None:
     (span,) = service.observed.telemetry.spans()
     assert span.context is not None
     assert format(span.context.trace_id, "032x") == response.json["trace_id"]
+
+
+def test_an_answer_that_cannot_be_written_leaves_the_others_alone(service: Wired) -> None:
+    """One response of a batch fails: it is answered by the application, the others as usual, and none hangs."""
+    fast_path = service.observed.service.fast_path
+    respond = fast_path._response  # type: ignore[union-attr]
+
+    def failing(prediction: Any) -> Any:  # noqa: ANN401 (as the real one)
+        if prediction.record.features[-1] == 1 or 123.0 in prediction.record.features:
+            raise RuntimeError("cannot be written")
+        return respond(prediction)
+
+    bodies = [{"features": service.observed.example | {"watch_hours_30d": float(hours)}} for hours in (1, 123, 2)]
+    with patched(fast_path, "_response", failing):
+        found = ask_at_once(service, bodies)
+    assert [each.status for each in found] == [200, 200, 200]
+
+
+def test_a_batch_of_a_client_that_has_gone_is_not_scored(service: Wired) -> None:
+    """Its prediction would be recorded, though nobody gets it."""
+    fast_path = service.observed.service.fast_path
+    assert fast_path is not None
+
+    class Gone(HttpRequest):
+        """A request whose client has disconnected."""
+
+        is_open = False
+        abandoned = 0
+
+        def abandon(self) -> None:
+            """Count."""
+            Gone.abandoned += 1
+
+        def answer_alone(self) -> None:
+            """Not expected."""
+            raise AssertionError
+
+        def respond(self, body: bytes) -> None:
+            """Not expected."""
+            raise AssertionError(body)
+
+    gone = Gone()
+    gone.body = bytearray(json.dumps({"items": [service.example]}).encode())
+    changes = service.observed.changes(lambda: asyncio.run(fast_path._answer_batch(gone)))
+    assert (Gone.abandoned, changes.total(names.LOG_SPOOLED)) == (1, 0)
+
+
+def test_spans_that_wait_keep_no_body(service: Wired) -> None:
+    """Telemetry keeps what happened until it is sent, but neither bodies nor connections."""
+    for path, body in (("/predict", service.example), ("/predict/batch", {"items": [service.example]})):
+        assert service.ask(post(path, body, KEPT), fast=True).status == 200
+        (request,) = service.taken
+        assert not any(hasattr(request, name) for name in ("body", "headers", "_protocol"))
 
 
 def test_what_cannot_be_recorded_says_so(service: Wired) -> None:
