@@ -6,6 +6,7 @@ becomes an example in the other tests.
 
 from __future__ import annotations
 
+import os
 import random
 import subprocess
 import sys
@@ -19,7 +20,8 @@ from tests.service.processes import environment, running
 
 pytestmark = [pytest.mark.contract, pytest.mark.timeout(1_800)]
 CONFIG = Path(__file__).with_name("schemathesis.toml")
-EXAMPLES, RANDOM_EXAMPLES = 500, 100
+HOOKS = Path(__file__).with_name("schemathesis_hooks.py")
+EXAMPLES = 500
 SEED = 20_261_128
 FOUND = 1
 """The exit code of a run with findings; others mean that it could not run."""
@@ -33,14 +35,17 @@ def url(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[st
         yield server.url
 
 
-def schemathesis(
-    url: str, folder: Path, *options: str, seed: int = SEED, examples: int = EXAMPLES
-) -> subprocess.CompletedProcess[str]:
-    """Run all checks with so many examples per operation."""
+def schemathesis(url: str, folder: Path, *options: str, seed: int = SEED) -> subprocess.CompletedProcess[str]:
+    """Run all checks with `EXAMPLES` requests per operation."""
     command = [str(Path(sys.executable).with_name("schemathesis")), "--config-file", str(CONFIG), "run"]
-    common = ["--continue-on-failure", "--max-examples", str(examples), "--seed", str(seed), "--no-color"]
+    common = ["--continue-on-failure", "--max-examples", str(EXAMPLES), "--seed", str(seed), "--no-color"]
     return subprocess.run(
-        [*command, f"{url}/openapi.json", *common, *options], cwd=folder, capture_output=True, text=True, check=False
+        [*command, f"{url}/openapi.json", *common, *options],
+        cwd=folder,
+        env={**os.environ, "SCHEMATHESIS_HOOKS": str(HOOKS)},
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
@@ -59,7 +64,7 @@ def test_the_fault_routes_keep_their_contract(url: str, tmp_path: Path) -> None:
 def test_a_random_seed_reports_what_it_finds(url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """New requests in each run: their findings are reported and do not fail."""
     seed = random.randrange(2**31)  # noqa: S311 (not a secret)
-    done = schemathesis(url, tmp_path, "--exclude-tag", "faults", seed=seed, examples=RANDOM_EXAMPLES)
+    done = schemathesis(url, tmp_path, "--exclude-tag", "faults", seed=seed)
     with capsys.disabled():
         sys.stdout.write(f"\nschemathesis with the random seed {seed}: ")
         sys.stdout.write(done.stdout if done.returncode == FOUND else "no findings\n")
