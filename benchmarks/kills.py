@@ -26,7 +26,7 @@ from pathlib import Path
 import msgspec
 
 from benchmarks.bundle import make_bundle, requests
-from benchmarks.processes import free_port
+from benchmarks.serving.processes import free_port
 from leeway.shutdown import stop_children
 from service.spool.reader import SpoolReader
 

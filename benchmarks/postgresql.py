@@ -22,8 +22,10 @@ class NoPostgreSQL(Exception):
 
 
 @contextmanager
-def a_postgresql() -> Iterator[str]:
+def a_postgresql(*, durable: bool = False) -> Iterator[str]:
     """The URL of a new server, or `LEEWAY_TEST_POSTGRES_URL` if it is set.
+
+    With `durable` it waits for the disk at each commit and has the memory of PostgreSQL's defaults, as in production.
 
     Raises:
         NoPostgreSQL: PostgreSQL is not installed, or does not start.
@@ -39,7 +41,8 @@ def a_postgresql() -> Iterator[str]:
     data = folder / "data"
     options = ["-U", "postgres", "--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C"]
     subprocess.run([binaries / "initdb", "-D", data, *options], check=True, capture_output=True, **account)
-    settings = ["listen_addresses=", f"unix_socket_directories={folder}", "fsync=off", "shared_buffers=16MB"]
+    settings = ["listen_addresses=", f"unix_socket_directories={folder}"]
+    settings += ["shared_buffers=128MB"] if durable else ["fsync=off", "shared_buffers=16MB"]
     given = [option for setting in settings for option in ("-c", setting)]
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.wrk import Load, parse, require_wrk
+from benchmarks.serving.wrk import Load, parse, require_wrk
 
 REPORT = """Running 2s test @ http://127.0.0.1:39923
   1 threads and 32 connections

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-CLIENT_CORE = 1
+from benchmarks.serving.processes import client_core
+
 _UNITS_MS = {"us": 0.001, "ms": 1.0, "s": 1_000.0, "m": 60_000.0}
 _SCRIPT = """\
 local bodies = {}
@@ -20,6 +21,11 @@ wrk.headers["Content-Type"] = "application/json"
 function request()
   place = place %% #bodies + 1
   return wrk.format(nil, "%s", nil, bodies[place])
+end
+"""
+_DELAY = """\
+function delay()
+  return %d
 end
 """
 
@@ -45,18 +51,22 @@ def require_wrk() -> None:
         raise SystemExit("wrk is not installed; on Debian and Ubuntu: apt-get install wrk")
 
 
-def write_script(folder: Path, name: str, path: str, bodies: Sequence[bytes]) -> Path:
-    """Write the Lua script that posts `bodies`, each on one line, in turn to `path`."""
+def write_script(folder: Path, name: str, path: str, bodies: Sequence[bytes], delay_ms: int = 0) -> Path:
+    """Write the Lua script that posts `bodies`, each on one line, in turn to `path`.
+
+    With `delay_ms` each connection waits so long before each request. The rate then is below connections ÷ delay;
+    latencies omit what a stall would have delayed, so use `open_loop` to measure them.
+    """
     lines, script = folder / f"{name}.txt", folder / f"{name}.lua"
     lines.write_bytes(b"\n".join(bodies) + b"\n")
-    script.write_text(_SCRIPT % (lines, path))
+    script.write_text(_SCRIPT % (lines, path) + (_DELAY % delay_ms if delay_ms else ""))
     return script
 
 
 def saturate(port: int, script: Path, connections: int, seconds: float) -> Load:
-    """Send on each connection as soon as its previous answer has arrived, from one thread on `CLIENT_CORE`."""
+    """Send on each connection as soon as its previous answer has arrived, from one thread on the core of the client."""
     duration = f"{max(1, round(seconds))}s"
-    command = ["taskset", "-c", str(CLIENT_CORE), "wrk", "-t1", f"-c{connections}", f"-d{duration}", "--latency"]
+    command = ["taskset", "-c", str(client_core()), "wrk", "-t1", f"-c{connections}", f"-d{duration}", "--latency"]
     url = f"http://127.0.0.1:{port}"
     run = subprocess.run([*command, "-s", str(script), url], capture_output=True, text=True, check=True)
     return parse(run.stdout)
