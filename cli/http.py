@@ -10,7 +10,7 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from importlib.metadata import version
@@ -23,6 +23,8 @@ import msgspec
 from leeway.urls import redact_url
 
 OK, ACCEPTED, NOT_FOUND, UNPROCESSABLE, UNAVAILABLE = 200, 202, 404, 422, 503
+REJECTED_KEY: Final = (401, 403)
+"""The API key is missing, unknown, or lacks a scope."""
 MAX_ANSWER_BYTES: Final = 2**24
 _GIVE = "give one like http://127.0.0.1:8000"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -56,9 +58,10 @@ class Target:
     host: str
     port: int
     base: str = ""
+    api_key: str | None = field(default=None, repr=False)
 
     @classmethod
-    def parse(cls, url: str, setting: str = "LEEWAY_URL") -> Target:
+    def parse(cls, url: str, setting: str = "LEEWAY_URL", *, api_key: str | None = None) -> Target:
         """Read an address; credentials in it are rejected. `setting` names it in the error message.
 
         Raises:
@@ -79,12 +82,18 @@ class Target:
             parts.hostname,
             _DEFAULT_PORTS[parts.scheme] if port is None else port,
             parts.path.rstrip("/"),
+            api_key,
         )
 
     @property
     def authority(self) -> str:
         """Host and port, as in a URL: IPv6 addresses have brackets."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers that carry the API key."""
+        return {} if self.api_key is None else {"authorization": f"Bearer {self.api_key}"}
 
     @property
     def url(self) -> str:
@@ -127,8 +136,9 @@ async def ask_async(
     method: str | None = None,
     body: object = None,
     headers: Mapping[str, str] | None = None,
+    api_key: str | None = None,
 ) -> Answer:
-    """GET `path`, or POST `body` as JSON if there is one, or use `method`.
+    """GET `path`, or POST `body` as JSON if there is one, or use `method`. `api_key` is for an address given as text.
 
     `timeout_s` limits the whole exchange, from the name lookup to the last byte: a timeout of httpx2's own starts again
     with each byte.
@@ -137,11 +147,12 @@ async def ask_async(
         EndpointError: no usable answer; see its subclasses.
     """
     try:
-        where = Target.parse(target, "its address") if isinstance(target, str) else target
+        where = Target.parse(target, "its address", api_key=api_key) if isinstance(target, str) else target
     except BadUrl as error:
         raise Unreachable(f"cannot be reached: {error}") from error
     content = b"" if body is None else msgspec.json.encode(body)
-    all_headers = {"user-agent": f"leeway/{version('leeway')}", "accept-encoding": "identity", **(headers or {})}
+    all_headers = {"user-agent": f"leeway/{version('leeway')}", "accept-encoding": "identity", **where.headers}
+    all_headers |= headers or {}
     if body is not None:
         all_headers["content-type"] = "application/json"
     request = httpx2.Request(

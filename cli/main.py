@@ -10,6 +10,7 @@ import typer
 from cli.commands import demo, doctor, ingest, serve, setup, traffic, train
 from cli.commands.drift import drift
 from cli.commands.faults import faults
+from cli.commands.keys import keys
 from cli.commands.log import log
 from cli.options import HELP, PlainGroup, examples
 
@@ -57,6 +58,7 @@ _add("Create what is missing: tables, customers, a model.", setup.setup)
 _add("Run the API.", serve.serve, *serve.EXAMPLES)
 app.add_typer(drift, name="drift")
 app.add_typer(faults, name="faults")
+app.add_typer(keys, name="keys")
 app.add_typer(log, name="log")
 _add("Send realistic requests at a fixed rate.", traffic.traffic, *traffic.EXAMPLES)
 _add("Check what answers, which signals arrive, and what to do.", doctor.doctor, *doctor.EXAMPLES)

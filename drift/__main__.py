@@ -18,6 +18,7 @@ from drift.telemetry.probe import DriftProbe
 from drift.verdicts.confirmation import Policy
 from drift.webhook import Webhook
 from drift.worker import Cycle, run
+from leeway.keys import KeyRing
 from leeway.schema import CHURN_SCHEMA
 from leeway.settings import DriftSettings
 from leeway.shutdown import (
@@ -87,7 +88,12 @@ def compose(settings: DriftSettings, stack: ExitStack) -> Callable[[], None]:
     _prepare(reports)
     text = providers.metrics_text
     page = serve_reports(
-        reports, settings.reports_host, settings.reports_port, metrics_text=text and (lambda: text()[0])
+        reports,
+        settings.reports_host,
+        settings.reports_port,
+        metrics_text=text and (lambda: text()[0]),
+        keys=KeyRing(settings.api_keys_file) if settings.api_keys_file else None,
+        is_open=settings.allow_anonymous,
     )
     address = stack.enter_context(page)
     links_to = _reports_url(settings, address)

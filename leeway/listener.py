@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import errno
+import logging
 import socket
+from ipaddress import ip_address
 
 EVERY_IPV6_ADDRESS = "::"
+_log = logging.getLogger(__name__)
 
 
 def listen(host: str, port: int, *, variables: str = "LEEWAY", backlog: int = 2048) -> socket.socket:
@@ -42,3 +45,16 @@ def url_of(listener: socket.socket, scheme: str = "http") -> str:
     """The URL of a server on this socket, without a path."""
     host, port = listener.getsockname()[:2]
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+def warn_if_open(listener: socket.socket, what: str) -> None:
+    """Log a warning if other machines may reach this server, which answers without API keys."""
+    host, port = listener.getsockname()[:2]
+    if not ip_address(host).is_loopback:
+        _log.warning(
+            "%s listens on %s, port %d, which other machines may reach, and answers without API keys: set"
+            " LEEWAY_API_KEYS_FILE (see `leeway keys`), or LEEWAY_ALLOW_ANONYMOUS=on if this is intended",
+            what,
+            host,
+            port,
+        )

@@ -28,6 +28,8 @@ Bytes = Annotated[ByteSize, BeforeValidator(_one_size), Field(gt=0)]
 Port = Annotated[int, Field(ge=0, le=65_535)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
+_KEYS_FILE = "File of API keys, made by `leeway keys`; if it is set, all requests but health checks need a key"
+_ANONYMOUS = "Requests without keys are intended: no warning about an address that other machines may reach"
 _METRICS_ENDPOINT = "by default only if metrics are not exported otherwise"
 _SPANS_FILE = "File to write spans to, as JSON lines; for use without a Collector"
 
@@ -60,7 +62,14 @@ class Settings(BaseSettings):
             raise SettingsError(f"{given}: {reason}. Meaning: {cls.model_fields[name].description}") from error
 
 
-class ServiceSettings(Settings):
+class ServerSettings(Settings):
+    """The additional settings of what answers requests: the API and the reports page."""
+
+    api_keys_file: Path | None = Field(None, description=_KEYS_FILE)
+    allow_anonymous: bool = Field(default=False, description=_ANONYMOUS)
+
+
+class ServiceSettings(ServerSettings):
     """The settings of the API."""
 
     host: str = Field("127.0.0.1", description="Address to listen on; :: for IPv4 and IPv6")
@@ -108,9 +117,16 @@ class ClientSettings(Settings):
     """The additional settings of commands that call a running service."""
 
     url: str = Field("http://127.0.0.1:8000", description="URL of the service")
+    api_key: str | None = Field(None, repr=False, description="API key for a service that needs one")
 
 
-class DriftSettings(Settings):
+class KeysSettings(Settings):
+    """The additional settings of `leeway keys`."""
+
+    api_keys_file: Path = Field(Path("var/api-keys.json"), description=_KEYS_FILE)
+
+
+class DriftSettings(ServerSettings):
     """The settings of the drift worker."""
 
     reports: Path = Field(Path("reports"), description="Folder of the drift reports")

@@ -10,9 +10,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 
 from fastapi import FastAPI
 
+from leeway.keys import KeyRing, KeysError
 from leeway.model import bundle as bundles
 from leeway.model.bundle import Bundle
 from leeway.model.manifest import BundleError
@@ -36,6 +38,7 @@ from service.core.readiness import check_readiness
 from service.core.recording import Recorder
 from service.core.rejections import RejectionTally, RejectionWriter
 from service.http.fast_path import FastPath
+from service.http.keys import Gate
 from service.http.limits import RequestLimits
 from service.process.drainer import DrainerProcess
 from service.process.server import TlsFiles, run, server_config, tune_interpreter
@@ -46,17 +49,18 @@ from service.spool.spool import Spool, SpoolError
 from service.telemetry.http_instrumentation import instrument
 from service.telemetry.otel import (
     OTelFaultProbe,
+    OTelKeyProbe,
     OTelPredictionProbe,
     observe_drainer,
     observe_score_reference,
     observe_spool,
 )
-from service.telemetry.probe import PredictionProbe
+from service.telemetry.probe import KeyProbe, PredictionProbe
 from service.telemetry.requests import request_probe
 
 DRAIN_TIMEOUT_S = 1.0
 REJECTIONS_TIMEOUT_S = 0.5
-STARTUP_ERRORS = (BundleError, SpoolError, DatabaseError, TelemetryError, SettingsError, OSError)
+STARTUP_ERRORS = (BundleError, SpoolError, DatabaseError, TelemetryError, SettingsError, KeysError, OSError)
 _log = logging.getLogger("service")
 
 
@@ -119,6 +123,7 @@ def assemble(settings: ServiceSettings, providers: Providers, stack: ExitStack, 
     Raises:
         As `compose`.
     """
+    gate = _gate(settings.api_keys_file, providers) if settings.api_keys_file else None
     bundle = bundles.load(settings.bundle)
     tables = tables_for(bundle.schema)
     engine = open_engine(settings.database_url)
@@ -158,6 +163,7 @@ def assemble(settings: ServiceSettings, providers: Providers, stack: ExitStack, 
         faults=faults,
         faults_hosts=frozenset(settings.faults_hosts.lower().replace(",", " ").split()),
         root_path=settings.root_path,
+        gate=gate,
     )
     http = instrument(app, providers)
     limits = RequestLimits(
@@ -170,7 +176,7 @@ def assemble(settings: ServiceSettings, providers: Providers, stack: ExitStack, 
     fast_path = None
     if requests is not None:
         is_open = (lambda: True) if faults is None else (lambda: faults.active() is None)
-        fast_path = FastPath(bundle, predictor, requests, is_open=is_open, root_path=settings.root_path)
+        fast_path = FastPath(bundle, predictor, requests, is_open=is_open, gate=gate, root_path=settings.root_path)
     return Service(app, predictor, fast_path, limits)
 
 
@@ -183,6 +189,14 @@ def _prediction_probe(providers: Providers, bundle: Bundle) -> PredictionProbe:
         return PredictionProbe()
     observe_score_reference(providers.meter, bundle)
     return OTelPredictionProbe(providers.tracer, providers.meter, bundle.version, bundle.schema.names)
+
+
+def _gate(path: Path, providers: Providers) -> Gate:
+    if not providers.enabled:
+        return Gate(KeyRing(path), KeyProbe())
+    probe = OTelKeyProbe()
+    observe(providers.meter, names.API_KEY_REQUESTS, probe.counts)
+    return Gate(KeyRing(path), probe)
 
 
 def _fault_switch(providers: Providers) -> FaultSwitch:

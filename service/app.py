@@ -18,6 +18,7 @@ from service.core.rejections import RejectionTally
 from service.http.bodies import Bodies
 from service.http.docs import docs_routes
 from service.http.fault_routes import fault_routes
+from service.http.keys import Gate, Keys, with_keys
 from service.http.methods import ImpliedMethods, methods_of
 from service.http.problems import Problems
 from service.http.routes import feedback_routes, operation_routes, prediction_routes
@@ -42,8 +43,9 @@ def create_app(
     faults: FaultSwitch | None = None,
     faults_hosts: Collection[str] = (),
     root_path: str = "",
+    gate: Gate | None = None,
 ) -> FastAPI:
-    """Build the API from finished objects. Without `faults` it has no `/faults`.
+    """Build the API from finished objects. Without `faults` it has no `/faults`, without `gate` it needs no keys.
 
     `root_path` is the path under which a proxy serves it, whether the proxy removes it or not. `faults_hosts` are names
     under which `/faults` answers, besides addresses and names that nobody can register.
@@ -81,9 +83,16 @@ def create_app(
         app.include_router(fault_routes(faults, more_hosts=faults_hosts))
     problems.install(app)
     rounded = app.openapi
-    app.openapi = lambda: with_exact_limits(rounded(), bundle.schema)  # type: ignore[method-assign]
+
+    def openapi() -> dict[str, Any]:
+        document = with_exact_limits(rounded(), bundle.schema)
+        return document if gate is None else with_keys(document)
+
+    app.openapi = openapi  # type: ignore[method-assign]
     app.add_middleware(Bodies, problems=problems)
     app.add_middleware(ImpliedMethods, methods_of=partial(methods_of, app))
+    if gate is not None:
+        app.add_middleware(Keys, gate=gate, problems=problems, is_known=lambda scope: bool(methods_of(app, scope)))
     return app
 
 

@@ -77,7 +77,7 @@ def switch_on(
     if not any(wanted.values()):
         raise typer.BadParameter("name a fault: --slow-scoring, --slow-snapshots, --no-snapshots or --errors")
     _run(
-        ClientSettings.read(url=url).url,
+        ClientSettings.read(url=url),
         "PUT",
         {name: fault for name, fault in wanted.items() if fault} | {"seconds": seconds},
     )
@@ -94,21 +94,21 @@ def _delay(flag: str, milliseconds: float | None, probability: float | None) -> 
 @faults.command("status")
 def status(url: Url = None) -> None:
     """Show which faults are active, and for how much longer."""
-    _run(ClientSettings.read(url=url).url, "GET")
+    _run(ClientSettings.read(url=url), "GET")
 
 
 @faults.command("off")
 def switch_off(url: Url = None) -> None:
     """End all faults now."""
-    _run(ClientSettings.read(url=url).url, "DELETE")
+    _run(ClientSettings.read(url=url), "DELETE")
 
 
-def _run(url: str, method: str, body: Mapping[str, Any] | None = None) -> None:
+def _run(settings: ClientSettings, method: str, body: Mapping[str, Any] | None = None) -> None:
     """Send one request, and print which faults are active then."""
     from cli.http import BadUrl, Target
 
     with plain_errors(FaultsError, BadUrl):
-        target = Target.parse(url)
+        target = Target.parse(settings.url, api_key=settings.api_key)
         print("\n".join(describe(request_faults(target, method, body), target.url)))
 
 
@@ -133,7 +133,7 @@ def request_faults(
 
 
 def _state(url: str, answer: Answer) -> dict[str, Any]:
-    from cli.http import NOT_FOUND, OK, UNPROCESSABLE, EndpointError
+    from cli.http import NOT_FOUND, OK, REJECTED_KEY, UNPROCESSABLE, EndpointError
 
     try:
         document = answer.document()
@@ -144,6 +144,8 @@ def _state(url: str, answer: Answer) -> dict[str, Any]:
     if not str(document.get("type")).startswith("urn:leeway:problem:"):
         hint = "give the address of a Leeway service with --url or LEEWAY_URL"
         raise FaultsError(f"{url} is not a Leeway service (status {answer.status}): {hint}")
+    if answer.status in REJECTED_KEY and str(document["type"]).endswith(("-key", "-scope")):
+        raise FaultsError(f"{url} rejects the API key: set LEEWAY_API_KEY to a key with the scope operate")
     if answer.status == NOT_FOUND:
         raise FaultsError(f"{url} does not allow faults: restart it with faults allowed ({ALLOW})")
     if answer.status == UNPROCESSABLE:

@@ -26,6 +26,7 @@ class Endpoint:
     version: Callable[[Answer], str | None]
     start: str
     path: str = "/"
+    api_key: str | None = None
     is_required: bool = True
     """Whether it is a failure if nothing answers; otherwise the check is skipped."""
 
@@ -35,7 +36,11 @@ def endpoints(settings: DoctorSettings) -> list[Endpoint]:
     named = "reports_url" in settings.model_fields_set
     prometheus, grafana = settings.prometheus_url, settings.grafana_url
     return [
-        Endpoint("drift worker", "LEEWAY_REPORTS_URL", settings.reports_url, _own_page, _WORKER, is_required=named),
+        Endpoint(
+            *("drift worker", "LEEWAY_REPORTS_URL", settings.reports_url, _own_page, _WORKER),
+            api_key=settings.api_key,
+            is_required=named,
+        ),
         Endpoint("collector", "LEEWAY_COLLECTOR_URL", settings.collector_url, _no_version, _up("otel-collector")),
         Endpoint(
             "prometheus", "LEEWAY_PROMETHEUS_URL", prometheus, _prometheus_version, _up("prometheus"), _BUILD_INFO
@@ -50,7 +55,7 @@ def answers(endpoint: Endpoint, timeout_s: float) -> CheckResult:
     if endpoint.url is None:
         return CheckResult(endpoint.check, "skipped", f"not checked: {endpoint.variable} is not set")
     try:
-        answer = ask(endpoint.url, endpoint.path, timeout_s)
+        answer = ask(endpoint.url, endpoint.path, timeout_s, api_key=endpoint.api_key)
         version = _version(endpoint, answer)
     except EndpointError as error:
         if endpoint.is_required:

@@ -96,7 +96,7 @@ def versions(settings: DoctorSettings, timeout_s: float) -> dict[str, str]:
 
 
 def _own_metrics(settings: DoctorSettings, timeout_s: float) -> str:
-    answer = ask(settings.url, "/metrics", timeout_s)
+    answer = ask(settings.url, "/metrics", timeout_s, api_key=settings.api_key)
     if answer.status == NOT_FOUND:
         raise NoMetrics(
             "not checked: the service has no /metrics (LEEWAY_METRICS_ENDPOINT), and LEEWAY_PROMETHEUS_URL is not set"

@@ -60,7 +60,7 @@ def run_checks(settings: DoctorSettings, wait_s: float | None = None) -> Results
     metric_s = metrics.wait_s(settings, signal_s) if wait_s is None else wait_s
     began_s, answer_s = time.monotonic(), min(ANSWER_S, signal_s)
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="doctor") as pool:
-        of_service = pool.submit(_pair, "service", partial(service.inspect, settings.url, answer_s))
+        of_service = pool.submit(_pair, "service", partial(service.inspect, settings.url, answer_s, settings.api_key))
         of_store = pool.submit(_pair, "database", partial(storage.open_store, settings))
         counts_before = pool.submit(_counts, settings, answer_s)
         versions = pool.submit(metrics.versions, settings, answer_s)
@@ -101,7 +101,9 @@ class _Signals:
             reason = "not checked: the service does not answer"
             return [CheckResult(each, "skipped", reason) for each in ("prediction", *SIGNALS)], None
         spans_before = traces.length(self.settings.spans_file)
-        result, prediction = _pair("prediction", partial(service.predict, self.settings.url, info, self.answer_s))
+        result, prediction = _pair(
+            "prediction", partial(service.predict, self.settings.url, info, self.answer_s, self.settings.api_key)
+        )
         if prediction is None:
             reason = "not checked: there is no prediction to follow"
             return [result, *(CheckResult(each, "skipped", reason) for each in SIGNALS)], None

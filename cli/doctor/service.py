@@ -9,12 +9,13 @@ from typing import Any
 import msgspec
 
 from cli.doctor.check import CheckResult
-from cli.http import OK, UNAVAILABLE, Answer, EndpointError, ask
+from cli.http import OK, REJECTED_KEY, UNAVAILABLE, Answer, EndpointError, ask
 from leeway.schema import FeatureSchema
 from leeway.store.record import SYNTHETIC_HEADER
 
 START = "start it with `leeway serve` (in compose: docker compose up --detach service), or correct LEEWAY_URL"
 DATABASE_NEXT_STEP = "restore the database: until then predictions wait in the spool and customers cannot be looked up"
+KEY = "set LEEWAY_API_KEY to a key with the scopes predict and operate (`leeway keys add`)"
 LOG = "read the service's log (in compose: docker compose logs service)"
 DRAINER_NEXT_STEP = f"{LOG}: the process that moves predictions from the spool to the database is not running"
 
@@ -38,12 +39,17 @@ class SyntheticPrediction:
     trace_id: str | None
 
 
-def inspect(url: str, timeout_s: float) -> tuple[CheckResult, ServiceInfo | None]:
+def inspect(url: str, timeout_s: float, api_key: str | None = None) -> tuple[CheckResult, ServiceInfo | None]:
     """Whether the service is ready, and what it serves."""
     try:
         ready = ask(url, "/health/ready", timeout_s)
         health = ready.document()
-        info = _info(ask(url, "/model", timeout_s).document(), ask(url, "/openapi.json", timeout_s).document())
+        card = ask(url, "/model", timeout_s, api_key=api_key)
+        if card.status in REJECTED_KEY:
+            found = f"HTTP {card.status}: {card.document().get('detail')}"
+            return CheckResult("service", "failed", found, KEY), None
+        openapi = ask(url, "/openapi.json", timeout_s, api_key=api_key)
+        info = _info(card.document(), openapi.document())
         result = _readiness(ready, health, info)
     except EndpointError as error:
         return CheckResult("service", "failed", f"the service {error}", START), None
@@ -77,14 +83,17 @@ def _readiness(ready: Answer, health: Mapping[str, Any], info: ServiceInfo) -> C
     return CheckResult("service", "ok", f"ready, {model}", clock_ahead_s=ahead_s)
 
 
-def predict(url: str, info: ServiceInfo, timeout_s: float) -> tuple[CheckResult, SyntheticPrediction | None]:
+def predict(
+    url: str, info: ServiceInfo, timeout_s: float, api_key: str | None = None
+) -> tuple[CheckResult, SyntheticPrediction | None]:
     """Request one synthetic prediction, with the example of the API's docs."""
     check = "prediction"
     if not info.accepts_synthetic:
         found = "not requested: this service is older than this command and would count it in its drift windows"
         return CheckResult(check, "failed", found, "update the service to this command's version"), None
     try:
-        answer = ask(url, "/predict", timeout_s, body=info.example, headers={SYNTHETIC_HEADER: "true"})
+        headers = {SYNTHETIC_HEADER: "true"}
+        answer = ask(url, "/predict", timeout_s, body=info.example, headers=headers, api_key=api_key)
         document = answer.document()
     except EndpointError as error:
         return CheckResult(check, "failed", f"the service {error}", LOG), None
@@ -105,5 +114,7 @@ def _rejection(answer: Answer, problem: Mapping[str, Any]) -> CheckResult:
     found = f"HTTP {answer.status}: {problem.get('detail', 'no reason given')}"
     if answer.status == UNAVAILABLE:
         return CheckResult("prediction", "failed", found, "free space for the spool, or set LEEWAY_RECORDING=available")
+    if answer.status in REJECTED_KEY:
+        return CheckResult("prediction", "failed", found, KEY)
     trace = f", and look at trace {problem['trace_id']}" if problem.get("trace_id") else ""
     return CheckResult("prediction", "failed", found, LOG + trace)

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from rich.console import Console
 
-from cli.http import OK, UNAVAILABLE, EndpointError, NotHttp, Target, ask_async
+from cli.http import OK, REJECTED_KEY, UNAVAILABLE, EndpointError, NotHttp, Target, ask_async
 from cli.options import stop
 from cli.traffic.labels import ModelTruth, PopulationTruth, Truth
 from cli.traffic.plan import Load, Plan
@@ -123,6 +123,9 @@ class Service:
 
     async def _document(self, path: str, body: object = None) -> Mapping[str, Any]:
         answer = await ask_async(self.target, path, self.timeout_s, body=body)
+        if answer.status in REJECTED_KEY:
+            needed = "set LEEWAY_API_KEY to a key with the scopes predict, feedback and operate"
+            raise TrafficError(f"{self.target.url} rejects the API key (status {answer.status}): {needed}")
         if answer.status != OK:
             raise ValueError(str(answer.status))
         return answer.document()

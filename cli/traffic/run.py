@@ -38,7 +38,7 @@ def run_traffic(settings: ClientSettings, options: TrafficOptions) -> None:
     """
     out = console()
     with plain_errors(TrafficError, BadUrl, TelemetryError):
-        target = Target.parse(settings.url)
+        target = Target.parse(settings.url, api_key=settings.api_key)
         with probe_from_environment(target) as probe:
             sys.setswitchinterval(SWITCH_S)
             with asyncio.Runner(loop_factory=_fast_loop()) as runner:

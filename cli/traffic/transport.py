@@ -44,7 +44,7 @@ class LoadClient:
         self._head = (
             f"HTTP/1.1\r\nhost: {target.authority}\r\nuser-agent: leeway-traffic/{version('leeway')}\r\n"
             "content-type: application/json\r\n"
-        )
+        ) + "".join(f"{name}: {value}\r\n" for name, value in target.headers.items())
         self._tls = ssl.create_default_context() if target.scheme == "https" else None
 
     async def post(self, path: str, body: bytes, headers: Mapping[str, str]) -> Reply:

@@ -18,6 +18,8 @@ from leeway.settings import (
     DoctorSettings,
     DriftSettings,
     ErasureSettings,
+    KeysSettings,
+    ServerSettings,
     ServiceSettings,
     Settings,
     SetupSettings,
@@ -38,10 +40,12 @@ example, has no interval."""
 
 SECTIONS: Final[Mapping[type[Settings], str]] = {
     Settings: "All processes",
+    ServerSettings: "The API and the reports page",
     ServiceSettings: "The API",
     DriftSettings: "The drift worker",
     SetupSettings: "Set-up",
     ClientSettings: "Clients of a running service",
+    KeysSettings: "`leeway keys`",
     DoctorSettings: "`leeway doctor`",
 }
 """The heading of each settings class that adds settings."""
@@ -57,6 +61,9 @@ COMMANDS: Final[Mapping[str, type[Settings]]] = {
     "leeway faults on": ClientSettings,
     "leeway faults status": ClientSettings,
     "leeway faults off": ClientSettings,
+    "leeway keys add": KeysSettings,
+    "leeway keys list": KeysSettings,
+    "leeway keys revoke": KeysSettings,
     "leeway log prune": Settings,
     "leeway log forget": ErasureSettings,
     "leeway doctor": DoctorSettings,

@@ -36,7 +36,7 @@ SPANS: Final = (
             names.PREDICTION_ID, names.PREDICTION_SCORE, names.OUTCOME, names.MODEL_VERSION, names.TYPICALITY,
             names.UNUSUAL_COUNT, names.PREDICTION_RECORDED, names.PREDICTION_SYNTHETIC, names.BATCH_SIZE,
             names.ERROR_TYPE, names.FLAG_KEY, names.FLAG_VARIANT, names.FLAG_VALUE, names.FLAG_REASON,
-            names.FLAG_PROVIDER, names.CLIENT_ADDRESS, names.USER_AGENT,
+            names.FLAG_PROVIDER, names.API_KEY_NAME, names.CLIENT_ADDRESS, names.USER_AGENT,
         ),
         events=("EVENT_FLAG_EVALUATED",),
     ),

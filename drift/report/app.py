@@ -23,12 +23,16 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Send
+from starlette.types import Scope as Connection
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from drift.report.folder import ReportFolder
 from drift.report.page import page_policy, render_run
-from leeway.listener import listen, url_of
+from leeway.keys import CHALLENGE, KeyRing, Scope, key_in
+from leeway.listener import listen, url_of, warn_if_open
 
+HEALTH: Final = "/healthz"
 MOST_CONNECTIONS: Final = 64
 HEAD_TIMEOUT_S: Final = 15.0
 SHUTDOWN_GRACE_S: Final = 1
@@ -91,14 +95,19 @@ class _Endpoints:
         return _file(self._folder.single(request.path_params["name"]))
 
 
-def reports_app(folder: ReportFolder, metrics_text: Callable[[], bytes | str] | None = None) -> Starlette:
-    """The application. `metrics_text` returns Prometheus text for `/metrics`, which is not found without it."""
+def reports_app(
+    folder: ReportFolder, metrics_text: Callable[[], bytes | str] | None = None, keys: KeyRing | None = None
+) -> Starlette:
+    """The application. `metrics_text` returns Prometheus text for `/metrics`, which is not found without it.
+
+    With `keys` everything but `/healthz` needs an API key with the scope `operate`, which a browser asks for.
+    """
     answer = _Endpoints(folder, metrics_text)
     app = Starlette(
         routes=[
             Route("/", answer.index),
             Route("/index.html", answer.index),
-            Route("/healthz", answer.health),
+            Route(HEALTH, answer.health),
             Route("/metrics", answer.metrics),
             Route("/at", answer.nearest),
             Route("/runs/{run_id}", answer.run_without_slash),
@@ -109,7 +118,34 @@ def reports_app(folder: ReportFolder, metrics_text: Callable[[], bytes | str] | 
         exception_handlers={HTTPException: _http_error, Exception: _server_error},
     )
     app.router.redirect_slashes = False
+    if keys is not None:
+        app.add_middleware(_Keys, keys=keys)
     return app
+
+
+class _Keys:
+    """Middleware that lets only requests with a key pass."""
+
+    def __init__(self, app: ASGIApp, keys: KeyRing) -> None:
+        self._app = app
+        self._keys = keys
+
+    async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
+        """Handle one connection."""
+        response = None
+        if scope["type"] == "http" and scope["path"] != HEALTH:
+            response = self._rejection(key_in(scope["headers"], is_page=True))
+        await (response or self._app)(scope, receive, send)
+
+    def _rejection(self, key: bytes | None) -> Response | None:
+        found = None if key is None else self._keys.find(key)
+        if found is None:
+            response = _text(HTTPStatus.UNAUTHORIZED, "An API key is needed: as password, with any name.")
+            response.headers["www-authenticate"] = CHALLENGE
+            return response
+        if Scope.OPERATE not in found[1]:
+            return _text(HTTPStatus.FORBIDDEN, f"The API key {found[0]!r} does not allow {Scope.OPERATE}.")
+        return None
 
 
 def _moment(given: list[str]) -> datetime | None:
@@ -171,9 +207,18 @@ class Address:
 
 @contextmanager
 def serve_reports(
-    folder: ReportFolder, host: str, port: int, *, metrics_text: Callable[[], bytes | str] | None = None
+    folder: ReportFolder,
+    host: str,
+    port: int,
+    *,
+    metrics_text: Callable[[], bytes | str] | None = None,
+    keys: KeyRing | None = None,
+    is_open: bool = False,
 ) -> Iterator[Address]:
     """Serve the reports from a daemon thread while the block runs; port 0 takes a free one.
+
+    `keys` are those that requests need. Without them and without `is_open`, an address that other machines may reach is
+    warned of.
 
     Raises:
         ReportsPageError: the address cannot be used.
@@ -182,7 +227,9 @@ def serve_reports(
         listener = listen(host, port, variables="LEEWAY_REPORTS")
     except OSError as error:
         raise ReportsPageError(f"the reports page: {error.strerror}") from error
-    server = uvicorn.Server(_config(reports_app(folder, metrics_text)))
+    if keys is None and not is_open:
+        warn_if_open(listener, "the reports page")
+    server = uvicorn.Server(_config(reports_app(folder, metrics_text, keys)))
     thread = threading.Thread(target=server.run, args=([listener],), name="reports page", daemon=True)
     thread.start()
     try:

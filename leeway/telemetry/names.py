@@ -42,6 +42,8 @@ SERVER_ADDRESS: Final = "server.address"  #: host of a client's request
 SERVER_PORT: Final = "server.port"  #: port of a client's request
 URL_FULL: Final = "url.full"  #: URL of a client's request
 URL_TEMPLATE: Final = "url.template"  #: its path; there are only a few
+API_KEY_NAME: Final = "leeway.api_key.name"  #: the name of the request's API key, as in the file of keys
+API_KEY_OUTCOME: Final = "leeway.api_key.outcome"  #: admitted, missing, unknown, or forbidden (a scope is missing)
 MODEL_VERSION: Final = "leeway.model.version"  #: the bundle's version
 MODEL_BASIS: Final = "leeway.model.basis"  #: `card` for the held-out data of training, `live` for labelled predictions
 TYPICALITY: Final = "leeway.input.typicality"  #: usual (no unusual feature), unusual (1 or 2) or strange (3 or more)
@@ -133,6 +135,11 @@ HTTP_REQUEST_DURATION: Final = Metric(
 HTTP_ACTIVE_REQUESTS: Final = Metric(
     "http.server.active_requests", "gauge", "{request}", "HTTP requests in flight.", (HTTP_METHOD,)
 )
+API_KEY_REQUESTS: Final = Metric(
+    "leeway.api_key.requests", "counter", "{request}",
+    "Requests by API key, where keys are needed; without a name if the key is missing or unknown.",
+    (API_KEY_NAME, API_KEY_OUTCOME),
+)  # fmt: skip
 PREDICTION_DURATION: Final = Metric(
     "leeway.prediction.duration", "histogram", "s",
     "Time to look up, score and record a single prediction, or until it failed; without batches.",

@@ -26,9 +26,10 @@ from leeway.model.bundle import Bundle
 from leeway.schema import TEXT_PATTERN, Feature, FeatureRow, FeatureSchema
 from service.core.batching import Batcher, WaitingRequest, answer_alone
 from service.core.predictor import Prediction, PredictionRequest, Predictor
+from service.http.keys import Gate
 from service.http.problems import document, of_domain
 from service.http.schemas import MAX_ITEMS, MAX_USER_ID_LENGTH, TYPES, limits, response_writer
-from service.telemetry.probe import BATCH, SINGLE, BatchProbe, RequestProbe
+from service.telemetry.probe import BATCH, SINGLE, BatchProbe, KeyProbe, RequestProbe
 
 _log = logging.getLogger(__name__)
 _TEXT = TEXT_PATTERN.removesuffix("$") + r"\Z"  # in Python's expressions `$` also matches before a final line break
@@ -131,9 +132,11 @@ def _field(attribute: str, feature: Feature, integers_as_floats: bool) -> Any:  
 class HttpRequest(WaitingRequest):
     """A request for predictions that came over HTTP."""
 
-    __slots__ = ("body",)
+    __slots__ = ("body", "key_name")
 
     body: bytearray
+    key_name: str | None
+    """The name of its API key; None where none is needed."""
 
     @abstractmethod
     def respond(self, body: bytes) -> None:
@@ -143,7 +146,8 @@ class HttpRequest(WaitingRequest):
 class FastPath:
     """Answers valid requests for predictions; `service.http.protocol` finds them among those of a connection.
 
-    `is_open` is called for each request; it returns False while faults are active, which apply at random.
+    `is_open` is called for each request; it returns False while faults are active, which apply at random. With
+    `gate`, a request needs an API key.
     """
 
     def __init__(
@@ -153,10 +157,13 @@ class FastPath:
         probe: RequestProbe,
         *,
         is_open: Callable[[], bool],
+        gate: Gate | None = None,
         root_path: str = "",
     ) -> None:
         self.probe = probe
         self.is_open = is_open
+        self.gate = gate
+        self._count_key = (gate.probe if gate else KeyProbe()).admitted_below_asgi
         self.singles, self.batches = (
             frozenset({path.encode(), root_path.encode() + path.encode()}) for path in (SINGLE, BATCH)
         )
@@ -184,6 +191,8 @@ class FastPath:
                 continue
             waiting.respond(body)
             waiting.answered_ns = perf_counter_ns()
+            if waiting.key_name is not None:
+                self._count_key(waiting.key_name)
             answered.append(waiting)
         if answered:
             self.probe.answered(answered)
@@ -206,6 +215,8 @@ class FastPath:
         body, batch, items = answer
         waiting.respond(body)
         waiting.answered_ns = perf_counter_ns()
+        if waiting.key_name is not None:
+            self._count_key(waiting.key_name)
         self.probe.batch_answered(waiting, batch, items)
 
     def _predict_batch(self, waiting: HttpRequest) -> tuple[bytes, BatchProbe, int] | None:

@@ -43,9 +43,15 @@ def _without_body(send: Send) -> Send:
     return send_without_body
 
 
+def route_path(scope: Scope) -> str:
+    """The path of a request without the one under which a proxy serves the API."""
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", "").rstrip("/"))
+
+
 def methods_of(app: FastAPI, scope: Scope) -> set[str]:
     """All methods that the path of a request supports; empty if no route has it."""
-    path = scope["path"].removeprefix(scope.get("root_path", "").rstrip("/"))
+    path = route_path(scope)
     routes = [each for each in iter_route_contexts(app.routes) if path in {each.path, EVERY_PATH}]
     methods = {method for route in routes for method in route.methods or ()}
     if not methods:

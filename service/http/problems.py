@@ -26,6 +26,7 @@ from service.telemetry.probe import Cause, PredictionProbe, TraceRef
 MEDIA_TYPE = "application/problem+json"
 TITLES = {
     400: "Malformed request",
+    401: "Unauthorized",
     403: "Forbidden",
     404: "Not found",
     405: "Method not allowed",

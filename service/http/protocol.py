@@ -18,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from service.http.bodies import MAX_BODY_BYTES
 from service.http.fast_path import FastPath, HttpRequest
+from service.http.keys import ConnectionKey
 from service.http.limits import TOO_MANY, TOO_SLOW, RequestLimits, error_response
 
 MAX_FAST_BODY_BYTES: Final = 99_999
@@ -30,7 +31,7 @@ _IRRELEVANT: Final = frozenset(
         *(b"host", b"user-agent", b"accept", b"accept-encoding", b"accept-language", b"accept-charset"),
         *(b"content-length", b"connection", b"cache-control", b"pragma", b"dnt", b"origin", b"referer", b"cookie"),
         *(b"sec-fetch-dest", b"sec-fetch-mode", b"sec-fetch-site", b"x-request-id", b"authorization"),
-        *(b"transfer-encoding", b"content-type"),
+        *(b"transfer-encoding", b"content-type", b"x-api-key"),
     }
 )
 """Headers that neither change what a request means nor carry a trace."""
@@ -105,7 +106,8 @@ class ServiceProtocol(HttpToolsProtocol):
         self._fast_path = fast_path
         self._incoming: FastRequest | None = None
         self._client: object = None
-        self._client_key: tuple[bytes, bytes, bytes] | None = None
+        self._client_key: tuple[bytes, bytes, bytes, str | None] | None = None
+        self._key = ConnectionKey(fast_path.gate if fast_path else None)
         self._default_headers: list[tuple[bytes, bytes]] | None = None
         self._head = b""
         self._is_arriving = self._has_head = False
@@ -219,9 +221,10 @@ class ServiceProtocol(HttpToolsProtocol):
             and not self.flow.write_paused
             and self._has_plain_headers(_BATCH_LENGTH_DIGITS if is_batch else _LENGTH_DIGITS)
             and fast_path.is_open()
+            and self._key.admits(self.headers)
         ):
             self._incoming = FastRequest(self, self.headers)
-            self._incoming.is_batch = is_batch
+            self._incoming.is_batch, self._incoming.key_name = is_batch, self._key.name
             return True
         return False
 
@@ -252,10 +255,10 @@ class ServiceProtocol(HttpToolsProtocol):
                 agent = pair[1]
             elif name not in _IRRELEVANT:
                 contexts.append(pair)
-        key = fast.target, host, agent
+        key = fast.target, host, agent, fast.key_name
         if self._client_key != key:
             self._client_key = key
-            self._client = self.fast_path.probe.client(self._scope(fast))
+            self._client = self.fast_path.probe.client(self._scope(fast), fast.key_name)
         return self._client, contexts
 
     # --- the application ----------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from multiprocessing import connection, resource_tracker
 from multiprocessing.process import BaseProcess
 
-from leeway.listener import listen
+from leeway.listener import listen, warn_if_open
 from leeway.settings import ServiceSettings
 from leeway.shutdown import (
     CANNOT_START,
@@ -98,6 +98,8 @@ def serve_on_port(settings: ServiceSettings, serve: Callable[[socket.socket], in
     except OSError as error:
         return cannot_start(COMMAND, str(error.strerror))
     with listener:
+        if settings.api_keys_file is None and not settings.allow_anonymous:
+            warn_if_open(listener, "the API")
         return serve(listener)
 
 

@@ -6,6 +6,7 @@ sampled costs a few clock readings.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 
@@ -26,6 +27,7 @@ from service.telemetry.probe import (
     AnsweredRequest,
     Cause,
     FaultProbe,
+    KeyProbe,
     LookupCall,
     ModelCall,
     PredictionProbe,
@@ -245,3 +247,32 @@ class OTelFaultProbe(FaultProbe):
             attributes[names.FLAG_VALUE] = value
         span.set_attributes(attributes)
         span.add_event(names.EVENT_FLAG_EVALUATED, attributes)
+
+
+class OTelKeyProbe(KeyProbe):
+    """Counts requests by API key and outcome, and names the key on the request's span."""
+
+    def __init__(self) -> None:
+        self._counts = Counter[tuple[str | None, str]]()
+
+    def counts(self) -> list[tuple[float, Mapping[str, str]]]:
+        """The sums since the process started, with their attributes."""
+        return [
+            (count, {names.API_KEY_OUTCOME: outcome} | ({} if name is None else {names.API_KEY_NAME: name}))
+            for (name, outcome), count in list(self._counts.items())
+        ]
+
+    def admitted(self, name: str) -> None:
+        """See `KeyProbe`."""
+        self._counts[name, "admitted"] += 1
+        trace.get_current_span().set_attribute(names.API_KEY_NAME, name)
+
+    def admitted_below_asgi(self, name: str) -> None:
+        """See `KeyProbe`."""
+        self._counts[name, "admitted"] += 1
+
+    def rejected(self, reason: str, name: str | None) -> None:
+        """See `KeyProbe`."""
+        self._counts[name, reason] += 1
+        if name is not None:
+            trace.get_current_span().set_attribute(names.API_KEY_NAME, name)

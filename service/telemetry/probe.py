@@ -137,15 +137,28 @@ class AnsweredRequest(TimedRequest, Protocol):
     recorded: bool
 
 
+class KeyProbe:
+    """Takes the requests that came with an API key, or without one."""
+
+    def admitted(self, name: str) -> None:
+        """A request has a key of this name that allows it."""
+
+    def admitted_below_asgi(self, name: str) -> None:
+        """As `admitted`, for a request whose span is made later."""
+
+    def rejected(self, reason: str, name: str | None) -> None:
+        """A request has no key (missing), an unknown one, or one that does not allow it (forbidden, with a name)."""
+
+
 Headers: TypeAlias = Sequence[tuple[bytes, bytes]]
 
 
 class RequestProbe:
     """Takes the requests that are answered below ASGI, where no instrumentation sees them."""
 
-    def client(self, scope: Mapping[str, object]) -> object:
-        """What telemetry keeps of a client, by the ASGI scope of its request; for `arrived`."""
-        del scope
+    def client(self, scope: Mapping[str, object], key_name: str | None = None) -> object:
+        """What telemetry keeps of a client, by the ASGI scope of its request and its API key; for `arrived`."""
+        del scope, key_name
         return None
 
     def arrived(self, client: object, headers: Headers) -> TraceRef | None:

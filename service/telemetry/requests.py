@@ -124,12 +124,14 @@ class OTelRequestProbe(RequestProbe):
 
         self._lookup, self._failed_lookup = lookup(None), cache(lookup)
 
-    def client(self, scope: Mapping[str, object]) -> Client:
+    def client(self, scope: Mapping[str, object], key_name: str | None = None) -> Client:
         """See `RequestProbe`."""
         route = BATCH if str(scope["path"]).endswith(BATCH) else SINGLE
         collected: dict[str, AttributeValue] = collect_request_attributes(scope, _StabilityMode.HTTP)  # type: ignore[no-untyped-call]
         seen = {**collected, names.HTTP_ROUTE: route}
         answered = {names.HTTP_STATUS: STATUS, **self._model}
+        if key_name is not None:
+            answered[names.API_KEY_NAME] = key_name
         return Client(_name(route), seen, SharedAttributes({**seen, **SCRUBBED, **answered}))
 
     def arrived(self, client: object, headers: Headers) -> RequestTrace:

@@ -25,6 +25,8 @@ ARGUMENTS = {
     "leeway train": ["--as-of", "2024-01-31"],
     "leeway drift run": ["--reference", "2024-01-31", "--current", "2024-02-29"],
     "leeway faults on": ["--slow-scoring", "80"],
+    "leeway keys add": ["shop", "--scope", "predict"],
+    "leeway keys revoke": ["shop"],
     "leeway log prune": ["--keep", "90d"],
     "leeway log forget": ["--user", "ann"],
 }

@@ -15,6 +15,7 @@ from cli.http import Target
 from cli.traffic.probe import TrafficProbe
 from docs.generate.spans import SPANS, Span
 from leeway.data.population import Population
+from leeway.keys import Scope, add_key
 from leeway.model.bundle import Bundle
 from leeway.store.record import SYNTHETIC_HEADER
 from leeway.telemetry import names
@@ -44,12 +45,15 @@ def sent(spans: Iterable[ReadableSpan]) -> set[str]:
 
 @pytest.fixture(scope="module")
 def of_requests(bundle: Bundle, people: Population, tmp_path_factory: pytest.TempPathFactory) -> Spans:
-    """Spans of a customer, an unknown customer, a synthetic request, a batch, a fault, and a database outage."""
+    """Spans of a customer, an unknown customer, a synthetic request, a batch, a key, a fault, and a database outage."""
     nowhere = "postgresql+psycopg://nobody@127.0.0.1:1/nothing"
     with observed_service(bundle, tmp_path_factory.mktemp("away"), people, database=nowhere) as service:
         service.predict_customer()
         found = service.telemetry.spans()
-    with observed_service(bundle, tmp_path_factory.mktemp("faulty"), people, faults=True) as service:
+    folder = tmp_path_factory.mktemp("faulty")
+    key = add_key(folder / "keys.json", "test", Scope)
+    with observed_service(bundle, folder, people, faults=True, keys_file=folder / "keys.json") as service:
+        service.client.headers["x-api-key"] = key
         service.client.put("/faults", json={"slow_scoring": {"milliseconds": 1}, "seconds": 60})
         service.predict_customer()
         found += service.telemetry.spans()

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import logging
 import socket
 
 import pytest
 
-from leeway.listener import listen, url_of
+from leeway.listener import listen, url_of, warn_if_open
 
 
 def is_reachable(host: str, port: int) -> bool:
@@ -57,3 +58,12 @@ def test_an_unusable_host_is_an_error(host: str) -> None:
         listen(host, 0)
     assert f"{host}:0" in str(raised.value)
     assert "LEEWAY_HOST" in str(raised.value)
+
+
+@pytest.mark.parametrize(("host", "warned"), [("127.0.0.1", False), ("::1", False), ("0.0.0.0", True), ("::", True)])  # noqa: S104 (what is warned of)
+def test_an_open_server_is_warned_of(host: str, warned: bool, caplog: pytest.LogCaptureFixture) -> None:  # noqa: FBT001 (a parameter of the test)
+    """If other machines may reach it; the message names both ways to end it."""
+    with listen(host, 0) as listener, caplog.at_level(logging.WARNING, "leeway.listener"):
+        warn_if_open(listener, "the API")
+    assert bool(caplog.messages) == warned
+    assert all("LEEWAY_API_KEYS_FILE" in each and "LEEWAY_ALLOW_ANONYMOUS=on" in each for each in caplog.messages)

@@ -87,6 +87,7 @@ def observed_service(
     database: str | None = None,
     faults: bool = False,
     faults_hosts: str = "",
+    keys_file: Path | None = None,
 ) -> Iterator[Observed]:
     """Yield a service with twenty of these people in its database, or with another `database`."""
     own = f"sqlite:///{folder / 'leeway.db'}"
@@ -101,6 +102,7 @@ def observed_service(
         spool=folder / "spool",
         faults=faults,
         faults_hosts=faults_hosts,
+        api_keys_file=keys_file,
     )
     reader, text = prometheus_text()
     with telemetry_in_memory(more_readers=[reader], metrics_text=text) as telemetry, ExitStack() as stack:

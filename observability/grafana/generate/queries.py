@@ -48,7 +48,7 @@ OF_THE_SERVICE: Final = frozenset({
     names.HTTP_REQUEST_DURATION, names.HTTP_ACTIVE_REQUESTS, names.EVENT_LOOP_LAG, names.PREDICTION_DURATION,
     names.PREDICTION_SCORES, names.UNUSUAL_FEATURES, names.INFERENCE_DURATION, names.LOOKUP_DURATION,
     names.REQUEST_REJECTED, names.LOG_SPOOLED, names.LOG_WRITTEN, names.LOG_UNRECORDED, names.LOG_BACKLOG,
-    names.LOG_BACKLOG_AGE, names.DRAINER_UP,
+    names.LOG_BACKLOG_AGE, names.DRAINER_UP, names.API_KEY_REQUESTS,
 })  # fmt: skip
 """Metrics of the service, of which the dashboard's variable `$instance` selects instances."""
 

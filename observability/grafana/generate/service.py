@@ -50,7 +50,8 @@ from observability.grafana.generate.queries import (
 from observability.prometheus.generate.budgets import BUDGETS
 from observability.prometheus.generate.objectives import DRIFT_RUNS, REQUEST_OBJECTIVES
 
-NO_TRAFFIC = "no traffic"
+NO_TRAFFIC, NO_KEYS = "no traffic", "no requests with keys"
+ADMITTED = "admitted"
 ALARM_WINDOWS = tuple(alarm.long for alarm in BUDGETS["1d"].alarms)
 """The long windows of the burn-rate alerts; each budget has the same."""
 
@@ -84,6 +85,7 @@ def service() -> models.Dashboard:
             ),
             Row(8, [(8, rejected()), (8, database.lookups()), (8, scores())], "Input and scores"),
             Row(7, [(8, kept()), (8, predictions_kept()), (8, backlog())], "Prediction log"),
+            Row(7, [(12, admitted()), (12, denied())], "API keys", collapsed=True),
             reading(HOW_TO_READ),
         ],
     )
@@ -247,6 +249,37 @@ def rejected() -> bargauge.Panel:
         absent="none rejected",
         links=[links.TO_DRIFT],
     ).decimals(0)
+
+
+def admitted() -> timeseries.Panel:
+    """Requests by API key."""
+    with_key = series(names.API_KEY_REQUESTS, Match(names.API_KEY_OUTCOME, ADMITTED))
+    return stacked(
+        lines(
+            "Requests by API key",
+            "Requests per second by the name of their key, health checks excluded. Empty if the service needs no keys.",
+            REQUESTS,
+            Query(total(rate(with_key), names.API_KEY_NAME), legend(names.API_KEY_NAME)),
+            absent=NO_KEYS,
+        )
+    )
+
+
+def denied() -> timeseries.Panel:
+    """Requests without a valid API key."""
+    without = series(names.API_KEY_REQUESTS, Match(names.API_KEY_OUTCOME, ADMITTED, "!="))
+    return lines(
+        "Requests without a valid API key",
+        "Missing: no key was sent. Unknown: a wrong or revoked key. Forbidden: the named key lacks the scope. A client"
+        " that still sends a revoked key looks like somebody who guesses; the routes of its traces tell more.",
+        REQUESTS,
+        Query(
+            total(rate(without), names.API_KEY_OUTCOME, names.API_KEY_NAME),
+            legend(names.API_KEY_OUTCOME, names.API_KEY_NAME, between=" "),
+        ),
+        absent=NO_KEYS,
+        links=[links.TO_ALERTS],
+    )
 
 
 def scores() -> timeseries.Panel:

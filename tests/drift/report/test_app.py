@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from base64 import b64encode
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from drift.report import app
 from drift.report.app import Address, ReportsPageError, serve_reports
 from drift.report.folder import ReportFolder, replace_file
+from leeway.keys import KeyRing, Scope, add_key
 from tests.drift.documents import NOON, a_run, run_id
 
 HOST = "127.0.0.1"
@@ -42,11 +44,13 @@ def site(folder: ReportFolder) -> Iterator[Address]:
         yield address
 
 
-def ask(site: Address, path: str, method: str = "GET", body: bytes | None = None) -> tuple[HTTPResponse, bytes]:
+def ask(
+    site: Address, path: str, method: str = "GET", body: bytes | None = None, headers: Mapping[str, str] | None = None
+) -> tuple[HTTPResponse, bytes]:
     """One request, sent as it is written here; its answer and body."""
     connection = HTTPConnection(HOST, site.port, timeout=10)
     try:
-        connection.request(method, path, body)
+        connection.request(method, path, body, headers or {})
         answer = connection.getresponse()
         return answer, answer.read()
     finally:
@@ -237,3 +241,45 @@ def test_the_port_is_free_again_afterwards(folder: ReportFolder) -> None:
         ask(first, "/")
     with serve_reports(folder, HOST, first.port) as second:
         assert ask(second, "/healthz")[0].status == 200
+
+
+@pytest.fixture(scope="module")
+def locked(folder: ReportFolder, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Address, dict[str, str]]]:
+    """The folder, served to those who have a key; and the keys by name."""
+    file = tmp_path_factory.mktemp("keys") / "keys.json"
+    keys = {"operator": add_key(file, "operator", [Scope.OPERATE]), "shop": add_key(file, "shop", [Scope.PREDICT])}
+    with serve_reports(folder, HOST, 0, metrics_text=lambda: b"up 1\n", keys=KeyRing(file)) as address:
+        yield address, keys
+
+
+@pytest.mark.parametrize("path", ["/", "/metrics", "/at?time=0", f"/runs/{run_id(0)}/report.html", "/nowhere"])
+def test_a_page_needs_a_key(locked: tuple[Address, dict[str, str]], path: str) -> None:
+    """As HTTP Basic's password, which a browser asks for, or as the API does; without the scope it is rejected."""
+    site, keys = locked
+    basic = b64encode(f"me:{keys['operator']}".encode()).decode()
+    sent = [{}, {"Authorization": f"Basic {basic}x"}, {"X-API-Key": keys["shop"]}]
+    answers = [ask(site, path, headers=headers)[0] for headers in sent]
+    assert [answer.status for answer in answers] == [401, 401, 403]
+    assert [str(answer.headers["www-authenticate"]).startswith("Basic") for answer in answers] == [True, True, False]
+    for headers in ({"Authorization": f"Basic {basic}"}, {"Authorization": f"Bearer {keys['operator']}"}):
+        assert ask(site, path, headers=headers)[0].status in {200, 302, 404}
+
+
+def test_health_needs_no_key(locked: tuple[Address, dict[str, str]]) -> None:
+    """Compose's health check has none."""
+    assert ask(locked[0], "/healthz")[0].status == 200
+
+
+@pytest.mark.parametrize(("is_open", "warnings"), [(False, 1), (True, 0)])
+def test_an_open_page_is_warned_of(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    is_open: bool,  # noqa: FBT001 (a parameter of the test)
+    warnings: int,
+) -> None:
+    """Unless that is intended."""
+    with (
+        caplog.at_level("WARNING", "leeway.listener"),
+        serve_reports(ReportFolder(tmp_path), "0.0.0.0", 0, is_open=is_open),  # noqa: S104 (what is warned of)
+    ):
+        assert len(caplog.messages) == warnings
