@@ -147,7 +147,7 @@ def dropped_by_process() -> timeseries.Panel:
     return lines(
         "Dropped by our processes",
         "Spans and metric points per second that a process dropped: it makes more than it can send, or the Collector"
-        " does not take them. Requests are not affected. Should be zero.",
+        " does not accept them. Requests are not affected. Should be zero.",
         ITEMS,
         Query(total(rate(series(names.TELEMETRY_DROPPED)), *by), legend(*by)),
         soft_max=1,
