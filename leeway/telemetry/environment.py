@@ -1,7 +1,7 @@
 """Reads the `OTEL_*` variables that the SDK does not read for us, without importing the SDK.
 
 Only this module reads endpoint, protocol, timeout and exporter. The SDK reads all others, such as the sampler.
-`leeway.telemetry.variables` removes invalid values before.
+`leeway.telemetry.variables` removes invalid values first.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ EXPORT_INTERVAL_S = 60.0
 LONGEST_S = 3_600.0
 """What a timeout of 0 means: the specification allows a very long one."""
 FIRST_MILLISECONDS = 100
-"""From here on a timeout is taken as milliseconds, below as seconds."""
+"""A timeout of at least this is in milliseconds, a smaller one in seconds."""
 QUEUE_SPANS = 2_048
 """The SDK's own default."""
 
@@ -25,11 +25,11 @@ SIGNALS: Final[tuple[Signal, ...]] = ("TRACES", "METRICS")
 
 
 class TelemetryError(ValueError):
-    """With an `OTEL_*` variable or a telemetry setting all telemetry of a kind would be lost; the message says why."""
+    """An `OTEL_*` variable or a telemetry setting would lose all traces or all metrics; the message says why."""
 
 
 def variable_of(signal: Signal, name: str, environ: Mapping[str, str] = os.environ) -> str | None:
-    """The variable of an OTLP setting, such as `ENDPOINT`, that counts for `signal`; None if neither is set."""
+    """The variable of an OTLP setting, such as `ENDPOINT`, that applies to `signal`; None if neither is set."""
     variables = (f"OTEL_EXPORTER_OTLP_{signal}_{name}", f"OTEL_EXPORTER_OTLP_{name}")
     return next((each for each in variables if environ.get(each, "").strip()), None)
 

@@ -99,8 +99,8 @@ SPAN_SNAPSHOT_LOOKUP: Final = "snapshot lookup"  #: lookup of the customers' fea
 SPAN_SCORE: Final = "score"  #: comparison of the features with the reference, and the call of the model
 SPAN_DRIFT_RUN: Final = "drift run"  #: one comparison; links to the most unusual predictions of the window
 SPAN_LOAD_REFERENCE: Final = "load reference"  #: loading the bundle and its reference
-SPAN_LOAD_WINDOW: Final = "load window"  #: loading the predictions of the window and labels
-SPAN_COMPARE: Final = "compare"  #: computing Evidently's distances
+SPAN_LOAD_WINDOW: Final = "load window"  #: aggregating the window in the database; reading labels
+SPAN_COMPARE: Final = "compare"  #: comparing each distance with its effective threshold
 SPAN_JUDGE: Final = "judge"  #: computing verdicts, decision and recommendation
 SPAN_PUBLISH: Final = "publish"  #: writing the report and the row in the database
 SPAN_CLIENT: Final = "{method} {path}"  #: a request of `leeway traffic`; there are only a few paths
@@ -123,7 +123,7 @@ PROCESS_CPU_TIME: Final = Metric("process.cpu.time", "counter", "s", "Processor 
 PROCESS_MEMORY: Final = Metric("process.memory.usage", "gauge", "By", "Physical memory of the process.")
 TELEMETRY_DROPPED: Final = Metric(
     "leeway.telemetry.dropped", "counter", "{item}",
-    "Spans, and data points of metrics, that the receiver did not get; only with an OTLP endpoint.",
+    "Spans and metric data points that were not delivered; only with an OTLP endpoint.",
     (TELEMETRY_SIGNAL,),
 )  # fmt: skip
 

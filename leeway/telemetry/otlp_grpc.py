@@ -22,7 +22,7 @@ _COMPRESSIONS = {"gzip": grpc.Compression.Gzip, "deflate": grpc.Compression.Defl
 
 
 def options(signal: Signal) -> dict[str, Any]:
-    """The arguments of an exporter that the SDK itself would read otherwise than the specification says.
+    """Arguments of an exporter whose variables the SDK reads differently from the specification.
 
     It raises on the compression `none`, and ignores a client's certificate unless a server's is set as well.
     """

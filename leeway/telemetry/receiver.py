@@ -1,4 +1,4 @@
-"""Says once when a receiver of telemetry does not answer and once when it answers again, and counts what was dropped.
+"""Logs once when a receiver of telemetry does not answer and once when it answers again, and counts dropped items.
 
 The SDK only logs each failed export. Its exporters and its batch processor report to an object in their attribute
 `_metrics`, which counts for the SDK's own metrics; a `Receiver` takes that object's place.
@@ -27,13 +27,13 @@ Exporter: TypeAlias = Any
 """One of the SDK's four OTLP exporters, which have no common base."""
 
 PING_INTERVAL_S = 5.0
-"""With `EXPORT_TIMEOUT_S` on top, an outage is known within ten seconds, also while there is nothing to export."""
+"""With `EXPORT_TIMEOUT_S`, an outage is detected within ten seconds, even if there is nothing to export."""
 _NOTHING: Mapping[Signal, object] = {"TRACES": (), "METRICS": MetricsData(resource_metrics=[])}
 _log = logging.getLogger(__name__)
 
 
 class Receiver:
-    """Whether the receiver of one signal answers, and how many items it did not get."""
+    """Whether the receiver of one signal answers, and how many items were not delivered to it."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class Receiver:
         self._dropped_before = 0
 
     def follow(self) -> None:
-        """Learn the result of each export, and what the processor drops because its queue is full.
+        """Observe the result of each export, and what the processor drops because its queue is full.
 
         The providers must be built: they set the exporters' attribute as well.
         """
@@ -61,7 +61,7 @@ class Receiver:
             self._processor._batch_processor._metrics = self  # noqa: SLF001 (as above)
 
     def ping(self) -> None:
-        """Export nothing, if there was no export lately: only then it is not known whether the receiver answers."""
+        """Send an empty export, unless a recent one has already shown whether the receiver answers."""
         if self._clock_s() - self._last_export_s >= PING_INTERVAL_S:
             self._exporter.export(self._nothing)
 
@@ -97,7 +97,7 @@ class Receiver:
         if self._failed_s is None:
             self._failed_s, self._dropped_before = self._clock_s(), self.dropped
             _log.warning(
-                "%s do not arrive at %s: %s. Nothing waits for the receiver; what it does not get is counted in %s",
+                "%s do not arrive at %s: %s. No process waits for the receiver; lost items are counted in %s",
                 *(self.signal, _address(self._exporter), _reason(result), names.TELEMETRY_DROPPED.prometheus_name),
             )
         self.dropped += num_items
@@ -105,7 +105,7 @@ class Receiver:
 
 @contextmanager
 def watched(receivers: Sequence[Receiver], meter: Meter) -> Iterator[None]:
-    """Ping the receivers during the block, and report how much each did not get."""
+    """Ping the receivers during the block, and report how many items were not delivered to each."""
     if not receivers:
         yield
         return

@@ -1,4 +1,4 @@
-"""A bounded buffer of finished work, from which a background thread makes spans and sends them."""
+"""A bounded buffer of finished requests; a background thread makes spans of them and sends these."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def is_supported(processor: SpanProcessor) -> bool:
 
 
 class SpanBuffer(SpanProcessor):
-    """Takes what happened, and makes spans of it later.
+    """Buffers finished objects, and makes spans of them later.
 
     What it cannot hold is dropped, and reported to `OtlpSpanProcessor.on_drop`.
     It is the provider's first processor: a flush or a shutdown of the provider empties it before the others.
