@@ -66,7 +66,7 @@ _log = logging.getLogger("service")
 
 @dataclass(frozen=True)
 class Service:
-    """The application, and what answers or refuses requests in front of it."""
+    """The application, and what handles requests in front of it."""
 
     app: FastAPI
     predictor: Predictor

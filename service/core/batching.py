@@ -21,9 +21,9 @@ from service.core.predictor import LookedUp, PredictionError, PredictionRequest,
 from service.telemetry.probe import LookupCall, ModelCall, TraceRef
 
 MAX_BATCH = 64
-"""Requests in one call of the model; the others wait for the next turn of the loop."""
+"""Maximum number of requests in one call of the model; the others wait for the next turn of the loop."""
 MAX_LOOKUPS = 4
-"""Lookups at the same time; what arrives meanwhile is looked up by the next one."""
+"""Maximum number of concurrent lookups; requests that arrive meanwhile share the next one."""
 
 
 class WaitingRequest(ABC):
@@ -62,11 +62,11 @@ class WaitingRequest(ABC):
 
     @abstractmethod
     def abandon(self) -> None:
-        """Forget this request, whose client has gone before it was scored."""
+        """Drop this request: its client disconnected before it was answered."""
 
     @abstractmethod
     def answer_alone(self) -> None:
-        """Answer this request by itself: it failed, or one that was answered together with it did."""
+        """Answer this request separately: it failed, or another request of its batch did."""
 
 
 Waiting = TypeVar("Waiting", bound=WaitingRequest)
@@ -75,8 +75,9 @@ Waiting = TypeVar("Waiting", bound=WaitingRequest)
 class Batcher(Generic[Waiting]):
     """Collects waiting requests on the event loop. Its methods must be called there.
 
-    `finish` answers those that were scored, each with its `record` and `call`. If the model fails, each of them has to
-    `answer_alone`, so that only what is at fault gets an error; so has what could not be recorded although it must be.
+    `finish` answers requests that were scored; each has its `record` and `call`. If the model fails, `answer_alone` is
+    called for each request of the batch, so that only the faulty one gets an error. It is also called for a request
+    that could not be recorded although recording is required.
     """
 
     def __init__(
@@ -153,7 +154,7 @@ class Batcher(Generic[Waiting]):
     def _score(self, batch: Sequence[Waiting]) -> None:
         try:
             self._answer(batch)
-        except Exception:  # noqa: BLE001 (a boundary: the request at fault meets the error again, alone)
+        except Exception:  # noqa: BLE001 (a boundary: each request is repeated alone, and only the faulty one fails)
             answer_alone(batch)
         else:
             self._finish_recorded(batch)
@@ -191,7 +192,7 @@ class Batcher(Generic[Waiting]):
 
 
 def _take_open(queue: deque[Waiting]) -> list[Waiting]:
-    """Take the oldest requests; those whose client has gone are left out."""
+    """Take the oldest requests, without those whose client disconnected."""
     taken = []
     for _ in range(min(MAX_BATCH, len(queue))):
         waiting = queue.popleft()
@@ -203,7 +204,7 @@ def _take_open(queue: deque[Waiting]) -> list[Waiting]:
 
 
 def answer_alone(batch: Sequence[WaitingRequest]) -> None:
-    """Answer each of these requests by itself, unless its client has gone."""
+    """Answer each of these requests separately, unless its client disconnected."""
     for waiting in batch:
         if waiting.is_open:
             waiting.answer_alone()
@@ -212,5 +213,5 @@ def answer_alone(batch: Sequence[WaitingRequest]) -> None:
 
 
 def _failed(future: Future[Any]) -> bool:
-    """Whether the call failed or was cancelled; its error is met again by the requests, each alone."""
+    """Whether the call failed or was cancelled. Its requests are then repeated one by one and raise it again."""
     return future.cancelled() or future.exception() is not None

@@ -2,12 +2,12 @@
 
 They end by themselves. `FaultyScorer` and `FaultySnapshots` wrap the real ones only where `LEEWAY_FAULTS=on`.
 
-A delay sleeps where the call is made and lets other threads run meanwhile, as ONNX Runtime and a database driver do
-while they work; so it blocks what a slow model or store would block, and no more. Snapshots are always looked up in a
-worker thread: other requests continue until all forty threads sleep. Scoring for a `user_id` and for a batch happens
-there too. For given `features` it happens on the event loop, because it takes microseconds: there slow scoring delays
-every request, also those to `/faults`, as a slow model would; `leeway.event_loop.lag` shows it. The difference: a delay
-takes no processor time and holds no connection to the database.
+A delay sleeps in the thread of the call and lets other threads run, as ONNX Runtime and a database driver do while they
+work, so it blocks exactly what a slow model or store would block. Snapshots are always looked up in a worker thread:
+other requests continue until all forty threads sleep. A `user_id` and a batch are scored there, too. Given `features`
+are scored on the event loop, because that takes microseconds: slow scoring then delays every request, even those to
+`/faults`, as a slow model would; `leeway.event_loop.lag` shows it. Unlike a slow model or store, a delay takes no
+processor time and holds no database connection.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class FaultSwitch:
 
     def activate(self, faults: Faults, seconds: float) -> None:
         """Activate these faults for a time, in place of the active ones."""
-        self.active()  # expired ones end by that, and are not logged as replaced
+        self.active()  # logs expired faults as expired, not as replaced
         with self._lock:
             self._end("replaced")
             self._active = ActiveFaults(faults, self._clock_s() + seconds, self._clock_s)
@@ -211,7 +211,7 @@ class FaultySnapshots:
         return self._snapshots.lookup_many(user_ids)
 
     def is_empty(self) -> bool:
-        """See `SnapshotSource`; called only after a lookup, which met the faults already."""
+        """See `SnapshotSource`; called only after a lookup, to which faults were already applied."""
         return self._snapshots.is_empty()
 
 

@@ -1,4 +1,4 @@
-"""The use case: find the features, score them, record the answer. Knows no FastAPI, no SQL and no OpenTelemetry.
+"""The use case: find the features, score them, record the answer. Independent of FastAPI, SQL and OpenTelemetry.
 
 Errors:
     PredictionError
@@ -123,7 +123,7 @@ class Predictor:
     def predict_batch(self, requests: Sequence[PredictionRequest]) -> list[Prediction | PredictionError]:
         """Answer many requests, in order, with one lookup and one call of the model; each fails on its own.
 
-        The probe gets no duration, and so no failure either: neither compares to those of single answers.
+        The probe receives neither durations nor failures: they are not comparable with those of single predictions.
 
         Raises:
             NotRecorded: the answers could not be recorded, and recording is required.
@@ -201,10 +201,10 @@ class Predictor:
         lookups_s: Iterable[float | None],
         traces: Iterable[TraceRef | None],
     ) -> tuple[list[PredictionRecord], list[bool], ModelCall]:
-        """Score requests of several clients in one call, and record them in one write; the probe is not told.
+        """Score requests of several clients in one call, and record them in one write, without reporting to the probe.
 
         `lookups_s` are the seconds that each waited for its features. Also returns which of the records are kept. If
-        recording is required, the others must be answered again, which reports that they are not.
+        recording is required, the caller must answer the others again, which reports the loss.
 
         Raises:
             Exception: the model failed. Nothing is recorded: answer each alone.

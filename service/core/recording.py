@@ -44,7 +44,7 @@ class Recorder:
         return kept
 
     def keep(self, records: Sequence[PredictionRecord]) -> tuple[list[bool], SpoolError | None]:
-        """As `record`, but a loss is not reported: the caller answers what is lost again. Also returns the reason.
+        """Like `record`, without reporting a loss: the caller answers those requests again. Also returns the reason.
 
         The records are written at once or, if that fails, one by one.
         """
@@ -65,7 +65,7 @@ class Recorder:
             try:
                 self._sink.append([record])
             except SpoolFull:
-                break  # nor is there room for the others
+                break  # there is no room for the others either
             except SpoolError:
                 continue
             kept[place] = True

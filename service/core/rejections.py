@@ -1,4 +1,4 @@
-"""Counts rejected items per minute, and stores the counts from a thread of its own: no request waits for it."""
+"""Counts rejected items per minute. A background thread stores the counts, so no request waits for the database."""
 
 from __future__ import annotations
 

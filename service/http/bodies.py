@@ -15,7 +15,7 @@ from service.http.problems import EncodingError, Problems, of_status
 MAX_BODY_BYTES = 2**20
 ENCODINGS = "gzip, deflate, zstd"
 _ZSTD_WINDOW_LOG = 23
-"""8 MiB, what a client may expect (RFC 8878): a frame that asks for more would take that much memory."""
+"""8 MiB, the window that RFC 8878 recommends supporting; a larger one is rejected, as it takes that much memory."""
 _GZIP, _ZLIB, _RAW_DEFLATE = 31, 15, -15
 """What zlib calls the formats."""
 
@@ -67,7 +67,7 @@ def _zstd(_: int) -> zstd.ZstdDecompressor:
 
 
 def _deflate(first: int) -> Any:  # noqa: ANN401 (zlib does not export the type)
-    """With zlib's head as the standard has it, or without, as some clients send it."""
+    """Deflate with a zlib header, as the standard requires, or without one, as some clients send it."""
     return zlib.decompressobj(_ZLIB if first & 0x0F == zlib.DEFLATED else _RAW_DEFLATE)
 
 
@@ -80,7 +80,7 @@ _ENCODINGS: dict[bytes, Callable[[], CompressedBody]] = {
 
 
 class Bodies:
-    """Middleware that rejects a body over `MAX_BODY_BYTES` before it is read whole, and decompresses it up to there.
+    """Middleware that decompresses a body, and rejects it once it exceeds `MAX_BODY_BYTES`, compressed or not.
 
     FastAPI's own `max_body_size` answers in plain text where the request has a content length.
     """
@@ -112,7 +112,7 @@ class Bodies:
 
 
 def _limited(receive: Receive) -> Receive:
-    """Count what arrives."""
+    """Reject a body once it exceeds `MAX_BODY_BYTES`."""
     received_bytes = 0
 
     async def receive_within_limit() -> Message:
@@ -140,7 +140,7 @@ def _decompressed(receive: Receive, body: CompressedBody) -> Receive:
 
 
 def _content_length(scope: Scope) -> int:
-    """The content length of a request in bytes; 0 where it has none (what arrives is counted anyway)."""
+    """The content length of a request in bytes; 0 where it has none (received bytes are counted anyway)."""
     for name, value in scope["headers"]:
         if name == b"content-length":
             return int(value) if value.isdigit() and len(value) < 20 else 0  # noqa: PLR2004 (digits of 64 bits)

@@ -89,7 +89,7 @@ def _request(user_id: str | None, features: FeatureRow | None) -> PredictionRequ
 def _decoders(
     schema: FeatureSchema, body_of: Callable[[type[msgspec.Struct]], type[msgspec.Struct]]
 ) -> tuple[Callable[[bytes | bytearray], Any], Callable[[bytes | bytearray], Any]]:
-    """The decoder of bodies, and a slower one, which is rarely needed: 40.0 is an integer, too."""
+    """The decoder of bodies, and a slower one, rarely needed, that accepts 40.0 as an integer."""
     strict, lenient = (
         msgspec.json.Decoder(body_of(_item(schema, integers_as_floats=integers_as_floats)))
         for integers_as_floats in (False, True)
@@ -140,7 +140,7 @@ class HttpRequest(WaitingRequest):
 
     @abstractmethod
     def respond(self, body: bytes) -> None:
-        """Send the JSON of the answer, unless the client has disconnected, and forget what only the answer needed."""
+        """Send the JSON of the answer, unless the client disconnected, and release what only the response needed."""
 
 
 class FastPath:
@@ -186,7 +186,7 @@ class FastPath:
             prediction = Prediction(waiting.record, waiting.recorded, trace.trace_id if trace else None)
             try:
                 body = self._encode(self._response(prediction))
-            except Exception:  # noqa: BLE001 (a boundary: the application meets the error again, and explains it)
+            except Exception:  # noqa: BLE001 (a boundary: the application repeats the request, and explains the error)
                 answer_alone([waiting])
                 continue
             waiting.respond(body)
@@ -206,7 +206,7 @@ class FastPath:
     async def _answer_batch(self, waiting: HttpRequest) -> None:
         try:
             answer = await run_in_threadpool(self._predict_batch, waiting)
-        except Exception:  # noqa: BLE001 (a boundary: the application meets the error again, and explains it)
+        except Exception:  # noqa: BLE001 (a boundary: the application repeats the request, and explains the error)
             answer_alone([waiting])
             return
         if answer is None:
@@ -220,7 +220,7 @@ class FastPath:
         self.probe.batch_answered(waiting, batch, items)
 
     def _predict_batch(self, waiting: HttpRequest) -> tuple[bytes, BatchProbe, int] | None:
-        """The response, what happened, and the number of items; None if the client has gone.
+        """The response, what happened, and the number of items; None if the client disconnected.
 
         Raises:
             Exception: the body is invalid, or nothing is answered and recorded.

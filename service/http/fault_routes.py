@@ -1,9 +1,9 @@
 """`/faults`: the active faults. The routes exist only where `LEEWAY_FAULTS=on`.
 
-They run on the event loop, so that they answer while every worker thread sleeps in a fault. They answer only under
-names that no stranger can own: a page in somebody's browser can make its own name resolve to this machine, and then
-send requests here as if it were local (DNS rebinding). So the host must be an address, a name without a dot
-(`localhost`, a service of compose), or one that a setting allows.
+They run on the event loop, so they respond even while every worker thread sleeps in a fault. They respond only to host
+names that an attacker cannot register, against DNS rebinding: a web page can make its own host name resolve to this
+machine, and then send requests as if it were local. The host must be an address, a name without a dot (`localhost`, a
+service of compose), or a name that a setting allows.
 """
 
 import asyncio
@@ -55,7 +55,7 @@ def host_of(header: str) -> str:
     """The name or address in a `Host` header, in lower case; empty where it has none."""
     try:
         return urlsplit(f"//{header}").hostname or ""
-    except ValueError:  # half an IPv6 address
+    except ValueError:  # an incomplete IPv6 address
         return ""
 
 

@@ -1,4 +1,4 @@
-"""Limits of requests: how long one may take to arrive, how many may be in flight, and the answers beyond them."""
+"""Request limits: how long a request may take to arrive, how many may be in flight, and the responses beyond that."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from service.http.problems import MEDIA_TYPE, document, of_status
 from service.telemetry.probe import BATCH, SINGLE
 
 UNLIMITED: Final = ("/health/live", "/health/ready", "/metrics")
-"""What is answered however many requests are in flight."""
+"""Paths that are answered however many requests are in flight."""
 RETRY_AFTER_S: Final = 1
 TOO_SLOW, TOO_MANY = 408, 503
 
@@ -23,8 +23,8 @@ Refused: TypeAlias = Callable[[str, str | None, int, float], None]
 class RequestLimits:
     """How long a request may take to arrive, and how many may be in flight in this process.
 
-    A request is in flight once all of it has arrived, until it is answered. Those that are still arriving do not count,
-    or slow clients would keep the others out.
+    A request is in flight once all of it has arrived, until it is answered. Requests that are still arriving do not
+    count: otherwise slow clients would block the others.
 
     `refused` takes each request that is refused before the application has seen it. `root_path` is the prefix of a
     proxy, with and without which requests arrive.
@@ -34,7 +34,7 @@ class RequestLimits:
         self.timeout_s = timeout_s
         self.max_in_flight = max_in_flight
         self.arriving = 0
-        """Tasks of the application whose request has not arrived as a whole."""
+        """Tasks of the application whose request has not arrived completely."""
         self.refused = refused
         self._on_fast_path = 0
         prefixes = (b"", root_path.encode())
@@ -50,7 +50,7 @@ class RequestLimits:
         self._on_fast_path -= 1
 
     def is_reached(self, tasks: int) -> bool:
-        """Whether no more requests are accepted, while the application runs so many tasks."""
+        """Whether no more requests are accepted, if the application runs this many tasks."""
         return self._on_fast_path + tasks - self.arriving >= self.max_in_flight
 
     def applies_to(self, target: bytes) -> bool:
@@ -58,7 +58,7 @@ class RequestLimits:
         return _path(target) not in self._unlimited
 
     def report(self, method: str, target: bytes, status: int, duration_s: float) -> None:
-        """Tell telemetry of a request that was refused with this status, so long after it began."""
+        """Report a request that was refused with this status, `duration_s` after it began."""
         self.refused(method, self._routes.get(_path(target)), status, duration_s)
 
 
@@ -69,7 +69,7 @@ def _path(target: bytes) -> bytes:
 def error_response(
     status: int, headers: Sequence[tuple[bytes, bytes]], *, keep_alive: bool, has_body: bool = True
 ) -> bytes:
-    """A whole response with a problem document, with these headers among others; one to HEAD has no body."""
+    """A complete response with a problem document and these headers; a response to HEAD has no body."""
     body = msgspec.json.encode(document(of_status(status), None))
     lines = [
         *(b"%b: %b" % header for header in headers),

@@ -1,4 +1,4 @@
-"""`HEAD` wherever `GET` is, and `OPTIONS` everywhere: load balancers, proxies and browsers send them."""
+"""`HEAD` for each `GET` route, and `OPTIONS` for each path: load balancers, proxies and browsers send them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class ImpliedMethods:
 
 
 def _without_body(send: Send) -> Send:
-    """The headers describe the body that `GET` would have; an HTTP server would discard it, too."""
+    """Send the headers of the response to `GET`, without its body; an HTTP server would discard it anyway."""
 
     async def send_without_body(message: Message) -> None:
         await send({**message, "body": b""} if message["type"] == "http.response.body" else message)

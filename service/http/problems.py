@@ -40,7 +40,7 @@ TITLES = {
 _HTTP_ERRORS = {
     400: (
         "malformed-json",
-        "The body is not JSON in UTF-8, is nested too deeply, or contains a number with thousands of digits.",
+        "The body is not JSON encoded as UTF-8, is nested too deeply, or contains a number with thousands of digits.",
     ),
     403: ("foreign-host", ""),
     404: ("not-found", "This path does not exist: see /docs for the available paths."),
@@ -147,7 +147,7 @@ class Problems:
 
         async def on_http_error(request: Request, error: Exception) -> Response:
             assert isinstance(error, HTTPException)  # noqa: S101 (as above)
-            disconnected = isinstance(error.__cause__, ClientDisconnect)  # amid the body: no item was rejected
+            disconnected = isinstance(error.__cause__, ClientDisconnect)  # while sending the body: no item was rejected
             if error.status_code == 400 and not disconnected:  # noqa: PLR2004 (not JSON, see `_HTTP_ERRORS`)
                 self._reject_request(request, [(None, "malformed")])
             response = self.response(_of_http_error(error))
@@ -199,7 +199,7 @@ def _of_input(errors: Sequence[Mapping[str, Any]], *, prefix: int, whole: str) -
 
 
 def _is_synthetic(request: Request) -> bool:
-    """Whether the header marks the request, read as the routes read it; an invalid value marks nothing."""
+    """Whether the header marks the request as synthetic, by the routes' own rule; an invalid value does not."""
     try:
         return _SYNTHETIC.validate_python(request.headers.get(SYNTHETIC_HEADER, "false"))
     except ValidationError:

@@ -36,11 +36,11 @@ SyntheticHeader: TypeAlias = Annotated[
         " rejection counts. In a batch it marks every item."
     ),
 ]
-"""The parameter that carries it is called like the header, `leeway.store.record.SYNTHETIC_HEADER`."""
+"""The parameter is named after the header, `leeway.store.record.SYNTHETIC_HEADER`."""
 
 
 def as_json(document: object, status: int = 200) -> Response:
-    """A JSON response, without a second validation of what the service made itself."""
+    """A JSON response. The service's own output is not validated again."""
     return Response(_to_json(document), status, media_type="application/json")
 
 
@@ -130,7 +130,7 @@ def operation_routes(
 
     @router.get("/health/live")
     async def get_liveness() -> LivenessResponse:
-        """Whether the process runs."""
+        """Whether the process is running."""
         return LivenessResponse()
 
     @router.get(
@@ -139,7 +139,7 @@ def operation_routes(
         responses={503: {"model": ReadinessResponse, "description": "Predictions cannot be recorded"}},
     )
     def get_readiness() -> Response:
-        """Whether predictions are answered and recorded; `degraded` while the database or the drainer is not."""
+        """Whether predictions are answered and recorded; `degraded` while the database or the drainer is failing."""
         state = readiness()
         checks = {
             "bundle": state.bundle,

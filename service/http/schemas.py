@@ -329,7 +329,7 @@ class FeedbackResponse(BaseModel):
 
 
 class LivenessResponse(BaseModel):
-    """The process runs."""
+    """The process is running."""
 
     status: Literal["ok"] = "ok"
 

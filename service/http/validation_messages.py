@@ -33,8 +33,8 @@ _MESSAGES = {
     "too_long": "must contain at most {max_length} items",
     "model_type": "must be a JSON object",
     "model_attributes_type": "must be a JSON object",
-    "uuid_type": "must be the prediction_id of an answer",
-    "uuid_parsing": "must be the prediction_id of an answer",
+    "uuid_type": "must be the prediction_id of a response",
+    "uuid_parsing": "must be the prediction_id of a response",
     "value_error": "{error}",
 }
 _COUNTED = {
@@ -53,8 +53,8 @@ PydanticErrors = Sequence[Mapping[str, Any]]
 def invalid_fields(errors: PydanticErrors, *, prefix: int, whole: str) -> list[dict[str, str]]:
     """Name each invalid field and the reason, at most `MAX_LISTED` of them, as text that JSON can carry.
 
-    `prefix` is the number of parts of a location before the input itself; `whole` names the input where none of its
-    fields is at fault.
+    `prefix` is the number of parts of a location before the input itself; `whole` names the input if the
+    error is not in one of its fields.
     """
     return [
         {"field": _unicode(".".join(map(str, error["loc"][prefix:]))[:_MAX_NAME]) or whole, "reason": _message(error)}
@@ -90,7 +90,7 @@ def _is_null(error: Mapping[str, Any]) -> bool:
 
 
 def _is_huge(error: Mapping[str, Any]) -> bool:
-    """Whether pydantic takes a number for none because it is an integer beyond the range of a float."""
+    """Whether pydantic rejected an integer as not a number, because it is beyond the range of a float."""
     given = error.get("input")
     return error["type"] == "float_type" and isinstance(given, int) and not isinstance(given, bool)
 

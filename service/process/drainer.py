@@ -59,7 +59,7 @@ class DrainerProcess:
         self._thread.start()
 
     def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
-        """End the drainer, which first stores for a moment what waits; kill it after `timeout_s`."""
+        """End the drainer, which first stores waiting records for a moment; kill it after `timeout_s`."""
         with self._lock:
             self._stopping.set()
             process = self._process
@@ -95,7 +95,7 @@ class DrainerProcess:
             except OSError as error:
                 return str(error)
             self._process = process
-            with suppress(OSError):  # it has already died, which `wait` tells
+            with suppress(OSError):  # it has already died, which `wait` reports
                 _input(process).write(self._order + b"\n")
         try:
             return process.wait()

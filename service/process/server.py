@@ -29,7 +29,7 @@ from service.telemetry.http_instrumentation import Utf8Headers
 SHUTDOWN_GRACE_S = 4
 LAG_INTERVAL_S = 0.25
 SWITCH_INTERVAL_S = 0.0005
-"""How long a background thread may keep the interpreter: a request waits for it several times."""
+"""How long a background thread may hold the interpreter lock; a request waits for it several times."""
 GC_THRESHOLD = 10_000
 """Net allocations before a young collection; with Python's default of 700 a batch waits for eight collections."""
 _log = logging.getLogger("service")
@@ -37,7 +37,7 @@ _log = logging.getLogger("service")
 
 @dataclass(frozen=True)
 class TlsFiles:
-    """PEM files of a certificate, with its chain, and of its key; without a key, the certificate's file holds it."""
+    """PEM files with a certificate and its chain, and with its key; without `key`, the first file holds it, too."""
 
     certificate: Path
     key: Path | None = None
@@ -55,14 +55,14 @@ class TlsFiles:
             reason = getattr(error, "strerror", None) or str(error)
             raise SettingsError(
                 f"LEEWAY_CERTIFICATE={self.certificate}, LEEWAY_KEY={self.key or ''}: {reason};"
-                " name PEM files of a certificate and its key, which has no password"
+                " give PEM files of a certificate and of its key, without a password"
             ) from error
 
 
 def server_config(
     app: FastAPI, fast_path: FastPath | None, limits: RequestLimits, tls: TlsFiles | None = None
 ) -> uvicorn.Config:
-    """Uvicorn's configuration: it logs no address that a client requests or claims to come from."""
+    """Uvicorn's configuration: it logs neither requested URLs nor the addresses that clients claim to come from."""
     protocol: Any = partial(ServiceProtocol, fast_path=fast_path, limits=limits)
     return uvicorn.Config(
         Utf8Headers(app),
@@ -82,7 +82,7 @@ def tune_interpreter() -> None:
     """Trade throughput of background threads for the latency of requests; call it once the app is built."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     gc.collect()
-    gc.freeze()  # what exists now stays: no collection scans it while requests wait
+    gc.freeze()  # objects that exist now stay: no collection scans them while requests wait
     gc.set_threshold(GC_THRESHOLD)
 
 

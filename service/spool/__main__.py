@@ -1,8 +1,8 @@
 """The drainer's process: `python -m service.spool`, which only `service.process.drainer` starts.
 
 Its first line of standard input says what to drain and where to. It ends when its standard input does, that is, when
-the process that started it closes it or dies. Signals that stop the whole service do not end it: what is answered last
-is then still stored. It imports little and emits no telemetry; the service reads its status file.
+the process that started it closes it or dies. It ignores the signals that stop the service, so that the last
+answers are still stored. It imports little and emits no telemetry; the service reads its status file.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class LoggingProbe(DrainerProbe):
 
 
 def main() -> int:
-    """Drain until standard input ends; return the exit code, 1 if the drainer itself ended before."""
+    """Drain until standard input ends; return the exit code, 1 if the drainer ended before that."""
     for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     configure_logging()

@@ -79,7 +79,7 @@ class DrainerProbe:
 
 
 class SpoolDrainer:
-    """A daemon thread that empties the spool through `write`. Of several processes one drains; another takes over.
+    """A daemon thread that empties the spool through `write`. Only one of several processes drains at a time.
 
     It polls every `interval_s` seconds and takes up to `batch_rows` at a time, without a pause while more records wait.
     During an outage of the database the delay doubles, up to five seconds. The service runs it in a process of its own

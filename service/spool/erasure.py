@@ -1,6 +1,6 @@
-"""Erases a customer's records from the spool: from its segments, which may hold stored records too, and dead letters.
+"""Erases a customer's records from the spool: from segments, including records that are stored, and from dead letters.
 
-The drainer goes on meanwhile. Records that still wait are left to it: the tombstone in the database
+The drainer keeps running. Records that still wait are left to it: the tombstone in the database
 (`leeway.store.erasures`) makes it drop them, and only then are their bytes overwritten.
 """
 
@@ -36,7 +36,7 @@ _ERASED_LETTER = b'{"reason":"erased"}'
 
 @dataclass(frozen=True)
 class SpoolErasure:
-    """How many records and dead letters of a customer were erased, and how many `waiting` records could not yet be."""
+    """How many records and dead letters of a customer were erased, and how many `waiting` records could not be yet."""
 
     records: int = 0
     dead_letters: int = 0
@@ -82,7 +82,7 @@ def erase_from_spool(path: Path, user_id: str, *, timeout_s: float) -> SpoolEras
 
 
 def _drained(path: Path, segments: list[Segment], timeout_s: float) -> dict[str, int]:
-    """How far the drainer is in each of these segments, as soon as it has drained them, or at the end of the time."""
+    """The drainer's position in each of these segments, once it has drained them or the time is over."""
     deadline_s = time.monotonic() + timeout_s
     while True:
         positions = (read_status(path) or DrainerStatus()).positions
@@ -165,7 +165,7 @@ def _may_be_letter_of(user_id: str) -> Callable[[bytes], bool]:
 
 
 class _Letter(msgspec.Struct):
-    """What matters here of a dead letter."""
+    """The member of a dead letter that is needed here."""
 
     record: str
 

@@ -1,4 +1,4 @@
-"""What a process of the service knows of the drainer, which is another process: whether it is alive, what it stored."""
+"""Monitors the drainer, which is another process: whether it is alive, and how much it has stored."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TypeAlias
 from service.spool.status import DrainerStatus, read_status
 
 ALIVE_S = 15.0
-"""A drainer says at least every five seconds that it is alive; it may also take this long to start."""
+"""The drainer updates its status at least every five seconds. It may also take this long to start."""
 POLL_S = 0.5
 STOPPING_POLL_S = 0.02
 
@@ -35,7 +35,7 @@ class DrainerMonitor:
         """Whether the drainer works, or this process has not waited long enough for it to start."""
         status = read_status(self._path)
         seen_at = max(self._started_at, status.updated_at if status else 0.0)
-        return abs(self._clock_s() - seen_at) <= ALIVE_S  # a clock that was set back makes the last sign look new
+        return abs(self._clock_s() - seen_at) <= ALIVE_S  # an update in the future: the clock was set back
 
     def start(self, written: Count, dead_lettered: Count) -> None:
         """Report from now on, in a thread: stored predictions to `written`, others to `dead_lettered`."""
@@ -58,7 +58,7 @@ class DrainerMonitor:
         if status is None:
             return
         last, self._last = self._last, status
-        # Counters that are smaller than before began again: the spool was emptied, or its status was damaged.
+        # A counter that is smaller than before was reset: the spool was emptied, or its status was damaged.
         _report(self._written, last.written, status.written)
         _report(self._dead_lettered, last.dead_lettered, status.dead_lettered)
 

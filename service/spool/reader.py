@@ -46,9 +46,10 @@ class UnknownSchema(SpoolError):
 
 @dataclass(frozen=True)
 class Batch:
-    """Records of one segment, in order. `damaged` are its lines that hold no record, `torn` what a torn write left.
+    """Records of one segment, in order. `damaged` are lines without a valid record, `torn` the rest of a torn write.
 
-    A torn write was never acknowledged, so nothing answered is in it. `has_more` is True if other records may follow.
+    A torn write was never acknowledged, so it holds no answered prediction. `has_more` is True if other
+    records may follow.
     """
 
     segment: Segment
@@ -69,7 +70,7 @@ class DeadLetter:
 
 
 class SpoolReader:
-    """Takes batches from the spool in a folder; `lease` makes sure that nobody else does."""
+    """Takes batches from the spool in a folder; `lease` makes sure that no other process does."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -91,7 +92,7 @@ class SpoolReader:
                 return False
             self._lease = lock
             self._status = _known_status(self.path)
-            with exclusive(self.path / "spool.lock"):  # no process is just creating a segment
+            with exclusive(self.path / "spool.lock"):  # no process is creating a segment now
                 for unfinished in self.path.glob("*.new"):
                     unfinished.unlink(missing_ok=True)
             return True
@@ -102,13 +103,13 @@ class SpoolReader:
         return self._lease is not None
 
     def release(self) -> None:
-        """Give the lease back."""
+        """Release the lease."""
         if self._lease is not None:
             self._lease.release()
             self._lease = None
 
     def beat(self, *, is_outage: bool = False) -> None:
-        """Say in the status that the drainer is alive, and keep the disk reserve; called in every cycle."""
+        """Update the status, to show that the drainer is alive, and keep the disk reserve; called in every cycle."""
         self._reserve.keep()
         with spool_errors(self.path):
             self._publish(msgspec.structs.replace(self._status, is_outage=is_outage))
@@ -258,7 +259,7 @@ def _parse(segment: Segment, start: Position, data: bytes, limit: int, *, has_mo
 
 
 class DiskReserve:
-    """A file of zeros that keeps disk space back, so that a drainer on a full disk can still write dead letters.
+    """A file of zeros that reserves disk space, so that a drainer on a full disk can still write dead letters.
 
     Without them it could not delete the segment that holds the record, and the disk would stay full.
     """

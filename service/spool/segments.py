@@ -1,11 +1,11 @@
-"""The spool's files: records as lines in segments, the locks between processes, and what a failing disk means.
+"""The spool's files: records as lines in segments, the locks between processes, and the errors of a failing disk.
 
 A spool is a folder:
 
     1764372000123456789-4711-9f86d081884c.segment   records of one writer, in order
     schemas/9f86d081884c.json                       the schema that a segment's name refers to
     dead_letters.jsonl                              what can never be stored, each with its reason
-    drainer.status                                  how far the drainer is (service.spool.status)
+    drainer.status                                  the drainer's position (service.spool.status)
     drainer.lock, spool.lock                        held by the drainer; held while a segment is created
     dead_letters.lock                               held while dead letters are appended or erased
     drainer.reserve                                 disk space for dead letters (service.spool.reader.DiskReserve)
@@ -47,7 +47,7 @@ class SpoolError(Exception):
     """The spool cannot be used; the message says why and, where possible, what to do."""
 
     kept = 0
-    """How many of the records, from the first on, the spool keeps nevertheless: the disk became full after them."""
+    """The number of leading records that were kept: the disk became full after them."""
 
 
 class SpoolFull(SpoolError):
@@ -171,7 +171,7 @@ class FileLock:
         return try_lock(self._descriptor, fcntl.LOCK_EX)
 
     def release(self) -> None:
-        """Release the lock for good; a second call does nothing."""
+        """Release the lock permanently; a second call does nothing."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)

@@ -71,7 +71,7 @@ class Spool:
     (True, 0)
 
     All segments and dead letters together take at most `limit_bytes`. A process reserves a segment's whole size when it
-    creates the segment, so that an append needs not look at the others.
+    creates the segment, so an append does not look at the others.
     """
 
     def __init__(self, path: Path, schema: FeatureSchema, *, limit_bytes: int, fsync_always: bool) -> None:
@@ -116,11 +116,11 @@ class Spool:
         """Append `records`; once this returns they survive a killed process. Callable from any thread.
 
         If it raises, only the first `SpoolError.kept` records are kept. Append the others again, or one by one: a
-        drainer does not mind to meet a record twice.
+        record that is in the spool twice is stored once.
 
         Raises:
-            SpoolFull: there is no room for all of them; for fewer there may be.
-            SpoolError: a record has no JSON form, no permission, a failing disk, …
+            SpoolFull: there is no room for all of them; there may be for fewer.
+            SpoolError: a record has no JSON form, permission is denied, the disk fails, …
         """
         try:
             payloads = encode_all(records)
@@ -129,7 +129,7 @@ class Spool:
         self.append_encoded(payloads)
 
     def append_encoded(self, payloads: Sequence[bytes]) -> None:
-        """Append records that `PredictionRecord.to_json` encoded, with one write; else as `append`."""
+        """Append records that `PredictionRecord.to_json` encoded, with one write; otherwise like `append`."""
         lines = to_lines(payloads)
         with self._lock, spool_errors(self.path):
             if len(lines) > self._room_bytes:
@@ -146,7 +146,7 @@ class Spool:
         """
         trial = self.path / f"check-{os.getpid()}"
         with self._lock, spool_errors(self.path):
-            if self._room_bytes < CHECK_BYTES or os.fstat(self._descriptor).st_nlink == 0:  # somebody deleted the file
+            if self._room_bytes < CHECK_BYTES or os.fstat(self._descriptor).st_nlink == 0:  # the file was deleted
                 self._open_segment(CHECK_BYTES)
             try:
                 trial.write_bytes(bytes(CHECK_BYTES))
@@ -156,7 +156,7 @@ class Spool:
     def _write(self, lines: bytes) -> None:
         written = os.write(self._descriptor, lines) if lines else 0
         self._room_bytes -= written
-        while written < len(lines):  # the disk became full: the next attempt says so
+        while written < len(lines):  # the disk became full: the next write raises the error
             try:
                 written += os.write(self._descriptor, lines[written:])
             except OSError as error:

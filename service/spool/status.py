@@ -1,7 +1,7 @@
-"""What the drainer says about itself, in a small file of the spool: how far it is, what it has stored, and when.
+"""The drainer's status, a small file in the spool: its position, what it has stored, and when.
 
-The file has a fixed size and is overwritten in place, which works on a full disk too. A reader that meets a write in
-progress, or a damaged file, notices by the checksum.
+The file has a fixed size and is overwritten in place, which works on a full disk too. A checksum shows a
+reader that a write is in progress or that the file is damaged.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class DrainerStatus(msgspec.Struct, frozen=True):
 
 
 def read_status(folder: Path) -> DrainerStatus | None:
-    """The status in the spool's folder; None if there is none, or only a damaged one."""
+    """The status in the spool's folder; None if it is missing or damaged."""
     for attempt in range(_ATTEMPTS):
         try:
             line = (folder / FILE_NAME).read_bytes().strip()
@@ -64,7 +64,7 @@ def write_status(folder: Path, status: DrainerStatus) -> None:
     Raises:
         OSError: the file cannot be written.
     """
-    if len(status.positions) > _MAX_POSITIONS:  # the others are only drained again
+    if len(status.positions) > _MAX_POSITIONS:  # the other segments are drained again, which does no harm
         newest = sorted(status.positions.items())[-_MAX_POSITIONS:]
         status = msgspec.structs.replace(status, positions=dict(newest))
     content = to_lines([msgspec.json.encode(status)]).ljust(FILE_BYTES)

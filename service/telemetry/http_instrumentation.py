@@ -89,17 +89,17 @@ class HttpMeterProvider(NoOpMeterProvider):
 
 
 class HttpMeter(NoOpMeter):
-    """Creates the two instruments that we report, with our attributes only, because a client can invent a host."""
+    """Creates the two instruments that we report, with our attributes only: a client could invent hosts."""
 
     def __init__(self, meter: Meter, scope: InstrumentationScope) -> None:
         super().__init__(meter.name, meter.version, meter.schema_url)
         self.scope = scope
-        """That of the instrumentation's spans as well."""
+        """Also the scope of the instrumentation's spans."""
         self.duration = histogram(meter, names.HTTP_REQUEST_DURATION)
         self.active = tallied(meter, names.HTTP_ACTIVE_REQUESTS)
 
     def refused(self, method: str, route: str | None, status: int, duration_s: float) -> None:
-        """A request was refused before any instrumentation saw it."""
+        """Record a request that was refused before the instrumentation saw it."""
         attributes: dict[str, str | int] = {names.HTTP_METHOD: sanitize_method(method), names.HTTP_STATUS: status}
         if route is not None:
             attributes[names.HTTP_ROUTE] = route
@@ -119,7 +119,7 @@ class HttpMeter(NoOpMeter):
 
 
 class Utf8Headers:
-    r"""Middleware that hands on request headers as UTF-8; invalid bytes become U+FFFD, as in browsers.
+    r"""Middleware that replaces bytes of request headers that are not UTF-8 by U+FFFD, as browsers do.
 
     It wraps the instrumentation, which decodes such bytes with Python's escapes: it raises on `\xff\x` before our code
     sees the request, and the text that it makes of `\xff\ud800` cannot be encoded again.

@@ -1,4 +1,4 @@
-"""Reports to OpenTelemetry what happened.
+"""Reports the service's events to OpenTelemetry.
 
 Spans are created afterwards from measured times: the use case needs no context managers, and a request that is not
 sampled costs a few clock readings.

@@ -1,4 +1,4 @@
-"""What happened while the service answered, in the domain's words.
+"""The service's events, in the domain's terms.
 
 Each base class is its own null version: the methods do nothing. `service.telemetry.otel` reports to OpenTelemetry.
 """
@@ -42,9 +42,9 @@ class ModelCall(Struct, frozen=True, gc=False):
 
 
 class LookupCall(Struct, frozen=True, gc=False):
-    """One lookup of snapshots: when it began (Unix time), how long it took, of how many customers it found how many.
+    """One lookup of snapshots: when it began (Unix time), and how long it took.
 
-    `error` is the type of the error, if it failed.
+    It looked for `asked` customers and found `found` of them. `error` is the type of the error, if it failed.
     """
 
     began_at_ns: int
@@ -55,10 +55,10 @@ class LookupCall(Struct, frozen=True, gc=False):
 
 
 class PredictionProbe:
-    """Takes the events of predictions."""
+    """Receives the events of predictions."""
 
     def trace_ref(self) -> TraceRef | None:
-        """The trace to name in the answer; None where telemetry is off."""
+        """The trace to name in the response; None if telemetry is off."""
         return None
 
     def looked_up(self, call: LookupCall) -> None:
@@ -90,7 +90,7 @@ class PredictionProbe:
 
 
 class BatchProbe(PredictionProbe):
-    """Keeps the events of a batch, to be reported once it is answered."""
+    """Collects the events of a batch, to be reported once it is answered."""
 
     def __init__(self, trace: TraceRef | None) -> None:
         self.trace = trace
@@ -154,7 +154,7 @@ Headers: TypeAlias = Sequence[tuple[bytes, bytes]]
 
 
 class RequestProbe:
-    """Takes the requests that are answered below ASGI, where no instrumentation sees them."""
+    """Receives the requests that are answered below ASGI, where no instrumentation sees them."""
 
     def client(self, scope: Mapping[str, object], key_name: str | None = None) -> object:
         """What telemetry keeps of a client, by the ASGI scope of its request and its API key; for `arrived`."""
@@ -162,12 +162,12 @@ class RequestProbe:
         return None
 
     def arrived(self, client: object, headers: Headers) -> TraceRef | None:
-        """A request arrived: decide its trace, also by those of its headers that may carry a context."""
+        """A request arrived: choose its trace. `headers` are those that may carry a trace context."""
         del client, headers
         return None
 
     def abandoned(self) -> None:
-        """A request that arrived is answered by FastAPI, or its client has gone."""
+        """A request that arrived is answered by FastAPI, or its client disconnected."""
 
     def answered(self, requests: Sequence[AnsweredRequest]) -> None:
         """These single predictions were answered with status 200."""
@@ -180,7 +180,7 @@ class RequestProbe:
 
 
 class FaultProbe:
-    """Takes the faults that were injected."""
+    """Receives the faults that were injected."""
 
     def fault_injected(self, fault: str, value: str | None, probability: float) -> None:
-        """The current request met `fault`, which applies with this probability; `value` says how much of it."""
+        """`fault`, of this probability, was injected into the current request; `value` is the length of a delay."""

@@ -18,7 +18,7 @@ UNSET = CheckResult("grafana", "skipped", "not checked: LEEWAY_GRAFANA_URL is no
 
 
 def having(*results: CheckResult) -> Results:
-    """An results that found these."""
+    """Results that found these."""
     return Results(results[:2], results[2:], (), SyntheticPrediction("p", "t"), 1.234)
 
 

@@ -19,7 +19,7 @@ def test_the_process_is_alive(service: Service) -> None:
     assert (response.status_code, response.json()) == (200, {"status": "ok"})
 
 
-def test_ready_where_all_is_well(service: Service) -> None:
+def test_ready_if_nothing_fails(service: Service) -> None:
     """With bundle, spool and database the service is ready and says ok."""
     response = service.client.get("/health/ready")
 
