@@ -68,7 +68,7 @@ class Cycle:
                 self.bundles.release_connections()
 
     def _unknown(self, run: RunProbe, kind: str, reason: str, error: Exception | None = None) -> None:
-        """Count it, and log it if it differs from the last warning: a quiet night or a long outage is logged once."""
+        """Count it, and log it if it differs from the last warning: a long outage is logged once."""
         warning = kind if kind == TOO_FEW_ROWS else f"{kind}: {reason}"
         if warning != self._last_warning:
             _log.warning("drift is unknown: %s", reason, exc_info=error if kind == OTHER else None)
@@ -99,7 +99,7 @@ class Cycle:
     def _publish(self, run: RunProbe, evaluation: Evaluation, start: datetime, end: datetime) -> None:
         """Write the report, then the row, then notify. The state changes only once the row is stored."""
         result, page = evaluation.result, evaluation.page
-        if evaluation.report or self._last_warning != TOO_FEW_ROWS:  # a quiet night leaves one page, not five hundred
+        if evaluation.report or self._last_warning != TOO_FEW_ROWS:  # of runs with too few rows only the first
             self.reports.write(result, *((page.write_html, page.write_json) if page else ()))
             self.reports.prune()
             self.reports.write_index()

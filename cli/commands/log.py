@@ -41,7 +41,7 @@ def prune(
     """Delete predictions, their labels, rejection counts and drift runs that are older than LENGTH.
 
     It deletes the oldest first, in small transactions, while the service runs; after Ctrl-C, the next call continues.
-    Snapshots of customers stay, and the last drift runs of each model. Exit codes: 0 done, 2 bad input, or the
+    It keeps customers' snapshots and the last drift runs of each model. Exit codes: 0 done, 2 bad input, or the
     database is unreachable.
     """
     from datetime import UTC, datetime
@@ -64,7 +64,7 @@ def prune(
     epilog=examples("leeway log forget --user 7590-VHVEG --dry-run", "leeway log forget --user 7590-VHVEG"),
 )
 def forget(
-    user: Annotated[str, typer.Option(metavar="ID", help="The customer's id, as requests name it")],
+    user: Annotated[str, typer.Option(metavar="ID", help="The customer's id, as in requests")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count only; delete nothing")] = False,
     database_url: DatabaseUrl = None,
     spool: Annotated[Path | None, setting(ErasureSettings, "spool")] = None,
@@ -72,8 +72,8 @@ def forget(
 ) -> None:
     """Delete a customer's predictions, snapshots and labels, in the database, the spool and its dead letters.
 
-    Evidently's reports that may show them are deleted, too. Predictions that are still on their way are dropped on
-    arrival. It works while the service runs, and can be repeated. Exit codes: 0 done, 1 a record still waits in the
+    It also deletes Evidently's reports that may show them, and drops predictions that reach the database later. It
+    works while the service runs, and can be repeated. Exit codes: 0 done, 1 a record still waits in the
     spool, 2 bad input, or a database or folder cannot be used.
     """
     from drift.report.folder import ReportError, ReportFolder

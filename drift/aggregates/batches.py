@@ -19,7 +19,7 @@ from leeway.model.encoding import FLOAT32_MAX
 
 BATCH_ROWS: Final = 131_072
 MOST_WORDS: Final = 100_000
-"""Of so many new categories, those that are rare are counted without their names."""
+"""If there are more new categories than this, rare ones are counted without their names."""
 
 
 class Entries(NamedTuple):

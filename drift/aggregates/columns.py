@@ -14,7 +14,7 @@ from leeway.model.distances import spread
 
 INNER_EDGES: Final = 64
 PRECISION: Final = 1e-10
-"""An open area that is smaller, in standard deviations of the reference, is left out."""
+"""A smaller open area, in standard deviations of the reference, is ignored."""
 
 
 class Area:
@@ -38,18 +38,18 @@ class Area:
         return tuple(self._open.edges(inner).tolist())
 
     def is_open_for(self, most_values: int) -> bool:
-        """Whether the open intervals hold more values than that, and an area that matters."""
+        """Whether the open intervals hold more values than this, and an area that is not negligible."""
         if self._open.bound(self._values) <= PRECISION * self._spread:
             self._open = self._open.none()
         return bool(self._open.n.sum() > most_values)
 
     def divide(self, found: Sequence[Group]) -> None:
-        """Take what was counted between `edges(INNER_EDGES)`."""
+        """Add the counts between `edges(INNER_EDGES)`."""
         area, self._open = self._open.divided(INNER_EDGES, _bins(found)).area(self._values, self._centre)
         self._known += area
 
     def close(self, values: Inside) -> None:
-        """Take all values of the open intervals, with the bins of `edges()`."""
+        """Add all values of the open intervals, with the bins of `edges()`."""
         self._known += self._open.exact_area(self._values, values)
         self._open = self._open.none()
 

@@ -74,7 +74,7 @@ class _SqlSnapshot:
 
 
 class _PostgreSQL:
-    """The server counts: about one row for each distinct value of the reference leaves it."""
+    """The server counts, and returns about one row for each distinct value of the reference."""
 
     def __init__(self, connection: sa.Connection, rows: sa.Select[Any]) -> None:
         self._connection = connection
@@ -104,7 +104,7 @@ class _PostgreSQL:
         return tuple(row[0] for row in self._connection.execute(most_frequent_new(self._rows, question)))
 
     def _only_value(self, question: Question, counted: Sequence[Group]) -> Any:  # noqa: ANN401 (of any kind)
-        """Asked only if there is one value once they are clipped: as they are stored there may be several."""
+        """Queried only if there is one value after clipping: the stored values may still differ."""
         there = [each for each in counted if each.bin is not None]
         numbers = {value for each in there for value in (each.least, each.greatest)}
         if len({each.word for each in there} if question.kind == "category" else numbers) > 1:

@@ -1,7 +1,7 @@
 """How DuckDB counts the columns of a window: its rows are counted here, in batches of Arrow's columns.
 
-DuckDB takes PostgreSQL's text, without a dialect of its own. Values stand in the text: with parameters DuckDB would
-keep the whole result in memory.
+DuckDB takes PostgreSQL's text, without a dialect of its own. Values are part of the text: with parameters, DuckDB
+would keep the whole result in memory.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class _Columns:
             yield [_entries(columns, each, chosen) for each in questions]
             start += size
         if wanted is not None and start != len(wanted):
-            raise RowsChanged(f"{start:,} rows were read, where there were {len(wanted):,} before")
+            raise RowsChanged(f"{start:,} rows were read, but there were {len(wanted):,} before")
 
     @cached_property
     def _wanted(self) -> npt.NDArray[np.bool_] | None:
@@ -108,7 +108,7 @@ class RowsChanged(Exception):
 def _last(placed: sa.Subquery) -> Column:
     """The position of a subject's last row."""
     position, order = placed.c.position, placed.c.ordered
-    if isinstance(order.type, sa.DateTime | sa.Integer):  # one number of both is compared faster than two
+    if isinstance(order.type, sa.DateTime | sa.Integer):  # one combined number is compared faster than two
         number = sa.func.epoch_us(order) if isinstance(order.type, sa.DateTime) else order
         key: Column = sa.func.coalesce(number, sa.literal_column(str(_BEFORE_ALL))).op("::")(
             sa.literal_column("HUGEINT")

@@ -49,7 +49,7 @@ class Group(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """A column of a window: its groups, and what they do not tell.
+    """A column of a window: its groups, and what these do not show.
 
     `outside` counts the numbers outside the usual range. `new_categories` are the most frequent ones that are not
     known. `only_value` is the only value, as it is stored and not clipped; None if there are several, or none.

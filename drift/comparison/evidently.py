@@ -1,6 +1,6 @@
 """The only module that imports Evidently: it draws Evidently's own page, and writes its JSON, for people to look at.
 
-Verdicts do not depend on it: they are made from all rows, and this from a sample. The import takes five seconds and
+Verdicts do not depend on it: they use all rows, and this a sample. The import takes five seconds and
 280 MB, so it happens with the first page.
 """
 
@@ -136,7 +136,7 @@ def _labels(values: Values, kind: Kind, kept: frozenset[Any]) -> NDArray[np.obje
 
     Only the `kept` values keep their text; the others share one. The Jensen–Shannon distance is the same, because each
     value that is not in the reference adds its share times ln 2 to the divergence, and Evidently's time grows with the
-    square of the number of categories. Evidently does not escape categories in its page: `value_text` disarms them.
+    square of the number of categories. Evidently does not escape categories in its page, so `value_text` does.
     """
     codes, found = pd.factorize(values)
     texts = [value_text(value, kind) if value in kept else OTHER_NEW for value in found.tolist()]

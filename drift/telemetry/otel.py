@@ -133,7 +133,7 @@ class OTelRunProbe(RunProbe):
         """See `RunProbe`."""
         known = kind if kind in UNKNOWN_KINDS else "other"
         self.span.set_attributes({names.DRIFT_RECOMMENDATION: "UNKNOWN", names.DRIFT_REASON: reason})
-        if known != "too_few_rows":  # a quiet night is not an error
+        if known != "too_few_rows":  # too few rows are not an error
             self.span.set_status(Status(StatusCode.ERROR, reason))
             self.span.set_attribute(names.ERROR_TYPE, known)
         self.runs.add(1, {names.DRIFT_RECOMMENDATION: "UNKNOWN", names.ERROR_TYPE: known})
