@@ -33,6 +33,7 @@ from leeway.model.sklearn import encode_frame
 from leeway.model.training import train
 from leeway.model.writer import Origin, Reference, bundle_pipeline
 from leeway.schema import CHURN_SCHEMA, Feature, FeatureSchema, Value
+from tests import preloaded
 from tests.fakes import Service, service_over
 
 pytest_plugins = ["tests.leaks"]
@@ -73,6 +74,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Start with the modules that wait, so that no process is left with one of them when the others have finished."""
     waiting = tuple(str(Path(__file__).parent / name) for name in WAITING)
     items.sort(key=lambda item: not str(item.path).startswith(waiting))
+
+
+def pytest_sessionfinish() -> None:
+    """End the process from which tests forked commands."""
+    preloaded.stop_server()
 
 
 def pytest_collection_finish() -> None:

@@ -19,6 +19,8 @@ from typing import Final
 
 import pytest
 
+from tests import preloaded
+
 GRACE_S: Final = 3.0
 """Time for threads and processes that were stopped to end."""
 _FDS: Final = Path("/proc/self/fd")
@@ -37,13 +39,15 @@ def _threads() -> Iterator[str]:
 def _children() -> Iterator[str]:
     for children in Path("/proc/self/task").glob("*/children"):
         try:
-            yield from (f"process {pid}" for pid in children.read_text().split() if not _is_resource_tracker(pid))
+            yield from (f"process {pid}" for pid in children.read_text().split() if not _lasts(pid))
         except OSError:  # the thread ended
             continue
 
 
-def _is_resource_tracker(pid: str) -> bool:
-    """Whether this is the helper of `multiprocessing`, which lives as long as the process that started it."""
+def _lasts(pid: str) -> bool:
+    """Whether this is a helper that lives as long as the process that started it: of `multiprocessing`, or ours."""
+    if pid == str(preloaded.server_pid()):
+        return True
     return b"multiprocessing.resource_tracker" in Path(f"/proc/{pid}/cmdline").read_bytes()
 
 

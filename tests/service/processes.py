@@ -18,7 +18,7 @@ from contextlib import closing, contextmanager
 from functools import cached_property
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import httpx2
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
@@ -27,6 +27,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric, ResourceMetrics
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, Span
 
 from leeway.model.bundle import Bundle
+from tests import preloaded
 
 ROOT = Path(__file__).parents[2]
 WAIT_S = 30.0
@@ -34,6 +35,7 @@ ALONE = ("-m", "cli.main", "serve")
 TWO_WORKERS = ("-m", "cli.main", "serve", "--workers", "2")
 SUPERVISED = ("-m", "cli.main", "serve", "--supervise")
 SHUTDOWN_S = 15.0
+Start: TypeAlias = "Callable[..., subprocess.Popen[bytes]]"
 QUICK_EXPORT = {"OTEL_METRIC_EXPORT_INTERVAL": "200", "OTEL_BSP_SCHEDULE_DELAY": "100"}
 """Export often, so that tests need not wait."""
 
@@ -48,6 +50,11 @@ def environment(bundle: Bundle, folder: Path, **changes: str) -> dict[str, str]:
         "LEEWAY_PORT": "0",
     }
     return kept | ours | changes
+
+
+def start_python(command: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:  # noqa: ANN401 (handed on)
+    """Start the command in a new interpreter, which imports everything itself."""
+    return subprocess.Popen([sys.executable, *command], **options)
 
 
 class Server:
@@ -92,13 +99,13 @@ class Server:
 
 
 @contextmanager
-def running(folder: Path, env: dict[str, str], command: Sequence[str] = ALONE) -> Iterator[Server]:
+def running(
+    folder: Path, env: dict[str, str], command: Sequence[str] = ALONE, start: Start = preloaded.start
+) -> Iterator[Server]:
     """Start a service without waiting for it; it is gone at the end."""
     folder.mkdir(exist_ok=True)
     with (folder / "out.log").open("w") as out, (folder / "err.log").open("w") as err:
-        process = subprocess.Popen(
-            [sys.executable, *command], cwd=ROOT, env=env, stdout=out, stderr=err, start_new_session=True
-        )
+        process = start(command, cwd=ROOT, env=env, stdout=out, stderr=err, start_new_session=True)
     server = Server(process, folder)
     try:
         yield server
@@ -110,9 +117,7 @@ def running(folder: Path, env: dict[str, str], command: Sequence[str] = ALONE) -
 
 def ended(env: dict[str, str], command: Sequence[str] = ALONE) -> subprocess.CompletedProcess[str]:
     """Run a service that ends by itself."""
-    return subprocess.run(
-        [sys.executable, *command], cwd=ROOT, env=env, capture_output=True, text=True, timeout=WAIT_S, check=False
-    )
+    return preloaded.run(command, cwd=ROOT, env=env, timeout=WAIT_S)
 
 
 def rows_by_id(database: Path) -> Counter[str]:

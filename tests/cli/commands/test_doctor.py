@@ -15,11 +15,12 @@ from cli.doctor.run import run_checks
 from leeway.model.bundle import Bundle
 from leeway.settings import DoctorSettings
 from leeway.telemetry import names
+from tests import preloaded
 from tests.cli.doctor.replies import a_service, trace, vector
 from tests.cli.stub_server import JsonReply, json_server
 from tests.service.processes import ROOT, Server, Sink, closed_port, environment, otlp_sink, running
 
-DOCTOR = (sys.executable, "-m", "cli.main", "doctor")
+DOCTOR = ("-m", "cli.main", "doctor")
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,7 @@ class Installation:
     def doctor(self, *flags: str, **changes: str) -> subprocess.CompletedProcess[str]:
         """Run `leeway doctor` in a pipe."""
         env = self.env | {"LEEWAY_URL": self.server.url} | changes
-        return subprocess.run(
-            [*DOCTOR, *flags], cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=False
-        )
+        return preloaded.run([*DOCTOR, *flags], cwd=ROOT, env=env, timeout=60)
 
     def states(self, *flags: str, **changes: str) -> dict[str, str]:
         """The state of each check."""

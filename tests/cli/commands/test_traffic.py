@@ -4,7 +4,6 @@ import re
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from cli.main import app
 from cli.snapshots import open_snapshots
 from leeway.data.population import Population, population
 from leeway.model.bundle import Bundle
+from tests import preloaded
 from tests.cli.stub_server import http, stub_server
 from tests.service.processes import ROOT, Server, closed_port, environment, eventually, otlp_sink, running
 
@@ -30,13 +30,8 @@ LIMIT_S = 60.0
 def command(bundle: Bundle, folder: Path, url: str, *flags: str, **changes: str) -> subprocess.Popen[str]:
     """Start `leeway traffic` in a pipe, against `url`."""
     env = environment(bundle, folder, LEEWAY_URL=url, **changes)
-    return subprocess.Popen(
-        [sys.executable, *TRAFFIC, *flags],
-        cwd=ROOT,
-        env=env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+    return preloaded.start(
+        [*TRAFFIC, *flags], cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
 
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -11,11 +10,12 @@ import pytest
 from cli.doctor import metrics, run
 from cli.doctor.run import run_checks
 from leeway.settings import DoctorSettings
+from tests import preloaded
 from tests.cli.doctor.replies import a_service, vector
 from tests.cli.stub_server import json_server
 from tests.service.processes import ROOT, eventually
 
-DOCTOR = (sys.executable, "-m", "cli.main", "doctor", "--timeout", "60")
+DOCTOR = ("-m", "cli.main", "doctor", "--timeout", "60")
 QUERY = "/api/v1/query"
 SOON_S, LATER_S = 0.2, 0.8
 
@@ -41,7 +41,7 @@ def test_late_exports_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_ctrl_c_ends_the_wait(tmp_path: Path) -> None:
     """Ctrl-C during the wait for a signal ends the command at once, not after --timeout."""
     with json_server(a_service()) as server:
-        process = subprocess.Popen(
+        process = preloaded.start(
             [
                 *DOCTOR,
                 "--url",

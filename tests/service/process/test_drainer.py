@@ -20,7 +20,7 @@ from service.process.drainer import DrainerProcess
 from service.spool.spool import Spool
 from service.spool.status import read_status
 from tests.leeway.store.records import a_record, some_records
-from tests.service.processes import ROOT, environment, eventually, rows_by_id, running
+from tests.service.processes import ROOT, environment, eventually, rows_by_id, running, start_python
 from tests.service.spool.spools import open_spool
 
 IMPORTED = "import sys, service.spool.__main__; print(*sys.modules)"
@@ -137,7 +137,7 @@ def test_one_that_hangs_is_killed(settings: ServiceSettings) -> None:
 
 def test_it_ends_with_a_service_that_was_killed(bundle: Bundle, example: dict[str, Any], tmp_path: Path) -> None:
     """Nobody else would end it; before, it stores what was answered."""
-    with running(tmp_path, environment(bundle, tmp_path)) as server:
+    with running(tmp_path, environment(bundle, tmp_path), start=start_python) as server:
         answers = server.ask(example, 5)
         assert eventually(lambda: read_status(tmp_path / "spool") is not None)
         (drainer,) = children_of(server.process.pid)
@@ -148,7 +148,7 @@ def test_it_ends_with_a_service_that_was_killed(bundle: Bundle, example: dict[st
 
 def test_answers_go_on_without_a_drainer(bundle: Bundle, example: dict[str, Any], tmp_path: Path) -> None:
     """A stopped drainer costs no answer; once it continues, all of them are stored."""
-    with running(tmp_path, environment(bundle, tmp_path)) as server:
+    with running(tmp_path, environment(bundle, tmp_path), start=start_python) as server:
         server.ask(example)
         assert eventually(lambda: read_status(tmp_path / "spool") is not None)
         (drainer,) = children_of(server.process.pid)
