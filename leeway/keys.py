@@ -1,4 +1,4 @@
-"""API keys: a file that names them, with their scopes and salted hashes, and what checks a key against it.
+"""API keys: a file with their names, scopes and salted hashes, and the check of a key against it.
 
 A key is `lw_<id>_<secret>`. The file, JSON, holds no secret: it can be read, but not used as a key.
 """
@@ -45,11 +45,11 @@ _log = logging.getLogger(__name__)
 
 
 class KeysError(ValueError):
-    """The file of keys cannot be used, or a change to it is not possible; the message says why."""
+    """The file of keys cannot be used or changed; the message says why."""
 
 
 class Key(Struct, frozen=True):
-    """One key: who it is for, what it may do, and the SHA-256 of salt and secret."""
+    """One key: its name, its scopes, and the SHA-256 of salt and secret."""
 
     id: Annotated[str, Meta(pattern="^[0-9a-f]{12}$")]
     name: Annotated[str, Meta(pattern=_NAME)]
@@ -117,7 +117,7 @@ def revoke_key(path: Path, name: str) -> None:
 
 @contextmanager
 def _changing(path: Path) -> Iterator[list[Key]]:
-    """The keys of a file, which is replaced by what they are at the end. A new file can be read by its owner only."""
+    """Yield the keys of a file to change, and then replace it. Only the owner can read a new file."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         folder = os.open(path.parent, os.O_RDONLY)
@@ -145,7 +145,7 @@ def _hash(salt: bytes, secret: bytes) -> bytes:
 
 
 class _Known(Struct, frozen=True, gc=False):
-    """What checking a key needs of it."""
+    """The parts of a key that a check needs."""
 
     name: str
     scopes: frozenset[Scope]
@@ -190,7 +190,7 @@ class KeyRing:
     def find(self, key: bytes) -> tuple[str, frozenset[Scope]] | None:
         """The name and the scopes of a key; None if the file does not have it.
 
-        How long it takes tells nothing about a secret.
+        The time that it takes does not depend on the secret.
         """
         self.refresh()
         head, _, secret = key[3:].partition(b"_")
@@ -200,7 +200,7 @@ class KeyRing:
         return None
 
     def refresh(self) -> None:
-        """Read the file again if it has changed; it is looked at once a second."""
+        """Read the file again if it has changed; this is checked once a second."""
         now_s = self._clock_s()
         if now_s < self._check_at_s:
             return
@@ -225,7 +225,7 @@ def _by_id(keys: Iterable[Key]) -> dict[bytes, _Known]:
 
 
 def _state(path: Path) -> tuple[int, ...] | None:
-    """What changes with the file; None if it cannot be looked at."""
+    """Values that change with the file; None if it cannot be accessed."""
     try:
         found = path.stat()
     except OSError:
@@ -236,8 +236,8 @@ def _state(path: Path) -> tuple[int, ...] | None:
 def key_in(headers: Iterable[tuple[bytes, bytes]], *, is_page: bool = False) -> bytes | None:
     """The key of a request, from its headers with lower-case names; None if it has none, or two different ones.
 
-    It is in `Authorization: Bearer` or in `X-API-Key`. A page may also be asked for with HTTP Basic, which browsers
-    offer: the password is the key.
+    It is in `Authorization: Bearer` or in `X-API-Key`. For a page, HTTP Basic works, too, which browsers support: the
+    password is the key.
     """
     found = None
     for name, value in headers:

@@ -1,4 +1,4 @@
-"""API keys in front of all routes but health checks, and their description in OpenAPI."""
+"""Requires API keys for all routes but health checks, and describes them in OpenAPI."""
 
 from __future__ import annotations
 
@@ -81,8 +81,8 @@ class Gate:
 class ConnectionKey:
     """Admits requests of one connection to the fast path.
 
-    They mostly have the same key, which is compared with the last one instead of hashed. Nothing is rejected or
-    counted: the application says what is wrong with a key.
+    They mostly have the same key, so a key is compared with the last one instead of hashed. Nothing is rejected or
+    counted here: the application does that, and explains what is wrong with a key.
     """
 
     def __init__(self, gate: Gate | None) -> None:
@@ -109,7 +109,7 @@ class ConnectionKey:
 
 
 class Keys:
-    """Middleware that lets only requests with a key pass; `is_known` tells whether a route has the path."""
+    """Middleware that admits only requests with a key; `is_known` returns whether a route has the path."""
 
     def __init__(self, app: ASGIApp, gate: Gate, problems: Problems, is_known: Callable[[Connection], bool]) -> None:
         self._app = app
@@ -134,7 +134,7 @@ class Keys:
             await self._app(scope, receive, send)
 
     def _needed(self, scope: Connection) -> Scope | None:
-        """The scope that a path needs; with any key one learns that a path does not exist."""
+        """The scope that a path needs; None, which is any key, if no route has the path."""
         if (needed := _SCOPES.get(route_path(scope))) is not None:
             return needed
         return Scope.OPERATE if self._is_known(scope) else None

@@ -138,13 +138,13 @@ class AnsweredRequest(TimedRequest, Protocol):
 
 
 class KeyProbe:
-    """Takes the requests that came with an API key, or without one."""
+    """Receives the requests that came with an API key, or without one."""
 
     def admitted(self, name: str) -> None:
         """A request has a key of this name that allows it."""
 
     def admitted_below_asgi(self, name: str) -> None:
-        """As `admitted`, for a request whose span is made later."""
+        """Like `admitted`, for a request whose span is made later."""
 
     def rejected(self, reason: str, name: str | None) -> None:
         """A request has no key (missing), an unknown one, or one that does not allow it (forbidden, with a name)."""
