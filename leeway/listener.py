@@ -14,7 +14,7 @@ _log = logging.getLogger(__name__)
 def listen(host: str, port: int, *, variables: str = "LEEWAY", backlog: int = 2048) -> socket.socket:
     """A listening socket; port 0 takes a free one. On `::`, IPv4 clients appear as `::ffff:192.0.2.1`.
 
-    `variables` begins the names of the settings that a message mentions.
+    `variables` is the prefix of the settings that a message names.
 
     Raises:
         OSError: the address cannot be used; `strerror` says what to do.

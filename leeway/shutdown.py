@@ -62,7 +62,7 @@ def on_stop_signal(stop: Callable[[], object]) -> Iterator[None]:
     finally:
         for number in STOP_SIGNALS:
             if isinstance(signal.getsignal(number), _DeferredSignal):
-                # An interpreter that exits resets handlers of ours to the default, which would kill it, but not this.
+                # An exiting interpreter resets our handlers to the default, which would kill it, but keeps SIG_IGN.
                 signal.signal(number, signal.SIG_IGN)
 
 

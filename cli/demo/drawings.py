@@ -84,8 +84,8 @@ def _pair(seen: ActSeen, by_kind: Mapping[str, Quantiles], top: int, longest: fl
         value = None if found.p95 is None else str(found.p95)
         size = {"width": percent(max(width, _THINNEST)), "height": str(_THIN)}
         yield element("rect", x="0", y=str(y), rx="1.5", **size, class_=style, data_value=value, **held)
-        said = "none" if found.p95 is None else f"{ms(found.p95)} ({found.count:,})"
-        yield element("text", said, x=percent(width), dx="6", y=str(y + _THIN - 1), class_="small")
+        figures = "none" if found.p95 is None else f"{ms(found.p95)} ({found.count:,})"
+        yield element("text", figures, x=percent(width), dx="6", y=str(y + _THIN - 1), class_="small")
 
 
 def _label(text: str, left: float, right: float, top: int) -> Markup:

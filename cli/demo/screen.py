@@ -37,11 +37,11 @@ class Screen:
     def stage(self, doing: str) -> Iterator[list[str]]:
         """Show a spinner during the block, then its time and what the block added to the list."""
         began_s = time.monotonic()
-        said: list[str] = []
+        details: list[str] = []
         with self._out.status(doing):
-            yield said
+            yield details
         took_s = time.monotonic() - began_s
-        self.say(f"{self._tick} {doing:<24} {took_s:4.1f} s  {'; '.join(said)}".rstrip())
+        self.say(f"{self._tick} {doing:<24} {took_s:4.1f} s  {'; '.join(details)}".rstrip())
 
     def say(self, line: str) -> None:
         """Print one line as it is."""
@@ -68,8 +68,8 @@ class Screen:
         verdicts = (
             ", ".join(f"{question} {run.verdicts[question].state}" for question in QUESTIONS) if run else "no run yet"
         )
-        said = HEADLINE[run.recommendation] if run else "–"
-        return "  ".join((*_latency(played.samples.now), _share(run), verdicts, said))
+        headline = HEADLINE[run.recommendation] if run else "–"
+        return "  ".join((*_latency(played.samples.now), _share(run), verdicts, headline))
 
     def frame(self, played: Played) -> Group:
         """A bar with the act; below it the figures, with sparklines for p95 and the share."""

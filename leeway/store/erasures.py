@@ -38,7 +38,7 @@ def lock_storing(connection: sa.Connection) -> None:
 
 
 def tombstones_among(connection: sa.Connection, erasures: sa.Table, user_ids: Iterable[str]) -> dict[str, Tombstone]:
-    """The tombstones of those of these customers who have one."""
+    """The tombstones of these customers, as far as they have one."""
     if connection.scalar(sa.select(erasures.c.user_sha256).limit(1)) is None:  # then there is nothing to hash
         return {}
     by_hash = {_hash(user_id): user_id for user_id in user_ids}
