@@ -13,6 +13,8 @@ from leeway.store.engine import quoted
 
 CHUNK_ROWS = 5_000
 SQLITE_ROWS = 200
+UNIQUE_VIOLATION = "23505"
+"""The SQLSTATE of a duplicate key, https://www.postgresql.org/docs/current/errcodes-appendix.html"""
 SQLITE_VARIABLES = 32_766
 """SQLite's default limit for one statement, https://sqlite.org/limits.html"""
 
@@ -66,44 +68,66 @@ def _insert(into: _Into, rows: list[Sequence[Any]]) -> None:
     keys = [str(column.key) for column in columns]
     compiled = wanted.compile(dialect=connection.dialect, column_keys=keys)
     order = [keys.index(key) for key in compiled.positiontup or ()]
-    kinds = [columns[place].type.dialect_impl(connection.dialect) for place in order]
-    converted = [
-        (place, process)
-        for place, kind in enumerate(kinds)
-        if (process := kind.bind_processor(connection.dialect)) is not None
-    ]
-
-    def plain(some: list[Sequence[Any]]) -> Iterator[list[Any]]:
-        for row in some:
-            values = [row[place] for place in order]
-            for place, convert in converted:
-                values[place] = convert(values[place])
-            yield values
-
     one_row = str(compiled)
     head, places, tail = one_row.rpartition(f"({', '.join('?' * len(order))})")
     at_once = min(SQLITE_ROWS, SQLITE_VARIABLES // len(order))
     many_rows = head + ", ".join([places] * at_once) + tail
     whole = len(rows) - len(rows) % at_once
     try:
+        values = list(zip(*_converted(into, rows, order), strict=True))
         for start in range(0, whole, at_once):
-            connection.exec_driver_sql(many_rows, tuple(chain.from_iterable(plain(rows[start : start + at_once]))))
-        if rest := [tuple(values) for values in plain(rows[whole:])]:  # not a longer statement: each would be cached
+            connection.exec_driver_sql(many_rows, tuple(chain.from_iterable(values[start : start + at_once])))
+        if rest := values[whole:]:  # not a longer statement: each would be cached
             connection.exec_driver_sql(one_row, rest)
     except TypeError as error:  # a flag that is neither true nor false
         raise ValueError(str(error)) from error
 
 
+def _converted(into: _Into, rows: list[Sequence[Any]], order: list[int]) -> Iterator[Sequence[Any]]:
+    """The columns in this order, as the driver takes their values.
+
+    Only flags, days and times are converted. Many rows share theirs, so each value is converted once.
+    """
+    dialect, given = into.connection.dialect, list(zip(*rows, strict=True))
+    for place in order:
+        column = given[place]
+        convert = into.columns[place].type.dialect_impl(dialect).bind_processor(dialect)
+        if convert is not None:
+            by_value = {value: convert(value) for value in set(column)}
+            column = tuple([by_value[value] for value in column])
+        yield column
+
+
 def _copy(into: _Into, rows: list[Sequence[Any]]) -> None:
+    """Copy the rows into the table; only if a key exists already, through a table of their own, which skips duplicates.
+
+    Duplicates are rare, since they follow a crash only, and the second table takes as long as the first.
+    """
     connection, table, columns, ignore_duplicates = into
     names = ", ".join(quoted(connection, column.name) for column in columns)
     target = quoted(connection, table.name)
-    if ignore_duplicates:
+    if not ignore_duplicates:
+        _copy_into(connection, target, names, rows)
+        return
+    try:
+        with connection.begin_nested():
+            _copy_into(connection, target, names, rows)
+    except sa.exc.IntegrityError as error:
+        if getattr(error.orig, "sqlstate", None) != UNIQUE_VIOLATION:
+            raise
         connection.exec_driver_sql(
             f"CREATE TEMP TABLE incoming ON COMMIT DROP AS SELECT {names} FROM {target} LIMIT 0"  # noqa: S608 (quoted)
         )
+        _copy_into(connection, "incoming", names, rows)
+        connection.exec_driver_sql(
+            f"INSERT INTO {target} ({names}) SELECT {names} FROM incoming ON CONFLICT DO NOTHING"  # noqa: S608 (quoted)
+        )
+        connection.exec_driver_sql("DROP TABLE incoming")
+
+
+def _copy_into(connection: sa.Connection, target: str, names: str, rows: list[Sequence[Any]]) -> None:
     driver: Any = connection.connection.driver_connection
-    command = f"COPY {'incoming' if ignore_duplicates else target} ({names}) FROM STDIN"
+    command = f"COPY {target} ({names}) FROM STDIN"
     failures: Any = connection.dialect.loaded_dbapi
     try:
         with driver.cursor() as cursor, cursor.copy(command) as copy:
@@ -111,11 +135,6 @@ def _copy(into: _Into, rows: list[Sequence[Any]]) -> None:
                 copy.write_row(row)
     except failures.Error as error:  # COPY bypasses SQLAlchemy, which would wrap the driver's error
         raise sa.exc.DBAPIError.instance(command, None, error, failures.Error, dialect=connection.dialect) from error
-    if ignore_duplicates:
-        connection.exec_driver_sql(
-            f"INSERT INTO {target} ({names}) SELECT {names} FROM incoming ON CONFLICT DO NOTHING"  # noqa: S608 (quoted)
-        )
-        connection.exec_driver_sql("DROP TABLE incoming")
 
 
 def upsert_rows(connection: sa.Connection, table: sa.Table, rows: list[dict[str, Any]]) -> None:

@@ -143,8 +143,10 @@ class PredictionLog:
 
     def _erased(self, connection: sa.Connection, records: Sequence[PredictionRecord]) -> set[str]:
         """The ids of the records whose customer's data was deleted after they were made."""
-        user_ids = {record.user_id for record in records if record.user_id is not None}
+        user_ids = (record.user_id for record in records if record.user_id is not None)
         tombstones = tombstones_among(connection, self._tables.erasures, user_ids)
+        if not tombstones:
+            return set()
         return {
             record.prediction_id
             for record in records
