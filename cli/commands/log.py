@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Annotated
@@ -52,6 +53,7 @@ def prune(
 
     length = parse_length(keep, "--keep", longest_s=_LONGEST_S)
     settings = Settings.read(database_url=database_url)
+    _check_database(settings)
     before = datetime.now(UTC) - length
     with plain_errors(DatabaseError), opened_engine(settings.database_url) as engine:
         deleted = prune_database(engine, before, is_dry_run=dry_run)
@@ -73,16 +75,20 @@ def forget(
     """Delete a customer's predictions, snapshots and labels, in the database, the spool and its dead letters.
 
     It also deletes Evidently's reports that may show them, and drops predictions that reach the database later. It
-    works while the service runs, and can be repeated. Exit codes: 0 done, 1 a record still waits in the
-    spool, 2 bad input, or a database or folder cannot be used.
+    works while the service runs, and can be repeated. Exit codes: 0 done, 1 not all is overwritten yet: repeat it,
+    2 bad input, or a database or folder cannot be used.
     """
     from drift.report.folder import ReportError, ReportFolder
+    from leeway.schema import TEXT_PATTERN
     from leeway.store.engine import DatabaseError, opened_engine
-    from leeway.store.retention import CUSTOMER_KINDS, customer_times
+    from leeway.store.retention import CUSTOMER_KINDS, customer_times, empty_write_ahead_log
     from leeway.store.retention import forget as forget_in_database
     from service.spool.erasure import SpoolError, count_in_spool, erase_from_spool
 
+    if not re.fullmatch(TEXT_PATTERN, user) or re.search("[\ud800-\udfff]", user):  # these stand for invalid UTF-8
+        stop(f"--user {user!r} cannot be the id of a customer")
     settings = ErasureSettings.read(database_url=database_url, spool=spool, reports=reports)
+    _check_database(settings)
     folder, path = ReportFolder(settings.reports, trace_url=settings.trace_url), settings.spool
     with plain_errors(DatabaseError, SpoolError, ReportError):
         with opened_engine(settings.database_url) as engine:
@@ -90,6 +96,7 @@ def forget(
             if not dry_run:
                 folder.delete_reports(found)  # first: a repeated call could no longer tell which
             deleted = forget_in_database(engine, user, is_dry_run=dry_run)
+            is_overwritten = dry_run or empty_write_ahead_log(engine)
         spooled = count_in_spool(path, user) if dry_run else erase_from_spool(path, user, timeout_s=_DRAIN_TIMEOUT_S)
     deleted += Counter({
         "records in the spool": spooled.records,
@@ -104,6 +111,20 @@ def forget(
             "command afterwards",
             FAILED,
         )
+    if not is_overwritten:
+        stop(
+            "deleted rows are still in SQLite's write-ahead log, which another process is reading: repeat this command",
+            FAILED,
+        )
+
+
+def _check_database(settings: Settings) -> None:
+    """Stop if there is no SQLite file: it would be created, and nothing in it deleted."""
+    from leeway.store.engine import sqlite_file
+
+    file = sqlite_file(settings.database_url)
+    if file is not None and not file.exists():
+        stop(f"no database at {file}: set LEEWAY_DATABASE_URL, or call this command where the service runs")
 
 
 def _counted(deleted: Counter[str], kinds: tuple[str, ...], *, is_dry_run: bool) -> str:

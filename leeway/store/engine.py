@@ -90,6 +90,7 @@ def _sqlite_engine(url: sa.URL) -> sa.Engine:
     def _configure(connection: sqlite3.Connection, _record: object) -> None:
         _use_wal(connection)
         connection.execute("PRAGMA synchronous=NORMAL")
+        connection.execute("PRAGMA secure_delete=ON")  # overwrites what is deleted; only some builds of SQLite do so
 
     return engine
 

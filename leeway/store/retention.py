@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -78,8 +77,8 @@ def customer_times(engine: sa.Engine, user_id: str) -> CustomerTimes:
 def forget(engine: sa.Engine, user_id: str, *, is_dry_run: bool = False) -> Counter[str]:
     """Delete a customer's predictions, snapshots and the labels of both; return how many of each.
 
-    It leaves a tombstone (`leeway.store.erasures`) first, so nothing from before this call is stored again. SQLite also
-    overwrites the deleted rows in its file. A dry run only counts.
+    It leaves a tombstone (`leeway.store.erasures`) first, so nothing from before this call is stored again. A dry run
+    only counts.
 
     Raises:
         DatabaseError: the database is unreachable; what was deleted before stays deleted.
@@ -91,10 +90,22 @@ def forget(engine: sa.Engine, user_id: str, *, is_dry_run: bool = False) -> Coun
         for suffix in _suffixes(engine):
             customer = _Customer(engine, suffix, user_id)
             deleted += customer.count() if is_dry_run else customer.delete()
-        if engine.dialect.name == "sqlite" and not is_dry_run:
-            with engine.connect() as connection:  # what was deleted is also in the write-ahead log
-                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
     return deleted
+
+
+def empty_write_ahead_log(engine: sa.Engine) -> bool:
+    """Move SQLite's write-ahead log, where deleted rows still are, into its file, where they are overwritten.
+
+    Returns False if another process is still reading what the log holds: try again later.
+
+    Raises:
+        DatabaseError: the database is unreachable.
+    """
+    if engine.dialect.name != "sqlite":
+        return True
+    with translated(), engine.connect() as connection:
+        is_busy, _, _ = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
+    return not is_busy
 
 
 def _bury(engine: sa.Engine, user_id: str) -> None:
@@ -145,25 +156,17 @@ class _Customer:
     def delete(self) -> Counter[str]:
         """Delete them; return how many of each kind."""
         deleted = Counter[str]()
-        with self._overwriting() as connection:  # first: no prediction can be made from them any more
+        with self._engine.begin() as connection:  # first: no prediction can be made from them any more
             for table, kind in ((self._snapshots, "snapshots"), (self._snapshot_labels, "labels")):
                 deleted[kind] += _delete(connection, table, table.c.user_id == self._user_id)
         for ids in _batches(self._engine, self._ids()):
-            with self._overwriting() as connection:
+            with self._engine.begin() as connection:
                 for table, kind in ((self._labels, "labels"), (self._predictions, "predictions")):
                     deleted[kind] += _delete(connection, table, table.c.prediction_id.in_(ids))
         return deleted
 
     def _ids(self) -> sa.Select[Any]:
         return sa.select(self._predictions.c.prediction_id).where(self._predictions.c.user_id == self._user_id)
-
-    @contextmanager
-    def _overwriting(self) -> Iterator[sa.Connection]:
-        """A transaction in which SQLite overwrites what it deletes, instead of only marking it as free."""
-        with self._engine.begin() as connection:
-            if connection.dialect.name == "sqlite":
-                connection.exec_driver_sql("PRAGMA secure_delete=ON")
-            yield connection
 
 
 class _Schema:

@@ -10,6 +10,7 @@ from typer.testing import CliRunner, Result
 
 from cli.main import app
 from drift.report.folder import ReportFolder
+from leeway.store import engine as engine_module
 from service.spool.drainer import PredictionWriter
 from service.spool.reader import SpoolReader
 from tests.drift.documents import a_run
@@ -20,7 +21,9 @@ from tests.service.spool.spools import drain, open_spool
 @pytest.mark.parametrize(("options", "verb"), [((), "deleted"), (("--dry-run",), "would delete")])
 def test_prune_says_what_it_deleted(tmp_path: Path, options: tuple[str, ...], verb: str) -> None:
     """One line with each count."""
-    url = f"sqlite:///{tmp_path / 'leeway.db'}"
+    engine, _, _ = a_database(tmp_path)
+    url = str(engine.url)
+    engine.dispose()
     done = CliRunner().invoke(app, ["log", "prune", "--keep", "90d", "--database-url", url, *options])
     assert done.exit_code == 0
     assert done.stdout.startswith(f"{verb} 0 predictions, 0 labels, 0 rejection counts, 0 drift runs from before ")
@@ -39,6 +42,22 @@ def test_an_unreachable_database_is_an_error(command: tuple[str, ...]) -> None:
     url = "postgresql+psycopg://leeway@127.0.0.1:1/leeway"
     done = CliRunner().invoke(app, ["log", *command, "--database-url", url])
     assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
+
+
+@pytest.mark.parametrize("command", [("prune", "--keep", "1d"), ("forget", "--user", "ann")])
+def test_a_missing_file_is_an_error(tmp_path: Path, command: tuple[str, ...]) -> None:
+    """In another folder than the service's, nothing would be deleted; nor is a file created there."""
+    file = tmp_path / "leeway.db"
+    done = CliRunner().invoke(app, ["log", *command, "--database-url", f"sqlite:///{file}"])
+    assert (done.exit_code, done.stderr.startswith(f"leeway: no database at {file}")) == (2, True)
+    assert not file.exists()
+
+
+@pytest.mark.parametrize("user", ["", "a\udcff", "a\nb"])
+def test_an_impossible_id_is_an_error(customer: Customer, user: str) -> None:
+    """Exit code 2 and one line, also for bytes that are not UTF-8."""
+    done = CliRunner().invoke(app, ["log", "forget", "--user", user, *customer.flags])
+    assert (done.exit_code, done.stderr.count("\n"), done.exception.__class__) == (2, 1, SystemExit)
 
 
 class Customer(NamedTuple):
@@ -93,3 +112,16 @@ def test_forget_says_that_a_record_still_waits(customer: Customer, monkeypatch: 
     done = customer.forget()
     drainer.release()
     assert (done.exit_code, done.stderr.startswith("leeway: 1 records still wait in the spool")) == (1, True)
+
+
+def test_forget_says_that_rows_are_left_in_the_write_ahead_log(
+    customer: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While another process reads, the log cannot be emptied; the next call can."""
+    monkeypatch.setattr(engine_module, "BUSY_TIMEOUT_S", 0)
+    with customer.engine.connect() as reading:
+        reading.exec_driver_sql("BEGIN")
+        assert reading.exec_driver_sql("SELECT count(*) FROM predictions").scalar_one()
+        done = customer.forget()
+        assert (done.exit_code, "write-ahead log" in done.stderr) == (1, True)
+    assert customer.forget().exit_code == 0

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import UTC, date, datetime, timedelta
@@ -17,11 +18,11 @@ from leeway.store.drift_runs import DriftLog, DriftRun
 from leeway.store.engine import DatabaseError, create_tables
 from leeway.store.predictions import PredictionLabel, PredictionLog
 from leeway.store.rejections import ANY, RejectedItems, RejectionLog
-from leeway.store.retention import customer_times, forget, prune
+from leeway.store.retention import customer_times, empty_write_ahead_log, forget, prune
 from leeway.store.snapshots import Snapshots
 from leeway.store.tables import Tables, tables_for
 from tests.leeway.store.databases import empty_tables
-from tests.leeway.store.records import HOUR, IDS, MONTH, NOON, OTHER_SCHEMA, a_record
+from tests.leeway.store.records import HOUR, IDS, MONTH, NOON, OTHER_SCHEMA, a_database, a_record
 
 DAY = timedelta(days=1)
 
@@ -216,14 +217,29 @@ def test_an_extract_from_before_does_not_bring_a_customer_back(engine: sa.Engine
     assert snapshots.ingest(newest + 900 * DAY, ["ann", "bob"], columns, None) == 2
 
 
-def test_no_byte_of_a_customer_stays_in_a_sqlite_file(engine: sa.Engine, tmp_path: Path) -> None:
-    """Neither in free pages nor in the write-ahead log."""
+@pytest.mark.parametrize("is_pruned", [False, True])
+def test_no_byte_of_a_customer_stays_in_a_sqlite_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_pruned: bool
+) -> None:
+    """Neither in free pages nor in the write-ahead log, whatever build of SQLite, nor if `prune` deleted it before."""
+
+    def careless(*args: Any, **options: Any) -> sqlite3.Connection:  # noqa: ANN401 (passed on)
+        connection: sqlite3.Connection = sqlite3.connect(*args, **options)
+        connection.execute("PRAGMA secure_delete=OFF")  # the default, but not that of Debian
+        return connection
+
+    monkeypatch.setattr(sqlite3.dbapi2, "connect", careless)
+    engine, _, log = a_database(tmp_path)
     fill_for(engine, CHURN_SCHEMA, a_record().features)
-    PredictionLog(engine, tables_for(CHURN_SCHEMA)).write_batch([a_record(9, user_id="a-very-rare-id")])
+    log.write_batch([a_record(9, user_id="a-very-rare-id")])
+    if is_pruned:
+        prune(engine, NOON + 900 * DAY)
     forget(engine, "a-very-rare-id")
-    found = {path.name: path.read_bytes().count(b"a-very-rare-id") for path in tmp_path.glob("leeway.db*")}
-    assert found["leeway.db"] == 0
+    assert empty_write_ahead_log(engine)
+    found = {path.name: path.read_bytes().count(b"a-very-rare-id") for path in tmp_path.glob("*.db*")}
+    assert found
     assert set(found.values()) == {0}
+    engine.dispose()
 
 
 def test_a_batch_that_is_being_stored_is_waited_for(
