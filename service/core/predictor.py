@@ -5,6 +5,7 @@ Errors:
     ├── UnknownCustomer        no snapshot of this customer
     ├── NoSnapshots            no snapshots at all for this model's schema
     ├── SnapshotStoreDown      the snapshot store is unreachable
+    ├── NoScore                the model's answer is not a number
     └── NotRecorded            recording is required and failed
 """
 
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from itertools import repeat
+from math import isfinite
 from time import perf_counter_ns, time_ns
 from typing import Protocol, TypeAlias
 
@@ -42,6 +44,10 @@ class NoSnapshots(PredictionError):
 
 class SnapshotStoreDown(PredictionError):
     """The snapshot store is unreachable."""
+
+
+class NoScore(PredictionError):
+    """The model's answer for these features is not a number."""
 
 
 class NotRecorded(PredictionError):
@@ -189,11 +195,12 @@ class Predictor:
             return UnknownCustomer("No snapshot of this customer exists: check the user_id, or send features.")
         return snapshot.user_id, snapshot.as_of, snapshot.features, request.is_synthetic
 
-    def _score(self, usable: Sequence[Usable], lookup_s: float | None) -> list[PredictionRecord]:
+    def _score(self, usable: Sequence[Usable], lookup_s: float | None) -> list[PredictionRecord | PredictionError]:
         scores, call = self._call_model([features for _, _, features, _ in usable])
         self.probe.scored(call)
         trace = self.probe.trace_ref()
-        return self._records(usable, scores, call, repeat(lookup_s), repeat(trace))
+        records = self._records(usable, scores, call, repeat(lookup_s), repeat(trace))
+        return [record if isfinite(record.score) else _no_score() for record in records]
 
     def answer_together(
         self,
@@ -210,6 +217,8 @@ class Predictor:
             Exception: the model failed. Nothing is recorded: answer each alone.
         """
         scores, call = self._call_model([features for _, _, features, _ in usable])
+        if not isfinite(sum(scores)):
+            raise _no_score()
         records = self._records(usable, scores, call, lookups_s, traces)
         kept = self.recorder.keep(records)[0] if self.recorder.required else self.recorder.record(records)
         return records, kept, call
@@ -263,6 +272,10 @@ def _only(answers: Sequence[Prediction | PredictionError]) -> Prediction:
     if isinstance(answer, PredictionError):
         raise answer
     return answer
+
+
+def _no_score() -> NoScore:
+    return NoScore("The model's answer is not a number: these features may be too far from those it was trained on.")
 
 
 def _seconds_since(started_ns: int) -> float:

@@ -76,6 +76,7 @@ _DOMAIN: dict[type[Exception], tuple[int, str]] = {
     domain.UnknownCustomer: (404, "unknown-customer"),
     domain.NoSnapshots: (404, "no-snapshots"),
     domain.SnapshotStoreDown: (503, "snapshot-store-down"),
+    domain.NoScore: (500, "no-score"),
     domain.NotRecorded: (503, "not-recorded"),
     LabelStoreDown: (503, "label-store-down"),
 }

@@ -85,14 +85,14 @@ def prediction_routes(predictor: Predictor, bundle: Bundle, problems: Problems, 
         predict,
         methods=["POST"],
         response_model=models.response,
-        responses=responses(400, 404, 408, 413, 415, 422, 503),
+        responses=responses(400, 404, 408, 413, 415, 422, 500, 503),
     )
     router.add_api_route(
         BATCH,
         predict_batch,
         methods=["POST"],
         response_model=models.batch_response,
-        responses=responses(400, 408, 413, 415, 422, 503),
+        responses=responses(400, 408, 413, 415, 422, 500, 503),
     )
     return router
 

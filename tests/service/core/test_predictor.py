@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import doctest
+import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from leeway.data.population import Population
 from leeway.model.bundle import Bundle
+from leeway.model.encoding import Encoded
 from leeway.schema import CHURN_SCHEMA, FeatureRow, Value
 from leeway.store.record import PredictionRecord
 from leeway.store.snapshots import Snapshot, Snapshots, SnapshotsUnavailable
 from service.core import predictor as predictor_module
 from service.core.predictor import (
+    NoScore,
     NoSnapshots,
     NotRecorded,
     Prediction,
@@ -69,6 +74,17 @@ class Sink:
         if self.is_full:
             raise SpoolError("full")
         self.kept.extend(records)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """A scorer whose last answer is this, and the others 0.5."""
+
+    last: float
+
+    def score(self, encoded: Encoded) -> NDArray[np.float64]:
+        """See `Scorer`."""
+        return np.array([*[0.5] * (len(encoded.numbers) - 1), self.last])
 
 
 @dataclass
@@ -149,6 +165,22 @@ def test_each_failure_has_its_own_error(make: Callable[..., Setting]) -> None:
     with pytest.raises(SnapshotStoreDown):
         setting.predictor.predict(by_id("u1"))
     assert setting.probe.failures == ["UnknownCustomer", "NoSnapshots", "SnapshotStoreDown"]
+
+
+@pytest.mark.parametrize("score", [math.nan, math.inf])
+def test_a_score_that_is_no_number_is_an_error(make: Callable[..., Setting], score: float) -> None:
+    """It is neither answered nor recorded; the others of a batch are."""
+    setting = make()
+    odd = replace(setting.predictor, bundle=replace(setting.predictor.bundle, scorer=Scores(score)))
+
+    with pytest.raises(NoScore):
+        odd.predict(by_id("u1"))
+    with pytest.raises(NoScore):
+        odd.answer_together([("u1", DAY, setting.store.snapshots["u1"].features, False)], [None], [None])
+    first, second = odd.predict_batch([by_id("u0"), by_id("u1")])
+
+    assert (isinstance(first, Prediction), isinstance(second, NoScore)) == (True, True)
+    assert [record.user_id for record in setting.sink.kept] == ["u0"]
 
 
 def test_not_recorded_is_raised_only_where_required(make: Callable[..., Setting]) -> None:
