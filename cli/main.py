@@ -12,6 +12,8 @@ from cli.commands.drift import drift
 from cli.commands.faults import faults
 from cli.commands.keys import keys
 from cli.commands.log import log
+from cli.commands.reference import reference
+from cli.commands.source import source
 from cli.options import HELP, PlainGroup, examples
 
 app = typer.Typer(
@@ -60,6 +62,8 @@ app.add_typer(drift, name="drift")
 app.add_typer(faults, name="faults")
 app.add_typer(keys, name="keys")
 app.add_typer(log, name="log")
+app.add_typer(source, name="source")
+app.add_typer(reference, name="reference")
 _add("Send realistic requests at a fixed rate.", traffic.traffic, *traffic.EXAMPLES)
 _add("Check what answers, which signals arrive, and what to do.", doctor.doctor, *doctor.EXAMPLES)
 _add("Show everything on this machine, without Docker or network.", demo.demo)

@@ -57,8 +57,8 @@ def _metavar(name: str, annotation: Any) -> str:  # noqa: ANN401 (an annotation 
         return "|".join(get_args(annotation))
     if annotation is float:
         return "SECONDS"
-    kinds = {"url": "URL", "port": "PORT", "host": "ADDRESS"}
-    kinds |= dict.fromkeys(("file", "certificate", "key"), "FILE")
+    kinds = {"url": "URL", "source": "URL", "port": "PORT", "host": "ADDRESS", "rows": "N"}
+    kinds |= dict.fromkeys(("file", "certificate", "key", "mapping"), "FILE")
     return kinds.get(name.rpartition("_")[2], "FOLDER")
 
 

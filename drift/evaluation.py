@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from drift.comparison.compare import Reference, compare
 from drift.comparison.findings import DriftReport, PerformanceWindow, TooFewRows
 from drift.inputs import ComparisonInputs
-from drift.result import SCHEMA, FeatureDrift, Measure, Model, Performance, Reports, RunResult, ScoreDrift
+from drift.result import SCHEMA, FeatureDrift, Measure, Performance, Reports, RunResult, ScoreDrift
 from drift.telemetry.probe import RunProbe
 from drift.verdicts.confirmation import Policy, State
 from drift.verdicts.verdicts import Judgement, Observation, judge
@@ -92,7 +92,7 @@ def evaluate(
     with probe.stage("judge"):
         now = datetime.now(UTC)
         seen = Observation(
-            inputs.bundle.version if inputs.bundle else "",
+            inputs.model.version or "",
             inputs.current_window.start or now,
             inputs.current_window.end or now,
             report=report,
@@ -105,7 +105,7 @@ def evaluate(
             _verdicts_only(judgement, policy, run_id),
             reference=inputs.reference_window,
             current=inputs.current_window,
-            model=Model(inputs.bundle.name, inputs.bundle.version) if inputs.bundle else Model(),
+            model=inputs.model,
             target=inputs.target,
             performance=_performance(inputs.performance),
             trace_id=probe.trace_id,

@@ -15,7 +15,7 @@ from drift.aggregates.databases import snapshot
 from drift.aggregates.window import window_columns
 from drift.comparison.compare import Reference, WindowColumns
 from drift.comparison.findings import PerformanceWindow, RejectionCause, Rejections, TooFewRows, performance_window
-from drift.result import Target, Window
+from drift.result import Model, Target, Window
 from drift.telemetry.probe import PredictionTrace
 from leeway.model import bundle as bundles
 from leeway.model.bundle import Bundle
@@ -41,7 +41,8 @@ class ComparisonInputs:
     """The reference and the current window, each subject counted once, and what else is known of the two.
 
     `sample` reads up to `PAGE_SUBJECTS` subjects of the current window, for Evidently's page; nothing else depends on
-    it. Without a bundle there are no scores. `unusual` are the traces of the window's most unusual predictions.
+    it. `model` made the current window's predictions; it is unknown without a bundle or a source that names it.
+    `unusual` are the traces of the window's most unusual predictions.
     """
 
     reference: Reference
@@ -49,7 +50,7 @@ class ComparisonInputs:
     sample: Callable[[], Mapping[str, Values]]
     reference_window: Window
     current_window: Window
-    bundle: Bundle | None = None
+    model: Model = field(default_factory=Model)
     rejections: Rejections | None = None
     performance: PerformanceWindow | None = None
     target: Target = field(default_factory=Target)
@@ -151,7 +152,7 @@ def read_window(active: ActiveBundle, start: datetime, end: datetime, *, max_lab
         sample=sample,
         reference_window=Window(rows=reference.rows, subjects=reference.rows),
         current_window=Window.between(start, end, rows, current.subjects),
-        bundle=bundle,
+        model=Model(bundle.name, bundle.version),
         rejections=_rejections(rows, active.rejections.between(start, end)),
         performance=performance,
         target=_target(bundle, performance),

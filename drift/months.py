@@ -10,7 +10,7 @@ import pandas as pd
 from drift.comparison.compare import Reference, WindowColumns
 from drift.comparison.findings import performance_window
 from drift.inputs import PAGE_SUBJECTS, ComparisonInputs
-from drift.result import Target, Window
+from drift.result import Model, Target, Window
 from leeway.data.tabular import typed_frame
 from leeway.model.bundle import Bundle
 from leeway.model.drift_plan import DriftPlan, frame_values
@@ -45,7 +45,7 @@ def months(snapshots: Snapshots, reference: date, current: date, bundle: Bundle 
         sample=lambda: frame_values(taken, CHURN_SCHEMA),
         reference_window=Window.between(reference, reference, len(before), len(before)),
         current_window=Window.between(current, current, len(now), len(now)),
-        bundle=bundle,
+        model=Model(bundle.name, bundle.version) if bundle else Model(),
         performance=performance,
         target=target,
     )

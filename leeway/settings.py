@@ -126,7 +126,24 @@ class KeysSettings(Settings):
     api_keys_file: Path = Field(Path("var/api-keys.json"), description=_KEYS_FILE)
 
 
-class DriftSettings(ServerSettings):
+class SourceSettings(Settings):
+    """The additional settings of commands that read predictions of another service."""
+
+    source: str | None = Field(
+        None,
+        description="Predictions of another service: postgresql://…, sqlite:///FILE, duckdb:///FILE, or a Parquet file,"
+        " folder or pattern; by default those of Leeway's own database",
+    )
+    mapping: Path | None = Field(
+        None, description="Mapping file of the source; by default source.yaml in the current folder, if it exists"
+    )
+    max_rows: int = Field(
+        20_000_000, ge=1, description="Maximum number of rows of a source in a period; more end in a message"
+    )
+    source_timeout: Seconds = Field(60, description="Seconds after which PostgreSQL cancels a statement on a source")
+
+
+class DriftSettings(ServerSettings, SourceSettings):
     """The settings of the drift worker."""
 
     reports: Path = Field(Path("reports"), description="Folder of the drift reports")

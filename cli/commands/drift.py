@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,7 +23,7 @@ from cli.options import (
     setting,
     stop,
 )
-from leeway.settings import DriftSettings
+from leeway.settings import DriftSettings, SourceSettings
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -32,6 +34,9 @@ if TYPE_CHECKING:
 
 RETRAIN = 3
 LIVE = ("bundle", "live")
+SourceUrl = Annotated[str | None, setting(SourceSettings, "source")]
+MappingFile = Annotated[Path | None, setting(SourceSettings, "mapping")]
+MaxRows = Annotated[int | None, setting(SourceSettings, "max_rows")]
 
 drift = typer.Typer(
     no_args_is_help=True,
@@ -47,13 +52,26 @@ drift = typer.Typer(
     epilog=examples(
         "leeway drift run --reference bundle --current live --window 1h",
         "leeway drift run --reference 2024-01-31 --current 2024-02-29",
+        "leeway drift run --source scored/ --reference train.parquet --current live",
     ),
 )
 def drift_run(
     reference: Annotated[
-        str, typer.Option(metavar="DATE|bundle", help="An ingested month, or the bundle's reference (held-out rows)")
+        str,
+        typer.Option(
+            metavar="DATE|bundle|…",
+            help="An ingested month, or the bundle's reference (held-out rows). With --source: days like"
+            " 2026-10-01..2026-10-31, a folder of `leeway reference make`, another table, a file or URL, or bundle",
+        ),
     ],
-    current: Annotated[str, typer.Option(metavar="DATE|live", help="An ingested month, or the served predictions")],
+    current: Annotated[
+        str,
+        typer.Option(
+            metavar="DATE|live",
+            help="An ingested month, or the served predictions. With --source: days like 2026-11-01..2026-11-30,"
+            " or live",
+        ),
+    ],
     window: Annotated[
         str, typer.Option(metavar="TIME", help="With `live`: how far back to look, like 90s, 15m or 1h")
     ] = "15m",
@@ -62,6 +80,9 @@ def drift_run(
     fail_on_drift: Annotated[bool, typer.Option("--fail-on-drift", help="Exit with 3 for RETRAIN")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON and nothing else")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the first two lines only")] = False,
+    source: SourceUrl = None,
+    mapping: MappingFile = None,
+    max_rows: MaxRows = None,
     bundle: BundleFolder = None,
     database_url: DatabaseUrl = None,
 ) -> None:
@@ -69,7 +90,15 @@ def drift_run(
 
     Exit codes: 0 compared, 1 the comparison failed, 2 bad input, 3 RETRAIN with --fail-on-drift.
     """
-    settings = DriftSettings.read(reports=report_dir, drift_report=report, bundle=bundle, database_url=database_url)
+    settings = DriftSettings.read(
+        reports=report_dir,
+        drift_report=report,
+        source=source,
+        mapping=mapping,
+        max_rows=max_rows,
+        bundle=bundle,
+        database_url=database_url,
+    )
     result = _compare(settings, reference, current, window)
     _print(result, as_json=as_json, quiet=quiet)
     if result.decision == "UNKNOWN":
@@ -113,24 +142,26 @@ def _compare(settings: DriftSettings, reference: str, current: str, window: str)
     from drift.__main__ import evidently
     from drift.evaluation import evaluate, unknown_result
     from drift.report.folder import ReportError, replace_file, single_reports
+    from drift.sources.errors import SourceError
     from drift.verdicts.confirmation import Policy
     from leeway.model.manifest import BundleError
     from leeway.store.engine import DatabaseError
     from leeway.store.snapshots import UnknownMonth
 
     policy = Policy(threshold=settings.drift_threshold, min_labels=settings.drift_min_labels).at_once()
-    compared = parse_length(window, "--window") if (reference, current) == LIVE else (_date(reference), _date(current))
+    inputs = _choose_inputs(settings, reference, current, window)
     with plain_errors(ReportError, OSError, code=FAILED):
         reports = single_reports(settings.reports, reference, current)
     try:
-        evaluation = evaluate(
-            _inputs(settings, compared),
-            policy,
-            min_subjects=settings.drift_min_rows,
-            reports=reports,
-            make_page=evidently() if settings.drift_report else None,
-        )
-    except (UnknownMonth, BundleError, DatabaseError) as error:
+        with inputs as found:
+            evaluation = evaluate(
+                found,
+                policy,
+                min_subjects=settings.drift_min_rows,
+                reports=reports,
+                make_page=evidently() if settings.drift_report else None,
+            )
+    except (UnknownMonth, BundleError, DatabaseError, SourceError) as error:
         return unknown_result(str(error), policy)
     except Exception as error:  # noqa: BLE001 (the command's boundary, like the worker's cycle: whatever the data hold)
         return unknown_result(f"the comparison failed: {type(error).__name__}: {error}", policy)
@@ -142,19 +173,64 @@ def _compare(settings: DriftSettings, reference: str, current: str, window: str)
     return result
 
 
-def _inputs(settings: DriftSettings, compared: timedelta | tuple[date, date]) -> ComparisonInputs:
-    """The last predictions of that length, or two months."""
-    from cli.snapshots import open_snapshots
-    from drift.inputs import load_active_bundle, read_window
-    from drift.months import months
-    from leeway.store.engine import open_engine
+def _choose_inputs(
+    settings: DriftSettings, reference: str, current: str, window: str
+) -> AbstractContextManager[ComparisonInputs]:
+    """The inputs that the arguments ask for, still to be read; arguments that are not valid end the command."""
+    if settings.source is not None:
+        from drift.sources.arguments import LIVE as LIVE_WINDOW
+        from drift.sources.arguments import days_period
+        from drift.sources.errors import SourceError
+        from drift.sources.mapping import Mapping
 
-    if isinstance(compared, timedelta):
-        now = datetime.now(UTC)
-        active = load_active_bundle(settings.bundle, open_engine(settings.database_url))
-        return read_window(active, now - compared, now, max_labels=settings.drift_labels)
-    snapshots = open_snapshots(settings.database_url)
-    return months(snapshots, *compared, _churn_bundle(settings.bundle))
+        length = parse_length(window, "--window")
+        if current != LIVE_WINDOW:
+            with plain_errors(SourceError):
+                days_period(current, Mapping())
+        return _of_source(settings, settings.source, reference, current, length)
+    if (reference, current) == LIVE:
+        return _served(settings, parse_length(window, "--window"))
+    return _months(settings, _date(reference), _date(current))
+
+
+@contextmanager
+def _of_source(
+    settings: DriftSettings, url: str, reference: str, current: str, window: timedelta
+) -> Iterator[ComparisonInputs]:
+    """A period of a source against a reference of it."""
+    from drift.sources.arguments import ReferenceChoice, current_period
+    from drift.sources.mapping import read_mapping
+    from drift.sources.opening import opened
+    from drift.sources.reading import Limits
+    from drift.sources.table import prediction_table
+    from drift.sources.window import read_source
+
+    limits = Limits(settings.max_rows, settings.drift_labels)
+    with opened(url, timeout_s=settings.source_timeout) as source:
+        table = prediction_table(source, read_mapping(settings.mapping))
+        compared = ReferenceChoice(reference, settings.bundle, limits).load(table)
+        yield read_source(table, compared, current_period(current, table, window, datetime.now(UTC)), limits)
+
+
+@contextmanager
+def _served(settings: DriftSettings, window: timedelta) -> Iterator[ComparisonInputs]:
+    """The last predictions of that length against the bundle's reference."""
+    from drift.inputs import load_active_bundle, read_window
+    from leeway.store.engine import opened_engine
+
+    now = datetime.now(UTC)
+    with opened_engine(settings.database_url) as engine:
+        active = load_active_bundle(settings.bundle, engine)
+        yield read_window(active, now - window, now, max_labels=settings.drift_labels)
+
+
+@contextmanager
+def _months(settings: DriftSettings, reference: date, current: date) -> Iterator[ComparisonInputs]:
+    """Two ingested months."""
+    from cli.snapshots import open_snapshots
+    from drift.months import months
+
+    yield months(open_snapshots(settings.database_url), reference, current, _churn_bundle(settings.bundle))
 
 
 def _churn_bundle(folder: Path) -> Bundle | None:

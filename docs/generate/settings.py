@@ -23,6 +23,7 @@ from leeway.settings import (
     ServiceSettings,
     Settings,
     SetupSettings,
+    SourceSettings,
 )
 from leeway.telemetry.environment import EXPORT_INTERVAL_S, EXPORT_TIMEOUT_S, FIRST_MILLISECONDS
 from leeway.telemetry.providers import ATTRIBUTE_CHARACTERS, EXPORT_BATCH_SPANS
@@ -42,6 +43,7 @@ SECTIONS: Final[Mapping[type[Settings], str]] = {
     Settings: "All processes",
     ServerSettings: "The API and the reports page",
     ServiceSettings: "The API",
+    SourceSettings: "Predictions of another service",
     DriftSettings: "The drift worker",
     SetupSettings: "Set-up",
     ClientSettings: "Clients of a running service",
@@ -57,6 +59,9 @@ COMMANDS: Final[Mapping[str, type[Settings]]] = {
     "leeway serve": ServiceSettings,
     "leeway drift run": DriftSettings,
     "leeway drift worker": DriftSettings,
+    "leeway reference make": DriftSettings,
+    "leeway source init": SourceSettings,
+    "leeway source check": SourceSettings,
     "leeway traffic": ClientSettings,
     "leeway faults on": ClientSettings,
     "leeway faults status": ClientSettings,

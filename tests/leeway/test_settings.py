@@ -7,7 +7,15 @@ from typing import Any
 
 import pytest
 
-from leeway.settings import DoctorSettings, DriftSettings, ServiceSettings, Settings, SettingsError, SetupSettings
+from leeway.settings import (
+    DoctorSettings,
+    DriftSettings,
+    ServiceSettings,
+    Settings,
+    SettingsError,
+    SetupSettings,
+    SourceSettings,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -61,6 +69,10 @@ def test_defaults_of_the_drift_worker() -> None:
         (ServiceSettings, "FAULTS", "on", True),
         (ServiceSettings, "FAULTS", "off", False),
         (ServiceSettings, "FAULTS_HOSTS", "a.example, b.example", "a.example, b.example"),
+        (SourceSettings, "SOURCE", "duckdb:///a", "duckdb:///a"),
+        (SourceSettings, "MAPPING", "a.yaml", Path("a.yaml")),
+        (SourceSettings, "MAX_ROWS", "9", 9),
+        (SourceSettings, "SOURCE_TIMEOUT", "0.5", 0.5),
         (DriftSettings, "REPORTS", "r", Path("r")),
         (DriftSettings, "REPORTS_HOST", "::1", "::1"),
         (DriftSettings, "REPORTS_PORT", "9", 9),

@@ -1,0 +1,101 @@
+"""Reads what a run needs of a table besides aggregates: how many rows, by which model, and the values of some."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from drift.aggregates.databases import Snapshot
+from drift.aggregates.statements import Selection, one_per_subject
+from drift.comparison.findings import PerformanceWindow
+from drift.result import Model
+from drift.sources.performance import performance_of
+from drift.sources.periods import Period
+from drift.sources.statements import labelled, last_named, sample, selection, totals
+from drift.sources.table import PredictionTable
+from leeway.model.drift_plan import Values, list_values
+from leeway.schema import SCORE_COLUMN, Kind
+
+MOST_VALUES: Final = 200_000
+"""Of a period with more subjects an even sample is the reference, so that it fits into memory."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Up to how many rows of a period may be read, and how many of its labels count."""
+
+    max_rows: int
+    max_labels: int
+
+
+@dataclass(frozen=True)
+class Facts:
+    """How many rows a period has, and which model made the last of them; `one_version` if it made all of them."""
+
+    rows: int
+    model: Model
+    one_version: bool
+
+
+def facts_of(view: Snapshot, table: PredictionTable, period: Period, max_rows: int) -> Facts:
+    """Count the rows of a period.
+
+    Raises:
+        SourceError: they are more than `max_rows`.
+    """
+    ((rows, least, greatest),) = view.read(totals(table, period, max_rows))
+    if rows > max_rows:
+        raise table.error(
+            f"more than {max_rows:,} rows in {period}: choose a shorter period or window, or raise --max-rows"
+        )
+    given = table.mapping.model
+    name, version = next((tuple(row) for row in view.read(last_named(table, period))), (None, None))
+    return Facts(rows, Model(name or given.name or table.table, version or given.version), least == greatest)
+
+
+def performance_in(
+    view: Snapshot, table: PredictionTable, period: Period, limit: int, reference: PerformanceWindow | None = None
+) -> PerformanceWindow | None:
+    """The model on the last labelled predictions of a period; None if the table has no labels or no scores."""
+    has_labels = table.mapping.labels is not None or "label" in table.roles
+    if not has_labels or "score" not in table.roles:
+        return None
+    found = view.read(labelled(table, period, limit))
+    return performance_of([row[0] for row in found], [row[1] for row in found], reference)
+
+
+def kinds_of(table: PredictionTable) -> dict[str, Kind]:
+    """The kinds of the features, and of `_score` if there are scores."""
+    kinds = {name: found.kind for name, found in table.features.items()}
+    return kinds | ({SCORE_COLUMN: "number"} if "score" in table.roles else {})
+
+
+def count_subjects(view: Snapshot, chosen: Selection) -> int:
+    """How many rows are left of a selection."""
+    ((subjects,),) = view.read(sa.select(sa.func.count()).select_from(one_per_subject(chosen).subquery()))
+    return int(subjects)
+
+
+def values_of(
+    view: Snapshot, table: PredictionTable, chosen: Selection, names: Sequence[str], *, subjects: int, limit: int
+) -> tuple[dict[str, Values], list[Sequence[Any]]]:
+    """The values of up to `limit` subjects by column, and the rows that they were read from.
+
+    The names are the first columns of the selection.
+    """
+    rows = view.read(sample(chosen, subjects, limit))
+    lists = list(zip(*rows, strict=True)) or [()] * len(names)
+    kinds = kinds_of(table)
+    return {name: list_values(lists[place], kinds[name]) for place, name in enumerate(names)}, list(rows)
+
+
+def read_values(view: Snapshot, table: PredictionTable, period: Period) -> tuple[int, dict[str, Values]]:
+    """How many subjects a period has, and the values of up to `MOST_VALUES` of them."""
+    names = list(kinds_of(table))
+    chosen = selection(table, period, names)
+    subjects = count_subjects(view, chosen)
+    values, _ = values_of(view, table, chosen, names, subjects=subjects, limit=MOST_VALUES)
+    return subjects, values

@@ -1,0 +1,144 @@
+"""What a source's predictions are compared with: a period of them, one that was kept, or a bundle's reference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from drift.comparison.columns import counted, present
+from drift.comparison.compare import Reference
+from drift.comparison.findings import PerformanceWindow, TooFewRows
+from drift.result import Model, Window
+from drift.sources.errors import SourceError
+from drift.sources.periods import Period
+from drift.sources.reading import Limits, facts_of, performance_in, read_values
+from drift.sources.table import PredictionTable
+from leeway.model.bundle import Bundle
+from leeway.model.drift_plan import ColumnPlan, DriftPlan, Values, clipped, list_values
+from leeway.model.encoding import USUAL_QUANTILES
+from leeway.schema import SCORE_COLUMN, Feature, FeatureSchema, Kind, Seen
+
+MAX_CATEGORIES: Final = 1_000
+"""Text with more different values identifies something, and is no feature."""
+FORMAT: Final = 1
+REFERENCE_FILE, VALUES_FILE = "reference.json", "values.parquet"
+
+
+class KeptReference(msgspec.Struct, frozen=True):
+    """What `reference.json` says; the values are beside it."""
+
+    format: int
+    window: Window
+    model: Model
+    schema: FeatureSchema
+    plan: DriftPlan
+    performance: PerformanceWindow | None
+
+
+@dataclass(frozen=True)
+class SourceReference:
+    """A reference with what else is known of its rows: which model made them, and how it did by their labels."""
+
+    reference: Reference
+    values: Mapping[str, Values]
+    window: Window
+    model: Model
+    performance: PerformanceWindow | None
+
+    @property
+    def schema(self) -> FeatureSchema:
+        """The features that are compared."""
+        return self.reference.schema
+
+
+def reference_of(table: PredictionTable, period: Period, limits: Limits) -> SourceReference:
+    """Infer schema, methods, thresholds and noise constants from a period of a table.
+
+    Raises:
+        SourceError: the period has no rows or too many, or a column cannot be compared.
+    """
+    with table.source.snapshot() as view:
+        facts = facts_of(view, table, period, limits.max_rows)
+        if not facts.rows:
+            raise table.error(f"the reference has no rows: {period}")
+        subjects, values = read_values(view, table, period)
+        performance = performance_in(view, table, period, limits.max_labels)
+    schema = FeatureSchema(tuple(_feature(table, name, values[name]) for name in table.features))
+    plans = {each.name: ColumnPlan.of(each.kind, clipped(values[each.name]), features=len(schema)) for each in schema}
+    score = ColumnPlan.of("number", values[SCORE_COLUMN], features=1) if SCORE_COLUMN in values else None
+    start, end = (None if moment is None else moment.isoformat() for moment in (period.start, period.end))
+    window = Window(start, end, facts.rows, subjects)
+    reference = Reference(values, schema, DriftPlan(plans, score))
+    return SourceReference(reference, values, window, facts.model, performance)
+
+
+def _feature(table: PredictionTable, name: str, values: Values) -> Feature:
+    """A feature with what the reference has of it."""
+    kind, there = table.features[name].kind, present(values)
+    missing = 1 - there.size / max(1, values.size)
+    if kind == "category":
+        categories = tuple(sorted(counted(there)))
+        if len(categories) > MAX_CATEGORIES:
+            raise table.error(
+                f"feature {name!r} is text with {len(categories):,} different values (at most {MAX_CATEGORIES:,}):"
+                " leave it out of `features` in the mapping",
+                table.features[name].column,
+            )
+        return Feature(name, kind, nullable=True, seen=Seen(categories=categories, missing_share=missing))
+    if not there.size:
+        return Feature(name, kind, nullable=True, seen=Seen(missing_share=missing))
+    low, high = np.quantile(there, USUAL_QUANTILES).tolist()
+    seen = Seen(float(there.min()), float(there.max()), low, high, missing_share=missing)
+    return Feature(name, kind, nullable=True, seen=seen)
+
+
+def bundle_reference(bundle: Bundle) -> SourceReference:
+    """The reference of a model bundle."""
+    values = bundle.reference_values()
+    reference = Reference(values, bundle.schema, bundle.card.drift)
+    card, window = bundle.card, Window(rows=reference.rows, subjects=reference.rows)
+    performance = PerformanceWindow(0, card.held_out.positive_share, card.roc_auc, card.brier)
+    return SourceReference(reference, values, window, Model(bundle.name, bundle.version), performance)
+
+
+def keep_reference(made: SourceReference, folder: Path) -> None:
+    """Write a reference into a new folder.
+
+    Raises:
+        OSError: the folder exists, or cannot be written.
+    """
+    import pyarrow as pa  # noqa: PLC0415 (a run that keeps nothing does without)
+    import pyarrow.parquet as pq  # noqa: PLC0415 (as above)
+
+    folder.mkdir(parents=True)
+    kept = KeptReference(FORMAT, made.window, made.model, made.schema, made.reference.plan, made.performance)
+    columns = {name: pa.array(values, from_pandas=True) for name, values in made.values.items()}
+    pq.write_table(pa.table(columns), folder / VALUES_FILE, compression="zstd")
+    (folder / REFERENCE_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(kept), indent=2) + b"\n")
+
+
+def kept_reference(folder: Path) -> SourceReference:
+    """Read a reference that was kept.
+
+    Raises:
+        SourceError: the folder does not hold one, or it is damaged.
+    """
+    import pyarrow as pa  # noqa: PLC0415 (as above)
+    import pyarrow.parquet as pq  # noqa: PLC0415 (as above)
+
+    try:
+        kept = msgspec.json.decode((folder / REFERENCE_FILE).read_bytes(), type=KeptReference)
+        table = pq.read_table(folder / VALUES_FILE)
+        kinds: dict[str, Kind] = {each.name: each.kind for each in kept.schema}
+        if kept.plan.score is not None:
+            kinds[SCORE_COLUMN] = "number"
+        values = {name: list_values(table[name].to_pylist(), kind) for name, kind in kinds.items()}
+        reference = Reference(values, kept.schema, kept.plan)
+    except (OSError, msgspec.MsgspecError, pa.ArrowException, KeyError, ValueError, TooFewRows) as error:
+        raise SourceError(f"{folder} holds no usable reference: {error}; make it again") from error
+    return SourceReference(reference, values, kept.window, kept.model, kept.performance)
