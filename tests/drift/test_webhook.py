@@ -17,7 +17,7 @@ from tests.drift.documents import a_run, run_id
 
 @contextmanager
 def receiver(statuses: list[int], location: str = "") -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """A receiver that answers with these statuses in turn, the last one for ever; yields its address and what received.
+    """A receiver that answers with these statuses, then always with the last one; yields its address and its requests.
 
     With a `location` its answers name one.
     """

@@ -103,7 +103,7 @@ def test_a_receiver_that_is_back_is_said_once(
 
 
 def test_an_idle_exporter_pings(telemetry: Telemetry) -> None:
-    """It sends an export of nothing only if there was none lately."""
+    """It sends an empty export only if there was none recently."""
     clock, collector = Clock(), Moody()
     collector.fails = False
     with over_http(collector) as exporter:

@@ -168,7 +168,7 @@ def test_a_valid_value_stays(name: str, value: str, expected: str) -> None:
 def test_an_invalid_value_is_ignored_and_said(
     name: str, value: str, expected: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """One warning names the variable and what would do, the variable is gone, and the process goes on."""
+    """One warning names the variable and what is valid, the variable is removed, and the process continues."""
     monkeypatch.setenv(name, value)
     ignore_invalid_variables()
     assert name not in os.environ

@@ -1,4 +1,4 @@
-"""Clients that disconnect amid the body, over a real socket."""
+"""Clients that disconnect while sending the body, over a real socket."""
 
 from __future__ import annotations
 

@@ -220,7 +220,7 @@ def test_health_is_told_above_the_limit_and_nothing_else(observed: Observed, tar
 
 
 def test_a_refused_head_has_no_body(observed: Observed) -> None:
-    """The connection goes on with the next response, which a body would have hidden."""
+    """The connection continues with the next response, which a body would have hidden."""
     with full(observed) as url, Wire(url) as wire:
         wire.send(b"HEAD /docs HTTP/1.1\r\nhost: x\r\n\r\n")
         assert wire.read(has_body=False).status == 503
@@ -248,7 +248,7 @@ def test_requests_that_arrive_slowly_meet_the_limit_when_they_are_whole(observed
 
 
 def test_a_client_that_does_not_read_refusals_is_disconnected(observed: Observed) -> None:
-    """Responses that nobody reads do not fill the memory."""
+    """Responses that the client does not read do not fill the memory."""
     with full(observed) as url, Wire(url) as wire:
         wire.socket.settimeout(TIMEOUT_S)
         with pytest.raises(OSError, match=r"reset|Broken pipe"):

@@ -37,7 +37,7 @@ def test_degraded_without_the_database(service: Service) -> None:
 
 
 def test_degraded_without_a_drainer(service: Service, example: dict[str, Value]) -> None:
-    """Answers go on and are recorded; the status says that nothing moves them to the database."""
+    """Predictions are still answered and recorded; the status says that nothing moves them to the database."""
     service.drainer.is_alive = False
 
     response = service.client.get("/health/ready")

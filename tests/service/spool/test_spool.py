@@ -81,7 +81,7 @@ def test_an_append_is_all_or_nothing(spool: Spool, path: Path, changes: dict[str
 
 
 def test_encoded_records_are_appended_as_they_are(spool: Spool, path: Path) -> None:
-    """Who has the JSON already need not encode it again."""
+    """A caller that has the JSON appends it without encoding it again."""
     spool.append_encoded([record.to_json() for record in some_records(3)])
     assert waiting(path) == some_records(3)
 
