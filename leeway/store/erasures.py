@@ -6,6 +6,7 @@ again, is compared with the tombstones in the transaction that would store it.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from datetime import date, datetime
 from hashlib import sha256
@@ -18,7 +19,13 @@ from leeway.store.bulk_insert import upsert_rows
 
 LOOKUP_ROWS = 5_000
 _LOCK_STORING = {"sqlite": "BEGIN IMMEDIATE", "postgresql": "SELECT pg_advisory_xact_lock_shared(5329234)"}
-_LOCK_ERASING = {"sqlite": "BEGIN IMMEDIATE", "postgresql": "SELECT pg_advisory_xact_lock(5329234)"}
+_LOCK_ERASING = {
+    "sqlite": ["BEGIN IMMEDIATE"],
+    "postgresql": ["SET LOCAL lock_timeout = '1s'", "SELECT pg_advisory_xact_lock(5329234)"],
+}
+_LOCK_TIMEOUT = "55P03"
+"""PostgreSQL's SQLSTATE."""
+PAUSE_S = 1.0
 
 
 class Tombstone(NamedTuple):
@@ -49,12 +56,28 @@ def tombstones_among(connection: sa.Connection, erasures: sa.Table, user_ids: It
     return found
 
 
-def add_tombstone(connection: sa.Connection, erasures: sa.Table, user_id: str, tombstone: Tombstone) -> None:
-    """Store a customer's tombstone, or move an earlier one forward, in a transaction of its own.
+def add_tombstone(engine: sa.Engine, erasures: sa.Table, user_id: str, tombstone: Tombstone) -> None:
+    """Store a customer's tombstone, or move an earlier one forward.
 
-    It waits for the transactions that store data. What they stored is visible once this transaction has ended.
+    It waits for the transactions that store data. What they stored is visible once this function has returned. On
+    PostgreSQL others that store data queue behind it; so while a long one runs, such as an ingest, it lets them pass
+    every second.
     """
-    connection.exec_driver_sql(_LOCK_ERASING[connection.dialect.name])
+    while True:
+        try:
+            with engine.begin() as connection:
+                for statement in _LOCK_ERASING[connection.dialect.name]:
+                    connection.exec_driver_sql(statement)
+                _put_tombstone(connection, erasures, user_id, tombstone)
+        except sa.exc.OperationalError as error:
+            if getattr(error.orig, "sqlstate", None) != _LOCK_TIMEOUT:
+                raise
+            time.sleep(PAUSE_S)
+        else:
+            return
+
+
+def _put_tombstone(connection: sa.Connection, erasures: sa.Table, user_id: str, tombstone: Tombstone) -> None:
     last = tombstones_among(connection, erasures, [user_id]).get(user_id, tombstone)
     row = {"user_sha256": _hash(user_id), "erased_at": max(last.erased_at, tombstone.erased_at)}
     upsert_rows(connection, erasures, [row | {"through": max(last.through, tombstone.through)}])

@@ -113,8 +113,7 @@ def _bury(engine: sa.Engine, user_id: str) -> None:
     tables, now = tables_for(CHURN_SCHEMA), datetime.now(UTC)
     create_tables(engine, tables, only=[tables.erasures])
     through = max([now.date(), *customer_times(engine, user_id).as_of])
-    with engine.begin() as connection:
-        add_tombstone(connection, tables.erasures, user_id, Tombstone(now, through))
+    add_tombstone(engine, tables.erasures, user_id, Tombstone(now, through))
 
 
 def _suffixes(engine: sa.Engine) -> list[str]:

@@ -16,6 +16,7 @@ from leeway.store import predictions, retention
 from leeway.store.bulk_insert import insert_rows
 from leeway.store.drift_runs import DriftLog, DriftRun
 from leeway.store.engine import DatabaseError, create_tables
+from leeway.store.erasures import lock_storing
 from leeway.store.predictions import PredictionLabel, PredictionLog
 from leeway.store.rejections import ANY, RejectedItems, RejectionLog
 from leeway.store.retention import customer_times, empty_write_ahead_log, forget, prune
@@ -262,6 +263,18 @@ def test_a_batch_that_is_being_stored_is_waited_for(
         may_insert.set()
         storing.result()
         assert (done, forgetting.result()["predictions"]) == (set(), 1)
+
+
+def test_predictions_are_stored_while_forget_waits_for_an_ingest(postgresql: str) -> None:
+    """It gives way to others every second, instead of holding up the drainer until the ingest has ended."""
+    with empty_tables(postgresql) as database, ThreadPoolExecutor() as pool:
+        with database.begin() as ingesting:
+            lock_storing(ingesting)
+            forgetting = pool.submit(forget, database, "ann")
+            wait([forgetting], timeout=0.3)
+            PredictionLog(database, tables_for(CHURN_SCHEMA)).write_batch([a_record(0, user_id="ann"), a_record(1)])
+            assert not forgetting.done()
+        assert forgetting.result()["predictions"] == 1
 
 
 def test_an_empty_database_remembers_the_customer() -> None:
