@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from datetime import date
 
 import numpy as np
@@ -12,10 +13,11 @@ from rich.table import Table
 
 from leeway.data.tabular import TrainingData, typed_frame
 from leeway.model.bundle import Bundle
-from leeway.model.performance import Estimate
+from leeway.model.card import Card
+from leeway.model.figures import FIGURES, TITLES, Figure
 from leeway.model.training import TrainingError
 from leeway.model.writer import Origin
-from leeway.schema import CHURN_SCHEMA, Feature, FeatureSchema
+from leeway.schema import CHURN_SCHEMA, Feature, FeatureSchema, Target, class_name
 from leeway.store.snapshots import Month, Snapshots
 
 MOST_SHOWN = 20
@@ -57,19 +59,21 @@ def card_table(bundle: Bundle) -> Table:
     card = bundle.card
     table = Table(title=escape(f"Model {bundle.name} {bundle.version}"), show_header=False, title_justify="left")
     trained, held_out = card.trained_on, card.held_out
-    share = f", {held_out.positive_share:.1%} of them positive" if held_out.positive_share is not None else ""
+    share = ""
+    if card.target.positive is not None and held_out.label_shares:
+        share = f", {held_out.label_shares[class_name(card.target.positive)]:.1%} of them positive"
     rows = {
+        "target": describe_target(card.target),
         "trained on": ("" if trained.rows is None else f"{trained.rows:,} rows of ")
         + trained.source
         + (f" as of {trained.as_of}" if trained.as_of else ""),
         "held out": f"{held_out.rows:,} rows{share}; the figures below and the drift reference come from them",
-        "ROC AUC": _estimate(card.roc_auc, card.baseline.roc_auc if card.baseline else None),
-        "Brier score": _estimate(card.brier, card.baseline.brier if card.baseline else None),
-        "log loss": _estimate(card.log_loss, card.baseline.log_loss if card.baseline else None),
-        "decision threshold": f"{bundle.card.decision_threshold:g}",
+        **{TITLES[name]: _estimate(card, name) for name in FIGURES[card.target.task]},
         "scored by": "ONNX Runtime" if card.scorer == "onnx" else f"scikit-learn ({card.scorer_reason})",
         "features": f"{len(bundle.schema)}, each with its drift method and noise",
     }
+    if card.decision_threshold is not None:
+        rows["decision threshold"] = f"{card.decision_threshold:g}"
     if worse := card.no_better_than_baseline:
         rows["warning"] = f"no better than the same answer for every row, by {', '.join(worse)}"
     for name, value in rows.items():
@@ -88,13 +92,26 @@ def schema_table(schema: FeatureSchema, frame: pd.DataFrame) -> Table:
     return table
 
 
-def print_reading(data: TrainingData, target: str) -> None:
-    """Print how a table was read: its classes and notes, and warnings on standard error."""
-    classes, (negative, positive) = data.classes, data.classes.rows
-    print(
-        f"Target {target}: {classes.positive!r} is the positive class ({positive:,} of {positive + negative:,} rows),"
-        f" {classes.negative!r} the other."
-    )
+def describe_target(target: Target) -> str:
+    """The task and its classes, for people."""
+    if target.task == "regression":
+        return f"{target.name}, a number (regression)"
+    shown, more = target.class_names[:MOST_SHOWN], len(target.classes) - MOST_SHOWN
+    classes = ", ".join(shown) + (f" and {more} more" if more > 0 else "")
+    positive = "" if target.positive is None else f"; the positive one is {class_name(target.positive)}"
+    return f"{target.name}, one of the classes {classes} ({target.task}){positive}"
+
+
+def print_reading(data: TrainingData) -> None:
+    """Print how a table was read: its target and notes, and warnings on standard error."""
+    target = data.schema.target
+    print(f"Target {describe_target(target)}.")
+    if target.task == "regression":
+        print(f"Its values: {data.labels.min():g} to {data.labels.max():g}, mean {data.labels.mean():g}.")
+    else:
+        counts = Counter(data.labels.tolist())
+        rows = [f"{class_name(each)}: {counts[each]:,}" for each in target.classes[:MOST_SHOWN]]
+        print(f"Rows by class: {', '.join(rows)}{', …' if len(target.classes) > MOST_SHOWN else ''}.")
     for note in data.notes:
         print(f"Note: {note}.")
     for warning in data.warnings:
@@ -112,8 +129,9 @@ def _range(feature: Feature) -> str:
     return f"{feature.seen.minimum:g} … {feature.seen.maximum:g}"
 
 
-def _estimate(estimate: Estimate | None, baseline: float | None) -> str:
+def _estimate(card: Card, name: Figure) -> str:
+    estimate = card.figures.get(name)
     if estimate is None:
         return "unknown (no labels)"
-    constant = "" if baseline is None else f"; a constant answer has {baseline:.3f}"
+    constant = f"; a constant answer has {card.baseline[name]:.3f}" if name in card.baseline else ""
     return f"{estimate.value:.3f} (95 %: {estimate.low:.3f} to {estimate.high:.3f}){constant}"

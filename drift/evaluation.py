@@ -20,6 +20,7 @@ from drift.telemetry.probe import RunProbe
 from drift.verdicts.confirmation import Policy, State
 from drift.verdicts.verdicts import Judgement, Observation, judge
 from leeway.model.drift_plan import Values
+from leeway.model.figures import FIGURES
 from leeway.model.performance import Estimate
 
 
@@ -150,9 +151,8 @@ def _verdicts_only(judgement: Judgement, policy: Policy, run_id: str | None) -> 
 def _performance(seen: PerformanceWindow | None) -> Performance:
     if seen is None:
         return Performance()
-    return Performance(
-        _measure(seen.card_roc_auc, seen.roc_auc), _measure(seen.card_brier, seen.brier), labels=seen.labels
-    )
+    known = [name for name in FIGURES[seen.task] if name in seen.card or name in seen.live]
+    return Performance({name: _measure(seen.card.get(name), seen.live.get(name)) for name in known}, labels=seen.labels)
 
 
 def _measure(card: Estimate | None, live: Estimate | None) -> Measure:

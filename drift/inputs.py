@@ -18,11 +18,11 @@ from drift.comparison.findings import PerformanceWindow, RejectionCause, Rejecti
 from drift.result import Model, Target, Window
 from drift.telemetry.probe import PredictionTrace
 from leeway.model import bundle as bundles
+from leeway.model.answers import Answers
 from leeway.model.bundle import Bundle
 from leeway.model.drift_plan import Values, list_values
 from leeway.model.encoding import Encoded, Encoder
 from leeway.model.manifest import MANIFEST, BundleError
-from leeway.schema import SCORE_COLUMN
 from leeway.store.engine import Engine, create_tables, translated
 from leeway.store.predictions import PredictionLog, PredictionLogError
 from leeway.store.rejections import ANY, RejectionLog
@@ -135,16 +135,20 @@ def read_window(active: ActiveBundle, start: datetime, end: datetime, *, max_lab
     with translated(into=PredictionLogError), snapshot(active.engine) as view:
         ((rows, *versions),) = view.read(log.totals(start, end))
         keys = {name: feature_key(name) for name in bundle.schema.names}
-        if versions == [bundle.version] * 2 and SCORE_COLUMN in reference.columns:
-            keys[SCORE_COLUMN] = "score"
+        answers = bundle.schema.target.compared_column
+        if versions == [bundle.version] * 2 and answers in reference.columns:
+            keys[answers] = answers.removeprefix("_")
         current = window_columns(view, log.last_rows(start, end), reference, keys)
     labelled = log.labelled(bundle.version, max_labels)
-    performance = performance_window(labelled.labels, labelled.scores, bundle.card)
+    answered = Answers(labelled.scores, labelled.predictions, labelled.probabilities)
+    performance = performance_window(labelled.labels, answered, bundle.card)
 
     def sample() -> dict[str, Values]:
         window = log.window(start, end, limit=PAGE_SUBJECTS)
-        scores = {SCORE_COLUMN: list_values(window.columns["score"], "number")} if SCORE_COLUMN in keys else {}
-        return {each.name: list_values(window.features[each.name], each.kind) for each in bundle.schema} | scores
+        values = {each.name: list_values(window.features[each.name], each.kind) for each in bundle.schema}
+        if answers in keys:
+            values[answers] = list_values(window.columns[keys[answers]], bundle.schema.target.compared_kind)
+        return values
 
     return ComparisonInputs(
         reference=reference,
@@ -152,12 +156,17 @@ def read_window(active: ActiveBundle, start: datetime, end: datetime, *, max_lab
         sample=sample,
         reference_window=Window(rows=reference.rows, subjects=reference.rows),
         current_window=Window.between(start, end, rows, current.subjects),
-        model=Model(bundle.name, bundle.version),
+        model=model_of(bundle),
         rejections=_rejections(rows, active.rejections.between(start, end)),
         performance=performance,
-        target=_target(bundle, performance),
+        target=Target(performance.target_difference, performance.labels),
         unusual=_unusual(active, start, end),
     )
+
+
+def model_of(bundle: Bundle) -> Model:
+    """The model of a bundle, for a result."""
+    return Model(bundle.name, bundle.version, bundle.schema.target.task)
 
 
 def _rejections(answered: int, counts: Mapping[tuple[str, str], int]) -> Rejections:
@@ -165,12 +174,6 @@ def _rejections(answered: int, counts: Mapping[tuple[str, str], int]) -> Rejecti
         RejectionCause(feature or None, reason, items) for (feature, reason), items in counts.items() if reason != ANY
     ]
     return Rejections(answered, counts.get((ANY, ANY), 0), tuple(causes))
-
-
-def _target(bundle: Bundle, performance: PerformanceWindow) -> Target:
-    """How far the live label rate is from that of the bundle's reference."""
-    before, now = bundle.card.held_out.positive_share, performance.positive_share
-    return Target(None if before is None or now is None else abs(now - before), performance.labels)
 
 
 def _unusual(active: ActiveBundle, start: datetime, end: datetime) -> tuple[PredictionTrace, ...]:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from drift.comparison.compare import Reference, WindowColumns
 from drift.comparison.findings import performance_window
-from drift.inputs import PAGE_SUBJECTS, ComparisonInputs
+from drift.inputs import PAGE_SUBJECTS, ComparisonInputs, model_of
 from drift.result import Model, Target, Window
 from leeway.data.tabular import typed_frame
 from leeway.model.bundle import Bundle
@@ -33,7 +33,8 @@ def months(snapshots: Snapshots, reference: date, current: date, bundle: Bundle 
     frames = [_scored(typed_frame(CHURN_SCHEMA, month.columns), bundle) for month in (before, now)]
     performance, target = None, Target()
     if bundle is not None and now.labels is not None:
-        performance = performance_window(now.labels, frames[1][SCORE_COLUMN].to_numpy(), bundle.card)
+        scores = frames[1][SCORE_COLUMN].to_numpy()
+        performance = performance_window(now.labels, bundle.card.answers(scores), bundle.card)
     if before.labels is not None and now.labels is not None:
         target = Target(abs(float(np.mean(now.labels) - np.mean(before.labels))), len(now.labels))
     plan = bundle.card.drift if bundle else DriftPlan.from_reference(CHURN_SCHEMA, frames[0])
@@ -45,7 +46,7 @@ def months(snapshots: Snapshots, reference: date, current: date, bundle: Bundle 
         sample=lambda: frame_values(taken, CHURN_SCHEMA),
         reference_window=Window.between(reference, reference, len(before), len(before)),
         current_window=Window.between(current, current, len(now), len(now)),
-        model=Model(bundle.name, bundle.version) if bundle else Model(),
+        model=model_of(bundle) if bundle else Model(),
         performance=performance,
         target=target,
     )

@@ -16,6 +16,8 @@ import msgspec
 from msgspec import Meta, Struct
 
 from leeway.model.distances import Method
+from leeway.model.figures import TITLES, Figure
+from leeway.schema import Task
 
 SCHEMA: Final = 1
 RUN_ID: Final = re.compile(r"[0-9a-f-]{36}")
@@ -30,6 +32,7 @@ RECOMMENDATIONS: Final[tuple[Recommendation, ...]] = ("NO_ACTION", "INVESTIGATE"
 Share: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
 NonNegative: TypeAlias = Annotated[float, Meta(ge=0)]
 
+_LARGE = 10.0
 _YEARS = (1970, 9000)
 _LATEST_S = datetime(_YEARS[1], 1, 1, tzinfo=UTC).timestamp()
 
@@ -89,6 +92,7 @@ class Model(Struct, frozen=True):
 
     name: str | None = None
     version: str | None = None
+    task: Task | None = None
 
 
 class Verdict(Struct, frozen=True):
@@ -99,7 +103,10 @@ class Verdict(Struct, frozen=True):
 
 
 class ScoreDrift(Struct, frozen=True):
-    """The model's scores in the current window against those of the reference; all None if not compared."""
+    """The model's answers in the current window against those of the reference; all None if not compared.
+
+    They are scores, predicted numbers, or of more than two classes the predicted ones.
+    """
 
     method: Method | None = None
     score: NonNegative | None = None
@@ -150,7 +157,10 @@ class FeatureDrift(Struct, frozen=True):
 
 
 class Target(Struct, frozen=True):
-    """The absolute difference of the two label rates, and how many current labels are known."""
+    """How far the labels are from those of the reference, and how many current labels are known.
+
+    See `drift.comparison.findings.PerformanceWindow`.
+    """
 
     difference: Share | None = None
     labels: int | None = None
@@ -166,11 +176,20 @@ class Measure(Struct, frozen=True):
 
 
 class Performance(Struct, frozen=True):
-    """The model on `labels` labelled predictions."""
+    """The model on `labels` labelled predictions, by the figures of its task; the first is the one to show."""
 
-    roc_auc: Measure = Measure()
-    brier: Measure = Measure()
+    figures: Mapping[Figure, Measure] = msgspec.field(default_factory=dict)
     labels: int | None = None
+
+    @property
+    def first(self) -> tuple[str, Measure] | None:
+        """The title and the values of the first figure."""
+        return next(iter(self.titled), None)
+
+    @property
+    def titled(self) -> list[tuple[str, Measure]]:
+        """The title and the values of each figure."""
+        return [(TITLES[name], measure) for name, measure in self.figures.items()]
 
 
 class Reports(Struct, frozen=True):
@@ -254,11 +273,18 @@ def evidently_line(result: RunResult) -> str:
 
 
 def leeway_line(result: RunResult) -> str:
-    """Our line: the four verdicts, the ROC AUC if known, and the recommendation."""
+    """Our line: the four verdicts, the first figure of performance if known, and the recommendation."""
     verdicts = ", ".join(f"{question} {verdict.state}" for question, verdict in result.verdicts.items())
-    auc, figures = result.performance.roc_auc, ""
-    if auc.current is not None:
-        card = "n/a" if auc.reference is None else f"{auc.reference:.2f}"
-        interval = f"{auc.low:.2f}...{auc.high:.2f}"
-        figures = f" (ROC AUC {card} -> {auc.current:.2f}, {interval} on {result.performance.labels:,} labels)"
+    figures = ""
+    if (first := result.performance.first) and first[1].current is not None:
+        title, found = first
+        card, now, low, high = (plain(each) for each in (found.reference, found.current, found.low, found.high))
+        figures = f" ({title} {card} -> {now}, {low}...{high} on {result.performance.labels:,} labels)"
     return f"[Leeway] {verdicts}{figures} -> {result.recommendation}"
+
+
+def plain(number: float | None) -> str:
+    """A number with two decimals, a large one with four digits; `n/a` for None."""
+    if number is None:
+        return "n/a"
+    return f"{number:.2f}" if abs(number) < _LARGE else f"{number:.4g}"

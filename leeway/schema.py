@@ -1,4 +1,4 @@
-"""The feature schema: the features of a model, their kinds, and which values are *valid* and which were *seen*.
+"""The schema of a model: its features, their kinds, which values are *valid* and which were *seen*, and its target.
 
 A *valid* value makes sense at all (an amount is not negative): a request with any other value is rejected. A *seen*
 value is within what the training data contain: a request with any other value is answered and counted as unusual. A
@@ -13,7 +13,7 @@ import hashlib
 import math
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, Literal, TypeAlias
@@ -26,6 +26,12 @@ Kind: TypeAlias = Literal["number", "integer", "flag", "category"]
 Value: TypeAlias = float | int | bool | str | None
 """One feature's value; None is missing."""
 
+Task: TypeAlias = Literal["binary", "multiclass", "regression"]
+"""What is predicted: the probability of one of two classes, one of several classes, or a number."""
+
+Label: TypeAlias = float | int | bool | str
+"""A value of the target: a class, or a number."""
+
 FeatureRow: TypeAlias = tuple[Value, ...]
 """The values of one subject, one for each feature, in the schema's order."""
 
@@ -37,8 +43,9 @@ TEXT_PATTERN: Final = r"^[^\x00-\x1f\x7f-\x9f]+$"
 In Python use it with `re.fullmatch`: `$` also matches before a final line break.
 """
 FEATURE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\- ]{0,62}")
-SCORE_COLUMN, LABEL_COLUMN = "_score", "_label"
+SCORE_COLUMN, PREDICTION_COLUMN, LABEL_COLUMN = "_score", "_prediction", "_label"
 """Columns of a reference or a window besides the features; no feature may have their names."""
+MAX_CLASSES: Final = 100
 
 
 class SchemaError(ValueError):
@@ -78,7 +85,7 @@ class Feature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 f"feature name {self.name!r}: start with a letter or '_', continue with letters, digits, '_', '.', '-'"
                 " or spaces, and use at most 63 characters"
             )
-        if self.name in {SCORE_COLUMN, LABEL_COLUMN}:
+        if self.name in {SCORE_COLUMN, PREDICTION_COLUMN, LABEL_COLUMN}:
             raise SchemaError(f"feature name {self.name!r} is reserved by Leeway: give the feature another name")
         limits = (self.minimum, self.maximum, self.seen.minimum, self.seen.maximum, self.seen.low, self.seen.high)
         if any(limit is not None and not math.isfinite(limit) for limit in limits):
@@ -179,8 +186,131 @@ _CANONICAL: Final[dict[Kind, Callable[[object], float | int | bool | str]]] = {
 
 
 @dataclass(frozen=True)
+class Target:
+    """What a model predicts: the target's name, the task, and the classes if it has any.
+
+    A binary target has two classes, one of them `positive`: scores are its probabilities. A multiclass target has 3 to
+    100, a regression none. Classes are all true or false, all numbers, or all text, in the model's order.
+
+    >>> target = Target("plan", "multiclass", ("basic", "gold", "none"), positive=None)
+    >>> target.kind, target.label("gold")
+    ('category', 'gold')
+    >>> Target().label(True), Target("price", "regression", (), None).label(12)
+    (1, 12.0)
+    """
+
+    name: str = "label"
+    task: Task = "binary"
+    classes: tuple[Label, ...] = (0, 1)
+    positive: Label | None = 1
+
+    def __post_init__(self) -> None:
+        count = len(self._known)
+        if count != len(self.classes):
+            raise SchemaError(f"target {self.name!r}: duplicate classes in {list(self.classes)}")
+        least, most = _CLASSES[self.task]
+        if not least <= count <= most:
+            wanted = str(least) if least == most else f"{least} to {most}"
+            raise SchemaError(f"target {self.name!r}: {self.task} has {wanted} classes, but there are {count}")
+        if self.task == "binary" and self.positive not in self._known:
+            raise SchemaError(
+                f"target {self.name!r}: `positive` is {self.positive!r}, but the classes are {self.classes}"
+            )
+        if self.task != "binary" and self.positive is not None:
+            raise SchemaError(f"target {self.name!r}: only a binary target has a positive class")
+        for each in self.classes:
+            try:
+                _CANONICAL[self.kind](each)
+            except SchemaError as error:
+                raise SchemaError(f"target {self.name!r}: class {each!r} {error}") from error
+
+    @cached_property
+    def _known(self) -> dict[Label, Label]:
+        return {each: each for each in self.classes}
+
+    @cached_property
+    def kind(self) -> Kind:
+        """The kind of a label: a number for a regression, otherwise that of the classes."""
+        if self.task == "regression":
+            return "number"
+        if all(isinstance(each, bool) for each in self.classes):
+            return "flag"
+        if any(isinstance(each, str) for each in self.classes):
+            return "category"
+        return "integer" if all(isinstance(each, int) for each in self.classes) else "number"
+
+    @cached_property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes as text: `true` and `false` for flags."""
+        return tuple(class_name(each) for each in self.classes)
+
+    @cached_property
+    def negative_and_positive(self) -> tuple[Label, Label]:
+        """The two classes of a binary target, the positive one last, as `classes` has them."""
+        first, second = self.classes
+        return (second, first) if first == self.positive else (first, second)
+
+    @property
+    def compared_column(self) -> str:
+        """What a drift run compares of the answers: scores, or the predicted classes where there are more than two."""
+        return PREDICTION_COLUMN if self.task == "multiclass" else SCORE_COLUMN
+
+    @property
+    def compared_kind(self) -> Kind:
+        """The kind of the values of `compared_column`."""
+        return self.kind if self.task == "multiclass" else "number"
+
+    @property
+    def takes_flags(self) -> bool:
+        """Whether true and false are labels: the classes are these two, or 0 and 1."""
+        return set(self.classes) == {0, 1}
+
+    def label(self, value: object) -> Label:
+        """The canonical form of a valid label: a class as it is here, or a float.
+
+        Raises:
+            SchemaError: it is not valid; the message is the reason.
+        """
+        if self.task == "regression":
+            return _number(value)
+        if isinstance(value, str | int | float) and (self.takes_flags or not isinstance(value, bool)):
+            found = self._known.get(value)
+            if found is not None:
+                return found
+        if self.takes_flags:
+            raise SchemaError("must be 0, 1, true or false")
+        raise SchemaError(f"must be one of the classes {', '.join(self.class_names)}")
+
+    def codes(self, labels: Iterable[Label]) -> list[int]:
+        """The place of each label among the classes.
+
+        Raises:
+            KeyError: one is no class.
+        """
+        places = {each: place for place, each in enumerate(self.classes)}
+        return [places[label] for label in labels]
+
+
+_CLASSES: Final[dict[Task, tuple[int, int]]] = {
+    "binary": (2, 2),
+    "multiclass": (3, MAX_CLASSES),
+    "regression": (0, 0),
+}
+"""The least and the greatest number of classes."""
+
+
+def class_name(label: Label) -> str:
+    """A class as text.
+
+    >>> class_name(True), class_name(3), class_name("gold")
+    ('true', '3', 'gold')
+    """
+    return str(label).lower() if isinstance(label, bool) else str(label)
+
+
+@dataclass(frozen=True)
 class FeatureSchema:
-    """The features of one model, in the order in which the model takes them.
+    """The features of one model, in the order in which the model takes them, and what it predicts.
 
     >>> schema = FeatureSchema((Feature("age", "integer", minimum=0), Feature("region", "category")))
     >>> schema.row({"region": "north", "age": 52})
@@ -190,6 +320,7 @@ class FeatureSchema:
     """
 
     features: tuple[Feature, ...]
+    target: Target = Target()
 
     def __post_init__(self) -> None:
         if not self.features:
@@ -220,11 +351,12 @@ class FeatureSchema:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Twelve hex digits that depend on the features' names, kinds and order only.
+        """Twelve hex digits that depend on the features' names, kinds and order, the target, its task and its classes.
 
         A model trained on newer data has the same fingerprint, and so the same tables.
         """
-        shape = msgspec.json.encode([(feature.name, feature.kind) for feature in self.features])
+        features = [(feature.name, feature.kind) for feature in self.features]
+        shape = msgspec.json.encode((features, self.target.name, self.target.task, self.target.classes))
         return hashlib.sha256(shape).hexdigest()[:12]
 
     def row(self, values: Mapping[str, Value]) -> FeatureRow:
@@ -239,9 +371,8 @@ class FeatureSchema:
 
     def with_seen(self, seen: Mapping[str, Seen]) -> FeatureSchema:
         """The same schema with the seen values of each feature."""
-        return FeatureSchema(
-            tuple(msgspec.structs.replace(feature, seen=seen[feature.name]) for feature in self.features)
-        )
+        features = (msgspec.structs.replace(feature, seen=seen[feature.name]) for feature in self.features)
+        return FeatureSchema(tuple(features), self.target)
 
 
 CHURN_SCHEMA = FeatureSchema(
@@ -260,6 +391,7 @@ CHURN_SCHEMA = FeatureSchema(
         Feature("failed_payments_90d", "integer", "{payment}", 0, description="payments declined in the last 90 days"),
         Feature("support_tickets_90d", "integer", "{ticket}", 0, description="tickets opened in the last 90 days"),
         Feature("ticket_avg_resolution_hrs_90d", "number", "h", 0, 2_160, description="mean time to close a ticket"),
-    )
+    ),
+    Target("churn"),
 )
 """The built-in schema: a streaming provider's customers, and whether they leave."""

@@ -188,7 +188,7 @@ def _prediction_probe(providers: Providers, bundle: Bundle) -> PredictionProbe:
     if not providers.enabled:
         return PredictionProbe()
     observe_score_reference(providers.meter, bundle)
-    return OTelPredictionProbe(providers.tracer, providers.meter, bundle.version, bundle.schema.names)
+    return OTelPredictionProbe(providers.tracer, providers.meter, bundle.card, bundle.schema.names)
 
 
 def _gate(path: Path, providers: Providers) -> Gate:

@@ -76,7 +76,7 @@ def create_app(
     )
     problems = Problems(probe, tally)
     app.include_router(prediction_routes(predictor, bundle, problems, probe))
-    app.include_router(feedback_routes(feedback))
+    app.include_router(feedback_routes(feedback, bundle))
     app.include_router(docs_routes(app.title))
     app.include_router(operation_routes(public_card(bundle), readiness, metrics_text))
     if faults is not None:

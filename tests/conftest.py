@@ -34,6 +34,7 @@ from leeway.model.training import train
 from leeway.model.writer import Origin, Reference, bundle_pipeline
 from leeway.schema import CHURN_SCHEMA, Feature, FeatureSchema, Value
 from tests import preloaded
+from tests.datasets import REAL
 from tests.fakes import Service, service_over
 
 pytest_plugins = ["tests.leaks"]
@@ -57,6 +58,7 @@ AWKWARD_SCHEMA = FeatureSchema(
 """Features whose names are taken in Python, in pydantic or in our own tables."""
 
 Serve: TypeAlias = Callable[..., Service]
+RealBundle: TypeAlias = Callable[[str], Bundle]
 
 
 def pytest_sessionstart() -> None:
@@ -191,6 +193,18 @@ def awkward_row(place: int) -> dict[str, Value]:
         "feature_names": place / 4,
         "f3": -place / 4,
     }
+
+
+@pytest.fixture(scope="session")
+def real_bundle(tmp_path_factory: pytest.TempPathFactory) -> RealBundle:
+    """A function that gives the model of one of the real tables of `tests.datasets`, trained once."""
+
+    def of(name: str) -> Bundle:
+        made = made_once(tmp_path_factory, name, lambda folder: train(REAL[name](), folder, Origin(name=name)))
+        assert made.card.scorer == "onnx", made.card.scorer_reason
+        return made
+
+    return of
 
 
 @pytest.fixture

@@ -14,11 +14,13 @@ from leeway.settings import Settings
 
 if TYPE_CHECKING:
     from leeway.data.tabular import TrainingData
+    from leeway.schema import Task
 
 EXAMPLES = (
     "leeway train                                # the newest month with labels",
     "leeway train --data any.csv --target left   # any table",
     "leeway train --data credit.csv --target class --positive bad --id account",
+    "leeway train --data flats.csv --target rent --task regression",
 )
 _SEPARATORS = {"tab": "\t", "\\t": "\t"}
 
@@ -36,7 +38,11 @@ def train(
     data: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Train on a CSV or Parquet file instead of snapshots")
     ] = None,
-    target: Annotated[str | None, _table("--target", "COLUMN", "the column to predict, with two classes")] = None,
+    target: Annotated[str | None, _table("--target", "COLUMN", "the column to predict")] = None,
+    task: Annotated[
+        Literal["binary", "multiclass", "regression"] | None,
+        _table("--task", "TASK", "binary, multiclass or regression; default: by the target's values"),
+    ] = None,
     positive: Annotated[
         str | None, _table("--positive", "CLASS", "the class whose probability is predicted; default: 1, yes or true")
     ] = None,
@@ -68,7 +74,8 @@ def train(
     The figures on its card are measured on the other 30 %.
     """
     given = {
-        "--target": target, "--positive": positive, "--id": ids, "--drop": drop, "--text": text, "--missing": missing,
+        "--target": target, "--task": task, "--positive": positive, "--id": ids, "--drop": drop, "--text": text,
+        "--missing": missing,
         "--separator": separator, "--decimal": decimal != ".", "--thousands": thousands, "--group-rare": group_rare,
     }  # fmt: skip
     if data is None and (needless := [flag for flag, value in given.items() if value]):
@@ -82,7 +89,8 @@ def train(
     file = None
     if data is not None and target is not None:
         excluded, sign = [*(ids or ()), *(drop or ())], _SEPARATORS.get(separator or "", separator)
-        file = File(data, target, positive, excluded, sign, decimal, thousands, missing or [], text or [], group_rare)
+        words = missing or [], text or []
+        file = File(data, target, task, positive, excluded, sign, decimal, thousands, *words, group_rare)
     _train(Settings.read(database_url=database_url, bundle=bundle), as_of, file, name)
 
 
@@ -102,6 +110,7 @@ class File:
 
     path: Path
     target: str
+    task: Task | None
     positive: str | None
     excluded: list[str]
     separator: str | None
@@ -119,7 +128,7 @@ class File:
 
         numbers = NumberFormat(self.decimal, self.thousands)
         cells = CellOptions(numbers, frozenset(self.missing), frozenset(self.text), self.group_rare)
-        options = ReadOptions(tuple(self.excluded), self.separator, self.positive, cells)
+        options = ReadOptions(tuple(self.excluded), self.separator, self.positive, self.task, cells)
         return read_table(self.path, target=self.target, options=options)
 
 
@@ -137,7 +146,7 @@ def _train(settings: Settings, as_of: date | None, file: File | None, name: str 
     with plain_errors(DatabaseError, UnknownMonth, TableError, TrainingError, BundleError), interrupt_on_stop_signal():
         if file is not None:
             training = file.read()
-            print_reading(training, file.target)
+            print_reading(training)
             origin = Origin(name=name or file.path.stem, target=file.target, source=file.path.name)
         else:
             month = labelled_month(open_snapshots(settings.database_url), as_of)

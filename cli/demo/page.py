@@ -70,8 +70,8 @@ def _charts(evidence: Evidence, axis: TimeAxis) -> Mapping[str, Markup]:
         Series(name, [(each.at, getattr(each.latency, name)) for each in figures], tone)
         for name, tone in (("p99", 4), ("p95", 2), ("p50", 1))
     ]
-    areas = [(run.time, run.performance.roc_auc.current) for run in runs]
-    card = next((each for run in runs if (each := run.performance.roc_auc.reference) is not None), None)
+    areas = [(run.time, words.roc_auc(run).current) for run in runs]
+    card = next((each for run in runs if (each := words.roc_auc(run).reference) is not None), None)
     return {
         "acts": act_strip(axis, acts),
         "latency": line_chart(

@@ -8,7 +8,7 @@ from cli.demo.evidence import ActSeen, Evidence
 from cli.demo.spans import Span
 from cli.live_display import ms
 from drift.report.page.words import HEADLINE, number
-from drift.result import RunResult
+from drift.result import Measure, RunResult
 from leeway.telemetry import names
 
 CHANCE = 0.5
@@ -27,7 +27,12 @@ def share(run: RunResult | None) -> str:
 
 def area(run: RunResult | None) -> str:
     """The run's ROC AUC on labels."""
-    return number(None if run is None else run.performance.roc_auc.current)
+    return number(None if run is None else roc_auc(run).current)
+
+
+def roc_auc(run: RunResult) -> Measure:
+    """The run's ROC AUC, on the card and on labels."""
+    return run.performance.figures.get("roc_auc", Measure())
 
 
 def conclusion(evidence: Evidence) -> str:
@@ -37,7 +42,7 @@ def conclusion(evidence: Evidence) -> str:
         return "The drift worker had too little data for a comparison."
     if not _fails_unseen(last):
         return last.reason
-    auc = last.performance.roc_auc
+    auc = roc_auc(last)
     worth = "no better than chance" if (auc.low or 0.0) <= CHANCE else "worse than on its card"
     figures = f"ROC AUC {number(auc.current)}, on its card {number(auc.reference)}"
     speed = p95(evidence.acts[-1] if evidence.acts else None)

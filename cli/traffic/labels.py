@@ -8,7 +8,8 @@ import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from statistics import NormalDist
+from typing import Any, Final, Protocol, TypeAlias
 
 import msgspec
 import numpy as np
@@ -19,7 +20,8 @@ from cli.traffic.probe import TrafficProbe
 from cli.traffic.tally import Tally
 from cli.traffic.transport import LoadClient
 from leeway.data.churn_risk import SERVICES, chance_of_leaving
-from leeway.schema import CHURN_SCHEMA, Feature, Value
+from leeway.model.card import Card
+from leeway.schema import CHURN_SCHEMA, Feature, Label, Value, class_name
 
 FEEDBACK = "/feedback"
 LABELS_PER_REQUEST = 200
@@ -27,15 +29,21 @@ LABELS_PER_REQUEST = 200
 EVERY_S = 0.5
 REST_S = 3.0
 MAX_WAITING = 50_000
+_TINY: Final = 2.0**-52
+Floats: TypeAlias = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Answered:
-    """A prediction that waits for its label. `concept_drift` is its strength, 0…1, when the request was sent."""
+    """A prediction that waits for its label. `concept_drift` is its strength, 0…1, when the request was sent.
+
+    `probabilities` are those of the classes that the answer names, by their names, or that of the positive class.
+    """
 
     prediction_id: str
     features: Mapping[str, Value]
-    probability: float
+    prediction: Label
+    probabilities: Mapping[str, float] | float | None
     concept_drift: float
 
     @classmethod
@@ -45,8 +53,26 @@ class Answered:
         Raises:
             KeyError, TypeError, ValueError: it is not an answer with a prediction.
         """
-        features, probability = dict(answer["features_used"]), float(answer["probability"])
-        return cls(str(answer["prediction_id"]), features, probability, concept_drift)
+        found = answer.get("probability", answer.get("probabilities"))
+        if isinstance(found, Mapping):
+            found = {str(name): float(share) for name, share in found.items()}
+        probabilities = float(found) if isinstance(found, int | float) else found
+        return cls(
+            str(answer["prediction_id"]),
+            dict(answer["features_used"]),
+            answer["prediction"],
+            probabilities,
+            concept_drift,
+        )
+
+
+class Truth(Protocol):
+    """Knows the labels; `origin` says where they come from, for people."""
+
+    origin: str
+
+    def labels(self, answers: Sequence[Answered], draws: Floats) -> list[Label]:
+        """The label of each answer, by a number from 0 to 1 that is drawn for it; shape (n,)."""
 
 
 class PopulationTruth:
@@ -54,7 +80,11 @@ class PopulationTruth:
 
     origin = "the built-in population's rule for who leaves"
 
-    def chances(self, answers: Sequence[Answered]) -> NDArray[np.float64]:
+    def labels(self, answers: Sequence[Answered], draws: Floats) -> list[Label]:
+        """See `Truth`."""
+        return [int(label) for label in draws < self.chances(answers)]
+
+    def chances(self, answers: Sequence[Answered]) -> Floats:
         """The chance of a positive label, 0…1, for each answer; shape (n,)."""
         found = np.empty(len(answers))
         strengths = np.array([each.concept_drift for each in answers])
@@ -77,31 +107,53 @@ def _as_number(feature: Feature, row: Mapping[str, Any]) -> float:
 
 
 class ModelTruth:
-    """Labels drawn by the model's own probability, where the truth is unknown.
+    """Labels drawn from the answers of the model of `card`, where the truth is unknown.
 
-    At full concept drift they are random: positive with the chance `positive_share`, 0…1, whatever the model says.
+    A class is drawn by the model's probabilities. A number is the predicted one and an error, normally distributed with
+    the RMSE on the card. Concept drift of strength d makes that share of the labels random: drawn from the labels on
+    the card, whatever the model says.
     """
 
-    origin = "the model's own probabilities, because the true labels of these customers are unknown here"
+    origin = "the model's own answers, because the true labels of these customers are unknown here"
 
-    def __init__(self, positive_share: float) -> None:
-        self._positive_share = positive_share
+    def __init__(self, card: Card) -> None:
+        self._target = card.target
+        self._usual_shares = card.held_out.label_shares or dict.fromkeys(
+            card.target.class_names, 1 / max(1, len(card.target.classes))
+        )
+        self._usual_numbers = card.held_out.label_distribution or card.score_reference.positions
+        self._error = NormalDist(0, card.figures["rmse"].value) if "rmse" in card.figures else None
 
-    def chances(self, answers: Sequence[Answered]) -> NDArray[np.float64]:
-        """The chance of a positive label, 0…1, for each answer; shape (n,)."""
-        predicted = np.array([each.probability for each in answers])
-        drift = np.array([each.concept_drift for each in answers])
-        return np.asarray((1 - drift) * predicted + drift * self._positive_share)
+    def labels(self, answers: Sequence[Answered], draws: Floats) -> list[Label]:
+        """See `Truth`."""
+        label = self._number if self._target.task == "regression" else self._class
+        return [label(answer, draw) for answer, draw in zip(answers, draws.tolist(), strict=True)]
+
+    def _class(self, answer: Answered, draw: float) -> Label:
+        shares, target = answer.probabilities, self._target
+        if not isinstance(shares, Mapping):
+            positive = class_name(target.negative_and_positive[1])
+            share = 0.0 if shares is None else shares
+            shares = {name: share if name == positive else 1 - share for name in target.class_names}
+        drift, reached = answer.concept_drift, 0.0
+        for label, name in reversed(list(zip(target.classes, target.class_names, strict=True))):
+            reached += (1 - drift) * shares[name] + drift * self._usual_shares[name]
+            if draw < reached:
+                return label
+        return target.classes[0]
+
+    def _number(self, answer: Answered, draw: float) -> Label:
+        drift = answer.concept_drift
+        if draw < drift and self._usual_numbers is not None:
+            return self._usual_numbers.quantile(draw / drift)
+        within = (draw - drift) / (1 - drift) if drift < 1 else draw
+        error = self._error.inv_cdf(min(max(within, _TINY), 1 - _TINY)) if self._error else 0.0
+        return float(answer.prediction) + error
 
 
-Truth: TypeAlias = PopulationTruth | ModelTruth
-"""Knows how likely the positive label is; `origin` says where the labels come from, for people."""
-
-
-def labels(truth: Truth, answers: Sequence[Answered], seed: int) -> list[int]:
-    """1 or 0 for each. The same features always get the same label."""
-    draws = np.array([_draw(each.features, seed) for each in answers])
-    return [int(label) for label in draws < truth.chances(answers)]
+def labels(truth: Truth, answers: Sequence[Answered], seed: int) -> list[Label]:
+    """The label of each. The same features always get the same draw."""
+    return truth.labels(answers, np.array([_draw(each.features, seed) for each in answers]))
 
 
 def _draw(features: Mapping[str, Value], seed: int) -> float:

@@ -19,6 +19,7 @@ from cli.options import stop
 from cli.traffic.labels import ModelTruth, PopulationTruth, Truth
 from cli.traffic.plan import Load, Plan
 from cli.traffic.rows import AnsweredRows, DrawnRows, PopulationRows, Row, Rows
+from leeway.model.card import Card
 from leeway.schema import CHURN_SCHEMA, FeatureSchema
 
 TRY_EVERY_S = 0.5
@@ -50,12 +51,10 @@ class TrafficOptions(Load):
 
 @dataclass(frozen=True)
 class ServedModel:
-    """The model that the service serves. `positive_share` is that of the held-out labels, 0…1."""
+    """The model that the service serves."""
 
-    name: str
-    version: str
+    card: Card
     schema: FeatureSchema
-    positive_share: float
 
 
 @dataclass(frozen=True)
@@ -115,9 +114,8 @@ class Service:
     async def _model(self) -> ServedModel:
         try:
             card = await self._document("/model")
-            share = (card.get("held_out") or {}).get("positive_share")
-            schema = msgspec.convert(card, FeatureSchema)
-            return ServedModel(str(card["name"]), str(card["version"]), schema, 0.5 if share is None else float(share))
+            no_example: dict[str, Any] = {"example": {}}  # which the response leaves out
+            return ServedModel(msgspec.convert({**card, **no_example}, Card), msgspec.convert(card, FeatureSchema))
         except (EndpointError, KeyError, TypeError, AttributeError, ValueError) as error:
             raise self._stranger(f"GET /model: {error}") from error
 
@@ -161,9 +159,9 @@ async def _customers(
         rows = await service.features_of(sample(user_ids, LEARNED_FROM, options.seed))
         if not rows:
             raise TrafficError(f"the service knows none of the customers in {options.users}: ingest them first")
-        return AnsweredRows(rows), user_ids, ModelTruth(model.positive_share)
+        return AnsweredRows(rows), user_ids, ModelTruth(model.card)
     if model.schema.fingerprint != CHURN_SCHEMA.fingerprint:
-        return DrawnRows(model.schema), (), ModelTruth(model.positive_share)
+        return DrawnRows(model.schema), (), ModelTruth(model.card)
     people = PopulationRows(options.profile.strengths(options.drift))
     tried = sample(people.user_ids, TRIED, options.seed)
     known = len(await service.features_of(tried))
@@ -178,7 +176,7 @@ async def _customers(
 
 def _announcement(target: Target, model: ServedModel, plan: Plan) -> Iterator[str]:
     length = "until Ctrl-C" if plan.duration_s is None else f"for {plan.duration_s:g} s"
-    yield f"{target.url} serves {model.name} {model.version}: {plan.rate:g} requests/s {length}."
+    yield f"{target.url} serves {model.card.name} {model.card.version}: {plan.rate:g} requests/s {length}."
     yield f"Features come from {plan.rows.origin}."
     if plan.drift or plan.concept_drift:
         how = f"within {plan.profile.ramp_s:g} s" if plan.profile.ramp_s else "at once"

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from drift.comparison.columns import CurrentColumn, ReferenceColumn
 from drift.comparison.findings import MISSING_MOVED, DriftReport, TooFewRows
 from drift.result import FeatureDrift, MissingShares, ScoreDrift
 from leeway.model.drift_plan import DriftPlan, Values
-from leeway.schema import SCORE_COLUMN, FeatureSchema
+from leeway.schema import FeatureSchema, Task
+
+ANSWERS: Final[Mapping[Task, str]] = {
+    "binary": "scores",
+    "multiclass": "predicted classes",
+    "regression": "predicted numbers",
+}
+"""What is compared of a model's answers, for people."""
 
 
 class Reference:
     """A reference, prepared once and compared with any number of windows.
 
-    `values` holds m values of each of the schema's features, and of `_score` where the model's scores are known.
+    `values` holds m values of each of the schema's features, and of the target's `compared_column` where the model's
+    answers are known.
 
     Raises:
         TooFewRows: there are no values.
@@ -33,19 +42,21 @@ class Reference:
             )
             for each in schema
         }
-        if plan.score is not None and SCORE_COLUMN in values:
-            scores = ReferenceColumn.of(SCORE_COLUMN, "number", plan.score.method, values[SCORE_COLUMN])
-            self.columns[SCORE_COLUMN] = scores
+        self.answers = schema.target.compared_column
+        if plan.score is not None and self.answers in values:
+            self.columns[self.answers] = ReferenceColumn.of(
+                self.answers, schema.target.compared_kind, plan.score.method, values[self.answers]
+            )
 
     def threshold(self, name: str, subjects: int) -> float:
         """The effective threshold of a column of a window of so many subjects."""
-        plan = self.plan.score if name == SCORE_COLUMN else self.plan.features[name]
+        plan = self.plan.score if name == self.answers else self.plan.features[name]
         return 0.0 if plan is None else plan.threshold_at(subjects, self.rows)
 
 
 @dataclass(frozen=True)
 class WindowColumns:
-    """A window of n subjects: its columns by name, with `_score` if the window has scores to compare."""
+    """A window of n subjects: its columns by name, with that of the model's answers if it has any to compare."""
 
     subjects: int
     columns: Mapping[str, CurrentColumn]
@@ -60,7 +71,7 @@ class WindowColumns:
 
 
 def compare(reference: Reference, window: WindowColumns, *, min_subjects: int = 0) -> DriftReport:
-    """Judge each column of a window by its distance: the schema's features, and `_score` where both sides have it.
+    """Judge each column of a window by its distance: the features, and the model's answers where both sides have them.
 
     A distance counts from max(0.1, c·√(1/n + 1/m)) on, see `leeway.model.distances`. A feature without values on one
     side has no distance, and drifted if its missing share moved; one with the same single value on both sides is
@@ -74,7 +85,8 @@ def compare(reference: Reference, window: WindowColumns, *, min_subjects: int = 
         raise TooFewRows(f"{rows:,} subjects are too few to compare; at least {max(1, min_subjects):,} are needed")
     columns = window.columns
     features = tuple(_drift(reference, name, columns[name], rows) for name in reference.schema.names)
-    scores = _drift(reference, SCORE_COLUMN, columns[SCORE_COLUMN], rows) if SCORE_COLUMN in columns else None
+    name = reference.answers
+    scores = _drift(reference, name, columns[name], rows) if name in columns else None
     return DriftReport(
         features=features,
         prediction=ScoreDrift(scores.method, scores.score, scores.threshold, scores.detected)
@@ -83,6 +95,7 @@ def compare(reference: Reference, window: WindowColumns, *, min_subjects: int = 
         reference_rows=reference.rows,
         current_rows=rows,
         single_values={name: single for name in reference.schema.names if (single := columns[name].single)},
+        answers=ANSWERS[reference.schema.target.task],
     )
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from drift.result import FeatureDrift, ScoreDrift
-from leeway.model.card import Card
-from leeway.model.performance import Estimate, NotEnoughLabels, brier, roc_auc
+from leeway.model.answers import Answers
+from leeway.model.card import Card, HeldOut
+from leeway.model.figures import Figure, baseline, figures, label_shares
+from leeway.model.performance import Estimate
+from leeway.schema import Label, Target, Task
 
 MISSING_MOVED: Final = 0.1
 """A missing share that moved by more than this (and more than by chance) is a matter of quality."""
@@ -37,8 +39,9 @@ class SingleValue:
 class DriftReport:
     """A window against the reference, features in the schema's order.
 
-    `prediction` is None if a side has no scores. `current_rows` were compared, one a subject. `single_values` are the
-    features with one value throughout a window, by name, but for those that have the same one in both.
+    `prediction` compares the model's answers, which `answers` names; it is None if a side has none. `current_rows` were
+    compared, one a subject. `single_values` are the features with one value throughout a window, by name, but for those
+    that have the same one in both.
     """
 
     features: tuple[FeatureDrift, ...]
@@ -46,6 +49,7 @@ class DriftReport:
     reference_rows: int
     current_rows: int
     single_values: Mapping[str, SingleValue] = field(default_factory=dict)
+    answers: str = "scores"
 
     @property
     def detected(self) -> tuple[FeatureDrift, ...]:
@@ -86,29 +90,51 @@ class Rejections:
 
 @dataclass(frozen=True)
 class PerformanceWindow:
-    """The model on the last labelled predictions, and on its card. What cannot be estimated is None."""
+    """The model on the last labelled predictions, on its card, and a constant answer to the same labels.
+
+    What cannot be estimated is left out. `target_difference` is how far the labels are from those of the card: half
+    the sum of the differences of the classes' shares (of two classes the difference of either), or for numbers the
+    largest difference of the two distribution functions at the points that the card has.
+    """
 
     labels: int
-    positive_share: float | None = None
-    roc_auc: Estimate | None = None
-    brier: Estimate | None = None
-    card_roc_auc: Estimate | None = None
-    card_brier: Estimate | None = None
+    task: Task = "binary"
+    live: Mapping[Figure, Estimate] = field(default_factory=dict)
+    card: Mapping[Figure, Estimate] = field(default_factory=dict)
+    baseline: Mapping[Figure, float] = field(default_factory=dict)
+    target_difference: float | None = None
 
 
-def performance_window(labels: npt.ArrayLike, scores: npt.ArrayLike, card: Card) -> PerformanceWindow:
-    """Estimate performance on n labels (0 or 1) and as many scores (probabilities), next to the bundle's card.
+def performance_window(labels: Sequence[Label], answers: Answers, card: Card) -> PerformanceWindow:
+    """Estimate performance on n labels and as many answers of the card's model.
 
     Raises:
-        ValueError: the lengths differ, a label is neither 0 nor 1, or a score is not a probability.
+        KeyError: a label is no class of the model.
+        ValueError: the lengths differ, or a score is not valid.
     """
-    try:
-        squared = brier(labels, scores)
-    except NotEnoughLabels:
-        return PerformanceWindow(0, card_roc_auc=card.roc_auc, card_brier=card.brier)
-    given = np.asarray(labels, dtype=np.float64)
-    try:
-        area = roc_auc(labels, scores)
-    except NotEnoughLabels:
-        area = None
-    return PerformanceWindow(given.size, float(given.mean()), area, squared, card.roc_auc, card.brier)
+    return performance_beside(labels, answers, card.target, card.figures, card.held_out)
+
+
+def performance_beside(
+    labels: Sequence[Label],
+    answers: Answers,
+    target: Target,
+    card: Mapping[Figure, Estimate],
+    held_out: HeldOut,
+) -> PerformanceWindow:
+    """The same beside other figures than those of a card, and the rows that they come from."""
+    if not labels:
+        return PerformanceWindow(0, target.task, card=card)
+    live, difference = figures(target, labels, answers), _target_difference(target, held_out, labels)
+    return PerformanceWindow(len(labels), target.task, live, card, baseline(target, labels), difference)
+
+
+def _target_difference(target: Target, held_out: HeldOut, labels: Sequence[Label]) -> float | None:
+    before, numbers = held_out.label_shares, held_out.label_distribution
+    if before is not None:
+        now = label_shares(target, labels)
+        return sum(abs(now[name] - share) for name, share in before.items()) / 2
+    if numbers is None:
+        return None
+    shares = np.searchsorted(np.sort(np.array(labels, dtype=np.float64)), numbers.points, side="right") / len(labels)
+    return float(np.abs(shares - numbers.shares).max())

@@ -3,32 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
-import numpy as np
+import msgspec
 
-from drift.comparison.findings import PerformanceWindow
-from leeway.model.performance import NotEnoughLabels, brier, roc_auc
+from drift.comparison.findings import PerformanceWindow, performance_beside
+from leeway.model.answers import Answers
+from leeway.model.card import HeldOut
+from leeway.model.figures import Figure, figures
+from leeway.model.performance import Estimate
+from leeway.schema import Target
+
+LabelledRows: TypeAlias = Sequence[tuple[Any, float | None]]
+"""Labels (0 or 1) and scores. A label that is neither, and a score that is missing or no probability, do not count."""
+_TARGET = Target()
 
 
-def performance_of(
-    labels: Sequence[Any], scores: Sequence[float | None], reference: PerformanceWindow | None
-) -> PerformanceWindow:
-    """Estimate performance on labels (0 or 1) and scores, beside that on the reference's labels.
+class ReferencePerformance(msgspec.Struct, frozen=True):
+    """How well the model did on the labelled rows of a reference, and how their labels were distributed."""
 
-    A label that is neither, and a score that is missing or no probability, do not count.
-    """
+    figures: dict[Figure, Estimate]
+    labelled: HeldOut
+
+    @classmethod
+    def of(cls, rows: LabelledRows) -> ReferencePerformance:
+        """Measured on these rows."""
+        labels, answers = _usable(rows)
+        return cls(figures(_TARGET, labels, answers), HeldOut.of(_TARGET, len(labels), labels or None))
+
+
+def performance_of(rows: LabelledRows, reference: ReferencePerformance | None) -> PerformanceWindow:
+    """Estimate performance on these rows, beside that on the reference's."""
+    before = reference or ReferencePerformance({}, HeldOut(0))
+    return performance_beside(*_usable(rows), _TARGET, before.figures, before.labelled)
+
+
+def _usable(rows: LabelledRows) -> tuple[list[int], Answers]:
     pairs = [
-        (int(label), float(score))
-        for label, score in zip(labels, scores, strict=True)
-        if label in (0, 1) and score is not None and 0 <= score <= 1
+        (int(label), float(score)) for label, score in rows if label in (0, 1) and score is not None and 0 <= score <= 1
     ]
-    before = (reference.roc_auc, reference.brier) if reference else (None, None)
-    if not pairs:
-        return PerformanceWindow(0, card_roc_auc=before[0], card_brier=before[1])
-    given, made = (np.array(each, dtype=np.float64) for each in zip(*pairs, strict=True))
-    try:
-        area = roc_auc(given, made)
-    except NotEnoughLabels:
-        area = None
-    return PerformanceWindow(len(pairs), float(given.mean()), area, brier(given, made), *before)
+    scores = [score for _, score in pairs]
+    return [label for label, _ in pairs], Answers(scores, scores)

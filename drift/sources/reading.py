@@ -10,9 +10,8 @@ import sqlalchemy as sa
 
 from drift.aggregates.databases import Snapshot
 from drift.aggregates.statements import Selection, one_per_subject
-from drift.comparison.findings import PerformanceWindow
 from drift.result import Model
-from drift.sources.performance import performance_of
+from drift.sources.performance import LabelledRows
 from drift.sources.periods import Period
 from drift.sources.statements import labelled, last_named, sample, selection, totals
 from drift.sources.table import PredictionTable
@@ -56,15 +55,12 @@ def facts_of(view: Snapshot, table: PredictionTable, period: Period, max_rows: i
     return Facts(rows, Model(name or given.name or table.table, version or given.version), least == greatest)
 
 
-def performance_in(
-    view: Snapshot, table: PredictionTable, period: Period, limit: int, reference: PerformanceWindow | None = None
-) -> PerformanceWindow | None:
-    """The model on the last labelled predictions of a period; None if the table has no labels or no scores."""
+def labelled_rows(view: Snapshot, table: PredictionTable, period: Period, limit: int) -> LabelledRows | None:
+    """The last labelled predictions of a period; None if the table has no labels or no scores."""
     has_labels = table.mapping.labels is not None or "label" in table.roles
     if not has_labels or "score" not in table.roles:
         return None
-    found = view.read(labelled(table, period, limit))
-    return performance_of([row[0] for row in found], [row[1] for row in found], reference)
+    return [(row[0], row[1]) for row in view.read(labelled(table, period, limit))]
 
 
 def kinds_of(table: PredictionTable) -> dict[str, Kind]:

@@ -12,11 +12,13 @@ import numpy as np
 
 from drift.comparison.columns import counted, present
 from drift.comparison.compare import Reference
-from drift.comparison.findings import PerformanceWindow, TooFewRows
+from drift.comparison.findings import TooFewRows
+from drift.inputs import model_of
 from drift.result import Model, Window
 from drift.sources.errors import SourceError
+from drift.sources.performance import ReferencePerformance
 from drift.sources.periods import Period
-from drift.sources.reading import Limits, facts_of, performance_in, read_values
+from drift.sources.reading import Limits, facts_of, labelled_rows, read_values
 from drift.sources.table import PredictionTable
 from leeway.model.bundle import Bundle
 from leeway.model.drift_plan import ColumnPlan, DriftPlan, Values, clipped, list_values
@@ -37,7 +39,7 @@ class KeptReference(msgspec.Struct, frozen=True):
     model: Model
     schema: FeatureSchema
     plan: DriftPlan
-    performance: PerformanceWindow | None
+    performance: ReferencePerformance | None
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class SourceReference:
     values: Mapping[str, Values]
     window: Window
     model: Model
-    performance: PerformanceWindow | None
+    performance: ReferencePerformance | None
 
     @property
     def schema(self) -> FeatureSchema:
@@ -67,13 +69,14 @@ def reference_of(table: PredictionTable, period: Period, limits: Limits) -> Sour
         if not facts.rows:
             raise table.error(f"the reference has no rows: {period}")
         subjects, values = read_values(view, table, period)
-        performance = performance_in(view, table, period, limits.max_labels)
+        rows = labelled_rows(view, table, period, limits.max_labels)
     schema = FeatureSchema(tuple(_feature(table, name, values[name]) for name in table.features))
     plans = {each.name: ColumnPlan.of(each.kind, clipped(values[each.name]), features=len(schema)) for each in schema}
     score = ColumnPlan.of("number", values[SCORE_COLUMN], features=1) if SCORE_COLUMN in values else None
     start, end = (None if moment is None else moment.isoformat() for moment in (period.start, period.end))
     window = Window(start, end, facts.rows, subjects)
     reference = Reference(values, schema, DriftPlan(plans, score))
+    performance = None if rows is None else ReferencePerformance.of(rows)
     return SourceReference(reference, values, window, facts.model, performance)
 
 
@@ -101,9 +104,10 @@ def bundle_reference(bundle: Bundle) -> SourceReference:
     """The reference of a model bundle."""
     values = bundle.reference_values()
     reference = Reference(values, bundle.schema, bundle.card.drift)
-    card, window = bundle.card, Window(rows=reference.rows, subjects=reference.rows)
-    performance = PerformanceWindow(0, card.held_out.positive_share, card.roc_auc, card.brier)
-    return SourceReference(reference, values, window, Model(bundle.name, bundle.version), performance)
+    window, performance = Window(rows=reference.rows, subjects=reference.rows), None
+    if bundle.card.target.takes_flags:  # as the labels of a table
+        performance = ReferencePerformance(bundle.card.figures, bundle.card.held_out)
+    return SourceReference(reference, values, window, model_of(bundle), performance)
 
 
 def keep_reference(made: SourceReference, folder: Path) -> None:

@@ -13,8 +13,9 @@ from drift.aggregates.window import window_columns
 from drift.comparison.findings import PerformanceWindow
 from drift.inputs import MOST_CANDIDATES, PAGE_SUBJECTS, ComparisonInputs, most_unusual
 from drift.result import Target, Window
+from drift.sources.performance import performance_of
 from drift.sources.periods import Period
-from drift.sources.reading import Facts, Limits, count_subjects, facts_of, performance_in, values_of
+from drift.sources.reading import Facts, Limits, count_subjects, facts_of, labelled_rows, values_of
 from drift.sources.reference import SourceReference
 from drift.sources.statements import SCORE, selection, traced
 from drift.sources.table import PredictionTable
@@ -61,7 +62,7 @@ def read_source(table: PredictionTable, reference: SourceReference, period: Peri
         current_window=Window(start, end, facts.rows, current.subjects),
         model=facts.model if facts.rows else reference.model,
         performance=performance,
-        target=_target(performance, reference.performance),
+        target=Target(performance.target_difference, performance.labels) if performance else Target(),
         unusual=unusual,
     )
 
@@ -90,15 +91,8 @@ def _performance(
     labels = table.mapping.labels
     if labels is not None and period.start is not None:
         period = replace(period, start=period.start - timedelta(days=labels.delay_days))
-    return performance_in(view, table, period, limits.max_labels, reference.performance)
-
-
-def _target(now: PerformanceWindow | None, before: PerformanceWindow | None) -> Target:
-    """How far the share of positive labels is from that of the reference."""
-    if now is None:
-        return Target()
-    shares = (None if before is None else before.positive_share, now.positive_share)
-    return Target(None if None in shares else abs(shares[1] - shares[0]), now.labels)  # type: ignore[operator]
+    rows = labelled_rows(view, table, period, limits.max_labels)
+    return None if rows is None else performance_of(rows, reference.performance)
 
 
 def _unusual(

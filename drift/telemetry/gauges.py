@@ -7,9 +7,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Literal, TypeAlias
 
-from drift.result import RECOMMENDATIONS, Measure, RunResult
+from drift.result import RECOMMENDATIONS, RunResult
 from leeway.model.card import Card
-from leeway.model.performance import Estimate
 from leeway.telemetry import names
 from leeway.telemetry.names import Metric
 
@@ -75,8 +74,7 @@ class DriftGauges:
             names.DRIFT_LAST_SUCCESS: lambda: _value(self._success_s, {}),
             names.DRIFT_LAST_CYCLE: lambda: _value(self._cycle_s, {}),
             names.DRIFT_RECOMMENDATION_ACTIVE: self._recommendations,
-            names.MODEL_ROC_AUC: lambda: self._performance("roc_auc"),
-            names.MODEL_BRIER: lambda: self._performance("brier"),
+            names.MODEL_PERFORMANCE: self._performance,
             names.MODEL_LABELS: self._labels,
         }
 
@@ -103,15 +101,15 @@ class DriftGauges:
             return []
         return [(float(each == active), {names.DRIFT_RECOMMENDATION: each}) for each in RECOMMENDATIONS]
 
-    def _performance(self, measure: Literal["roc_auc", "brier"]) -> Iterable[Reading]:
-        card: Estimate | None = getattr(self._card, measure, None)
-        yield from _value(card.value if card else None, {names.MODEL_BASIS: "card"})
+    def _performance(self) -> Iterable[Reading]:
+        for figure, estimate in (self._card.figures if self._card else {}).items():
+            yield estimate.value, {names.PERFORMANCE_FIGURE: figure, names.MODEL_BASIS: "card"}
         if result := self._current():
-            live: Measure = getattr(result.performance, measure)
-            yield from _value(live.current, {names.MODEL_BASIS: "live"})
+            for figure, measure in result.performance.figures.items():
+                yield from _value(measure.current, {names.PERFORMANCE_FIGURE: figure, names.MODEL_BASIS: "live"})
 
     def _labels(self) -> Iterable[Reading]:
-        if self._card is not None and self._card.held_out.positive_share is not None:
+        if self._card is not None and self._card.held_out.has_labels:
             yield self._card.held_out.rows, {names.MODEL_BASIS: "card"}
         if result := self._current():
             yield from _value(result.performance.labels, {names.MODEL_BASIS: "live"})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,16 +10,13 @@ from typing import Final
 from msgspec.structs import replace
 
 from drift.comparison.findings import DriftReport, PerformanceWindow, Rejections
-from drift.result import Decision, Question, Recommendation, Verdict, VerdictState
+from drift.result import Decision, Question, Recommendation, Verdict
 from drift.verdicts.confirmation import Policy, State
+from drift.verdicts.performance import judge_performance
 from drift.verdicts.quality import judge_quality
-from leeway.model.performance import Estimate
 
 FAR_BEYOND: Final = 3.0
 """A score this many times its effective threshold asks for investigation, however few features drifted."""
-ROC_AUC_MARGIN: Final = 0.02
-BRIER_MARGIN: Final = 0.01
-"""A smaller loss is not a reason to retrain, even if it is significant."""
 
 
 @dataclass(frozen=True)
@@ -139,63 +135,19 @@ def judge_covariate(report: DriftReport | None, threshold: float, unknown_reason
 
 
 def judge_prediction(report: DriftReport | None, unknown_reason: str = "") -> Verdict:
-    """Judge the model's scores: `act` at three times the effective threshold, `watch` at it, else `ok`."""
-    found = None if report is None else report.prediction
+    """Judge the model's answers: `act` at three times the effective threshold, `watch` at it, else `ok`.
+
+    Scores and predicted numbers are compared as a whole, of several classes the shares of the predicted ones. The
+    effective threshold accounts for chance, see `leeway.model.distances.effective_threshold`.
+    """
+    if report is None:
+        return Verdict("unknown", unknown_reason)
+    found = report.prediction
     if found is None or found.score is None or found.threshold is None:
-        return Verdict("unknown", unknown_reason if report is None else "One of the windows has no scores to compare.")
-    words = f"The distance of the scores is {found.score:.3f}; the effective threshold is {found.threshold:.3f}."
+        return Verdict("unknown", f"One of the windows has no {report.answers} to compare.")
+    words = (
+        f"The distance of the {report.answers} is {found.score:.3f}; the effective threshold is {found.threshold:.3f}."
+    )
     if not found.detected:
         return Verdict("ok", words)
     return Verdict("act" if found.score >= FAR_BEYOND * found.threshold else "watch", words)
-
-
-def judge_performance(seen: PerformanceWindow | None, min_labels: int) -> Verdict:
-    """Judge the model on labelled predictions, against its card.
-
-    The 95 % interval of the loss of ROC AUC is made of the two intervals (Newcombe, Statistics in Medicine 17, 1998;
-    for any two estimates Zou and Donner, Statistics in Medicine 27, 2008): its lower end is loss − √(a² + b²), with a
-    from the card's value down to its lower end, and b from the live value up to its upper end.
-
-    `act` if that lower end is above 0.02, or if the Brier score's interval lies more than 0.01 above p(1 − p), the
-    score of always predicting the share p of positives: then a constant prediction is better. `watch` if the lower end
-    is above 0, or the Brier score rose significantly by more than 0.01 (it also rises if customers are harder to
-    distinguish, which retraining does not change). Otherwise `ok`.
-
-    `unknown` below `min_labels`, with one class only, or if the card has no ROC AUC. Both rules allow for chance: a
-    weak model needs more labels than a good one before a loss shows.
-    """
-    if seen is None:
-        return Verdict("unknown", "There are no labels.")
-    if seen.labels < min_labels:
-        return Verdict("unknown", f"{seen.labels:,} labels so far; {min_labels:,} are needed.")
-    live, card = seen.roc_auc, seen.card_roc_auc
-    if live is None:
-        return Verdict("unknown", f"All {seen.labels:,} labels are of one class.")
-    if card is None:
-        return Verdict("unknown", f"ROC AUC {live.value:.2f} on {seen.labels:,} labels; the card has none.")
-    state, words = _against_card(seen, live, card)
-    interval = f"{live.low:.2f}...{live.high:.2f} on {seen.labels:,} labels"
-    return Verdict(state, f"ROC AUC {card.value:.2f} -> {live.value:.2f}, {interval}: {words}.")
-
-
-def _against_card(seen: PerformanceWindow, live: Estimate, card: Estimate) -> tuple[VerdictState, str]:
-    lost = _surely_above(card, live)
-    if lost > ROC_AUC_MARGIN:
-        return "act", f"a significant loss of more than {ROC_AUC_MARGIN:.2f}"
-    if _worse_than_constant(seen):
-        return "act", "by the Brier score a constant prediction is better"
-    if lost > 0:
-        return "watch", "a small but significant loss"
-    if seen.brier and seen.card_brier and _surely_above(seen.brier, seen.card_brier) > BRIER_MARGIN:
-        return "watch", f"it holds, but the Brier score rose from {seen.card_brier.value:.3f} to {seen.brier.value:.3f}"
-    return "ok", "as on the card"
-
-
-def _surely_above(upper: Estimate, lower: Estimate) -> float:
-    """The lower end of the 95 % interval of `upper` − `lower`."""
-    return upper.value - lower.value - math.hypot(upper.value - upper.low, lower.high - lower.value)
-
-
-def _worse_than_constant(seen: PerformanceWindow) -> bool:
-    p = seen.positive_share
-    return seen.brier is not None and p is not None and seen.brier.low > p * (1 - p) + BRIER_MARGIN

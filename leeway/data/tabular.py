@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,9 +17,9 @@ from leeway.data.column_values import ColumnValues
 from leeway.data.csv_table import CHUNK_ROWS, TableError, check_header, find_separator, read_chunks
 from leeway.data.parquet_table import PARQUET, ParquetTable, opened
 from leeway.data.suspects import suspects
-from leeway.data.target import Classes, TargetColumn
+from leeway.data.target import TargetColumn
 from leeway.data.text_column import BEYOND_64_BITS, DATE_HINT, EMPTY, CellOptions, TextColumn
-from leeway.schema import INT64_MAX, INT64_MIN, Feature, FeatureSchema, Kind
+from leeway.schema import INT64_MAX, INT64_MIN, Feature, FeatureSchema, Kind, Target, Task
 
 _DTYPES: Final[Mapping[Kind, Any]] = {"number": "float64", "integer": "Int64", "flag": "boolean"}
 _HAS_INFINITE: Final = "has an infinite number; leave it empty or drop the column"
@@ -33,18 +32,20 @@ _Found = TypeVar("_Found")
 class ReadOptions:
     """How to read a table: `excluded` columns, which identify a row or are to be left out, the separator, the cells.
 
-    Without `separator` that of a CSV file is recognized. `positive` names the positive class of the target.
+    Without `separator` that of a CSV file is recognized. `positive` names the positive class of the target, `task` what
+    is predicted; else the target's values tell.
     """
 
     excluded: tuple[str, ...] = ()
     separator: str | None = None
     positive: str | None = None
+    task: Task | None = None
     cells: CellOptions = _CELLS
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """The features of n rows as a typed frame, with their schema and labels (0 or 1), which stand for the classes.
+    """The features of n rows as a typed frame, with their schema, and labels: classes of its target, or numbers.
 
     `notes` say how cells were read where a reader of the file may expect otherwise; `warnings` name columns that make
     the model's figures look too good.
@@ -52,8 +53,7 @@ class TrainingData:
 
     schema: FeatureSchema
     frame: pd.DataFrame
-    labels: NDArray[np.int64]
-    classes: Classes = Classes()  # noqa: RUF009 (it is frozen)
+    labels: NDArray[Any]
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -82,9 +82,9 @@ def read_table(path: Path, *, target: str, options: ReadOptions | None = None) -
     if not read.features:
         raise TableError("no column is left to be a feature", file=path.name)
     frame = pd.DataFrame(read.columns, copy=False)
-    warnings = tuple(suspects(frame, read.labels))
+    warnings = tuple(suspects(frame, read.labels, read.target))
     return TrainingData(
-        FeatureSchema(tuple(read.features)), frame, read.labels, read.classes, tuple(read.notes), warnings
+        FeatureSchema(tuple(read.features), read.target), frame, read.labels, tuple(read.notes), warnings
     )
 
 
@@ -92,8 +92,8 @@ def read_table(path: Path, *, target: str, options: ReadOptions | None = None) -
 class _Read:
     """What was read of a file so far: features, with a typed column and notes each, and labels."""
 
-    classes: Classes
-    labels: NDArray[np.int64]
+    target: Target
+    labels: NDArray[Any]
     features: list[Feature] = field(default_factory=list)
     columns: dict[str, pd.Series[Any]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -112,31 +112,32 @@ def _located(file: str, column: str, find: Callable[..., _Found], *arguments: ob
 def _read_csv(path: Path, target: str, required: Sequence[str], options: ReadOptions) -> _Read:
     """Infer the features in a first pass over the file, and read their values in a second one."""
     separator = options.separator or find_separator(path)
-    label_texts, scans = TargetColumn(target), dict[str, TextColumn]()
+    column = TargetColumn(target, number_format=options.cells.number_format)
+    scans = dict[str, TextColumn]()
     for chunk in read_chunks(path, required, lenient=True, separator=separator):
-        label_texts.add(chunk.lines, chunk.columns[target])
+        column.add(chunk.lines, chunk.columns[target])
         for name, texts in chunk.columns.items():
             if name != target and name not in options.excluded:
                 scans.setdefault(name, TextColumn(name, options.cells)).add(chunk.lines, texts)
-    classes = _located(path.name, target, label_texts.classes, options.positive)
+    cells = _located(path.name, target, column.cells, options.positive, options.task)
     features = [_located(path.name, name, scan.feature) for name, scan in scans.items()]
-    values, labels = [ColumnValues(feature, options.cells) for feature in features], array("b")
+    values, labels = [ColumnValues(feature, options.cells) for feature in features], list[NDArray[Any]]()
     for chunk in read_chunks(path, required, lenient=True, separator=separator):
-        labels.extend(map(classes.labels.__getitem__, chunk.columns[target]))
-        for column in values:
-            column.extend(chunk.columns[column.feature.name], chunk.lines, path.name, "line")
+        labels.append(cells.labels(chunk.columns[target]))
+        for each in values:
+            each.extend(chunk.columns[each.feature.name], chunk.lines, path.name, "line")
     notes = [] if separator == "," else [f"the separator is {separator!r}"]
     notes += [note for scan, feature in zip(scans.values(), features, strict=True) for note in scan.notes(feature.kind)]
-    typed = {column.feature.name: column.series() for column in values}
-    return _Read(classes, np.array(labels, dtype=np.int64), features, typed, notes)
+    typed = {each.feature.name: each.series() for each in values}
+    return _Read(cells.target, np.concatenate(labels), features, typed, notes)
 
 
 def _read_parquet(table: ParquetTable, target: str, options: ReadOptions) -> _Read:
-    table.is_text(target)  # rejects a type that can be no target
-    label_texts, texts = TargetColumn(target, "row"), table.texts(target)
-    label_texts.add(range(1, len(texts) + 1), texts)
-    classes = _located(table.file, target, label_texts.classes, options.positive)
-    read = _Read(classes, np.array([classes.labels[text] for text in texts], dtype=np.int64))
+    number_format = options.cells.number_format if table.is_text(target) else PLAIN
+    column, texts = TargetColumn(target, "row", number_format), table.texts(target)
+    column.add(range(1, len(texts) + 1), texts)
+    cells = _located(table.file, target, column.cells, options.positive, options.task)
+    read = _Read(cells.target, cells.labels(texts))
     for name in table.names:
         if name == target or name in options.excluded:
             continue

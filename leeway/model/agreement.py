@@ -18,52 +18,70 @@ from leeway.model.onnx import OnnxScorer
 from leeway.model.sklearn import SklearnScorer
 
 AGREEMENT: Final = 1e-5
-"""Largest difference between the pipeline and its bundle on any row."""
+"""Largest difference between the pipeline and its bundle on any row: of probabilities, or of predicted numbers in
+standard deviations of the numbers predicted for the same rows."""
 NEVER_SEEN: Final = "\N{REPLACEMENT CHARACTER} never seen"
 
 
 @dataclass(frozen=True)
 class Compared:
-    """Encoded rows, and the pipeline's scores of the same rows."""
+    """Encoded rows, and the pipeline's outputs for the same rows."""
 
     encoded: Encoded
-    scores: NDArray[np.float64]
+    outputs: NDArray[np.float64]
 
 
 def compare(model: SklearnScorer, encoded: Encoded, given: pd.DataFrame | None) -> Compared:
-    """Score rows as the user gave them, and check that rows built from the schema's values get the same scores.
+    """Score rows as the user gave them, and check that rows built from the schema's values get the same outputs.
 
     `given` are the same rows in the user's frame; None if there is no other frame than the built one.
 
     Raises:
-        BundleError: the pipeline cannot score the rows, or the scores differ by more than `AGREEMENT`; the message
+        BundleError: the pipeline cannot score the rows, or the outputs differ by more than `AGREEMENT`; the message
             names the row and its columns.
     """
     built = model.layout.frame(model.encoder, encoded)
     if given is None:
-        return Compared(encoded, _scores(model, built))
-    expected, found = _scores(model, given), _scores(model, built)
-    apart = np.abs(found - expected) > AGREEMENT
+        return Compared(encoded, _outputs(model, built))
+    expected, found = _outputs(model, given), _outputs(model, built)
+    apart = _apart(model, found, expected, expected) > AGREEMENT
     if apart.any():
         row = int(np.argmax(apart))
         raise BundleError(
             f"on {apart.sum():,} of {len(apart):,} rows the bundle would answer differently from the pipeline: row"
-            f" {row} scores {expected[row]:.4g}, in the bundle {found[row]:.4g}. {_why(given, built, row)}"
+            f" {row} scores {_shown(expected[row])}, in the bundle {_shown(found[row])}. {_why(given, built, row)}"
         )
     return Compared(encoded, expected)
 
 
-def _scores(model: SklearnScorer, frame: pd.DataFrame) -> NDArray[np.float64]:
+def _apart(
+    model: SklearnScorer, found: NDArray[np.float64], expected: NDArray[np.float64], all_rows: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """How far the outputs of each row are apart, in the unit of `AGREEMENT`."""
+    apart = np.abs(found - expected)
+    if model.target.task == "regression":
+        return np.asarray(apart / (float(np.std(all_rows)) or 1.0))
+    return apart if apart.ndim == 1 else np.asarray(apart.max(axis=1))
+
+
+def _shown(output: NDArray[np.float64]) -> str:
+    return ", ".join(f"{each:.4g}" for each in np.atleast_1d(output))
+
+
+def _outputs(model: SklearnScorer, frame: pd.DataFrame) -> NDArray[np.float64]:
     try:
-        scores = model.score_frame(frame)
+        outputs = model.score_frame(frame)
     except Exception as error:
         raise BundleError(
             f"the pipeline cannot score its reference: {error}. Give rows with the columns, types and missing values of"
             " the frame that it was fitted on"
         ) from error
-    if not ((scores >= 0) & (scores <= 1)).all():
+    if model.target.task == "regression":
+        if not np.isfinite(outputs).all():
+            raise BundleError("the pipeline predicts numbers that are not finite")
+    elif not ((outputs >= 0) & (outputs <= 1)).all():
         raise BundleError("the pipeline's probabilities are not between 0 and 1")
-    return scores
+    return outputs
 
 
 def _why(given: pd.DataFrame, built: pd.DataFrame, row: int) -> str:
@@ -102,7 +120,7 @@ def strange_rows(encoder: Encoder, rows: Encoded) -> Encoded:
 
 
 def compare_strange(model: SklearnScorer, known: Encoded) -> list[Compared]:
-    """Strange rows and their scores; no rows, and a warning, if the pipeline rejects such values."""
+    """Strange rows and their outputs; no rows, and a warning, if the pipeline rejects such values."""
     strange = strange_rows(model.encoder, known)
     try:
         return [Compared(strange, model.score(strange))]
@@ -121,10 +139,12 @@ def agreeing_onnx(model: SklearnScorer, rows: Sequence[Compared]) -> bytes:
     """
     try:
         converted = to_onnx(model)
-        onnx = OnnxScorer(converted, model.encoder, model.positive)
-        apart = max(np.abs(onnx.score(each.encoded) - each.scores).max() for each in rows)
+        onnx = OnnxScorer(converted, model.encoder)
+        reference = rows[0].outputs
+        apart = max(_apart(model, onnx.score(each.encoded), each.outputs, reference).max() for each in rows)
     except Exception as error:  # converter and runtime raise anything
         raise NotExpressible(f"ONNX cannot express the pipeline: {error}") from error
     if not apart <= AGREEMENT:  # NaN is not an agreement
-        raise NotExpressible(f"ONNX and scikit-learn differ by {apart:.2g} on a row, more than {AGREEMENT:g}")
+        unit = " standard deviations" if model.target.task == "regression" else ""
+        raise NotExpressible(f"ONNX and scikit-learn differ by {apart:.2g}{unit} on a row, more than {AGREEMENT:g}")
     return converted

@@ -31,17 +31,20 @@ from leeway.model.manifest import (
     read_json,
     read_manifest,
 )
-from leeway.schema import SCORE_COLUMN, FeatureSchema
+from leeway.schema import FeatureSchema
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 class Scorer(Protocol):
-    """Turns encoded rows into probabilities."""
+    """Turns encoded rows into the outputs of a model."""
 
     def score(self, encoded: Encoded) -> NDArray[np.float64]:
-        """The probability of the positive class for each of n rows, shape (n,)."""
+        """For each of n rows the probability of the positive class, or a number, shape (n,).
+
+        Of a model with k > 2 classes the probabilities of all classes in the target's order, shape (n, k).
+        """
         ...
 
 
@@ -58,24 +61,29 @@ class Bundle:
     scorer: Scorer
 
     def score(self, rows: Sequence[Mapping[str, Any]]) -> NDArray[np.float64]:
-        """The probabilities of n valid rows, shape (n,)."""
+        """The outputs for n valid rows, see `Scorer`."""
         return self.scorer.score(self.encoder.encode([self.schema.row(row) for row in rows]))
 
     def reference(self) -> pd.DataFrame:
-        """The held-out rows: the features, `_score`, and `_label` if there are labels. Needs pandas and pyarrow."""
+        """The held-out rows: the features, `_score`, `_prediction`, and `_label` if there are labels.
+
+        Needs pandas and pyarrow.
+        """
         import pandas as pd  # noqa: PLC0415 (the API process does without pandas)
 
         return pd.read_parquet(self.folder / REFERENCE)
 
     def reference_values(self) -> dict[str, Values]:
-        """The same features and `_score` without a frame. Needs pyarrow, and not pandas, which `read_table` imports."""
+        """The same features without a frame, and `_score`, or `_prediction` of a multiclass model.
+
+        Needs pyarrow, and not pandas, which `read_table` imports.
+        """
         import pyarrow.parquet as pq  # noqa: PLC0415 (the API process does without pyarrow)
 
         with pq.ParquetFile(self.folder / REFERENCE) as file:
             table = file.read()
         kinds = {each.name: each.kind for each in self.schema}
-        if SCORE_COLUMN in table.column_names:
-            kinds[SCORE_COLUMN] = "number"
+        kinds[self.schema.target.compared_column] = self.schema.target.compared_kind
         return {name: list_values(table[name].to_pylist(), kind) for name, kind in kinds.items()}
 
 
@@ -142,7 +150,8 @@ def _read_card(path: Path, manifest: Manifest, schema: FeatureSchema) -> Card:
     card = read_json(path, Card)
     if problems := schema.problems(card.example):
         raise BundleDamaged(f"{path}: the example is not valid: {problems}; train again")
-    if (card.name, card.version, card.scorer) != (manifest.name, manifest.version, manifest.scorer) or any(
+    ours = (card.name, card.version, card.scorer, card.target, card.target.task)
+    if ours != (manifest.name, manifest.version, manifest.scorer, schema.target, manifest.task) or any(
         tuple(names) != schema.names for names in (card.drift.features, card.example)
     ):
         raise BundleSchemaMismatch(f"{path} is the card of another model; train again")
@@ -150,25 +159,32 @@ def _read_card(path: Path, manifest: Manifest, schema: FeatureSchema) -> Card:
 
 
 def _scorer(folder: Path, card: Card, encoder: Encoder) -> Scorer:
-    positive = card.classes.index(card.positive)
     if card.scorer == "onnx":
         from leeway.model.onnx import OnnxScorer  # noqa: PLC0415 (a process that never scores does without)
 
         path = folder / ONNX
         try:
-            return OnnxScorer(path.read_bytes(), encoder, positive)
+            return OnnxScorer(path.read_bytes(), encoder)
         except BundleError as error:
             raise type(error)(f"{path}: {error}; train again") from error
     from leeway.model.sklearn import read_scorer  # noqa: PLC0415 (only a bundle without ONNX needs scikit-learn)
 
-    return read_scorer(folder, encoder, positive)
+    return read_scorer(folder, encoder)
 
 
 def _score_example(bundle: Bundle) -> None:
     """Score the card's example, so that a broken model is found now, and the first request finds a warm one."""
     try:
-        (score,) = bundle.score([bundle.card.example])
+        (output,) = bundle.score([bundle.card.example])
     except Exception as error:
         raise BundleSchemaMismatch(f"{bundle.folder}: the model cannot score the card's example: {error}") from error
-    if not 0 <= score <= 1:
-        raise BundleSchemaMismatch(f"{bundle.folder}: the model scores the card's example {score}; train again")
+    target = bundle.schema.target
+    expected = (len(target.classes),) if target.task == "multiclass" else ()
+    if output.shape != expected:
+        raise BundleSchemaMismatch(
+            f"{bundle.folder}: the model answers with {output.size} values, but it has {len(target.classes)} classes;"
+            " train again"
+        )
+    valid = np.isfinite(output) if target.task == "regression" else (output >= 0) & (output <= 1)
+    if not valid.all():
+        raise BundleSchemaMismatch(f"{bundle.folder}: the model scores the card's example {output}; train again")

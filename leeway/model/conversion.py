@@ -12,7 +12,7 @@ import skl2onnx
 from numpy.typing import NDArray
 from skl2onnx.common.data_types import FloatTensorType, StringTensorType
 from sklearn.compose import ColumnTransformer
-from sklearn.ensemble import VotingClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor, VotingClassifier
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import KBinsDiscretizer, OrdinalEncoder
@@ -20,6 +20,7 @@ from sklearn.preprocessing import KBinsDiscretizer, OrdinalEncoder
 from leeway.model.sklearn import SklearnScorer
 
 OPSET = 17
+_BOOSTED = (HistGradientBoostingClassifier, HistGradientBoostingRegressor)
 _NONE = np.empty(0)  # a pipeline keeps the unfitted copies of its steps, too
 
 
@@ -28,7 +29,9 @@ class NotExpressible(Exception):
 
 
 def to_onnx(model: SklearnScorer) -> bytes:
-    """Convert a pipeline to an ONNX model: one (n, 1) input a feature, outputs `label` and `probabilities` (n, 2).
+    """Convert a pipeline to an ONNX model: one (n, 1) input a feature, and the output of its task.
+
+    A classifier has `probabilities` (n, k) beside `label`, a regressor has `variable` (n, 1).
 
     Raises:
         NotExpressible: ONNX has no counterpart for a part of it.
@@ -41,14 +44,16 @@ def to_onnx(model: SklearnScorer) -> bytes:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # skl2onnx calls deprecated parts of onnx
-            converted = skl2onnx.to_onnx(
-                pipeline, initial_types=inputs, options={id(pipeline): {"zipmap": False}}, target_opset=OPSET
-            )
+            options = None if model.target.task == "regression" else {id(pipeline): {"zipmap": False}}
+            converted = skl2onnx.to_onnx(pipeline, initial_types=inputs, options=options, target_opset=OPSET)
     except Exception as error:
         reason = (str(error).strip().splitlines() or [""])[0]
         raise NotExpressible(f"{type(error).__name__}: {reason}") from error
-    if "probabilities" not in {output.name for output in converted.graph.output}:
-        raise NotExpressible("the converted model has no output `probabilities`")
+    output = "variable" if model.target.task == "regression" else "probabilities"
+    if output not in {each.name for each in converted.graph.output}:
+        raise NotExpressible(f"the converted model has no output `{output}`")
+    if output in names:
+        raise NotExpressible(f"a feature has the name `{output}`, which is the output's")
     _name_inputs(converted.graph, names)
     return bytes(converted.SerializeToString())
 
@@ -59,6 +64,7 @@ def _as_converter_takes_it(model: SklearnScorer) -> Pipeline:
     Missing text is "": ONNX has no None, and its text is never NaN. Compare the answers of the copy before you use it.
     """
     copied = copy.deepcopy(model.pipeline)
+    takes_32_bits = all(column.dtype != "float64" for column in model.layout.columns.values())
     for part in _estimators(copied):
         if isinstance(part, SimpleImputer) and getattr(part, "statistics_", _NONE).dtype.kind == "O":
             part.missing_values = ""
@@ -66,6 +72,8 @@ def _as_converter_takes_it(model: SklearnScorer) -> Pipeline:
             part.flatten_transform = False  # the shape of a transformation, not of probabilities
         elif isinstance(part, KBinsDiscretizer) and part.encode == "onehot":
             part.encode = "onehot-dense"
+        elif isinstance(part, _BOOSTED) and takes_32_bits:
+            _round_thresholds(part)
         if isinstance(categories := getattr(part, "categories_", None), list):
             part.categories_ = [_with_empty_text(part, each) for each in categories]
     if isinstance(copied, Pipeline) or model.encoder.text_names:
@@ -75,6 +83,20 @@ def _as_converter_takes_it(model: SklearnScorer) -> Pipeline:
     columns = ColumnTransformer([("columns", "passthrough", names)])
     columns.fit(model.layout.frame(model.encoder, model.encoder.encode([(0.0,) * len(names)])))
     return Pipeline([("columns", columns), ("model", copied)])
+
+
+def _round_thresholds(trees: Any) -> None:  # noqa: ANN401 (scikit-learn's base of both is private)
+    """Round thresholds down to 32-bit floats: then the same 32-bit numbers are below them in both runtimes.
+
+    A threshold lies halfway between two numbers. Where a number lies there, too, rounding to nearest decides otherwise.
+    Of 64-bit numbers, which ONNX rounds as well, rounding to nearest keeps more on their side.
+    """
+    for predictor in (each for iteration in trees._predictors for each in iteration):  # noqa: SLF001 (nothing public)
+        exact = predictor.nodes["num_threshold"]
+        rounded = exact.astype(np.float32)
+        too_large = rounded > exact
+        rounded[too_large] = np.nextafter(rounded[too_large], np.float32(-np.inf))
+        predictor.nodes["num_threshold"] = rounded
 
 
 def _with_empty_text(encoder: Any, categories: NDArray[Any]) -> NDArray[Any]:  # noqa: ANN401 (any encoder)
@@ -105,7 +127,7 @@ def _name_inputs(graph: Any, names: tuple[str, ...]) -> None:  # noqa: ANN401 (o
 
     Any other node of that name (the output `label`, say) is renamed.
     """
-    if len(graph.input) != len(names) or "probabilities" in names:
+    if len(graph.input) != len(names):
         raise NotExpressible("the converted model cannot take every feature by its name")
     inner = {name for node in graph.node for name in node.output} | {each.name for each in graph.initializer}
     new_names = {name: f"{name}:inner" for name in inner.intersection(names)}

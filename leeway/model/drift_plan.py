@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from leeway.model.distances import BASE_THRESHOLD, Method, effective_threshold, method_for, noise_constant
 from leeway.model.encoding import FLOAT32_MAX
-from leeway.schema import SCORE_COLUMN, FeatureSchema, Kind, Value
+from leeway.schema import FeatureSchema, Kind, Value
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,29 +39,35 @@ class ColumnPlan(msgspec.Struct, frozen=True):
 
 
 class DriftPlan(msgspec.Struct, frozen=True):
-    """A plan for each feature, and for the model's score if there is one."""
+    """A plan for each feature, and for what is compared of the model's answers: scores, or predicted classes."""
 
     features: Mapping[str, ColumnPlan]
     score: ColumnPlan | None = None
 
     @classmethod
     def from_reference(
-        cls, schema: FeatureSchema, reference: pd.DataFrame, scores: npt.ArrayLike | None = None
+        cls, schema: FeatureSchema, reference: pd.DataFrame, compared: npt.ArrayLike | None = None
     ) -> DriftPlan:
-        """Fix the plan by a reference frame of the schema's features, and the model's scores of its rows."""
+        """Fix the plan by a reference frame of the schema's features, and what is compared of the answers to its rows.
+
+        That is the schema's `target.compared_column`.
+        """
         features = {
             each.name: ColumnPlan.of(
                 each.kind, clipped(values_of(reference[each.name], each.kind)), features=len(schema)
             )
             for each in schema
         }
-        return cls(features, None if scores is None else ColumnPlan.of("number", scores, features=1))
+        kind: Kind = "category" if schema.target.task == "multiclass" else "number"  # classes may be numbers
+        return cls(features, None if compared is None else ColumnPlan.of(kind, compared, features=1))
 
 
 def frame_values(frame: pd.DataFrame, schema: FeatureSchema) -> dict[str, Values]:
-    """The values of the schema's features, and of `_score` if the frame has it."""
-    scores = {SCORE_COLUMN: values_of(frame[SCORE_COLUMN], "number")} if SCORE_COLUMN in frame else {}
-    return {each.name: values_of(frame[each.name], each.kind) for each in schema} | scores
+    """The values of the schema's features, and of its target's `compared_column` if the frame has it."""
+    kinds: dict[str, Kind] = {each.name: each.kind for each in schema}
+    if schema.target.compared_column in frame:
+        kinds[schema.target.compared_column] = schema.target.compared_kind
+    return {name: values_of(frame[name], kind) for name, kind in kinds.items()}
 
 
 def values_of(column: pd.Series[Any], kind: Kind) -> Values:

@@ -20,6 +20,8 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from leeway.schema import Task
+
 T = TypeVar("T")
 
 FORMAT: Final = 1
@@ -56,6 +58,7 @@ class Manifest(msgspec.Struct, frozen=True):
     name: str
     version: str
     schema_fingerprint: str
+    task: Task
     scorer: str
     files: dict[str, str]
     libraries: dict[str, str]

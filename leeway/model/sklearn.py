@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_limits
 from leeway.model.encoding import Encoded, Encoder
 from leeway.model.frame import FrameLayout
 from leeway.model.manifest import FRAME, PIPELINE, BundleDamaged, BundleError, BundleSchemaMismatch, read_json
+from leeway.schema import Target
 
 BOOSTERS = {
     "xgboost": "n_estimators is max_iter, max_depth and learning_rate are the same, reg_lambda is l2_regularization",
@@ -38,24 +39,28 @@ HARMLESS = frozenset(
 
 
 class SklearnScorer:
-    """Scores with the pipeline itself, in the frame that it was fitted on.
+    """Scores with the pipeline itself, in the frame that it was fitted on, for the target of the encoder's schema."""
 
-    `positive` is the column of the positive class in what `predict_proba` returns.
-    """
-
-    def __init__(self, pipeline: Pipeline, encoder: Encoder, layout: FrameLayout, positive: int) -> None:
+    def __init__(self, pipeline: Pipeline, encoder: Encoder, layout: FrameLayout) -> None:
         self.pipeline = pipeline
         self.encoder = encoder
         self.layout = layout
-        self.positive = positive
+
+    @property
+    def target(self) -> Target:
+        """What the pipeline predicts."""
+        return self.encoder.schema.target
 
     def score(self, encoded: Encoded) -> NDArray[np.float64]:
         """See `leeway.model.bundle.Scorer`."""
         return self.score_frame(self.layout.frame(self.encoder, encoded))
 
     def score_frame(self, frame: pd.DataFrame) -> NDArray[np.float64]:
-        """The probabilities of the positive class for the n rows of a frame that the pipeline takes, shape (n,)."""
-        return np.asarray(self.pipeline.predict_proba(frame)[:, self.positive], dtype=np.float64)
+        """The outputs for the n rows of a frame that the pipeline takes, as `score`."""
+        if self.target.task == "regression":
+            return np.asarray(self.pipeline.predict(frame), dtype=np.float64).reshape(len(frame))
+        found = np.asarray(self.pipeline.predict_proba(frame), dtype=np.float64)
+        return found if self.target.positive is None else found[:, self.target.classes.index(self.target.positive)]
 
 
 def encode_frame(encoder: Encoder, frame: pd.DataFrame) -> Encoded:
@@ -105,12 +110,12 @@ def _reject_boosters(pipeline: Pipeline) -> None:
         if library in BOOSTERS:
             raise BundleError(
                 f"the pipeline contains {name}: a bundle loads no code of {library}. Fit scikit-learn's"
-                " HistGradientBoostingClassifier instead, which is the same kind of model and takes missing values and"
-                f" categories, too: {BOOSTERS[library]}"
+                " HistGradientBoostingClassifier or HistGradientBoostingRegressor instead, which is the same kind of"
+                f" model and takes missing values and categories, too: {BOOSTERS[library]}"
             )
 
 
-def read_scorer(folder: Path, encoder: Encoder, positive: int) -> SklearnScorer:
+def read_scorer(folder: Path, encoder: Encoder) -> SklearnScorer:
     """The scorer of the bundle in `folder`.
 
     Raises:
@@ -120,7 +125,7 @@ def read_scorer(folder: Path, encoder: Encoder, positive: int) -> SklearnScorer:
     layout = read_json(folder / FRAME, FrameLayout)
     if set(layout.columns) != set(encoder.schema.names):
         raise BundleSchemaMismatch(f"{folder / FRAME} has other columns than schema.json; train again")
-    return SklearnScorer(read_pipeline(folder / PIPELINE), encoder, layout, positive)
+    return SklearnScorer(read_pipeline(folder / PIPELINE), encoder, layout)
 
 
 def read_pipeline(path: Path) -> Pipeline:

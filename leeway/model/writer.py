@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version as library_version
 from pathlib import Path
@@ -24,20 +24,35 @@ from leeway.data.tabular import infer_schema, typed_frame
 from leeway.model import bundle as bundles
 from leeway.model import manifest
 from leeway.model.agreement import Compared, agreeing_onnx, compare, compare_strange
+from leeway.model.answers import Answers
 from leeway.model.bundle import Bundle
-from leeway.model.card import Baseline, Card, HeldOut, ScoreReference, TrainedOn
+from leeway.model.card import Card, Distribution, HeldOut, ScoreReference, TrainedOn
 from leeway.model.conversion import NotExpressible
 from leeway.model.distances import cumulative_shares
 from leeway.model.drift_plan import DriftPlan
 from leeway.model.encoding import USUAL_QUANTILES, Encoder, usual_range
+from leeway.model.figures import baseline, figures, label_shares
 from leeway.model.frame import FrameLayout
 from leeway.model.manifest import BundleError, Manifest, sha256, write_json, write_manifest
-from leeway.model.performance import brier, log_loss, roc_auc
+from leeway.model.performance import roc_auc
+from leeway.model.pipeline_target import labels_of, target_of
 from leeway.model.sklearn import SklearnScorer, encode_frame, write_pipeline
-from leeway.schema import LABEL_COLUMN, SCORE_COLUMN, Feature, FeatureSchema, Seen, Value
+from leeway.schema import (
+    LABEL_COLUMN,
+    PREDICTION_COLUMN,
+    SCORE_COLUMN,
+    Feature,
+    FeatureSchema,
+    Label,
+    Seen,
+    Target,
+    Value,
+)
 from leeway.telemetry.names import SCORE_BUCKETS
 
 LIBRARIES = ("scikit-learn", "numpy", "onnxruntime", "skl2onnx", "skops")
+POSITION_POINTS = 201
+"""Points of the distribution of predictions: every half percent."""
 STALE_S = 3_600  # a temporary folder of that age belongs to no running writer
 
 
@@ -45,7 +60,7 @@ STALE_S = 3_600  # a temporary folder of that age belongs to no running writer
 class Reference:
     """Rows that the model was not trained on, in the frame that it takes, and their labels if there are any.
 
-    A label is a class of the model; 1 for its positive class and 0 for the other one will do as well.
+    A label is a class of the model, or a number. For the positive class of two 1 will do as well, and 0 for the other.
     """
 
     frame: pd.DataFrame
@@ -53,30 +68,20 @@ class Reference:
 
 
 @dataclass(frozen=True)
-class Classes:
-    """The two classes in the model's order, and the positive one, whose probability is served."""
-
-    names: tuple[Value, Value]
-    positive: Value
-
-    @property
-    def column(self) -> int:
-        """The column of the positive class in the model's probabilities."""
-        return self.names.index(self.positive)
-
-
-@dataclass(frozen=True)
 class Scored:
-    """The reference: its features in the schema's types, the model's scores, and labels (1 is positive) if any."""
+    """The reference: its features in the schema's types, the model's outputs, and its labels if it has any."""
 
     frame: pd.DataFrame
-    scores: NDArray[np.float64]
-    labels: NDArray[np.int64] | None
+    outputs: NDArray[np.float64]
+    labels: list[Label] | None
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where the model comes from, for its card. `rows` is the number of rows it was trained on."""
+    """Where the model comes from, for its card. `rows` is the number of rows it was trained on.
+
+    `target` is the target's name, unless a schema says it.
+    """
 
     name: str = "model"
     target: str = "label"
@@ -99,17 +104,18 @@ def bundle_pipeline(
     training: pd.DataFrame | None = None,
     layout: FrameLayout | None = None,
 ) -> Bundle:
-    """Bundle a fitted scikit-learn classifier with its reference; return the bundle as loaded from `folder`.
+    """Bundle a fitted scikit-learn pipeline with its reference; return the bundle as loaded from `folder`.
 
-    The pipeline has `predict_proba` with two classes; `positive` names the positive one if they are not 0 and 1, or
-    False and True. Without `schema` the schema is inferred from the reference. `training` are the rows the pipeline was
-    fitted on: their values count as seen, and the bundle must agree with the pipeline on them, too.
+    The pipeline is a regressor, or a classifier with `predict_proba`. `positive` names the positive one of two classes
+    if they are not 0 and 1, or False and True. Without `schema` the schema is inferred from the reference. `training`
+    are the rows the pipeline was fitted on: their values count as seen, and the bundle must agree with the pipeline on
+    them, too.
 
     The bundle answers as the pipeline: from requests it builds the frame that the pipeline takes, with the columns,
     types and missing values of `training`, or else of the reference. Where those rows differ from the user's own by
-    more than 1e-5, the bundle is rejected. If ONNX cannot express the pipeline, or differs by more than that on a row,
-    scikit-learn scores, and the card says why. With `layout` the rows are values of the schema in any types, and the
-    pipeline takes frames of that layout.
+    more than 1e-5 (for numbers, of the standard deviation of the predictions), the bundle is rejected. If ONNX cannot
+    express the pipeline, or differs by more than that on a row, scikit-learn scores, and the card says why. With
+    `layout` the rows are values of the schema in any types, and the pipeline takes frames of that layout.
 
     A bundle that exists in `folder` is replaced in one step.
 
@@ -130,43 +136,42 @@ def bundle_pipeline(
 
     Raises:
         leeway.data.csv_table.TableError: no schema is given and none can be inferred.
-        leeway.model.manifest.BundleError: the pipeline is not such a classifier, cannot be stored without pickle, does
+        leeway.model.manifest.BundleError: the pipeline is none of these, cannot be stored without pickle, does
             not fit its reference, or is surely worse than chance on it; the bundle would answer differently; or the
             folder contains anything else or cannot be written.
     """
     origin = origin or Origin()
     _check_origin_and_rows(origin, reference)
-    classes = _classes(pipeline, positive)
-    labels = _labels(reference, classes)
+    target = target_of(pipeline, schema.target if schema else Target(origin.target), positive)
+    labels = None if reference.labels is None else labels_of(reference.labels, len(reference.frame), target)
     frames = [reference.frame] if training is None else [reference.frame, training]
     schema = schema or infer_schema(pd.concat(frames, ignore_index=True))
     typed = [_typed(schema, frame) for frame in frames]
-    schema = _with_seen(schema, typed)
-    model = SklearnScorer(pipeline, Encoder(schema), layout or FrameLayout.of(frames[::-1], schema), classes.column)
+    schema = replace(_with_seen(schema, typed), target=target)
+    model = SklearnScorer(pipeline, Encoder(schema), layout or FrameLayout.of(frames[::-1], schema))
     given = [None if layout else frame[list(model.layout.columns)] for frame in frames]
     rows = [compare(model, encode_frame(model.encoder, each), own) for each, own in zip(typed, given, strict=True)]
-    scored = Scored(typed[0], rows[0].scores, labels)
-    _check_direction(scored, classes)
+    scored = Scored(typed[0], rows[0].outputs, labels)
+    _check_direction(scored, target)
     rows += compare_strange(model, rows[0].encoded)
-    return _write(folder, origin, model, classes, scored, rows)
+    return _write(folder, origin, model, scored, rows)
 
 
-def _write(
-    folder: Path, origin: Origin, model: SklearnScorer, classes: Classes, scored: Scored, rows: Sequence[Compared]
-) -> Bundle:
+def _write(folder: Path, origin: Origin, model: SklearnScorer, scored: Scored, rows: Sequence[Compared]) -> Bundle:
     schema = model.encoder.schema
     version = _version(origin, schema, scored)
     with replacing(folder) as new:
         write_pipeline(model.pipeline, new / manifest.PIPELINE)
         no_onnx = _write_onnx(model, rows, new / manifest.ONNX)
-        _write_reference(scored, new / manifest.REFERENCE)
+        card = make_card(origin, version, schema, scored, no_onnx)
+        _write_reference(scored, card, new / manifest.REFERENCE)
         write_json(new / manifest.FRAME, model.layout)
         write_json(new / manifest.SCHEMA, schema)
-        card = make_card(origin, version, schema, classes, scored, no_onnx)
         write_json(new / manifest.CARD, card)
         files = {path.name: sha256(path) for path in sorted(new.iterdir())}
         libraries = {name: library_version(name) for name in LIBRARIES}
-        write_manifest(Manifest(card.name, version, schema.fingerprint, card.scorer, files, libraries), new)
+        task = schema.target.task
+        write_manifest(Manifest(card.name, version, schema.fingerprint, task, card.scorer, files, libraries), new)
     return bundles.load(folder)
 
 
@@ -177,51 +182,16 @@ def _check_origin_and_rows(origin: Origin, reference: Reference) -> None:
         raise BundleError("the reference has no rows")
 
 
-def _classes(pipeline: Pipeline, positive: Value) -> Classes:
-    """The classes of a fitted pipeline; without `positive` they must be 0 and 1, or False and True."""
-    found = getattr(pipeline, "classes_", None)
-    if not hasattr(pipeline, "predict_proba") or found is None or len(found) != 2:  # noqa: PLR2004 (two classes)
-        raise BundleError(
-            "the pipeline must be a fitted classifier of two classes with predict_proba. CalibratedClassifierCV adds"
-            " predict_proba to a classifier without it"
-        )
-    first, second = np.asarray(found).tolist()
-    if positive is None and (first, second) != (0, 1):  # False and True are equal to these
-        raise BundleError(
-            f"the classes are {first!r} and {second!r}: name the one whose probability is served, positive={first!r} or"
-            f" positive={second!r}"
-        )
-    if positive is not None and positive not in (first, second):
-        raise BundleError(
-            f"positive={positive!r} is not a class of the pipeline; its classes are {first!r}, {second!r}"
-        )
-    return Classes((first, second), first if positive == first else second)
-
-
-def _labels(reference: Reference, classes: Classes) -> NDArray[np.int64] | None:
-    """The labels of the reference, 1 for the positive class and 0 for the other."""
-    if reference.labels is None:
-        return None
-    labels = np.asarray(reference.labels)
-    found = set(labels.tolist()) if labels.shape == (len(reference.frame),) else {None}
-    for known, positive in ((classes.names, classes.positive), ((0, 1), 1)):
-        if found <= set(known):
-            return np.asarray(labels == positive, dtype=np.int64)
-    raise BundleError(
-        f"the reference's labels must be 0 or 1, or the classes {classes.names[0]!r} and {classes.names[1]!r} of the"
-        " pipeline, one for each of its rows"
-    )
-
-
-def _check_direction(scored: Scored, classes: Classes) -> None:
+def _check_direction(scored: Scored, target: Target) -> None:
     """Reject a model that is surely worse than chance: the wrong class is positive, or the labels are swapped."""
-    if scored.labels is None or len(np.unique(scored.labels)) < 2:  # noqa: PLR2004 (both classes)
+    if target.task != "binary" or scored.labels is None:
         return
-    area = roc_auc(scored.labels, scored.scores)
-    if area.high < 0.5:  # noqa: PLR2004 (chance)
+    labels = [label == target.positive for label in scored.labels]
+    area = roc_auc(labels, scored.outputs) if 0 < sum(labels) < len(labels) else None
+    if area is not None and area.high < 0.5:  # noqa: PLR2004 (chance)
         raise BundleError(
             f"the positive class looks inverted: the ROC AUC on the reference is {area.value:.3f} (95 %:"
-            f" {area.low:.3f} to {area.high:.3f}), worse than chance. Scores are probabilities of {classes.positive!r}:"
+            f" {area.low:.3f} to {area.high:.3f}), worse than chance. Scores are probabilities of {target.positive!r}:"
             " name the other class as positive, or correct the labels (1 is the positive class)"
         )
 
@@ -266,56 +236,57 @@ def _write_onnx(model: SklearnScorer, rows: Sequence[Compared], path: Path) -> s
     return None
 
 
-def _write_reference(scored: Scored, path: Path) -> None:
-    frame = scored.frame.assign(**{SCORE_COLUMN: scored.scores})
+def _write_reference(scored: Scored, card: Card, path: Path) -> None:
+    answers = card.answers(scored.outputs)
+    frame = scored.frame.assign(**{SCORE_COLUMN: answers.scores, PREDICTION_COLUMN: answers.predictions})
     if scored.labels is not None:
         frame[LABEL_COLUMN] = scored.labels
     frame.to_parquet(path, index=False)
 
 
 def _version(origin: Origin, schema: FeatureSchema, scored: Scored) -> str:
-    """The date of the data, if there is one, and eight hex digits of the schema, threshold, scores and labels.
+    """The date of the data, if there is one, and eight hex digits of the schema, threshold, outputs and labels.
 
     The same data give the same version, whenever the model is trained.
     """
-    hasher = hashlib.sha256(msgspec.json.encode((schema, origin.decision_threshold)))
-    hasher.update(np.round(scored.scores, 6).tobytes())
-    if scored.labels is not None:
-        hasher.update(scored.labels.tobytes())
+    hasher = hashlib.sha256(msgspec.json.encode((schema, origin.decision_threshold, scored.labels)))
+    hasher.update(np.round(scored.outputs, 6).tobytes())
     return "-".join(filter(None, (origin.as_of, hasher.hexdigest()[:8])))
 
 
-def make_card(
-    origin: Origin, version: str, schema: FeatureSchema, classes: Classes, scored: Scored, no_onnx: str | None
-) -> Card:
+def make_card(origin: Origin, version: str, schema: FeatureSchema, scored: Scored, no_onnx: str | None) -> Card:
     """The card; `no_onnx` is the reason why ONNX does not score."""
-    labels, scores = scored.labels, scored.scores
-    judged = labels if labels is not None and len(np.unique(labels)) == 2 else None  # noqa: PLR2004 (both classes)
+    labels, target = scored.labels, schema.target
+    threshold = origin.decision_threshold if target.task == "binary" else None
+    answers = Answers.of(target, scored.outputs, origin.decision_threshold)
+    compared = answers.predictions if target.task == "multiclass" else answers.scores
+    constant = {} if labels is None else baseline(target, labels)
     return Card(
         name=origin.name,
         version=version,
         made_at=origin.made_at.isoformat(timespec="seconds"),
-        target=origin.target,
-        classes=classes.names,
-        positive=classes.positive,
+        target=target,
         trained_on=TrainedOn(origin.source, origin.as_of, origin.rows, origin.seed),
-        held_out=HeldOut(len(scores), None if labels is None else float(np.mean(labels))),
-        roc_auc=None if judged is None else roc_auc(judged, scores),
-        brier=None if judged is None else brier(judged, scores),
-        log_loss=None if judged is None else log_loss(judged, scores),
-        baseline=None if judged is None else _baseline(judged),
-        decision_threshold=origin.decision_threshold,
+        held_out=HeldOut.of(target, len(scored.frame), labels),
+        figures=figures(target, labels, answers) if labels and constant else {},
+        baseline=constant,
+        decision_threshold=threshold,
         scorer="onnx" if no_onnx is None else "scikit-learn",
         scorer_reason=no_onnx,
         example={each.name: _typical(each, scored.frame[each.name]) for each in schema},
-        score_reference=ScoreReference(SCORE_BUCKETS, cumulative_shares(scores, SCORE_BUCKETS)),
-        drift=DriftPlan.from_reference(schema, scored.frame, scores),
+        score_reference=_score_reference(target, answers),
+        drift=DriftPlan.from_reference(schema, scored.frame, np.array(compared)),
     )
 
 
-def _baseline(labels: NDArray[np.int64]) -> Baseline:
-    constant = np.full(len(labels), labels.mean())
-    return Baseline(*(figure(labels, constant).value for figure in (roc_auc, brier, log_loss)))
+def _score_reference(target: Target, answers: Answers) -> ScoreReference:
+    scores: Sequence[float] = answers.scores
+    if target.task != "regression":
+        outcomes = label_shares(target, answers.predictions)
+        return ScoreReference(SCORE_BUCKETS, cumulative_shares(scores, SCORE_BUCKETS), outcomes=outcomes)
+    positions = Distribution.of(scores, POSITION_POINTS)
+    shares = cumulative_shares([positions.position(each) for each in scores], SCORE_BUCKETS)
+    return ScoreReference(SCORE_BUCKETS, shares, positions)
 
 
 def _typical(feature: Feature, values: pd.Series[Any]) -> Value:

@@ -11,12 +11,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from leeway.schema import FeatureRow, Value
+from leeway.schema import FeatureRow, Label, Value
 from leeway.store.bulk_insert import insert_rows, upsert_rows
 from leeway.store.engine import DatabaseError, Rows, first_line, translated
 from leeway.store.erasures import lock_storing, tombstones_among
 from leeway.store.record import RECORD_COLUMNS, PredictionRecord
-from leeway.store.tables import Tables, feature_key, utc
+from leeway.store.tables import Tables, feature_key, probability_keys, utc
 
 _record_values = attrgetter(*RECORD_COLUMNS)
 _WINDOW_COLUMNS = ("prediction_id", "predicted_at", "score", "prediction", "unusual_features", "trace_id", "span_id")
@@ -37,10 +37,10 @@ class RecordRejected(PredictionLogError):
 
 @dataclass(frozen=True)
 class PredictionLabel:
-    """The observed outcome of one prediction: 1 or 0."""
+    """The observed outcome of one prediction: a class of the target, or a number."""
 
     prediction_id: str
-    label: int
+    label: Label
 
 
 @dataclass(frozen=True)
@@ -81,10 +81,15 @@ class TracedRow:
 
 @dataclass(frozen=True)
 class Labelled:
-    """Scores and labels of predictions, newest first. The times span the labels that came as feedback, if any did."""
+    """Predictions and their labels, newest first. The times span the labels that came as feedback, if any did.
+
+    `probabilities` are those of all classes, None if the table does not have them.
+    """
 
     scores: list[float]
-    labels: list[int]
+    predictions: list[Label]
+    probabilities: list[tuple[float, ...]] | None
+    labels: list[Label]
     labelled_from: datetime | None
     labelled_to: datetime | None
 
@@ -110,7 +115,9 @@ class PredictionLog:
     def __init__(self, engine: sa.Engine, tables: Tables) -> None:
         self._engine = engine
         self._tables = tables
-        self._keys = (*RECORD_COLUMNS, *map(feature_key, tables.schema.names))
+        probabilities = probability_keys(tables.schema.target)
+        self._keys = (*RECORD_COLUMNS, *map(feature_key, tables.schema.names), *probabilities)
+        self._has_probabilities = bool(probabilities)
 
     def ping(self) -> None:
         """Check that the database responds.
@@ -137,7 +144,9 @@ class PredictionLog:
                 labels = self._tables.prediction_labels
                 connection.execute(sa.delete(labels).where(labels.c.prediction_id.in_(erased)))
             rows = [
-                (*_record_values(record), *record.features) for record in records if record.prediction_id not in erased
+                (*_record_values(record), *record.features, *(record.probabilities if self._has_probabilities else ()))
+                for record in records
+                if record.prediction_id not in erased
             ]
             insert_rows(connection, self._tables.predictions, self._keys, rows, ignore_duplicates=True)
 
@@ -207,15 +216,14 @@ class PredictionLog:
     def last_rows(self, start: datetime, end: datetime) -> Rows:
         """The statement that selects the last prediction of each subject in [start, end), as `window` does.
 
-        Its columns are the features, by `leeway.store.tables.feature_key`, and `score`.
+        Its columns are the features, by `leeway.store.tables.feature_key`, `score` and `prediction`.
 
         Raises:
             ValueError: a time is naive.
         """
         made, last = self._tables.predictions.c, _last_of_subjects(self._tables, start, end).subquery("last")
-        return sa.select(*self._tables.features_of(self._tables.predictions), made.score).join(
-            last, made.prediction_id == last.c.id
-        )
+        features = self._tables.features_of(self._tables.predictions)
+        return sa.select(*features, made.score, made.prediction).join(last, made.prediction_id == last.c.id)
 
     def most_unusual(self, start: datetime, end: datetime, limit: int) -> list[TracedRow]:
         """Of the predictions of [start, end) whose trace was sampled, those with the most unusual features first.
@@ -257,10 +265,12 @@ class PredictionLog:
         """
         with translated(into=PredictionLogError), self._engine.connect() as connection:
             found = connection.execute(_labelled_query(self._tables, model_version, limit)).all()
-        times = [moment for _, _, moment in found if moment is not None]
+        times = [row[1] for row in found if row[1] is not None]
         return Labelled(
-            scores=[score for score, _, _ in found],
-            labels=[label for _, label, _ in found],
+            scores=[row[2] for row in found],
+            predictions=[row[3] for row in found],
+            probabilities=[tuple(row[4:]) for row in found] if self._has_probabilities else None,
+            labels=[row[0] for row in found],
             labelled_from=min(times, default=None),
             labelled_to=max(times, default=None),
         )
@@ -320,7 +330,7 @@ def _window_query(tables: Tables, start: datetime, end: datetime, limit: int | N
 
 
 def _labelled_query(tables: Tables, model_version: str, limit: int) -> sa.Select[Any]:
-    """Select score, label and the time of feedback, newest prediction first."""
+    """Select label, time of feedback, score, prediction and probabilities, newest prediction first."""
     made, feedback, ingested = tables.predictions, tables.prediction_labels, tables.snapshot_labels
     label = sa.func.coalesce(feedback.c.label, ingested.c.label)
     # The case comes first: with the customer first, SQLite would walk the whole table in the order of that index.
@@ -330,9 +340,11 @@ def _labelled_query(tables: Tables, model_version: str, limit: int) -> sa.Select
         sa.select(
             made.c.prediction_id,
             made.c.predicted_at,
-            made.c.score,
             label.label("label"),
             feedback.c.labelled_at,
+            made.c.score,
+            made.c.prediction,
+            *tables.probabilities,
             sa.func.row_number().over(partition_by=outcome, order_by=newest_first).label(_RANK),
         )
         .outerjoin_from(made, feedback, made.c.prediction_id == feedback.c.prediction_id)
@@ -340,8 +352,9 @@ def _labelled_query(tables: Tables, model_version: str, limit: int) -> sa.Select
         .where(made.c.model_version == model_version, made.c.is_synthetic.is_(sa.false()), label.is_not(None))
         .subquery()
     )
+    probabilities = [ranked.c[column.key] for column in tables.probabilities]
     return (
-        sa.select(ranked.c.score, ranked.c.label, ranked.c.labelled_at)
+        sa.select(*(ranked.c[name] for name in ("label", "labelled_at", "score", "prediction")), *probabilities)
         .where(ranked.c[_RANK] == 1)
         .order_by(ranked.c.predicted_at.desc(), ranked.c.prediction_id.desc())
         .limit(limit)

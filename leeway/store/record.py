@@ -9,7 +9,7 @@ from typing import Annotated, Final
 
 import msgspec
 
-from leeway.schema import FeatureRow
+from leeway.schema import FeatureRow, Label
 
 SYNTHETIC_HEADER = "leeway-synthetic"
 """The request header that marks a synthetic request."""
@@ -18,9 +18,10 @@ SYNTHETIC_HEADER = "leeway-synthetic"
 class PredictionRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The request, the answer, and how long it took.
 
-    `predicted_at` is an aware UTC time, `features` are in the order of the model's schema, `score` is a probability,
-    durations are seconds. `trace_id` and `span_id` (of the server span) are None if the trace was not sampled, because
-    a link to it would lead nowhere. A synthetic request is excluded from drift windows.
+    `predicted_at` is an aware UTC time, `features` are in the order of the model's schema, durations are seconds.
+    `score`, `prediction` and `probabilities` are those of `leeway.model.answers`; `probabilities` is empty but for more
+    than two classes. `trace_id` and `span_id` (of the server span) are None if the trace was not sampled, because a
+    link to it would lead nowhere. A synthetic request is excluded from drift windows.
     """
 
     prediction_id: str
@@ -30,13 +31,14 @@ class PredictionRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     as_of: date | None
     features: FeatureRow
     score: float
-    prediction: int
+    prediction: Label
     unusual_features: int
     lookup_duration_s: float | None
     inference_duration_s: float
     trace_id: str | None
     span_id: str | None
     is_synthetic: bool = False
+    probabilities: tuple[float, ...] = ()
 
     def to_json(self) -> bytes:
         """Encode as a compact JSON array, the fields in their order.
@@ -69,7 +71,7 @@ def encode_all(records: Sequence[PredictionRecord]) -> list[bytes]:
     """
     for record in records:
         if not isfinite(record.score):
-            raise ValueError(f"the score is {record.score}, not a probability")
+            raise ValueError(f"the score is {record.score}, not a finite number")
     encode = _encoder.encode
     try:
         return [encode(record) for record in records]
@@ -77,7 +79,9 @@ def encode_all(records: Sequence[PredictionRecord]) -> list[bytes]:
         raise ValueError(str(error)) from error
 
 
-RECORD_COLUMNS: Final = tuple(name for name in PredictionRecord.__struct_fields__ if name != "features")
-"""The columns of a record besides its features."""
+RECORD_COLUMNS: Final = tuple(
+    name for name in PredictionRecord.__struct_fields__ if name not in {"features", "probabilities"}
+)
+"""The columns of a record besides its features and the probabilities of its classes."""
 
 _encoder, _decoder = msgspec.json.Encoder(), msgspec.json.Decoder(PredictionRecord)

@@ -1,17 +1,19 @@
-"""The tables of a feature schema. Each feature has a typed column.
+"""The tables of a schema. Each feature has a typed column, and so have predictions and labels.
 
 The names of another schema's tables end with its fingerprint, so several models can share a database.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
-from leeway.schema import CHURN_SCHEMA, FeatureSchema, Kind
+from leeway.schema import CHURN_SCHEMA, FeatureSchema, Kind, Target
 from leeway.store.record import RECORD_COLUMNS
 
 
@@ -62,10 +64,22 @@ class Tables:
         """The feature columns of `table`, in the schema's order."""
         return [table.c[feature_key(name)] for name in self.schema.names]
 
+    @property
+    def probabilities(self) -> list[sa.Column[Any]]:
+        """The columns of the classes' probabilities in `predictions`, in the target's order; none if there are none."""
+        return [self.predictions.c[key] for key in probability_keys(self.schema.target)]
+
 
 def feature_key(name: str) -> str:
     """The key of a feature's column."""
     return f"feature:{name}"
+
+
+def probability_keys(target: Target) -> list[str]:
+    """The keys of the columns of the classes' probabilities: of more than two classes, and at most 20."""
+    if target.task != "multiclass" or len(target.classes) > MOST_PROBABILITIES:
+        return []
+    return [f"probability:{place}" for place in range(len(target.classes))]
 
 
 _COLUMN_TYPE: dict[Kind, sa.types.TypeEngine[Any]] = {
@@ -74,7 +88,10 @@ _COLUMN_TYPE: dict[Kind, sa.types.TypeEngine[Any]] = {
     "flag": sa.Boolean(),
     "category": sa.Text(),
 }
+MOST_PROBABILITIES: Final = 20
+"""Of so many classes each has a column with its probability."""
 _POSTGRESQL_COLUMNS = ("tableoid", "ctid", "xmin", "xmax", "cmin", "cmax")  # which it adds to every table
+_NOT_PLAIN = re.compile(r"\W", re.ASCII)
 _LONGEST_NAME = 63
 """PostgreSQL's limit in bytes; feature names are ASCII."""
 
@@ -98,14 +115,14 @@ def tables_for(schema: FeatureSchema) -> Tables:
             metadata,
             sa.Column("user_id", sa.Text, primary_key=True),
             sa.Column("as_of", sa.Date, primary_key=True, index=True),
-            sa.Column("label", sa.SmallInteger, nullable=False),
+            sa.Column("label", _COLUMN_TYPE[schema.target.kind], nullable=False),
         ),
         predictions=_predictions_table(metadata, suffix, schema),
         prediction_labels=sa.Table(
             f"prediction_labels{suffix}",
             metadata,
             sa.Column("prediction_id", sa.Text, primary_key=True),
-            sa.Column("label", sa.SmallInteger, nullable=False),
+            sa.Column("label", _COLUMN_TYPE[schema.target.kind], nullable=False),
             sa.Column("labelled_at", UtcDateTime, nullable=False),
         ),
         rejections=sa.Table(
@@ -139,13 +156,14 @@ def _predictions_table(metadata: sa.MetaData, suffix: str, schema: FeatureSchema
         sa.Column("as_of", sa.Date),
         *_feature_columns(schema),
         sa.Column("score", sa.Double, nullable=False),
-        sa.Column("prediction", sa.SmallInteger, nullable=False),
+        sa.Column("prediction", _COLUMN_TYPE[schema.target.kind], nullable=False),
         sa.Column("unusual_features", sa.SmallInteger, nullable=False),
         sa.Column("lookup_duration_s", sa.Double),
         sa.Column("inference_duration_s", sa.Double, nullable=False),
         sa.Column("trace_id", sa.Text, comment="32 hex digits; null if the trace was not sampled"),
         sa.Column("span_id", sa.Text, comment="16 hex digits of the server span; null if not sampled"),
         sa.Column("is_synthetic", sa.Boolean, nullable=False, comment="true: excluded from drift windows"),
+        *_probability_columns(schema),
     )
 
 
@@ -172,15 +190,31 @@ def _drift_runs_table(metadata: sa.MetaData) -> sa.Table:
 
 
 def _feature_columns(schema: FeatureSchema) -> list[sa.Column[Any]]:
-    """One typed column per feature, with its name; a number is added if the name is taken (SQL ignores case)."""
-    taken = {*RECORD_COLUMNS, *_POSTGRESQL_COLUMNS}
-    columns: list[sa.Column[Any]] = []
-    for feature in schema:
-        name, number = feature.name, 1
-        while name.lower() in taken:
+    """One typed column per feature, with its name."""
+    names = _free_names(schema.names, {*RECORD_COLUMNS, *_POSTGRESQL_COLUMNS})
+    return [
+        sa.Column(name, _COLUMN_TYPE[feature.kind], key=feature_key(feature.name))
+        for name, feature in zip(names, schema, strict=True)
+    ]
+
+
+def _probability_columns(schema: FeatureSchema) -> list[sa.Column[Any]]:
+    """One column per class with its probability, `probability_` and the class's name as far as it is plain."""
+    keys = probability_keys(schema.target)
+    wanted = [f"probability_{_NOT_PLAIN.sub('_', name)}" for name in schema.target.class_names[: len(keys)]]
+    taken = {*RECORD_COLUMNS, *_POSTGRESQL_COLUMNS, *(column.name.lower() for column in _feature_columns(schema))}
+    return [sa.Column(name, sa.Double, key=key) for name, key in zip(_free_names(wanted, taken), keys, strict=True)]
+
+
+def _free_names(wanted: Iterable[str], taken: Collection[str]) -> list[str]:
+    """The wanted names, shortened if they are too long, with a number if they are taken (SQL ignores case)."""
+    names, used = [], set(taken)
+    for each in wanted:
+        name, number = each[:_LONGEST_NAME], 1
+        while name.lower() in used:
             number += 1
             suffix = f"_{number}"
-            name = feature.name[: _LONGEST_NAME - len(suffix)] + suffix
-        taken.add(name.lower())
-        columns.append(sa.Column(name, _COLUMN_TYPE[feature.kind], key=feature_key(feature.name)))
-    return columns
+            name = each[: _LONGEST_NAME - len(suffix)] + suffix
+        used.add(name.lower())
+        names.append(name)
+    return names

@@ -46,10 +46,11 @@ API_KEY_NAME: Final = "leeway.api_key.name"  #: the name of the request's API ke
 API_KEY_OUTCOME: Final = "leeway.api_key.outcome"  #: admitted, missing, unknown, or forbidden (a scope is missing)
 MODEL_VERSION: Final = "leeway.model.version"  #: the bundle's version
 MODEL_BASIS: Final = "leeway.model.basis"  #: `card` for the held-out data of training, `live` for labelled predictions
+PERFORMANCE_FIGURE: Final = "leeway.model.figure"  #: a member of the card's `figures`, such as roc_auc or mae
 TYPICALITY: Final = "leeway.input.typicality"  #: usual (no unusual feature), unusual (1 or 2) or strange (3 or more)
-OUTCOME: Final = "leeway.prediction.outcome"  #: 0 or 1: whether the score reaches the decision threshold
+OUTCOME: Final = "leeway.prediction.outcome"  #: the predicted class; in metrics `_other` for the rarer of many classes
 PREDICTION_ID: Final = "leeway.prediction.id"  #: a UUIDv7, as in the response
-PREDICTION_SCORE: Final = "leeway.prediction.score"  #: the predicted probability
+PREDICTION_SCORE: Final = "leeway.prediction.score"  #: probability of the positive or predicted class, or a number
 PREDICTION_RECORDED: Final = "leeway.prediction.recorded"  #: whether the prediction is in the spool
 PREDICTION_SYNTHETIC: Final = "leeway.prediction.synthetic"  #: true for a synthetic request
 UNUSUAL_COUNT: Final = "leeway.prediction.unusual_features.count"  #: number of unusual features (batch: maximum)
@@ -146,7 +147,12 @@ PREDICTION_DURATION: Final = Metric(
     (MODEL_VERSION, TYPICALITY, ERROR_TYPE), REQUEST_BUCKETS,
 )  # fmt: skip
 PREDICTION_SCORES: Final = Metric(
-    "leeway.prediction.score", "histogram", "1", "Predicted probabilities.", (MODEL_VERSION, OUTCOME), SCORE_BUCKETS
+    "leeway.prediction.score", "histogram", "1",
+    "Probabilities of the positive or of the predicted class; of predicted numbers their positions in the reference.",
+    (MODEL_VERSION,), SCORE_BUCKETS,
+)  # fmt: skip
+PREDICTION_OUTCOMES: Final = Metric(
+    "leeway.prediction.outcomes", "counter", "{prediction}", "Predictions by class.", (MODEL_VERSION, OUTCOME)
 )
 UNUSUAL_FEATURES: Final = Metric(
     "leeway.prediction.unusual_features", "histogram", "{feature}",
@@ -193,6 +199,10 @@ SCORE_REFERENCE: Final = Metric(
     "leeway.model.score.reference", "gauge", "{share}",
     "Cumulative share of the reference's scores up to each bucket bound.", (MODEL_VERSION, BUCKET_BOUND),
 )  # fmt: skip
+OUTCOME_REFERENCE: Final = Metric(
+    "leeway.model.outcome.reference", "gauge", "{share}", "Share of each predicted class in the reference.",
+    (MODEL_VERSION, OUTCOME),
+)  # fmt: skip
 FAULT_ACTIVE: Final = Metric(
     "leeway.fault.active", "gauge", "{fault}", "1 for an active fault, else 0; only if faults are allowed.",
     (FAULT_NAME,),
@@ -225,7 +235,7 @@ DRIFT_PREDICTION_SCORE: Final = Metric(
 )  # fmt: skip
 DRIFT_TARGET_DIFFERENCE: Final = Metric(
     "leeway.drift.target.difference", "gauge", "{share}",
-    "Absolute difference between the label rates of reference and current.",
+    "Difference between the label distributions of reference and current; of two classes that of the label rates.",
 )  # fmt: skip
 DRIFT_WINDOW_ROWS: Final = Metric(
     "leeway.drift.window.rows", "gauge", "{row}", "Rows of the reference or current window.", (DRIFT_WINDOW_ROLE,)
@@ -251,10 +261,13 @@ DRIFT_RUNS: Final = Metric(
 DRIFT_RUN_DURATION: Final = Metric(
     "leeway.drift.run.duration", "histogram", "s", "Duration of drift runs.", (), RUN_BUCKETS
 )
-MODEL_ROC_AUC: Final = Metric("leeway.model.roc_auc", "gauge", "{share}", "Area under the ROC curve.", (MODEL_BASIS,))
-MODEL_BRIER: Final = Metric("leeway.model.brier", "gauge", "{share}", "Brier score.", (MODEL_BASIS,))
+MODEL_PERFORMANCE: Final = Metric(
+    "leeway.model.performance", "gauge", "{figure}",
+    "How well the model does, by figure: shares from 0 to 1, errors in the target's unit.",
+    (PERFORMANCE_FIGURE, MODEL_BASIS),
+)  # fmt: skip
 MODEL_LABELS: Final = Metric(
-    "leeway.model.labels", "gauge", "{label}", "Number of labels behind ROC AUC and Brier score.", (MODEL_BASIS,)
+    "leeway.model.labels", "gauge", "{label}", "Number of labels behind the figures of performance.", (MODEL_BASIS,)
 )
 
 ALL: Final = tuple(value for value in tuple(globals().values()) if isinstance(value, Metric))

@@ -22,6 +22,7 @@ from typing import Protocol, TypeAlias
 import uuid_utils
 from msgspec import Struct
 
+from leeway.model.answers import Answers
 from leeway.model.bundle import Bundle
 from leeway.schema import FeatureRow
 from leeway.store.record import PredictionRecord
@@ -196,10 +197,10 @@ class Predictor:
         return snapshot.user_id, snapshot.as_of, snapshot.features, request.is_synthetic
 
     def _score(self, usable: Sequence[Usable], lookup_s: float | None) -> list[PredictionRecord | PredictionError]:
-        scores, call = self._call_model([features for _, _, features, _ in usable])
+        answers, call = self._call_model([features for _, _, features, _ in usable])
         self.probe.scored(call)
         trace = self.probe.trace_ref()
-        records = self._records(usable, scores, call, repeat(lookup_s), repeat(trace))
+        records = self._records(usable, answers, call, repeat(lookup_s), repeat(trace))
         return [record if isfinite(record.score) else _no_score() for record in records]
 
     def answer_together(
@@ -216,34 +217,35 @@ class Predictor:
         Raises:
             Exception: the model failed. Nothing is recorded: answer each alone.
         """
-        scores, call = self._call_model([features for _, _, features, _ in usable])
-        if not isfinite(sum(scores)):
+        answers, call = self._call_model([features for _, _, features, _ in usable])
+        if not isfinite(sum(answers.scores)):
             raise _no_score()
-        records = self._records(usable, scores, call, lookups_s, traces)
+        records = self._records(usable, answers, call, lookups_s, traces)
         kept = self.recorder.keep(records)[0] if self.recorder.required else self.recorder.record(records)
         return records, kept, call
 
-    def _call_model(self, rows: Sequence[FeatureRow]) -> tuple[list[float], ModelCall]:
-        """The scores of the rows."""
+    def _call_model(self, rows: Sequence[FeatureRow]) -> tuple[Answers, ModelCall]:
+        """The model's answers for the rows."""
         bundle = self.bundle
         began_at_ns, started_ns = time_ns(), perf_counter_ns()
         encoded = bundle.encoder.encode(rows)
         unusual = bundle.encoder.unusual(encoded)
         inference_started_ns = perf_counter_ns()
-        scores = bundle.scorer.score(encoded).tolist()
+        outputs = bundle.scorer.score(encoded)
         ended_ns = perf_counter_ns()
-        return scores, ModelCall(began_at_ns, ended_ns - started_ns, ended_ns - inference_started_ns, unusual)
+        call = ModelCall(began_at_ns, ended_ns - started_ns, ended_ns - inference_started_ns, unusual)
+        return bundle.card.answers(outputs), call
 
     def _records(
         self,
         usable: Sequence[Usable],
-        scores: Sequence[float],
+        answers: Answers,
         call: ModelCall,
         lookups_s: Iterable[float | None],
         traces: Iterable[TraceRef | None],
     ) -> list[PredictionRecord]:
         now, inference_s = self.now(), call.inference_ns / 1e9
-        version, threshold = self.bundle.version, self.bundle.card.decision_threshold
+        version, probabilities = self.bundle.version, answers.probabilities or repeat(())
         return [
             PredictionRecord(  # positional arguments: keywords double the time for a thousand records
                 str(uuid_utils.uuid7()),
@@ -253,16 +255,24 @@ class Predictor:
                 as_of,
                 features,
                 score,
-                int(score >= threshold),
+                prediction,
                 len(names),
                 lookup_s,
                 inference_s,
                 trace.trace_id if trace and trace.sampled else None,
                 trace.span_id if trace and trace.sampled else None,
                 is_synthetic,
+                shares,
             )
-            for (user_id, as_of, features, is_synthetic), score, names, lookup_s, trace in zip(
-                usable, scores, call.unusual, lookups_s, traces, strict=False
+            for (user_id, as_of, features, is_synthetic), score, prediction, shares, names, lookup_s, trace in zip(
+                usable,
+                answers.scores,
+                answers.predictions,
+                probabilities,
+                call.unusual,
+                lookups_s,
+                traces,
+                strict=False,
             )
         ]
 

@@ -22,12 +22,13 @@ from service.http.schemas import (
     PredictBatch,
     PredictItem,
     ReadinessResponse,
+    feedback_model,
     prediction_models,
     response_writer,
 )
 from service.telemetry.probe import BATCH, SINGLE, PredictionProbe
 
-FEEDBACK_EXAMPLE = {"items": [{"prediction_id": "01a20733-8e39-71aa-9fec-4c4f5f21ed60", "label": 1}]}
+EXAMPLE_ID = "01a20733-8e39-71aa-9fec-4c4f5f21ed60"
 _to_json = msgspec.json.Encoder().encode
 SyntheticHeader: TypeAlias = Annotated[
     bool,
@@ -102,16 +103,24 @@ def _body(example: Mapping[str, Any]) -> params.Body:
     return params.Body(openapi_examples={"typical": {"value": dict(example)}})
 
 
-def feedback_routes(feedback: Feedback) -> APIRouter:
-    """`POST /feedback`."""
+def feedback_routes(feedback: Feedback, bundle: Bundle) -> APIRouter:
+    """`POST /feedback`, for labels of the bundle's target."""
     router = APIRouter(tags=["predictions"])
 
-    @router.post("/feedback", status_code=202, responses=responses(400, 408, 413, 415, 422, 503))
-    def send_feedback(body: Annotated[FeedbackRequest, _body(FEEDBACK_EXAMPLE)]) -> FeedbackResponse:
+    def send_feedback(body: FeedbackRequest) -> FeedbackResponse:
         """Store the actual outcome of predictions. The last label of a prediction counts."""
         feedback.accept([PredictionLabel(str(each.prediction_id), each.label) for each in body.items])
         return FeedbackResponse(accepted=len(body.items))
 
+    example = {"items": [{"prediction_id": EXAMPLE_ID, "label": bundle.card.typical_label}]}
+    send_feedback.__annotations__["body"] = Annotated[feedback_model(bundle.schema.target), _body(example)]
+    router.add_api_route(
+        "/feedback",
+        send_feedback,
+        methods=["POST"],
+        status_code=202,
+        responses=responses(400, 408, 413, 415, 422, 503),
+    )
     return router
 
 

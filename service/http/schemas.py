@@ -8,9 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import date
 from functools import partial
-from typing import Annotated, Any, Literal, Self, TypeAlias
+from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 from uuid import UUID
 
 import msgspec
@@ -35,8 +34,12 @@ from leeway.schema import (
     FeatureRow,
     FeatureSchema,
     Kind,
+    Target,
+    Task,
+    class_name,
     whole,
 )
+from leeway.store.record import PredictionRecord
 from service.core.predictor import Prediction, PredictionRequest
 from service.core.readiness import Health
 
@@ -117,12 +120,15 @@ TraceId: TypeAlias = Annotated[
 ]
 
 
-class PredictionResponse(BaseModel):
-    """A prediction."""
+class Subject(BaseModel):
+    """Whom a prediction is for."""
 
     user_id: str | None
-    prediction: Literal[0, 1]
-    probability: float = Field(ge=0, le=1, description="Probability of the positive class")
+
+
+class PredictionResponse(BaseModel):
+    """A prediction. `prediction_models` puts its subject and what the model's task answers with in front."""
+
     features_used: dict[str, Any] = Field(description="The features that were scored, by name")
     as_of: Annotated[str, WithJsonSchema({"type": "string", "format": "date"})] | None = Field(
         description="Date of the snapshot; null if the request contained features"
@@ -176,7 +182,7 @@ class PredictionModels:
 
 
 def prediction_models(schema: FeatureSchema) -> PredictionModels:
-    """Build the request and response models of `schema`."""
+    """Build the request and response models of `schema` and its target."""
     fields: dict[str, Any] = {f"f{place}": _field(each) for place, each in enumerate(schema)}  # names are aliases
     features: Any = create_model("Features", __base__=Features, __doc__="Every feature of the model.", **fields)
     item: Any = _like(PredictItem, "PredictRequest", features=(features | None, None))
@@ -184,9 +190,37 @@ def prediction_models(schema: FeatureSchema) -> PredictionModels:
     items = Annotated[list[unvalidated], Field(min_length=1, max_length=MAX_ITEMS)]
     batch = _like(PredictBatch, "BatchRequest", items=(items, ...))
     used = Field(description="The features that were scored")
-    response: Any = _like(PredictionResponse, "PredictionResponse", features_used=(features, used))
+    answer = _like(Subject, "Answer", **_answer_fields(schema.target))
+    response: Any = create_model(
+        "PredictionResponse",
+        __base__=(PredictionResponse, answer),
+        __doc__="A prediction.",
+        features_used=(features, used),
+    )
     batch_response = _like(BatchResponse, "BatchResponse", results=(list[response | FailedItem], ...))
     return PredictionModels(item, batch, response, batch_response)
+
+
+def _answer_fields(target: Target) -> dict[str, Any]:
+    """What the response has for the target's task, each with its exact JSON schema."""
+    share = {"type": "number", "minimum": 0, "maximum": 1}
+    predicted: dict[str, Any]
+    if target.task == "regression":
+        predicted = {"type": "number", "format": "double", "description": f"The predicted {target.name}"}
+        return {"prediction": (Annotated[float, WithJsonSchema(predicted)], ...)}
+    predicted = {"enum": list(target.classes), "description": f"The predicted class of {target.name}"}
+    fields = {"prediction": (Annotated[Any, WithJsonSchema(predicted)], ...)}
+    if target.positive is not None:
+        positive = {**share, "description": f"Probability of the positive class, {class_name(target.positive)}"}
+        return fields | {"probability": (Annotated[float, WithJsonSchema(positive)], ...)}
+    shares = {
+        "type": "object",
+        "properties": dict.fromkeys(target.class_names, share),
+        "required": list(target.class_names),
+        "additionalProperties": False,
+        "description": "Probability of each class; the greatest is that of the prediction",
+    }
+    return fields | {"probabilities": (Annotated[dict[str, float], WithJsonSchema(shares)], ...)}
 
 
 def _like(base: type[BaseModel], name: str, **fields: Any) -> Any:  # noqa: ANN401 (a class that is made at run time)
@@ -253,35 +287,41 @@ def _description(feature: Feature) -> str:
     return "; ".join(parts)
 
 
-class _Response(msgspec.Struct, gc=False):
-    """`PredictionResponse` as msgspec writes it."""
-
-    user_id: str | None
-    prediction: int
-    probability: float
-    features_used: Any
-    as_of: date | None
-    model: Mapping[str, str]
-    prediction_id: str
-    recorded: bool
-    trace_id: str | None
+_ANSWER: Final[dict[Task, tuple[str, ...]]] = {
+    "binary": ("prediction", "probability"),
+    "multiclass": ("prediction", "probabilities"),
+    "regression": ("prediction",),
+}
+"""The members of a response that depend on the task."""
 
 
 def response_writer(schema: FeatureSchema, model: Mapping[str, str]) -> Callable[[Prediction], msgspec.Struct]:
-    """A function from a prediction by `model` (name and version), for features of `schema`, to its response."""
+    """A function from a prediction by `model` (name and version), for features of `schema`, to its response.
+
+    Its members are those of `PredictionResponse`, as msgspec writes them.
+    """
+    target = schema.target
     features_used = msgspec.defstruct(
         "FeaturesUsed",
         [f"f{place}" for place in range(len(schema))],
         rename={f"f{place}": name for place, name in enumerate(schema.names)},
         gc=False,
     )
+    rest = ("features_used", "as_of", "model", "prediction_id", "recorded", "trace_id")
+    made = msgspec.defstruct("Response", ["user_id", *_ANSWER[target.task], *rest], gc=False)
+
+    def answer(record: PredictionRecord) -> tuple[object, ...]:
+        if target.task == "binary":
+            return record.prediction, record.score
+        if target.task == "multiclass":
+            return record.prediction, dict(zip(target.class_names, record.probabilities, strict=True))
+        return (record.prediction,)
 
     def response(prediction: Prediction) -> msgspec.Struct:
         record = prediction.record
-        return _Response(
+        return made(
             record.user_id,
-            record.prediction,
-            record.score,
+            *answer(record),
             features_used(*record.features),
             record.as_of,
             model,
@@ -296,27 +336,33 @@ def response_writer(schema: FeatureSchema, model: Mapping[str, str]) -> Callable
 # --- feedback ---------------------------------------------------------------------------------------------------------
 
 
-def _zero_or_one(value: object) -> int:
-    if isinstance(value, int | float) and value in {0, 1}:  # also 0.0, 1.0, false and true
-        return int(value)
-    raise ValueError("must be 0, 1, true or false")
-
-
 class Label(Strict):
-    """The actual outcome of one prediction."""
+    """The actual outcome of one prediction. `feedback_model` gives the label the target's type."""
 
     prediction_id: Annotated[UUID, Field(strict=False, description="The prediction_id of the response")]
-    label: Annotated[
-        int,
-        PlainValidator(_zero_or_one),
-        WithJsonSchema({"title": "Label", "enum": [0, 1, False, True], "description": "1 or true: the positive class"}),
-    ]
+    label: Any
 
 
 class FeedbackRequest(Strict):
     """Labels of up to 1,000 predictions; the last label of a prediction counts."""
 
     items: Annotated[list[Label], Field(min_length=1, max_length=MAX_ITEMS)]
+
+
+def feedback_model(target: Target) -> type[FeedbackRequest]:
+    """The request model of labels of `target`."""
+    if target.task == "regression":
+        wanted: dict[str, Any] = {"type": "number", "format": "double", "description": f"The actual {target.name}"}
+    else:
+        also = ((0, 1) if target.kind == "flag" else (False, True)) if target.takes_flags else ()
+        positive = "" if target.positive is None else f"; {class_name(target.positive)} is the positive one"
+        described = f"The actual class of {target.name}{positive}"
+        wanted = {"enum": [*target.classes, *also], "description": described}
+    schema = WithJsonSchema({"title": "Label", **wanted})
+    label: Any = _like(Label, "Label", label=(Annotated[Any, PlainValidator(target.label), schema], ...))
+    items = Annotated[list[label], Field(min_length=1, max_length=MAX_ITEMS)]
+    model: type[FeedbackRequest] = _like(FeedbackRequest, "FeedbackRequest", items=(items, ...))
+    return model
 
 
 class FeedbackResponse(BaseModel):

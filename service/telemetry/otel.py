@@ -16,6 +16,7 @@ from opentelemetry.trace import Status, StatusCode, Tracer
 from opentelemetry.util.types import AttributeValue
 
 from leeway.model.bundle import Bundle
+from leeway.model.card import Card
 from leeway.store.record import PredictionRecord
 from leeway.telemetry import names
 from leeway.telemetry.instruments import counter, histogram, observe, tallied
@@ -35,6 +36,8 @@ from service.telemetry.probe import (
 )
 
 UNUSUAL_FROM, STRANGE_FROM = 1, 3
+MOST_OUTCOMES = 20
+"""So many classes are counted by name."""
 _NANOSECONDS = 1e9
 
 
@@ -46,22 +49,26 @@ def typicality(unusual_features: int) -> str:
 
 
 class OTelPredictionProbe(PredictionProbe):
-    """Records metrics with `meter`, and child spans of the current request with `tracer`."""
+    """Records metrics with `meter`, and child spans of the current request with `tracer`, for the model of `card`."""
 
-    def __init__(self, tracer: Tracer, meter: Meter, model_version: str, feature_names: Sequence[str]) -> None:
+    def __init__(self, tracer: Tracer, meter: Meter, card: Card, feature_names: Sequence[str]) -> None:
         self._tracer = tracer
         self._known = frozenset(feature_names)
-        self._model = {names.MODEL_VERSION: model_version}
+        self._model = {names.MODEL_VERSION: card.version}
         self._typicality = {kind: self._model | {names.TYPICALITY: kind} for kind in ("usual", "unusual", "strange")}
-        self._outcome = {outcome: self._model | {names.OUTCOME: outcome} for outcome in (0, 1)}
+        self._position = card.position
+        self._classes = dict(zip(card.target.classes, card.target.class_names, strict=True))
+        counted = counted_outcomes(card)
+        self._outcome = {each: self._model | {names.OUTCOME: counted[name]} for each, name in self._classes.items()}
         self._prediction = histogram(meter, names.PREDICTION_DURATION)
         self._scores = histogram(meter, names.PREDICTION_SCORES)
+        self._outcomes = tallied(meter, names.PREDICTION_OUTCOMES)
         self._unusual = histogram(meter, names.UNUSUAL_FEATURES)
         self._inference = histogram(meter, names.INFERENCE_DURATION)
         self._lookup = histogram(meter, names.LOOKUP_DURATION)
         self._of_typicality = {kind: self._prediction.series(own) for kind, own in self._typicality.items()}
-        self._of_outcome = {outcome: self._scores.series(own) for outcome, own in self._outcome.items()}
         self._of_model = self._inference.series(self._model), self._unusual.series(self._model)
+        self._scores_of_model = self._scores.series(self._model)
         self._of_lookup = self._lookup.series()
         self._rejected = counter(meter, names.REQUEST_REJECTED)
         self._spooled = tallied(meter, names.LOG_SPOOLED)
@@ -70,6 +77,17 @@ class OTelPredictionProbe(PredictionProbe):
             for reason in REJECTION_REASONS if feature == names.OTHER else REJECTION_REASONS[:3]:
                 self._rejected.add(0, {names.FEATURE_NAME: feature, names.ERROR_TYPE: reason})
         self._unrecorded.add(0)
+        for own in self._outcome.values():
+            self._outcomes.add(0, own)
+
+    def outcome(self, record: PredictionRecord) -> str | None:
+        """The predicted class as text; None for a number."""
+        return self._classes.get(record.prediction)
+
+    def _count_outcomes(self, records: Iterable[PredictionRecord]) -> None:
+        if self._outcome:
+            for prediction, count in Counter([record.prediction for record in records]).items():
+                self._outcomes.add(count, self._outcome[prediction])
 
     def trace_ref(self) -> TraceRef | None:
         """See `PredictionProbe`."""
@@ -115,7 +133,8 @@ class OTelPredictionProbe(PredictionProbe):
         """See `PredictionProbe`."""
         kind = typicality(record.unusual_features)
         self._prediction.record(duration_s, self._typicality[kind])
-        self._scores.record(record.score, self._outcome[record.prediction])
+        self._scores.record(self._position(record.score), self._model)
+        self._count_outcomes([record])
         span = trace.get_current_span()
         if span.is_recording():
             span.set_attributes(
@@ -123,12 +142,13 @@ class OTelPredictionProbe(PredictionProbe):
                     names.PREDICTION_ID: record.prediction_id,
                     names.MODEL_VERSION: record.model_version,
                     names.PREDICTION_SCORE: record.score,
-                    names.OUTCOME: record.prediction,
                     names.TYPICALITY: kind,
                     names.UNUSUAL_COUNT: record.unusual_features,
                     names.PREDICTION_RECORDED: recorded,
                 }
             )
+            if outcome := self.outcome(record):
+                span.set_attribute(names.OUTCOME, outcome)
             if record.is_synthetic:
                 _mark_synthetic()
 
@@ -143,12 +163,13 @@ class OTelPredictionProbe(PredictionProbe):
             durations.append(
                 (self._of_typicality[kind], (request.answered_ns - request.arrived_ns) / _NANOSECONDS, span)
             )
-            scores.append((self._of_outcome[record.prediction], record.score, span))
+            scores.append((self._scores_of_model, self._position(record.score), span))
             unusual.append((self._of_model[1], record.unusual_features, span))
             if request.lookup is not None:
                 lookups[id(request.lookup)] = (self._of_lookup, request.lookup.duration_ns / _NANOSECONDS, span)
         self._prediction.record_each(durations, at_ns)
         self._scores.record_each(scores, at_ns)
+        self._count_outcomes(request.record for request in requests)
         self._unusual.record_each(unusual, at_ns)
         inference_ns = requests[0].call.inference_ns
         self._inference.record_each([(self._of_model[0], inference_ns / _NANOSECONDS, spans[0])], at_ns)
@@ -161,8 +182,8 @@ class OTelPredictionProbe(PredictionProbe):
 
     def batch_answered(self, records: Sequence[PredictionRecord]) -> None:
         """See `PredictionProbe`."""
-        for outcome, attributes in self._outcome.items():
-            self._scores.record_all([record.score for record in records if record.prediction == outcome], attributes)
+        self._scores.record_all([self._position(record.score) for record in records], self._model)
+        self._count_outcomes(records)
         trace.get_current_span().set_attributes(self._model)
         if any(record.is_synthetic for record in records[:1]):  # one header marks all or none
             _mark_synthetic()
@@ -216,13 +237,27 @@ def observe_drainer(meter: Meter, monitor: DrainerMonitor) -> None:
 
 
 def observe_score_reference(meter: Meter, bundle: Bundle) -> None:
-    """Report the cumulative distribution of the reference's scores, one series for each bucket."""
+    """Report the cumulative distribution of the reference's scores by bucket, and the shares of predicted classes."""
     reference = bundle.card.score_reference
     shares = [
         (share, {names.MODEL_VERSION: bundle.version, names.BUCKET_BOUND: str(bound)})
         for bound, share in zip(reference.bounds, reference.shares, strict=True)
     ]
     observe(meter, names.SCORE_REFERENCE, lambda: shares)
+    outcomes: dict[str, float] = {}
+    for name, outcome in counted_outcomes(bundle.card).items():
+        outcomes[outcome] = outcomes.get(outcome, 0.0) + reference.outcomes.get(name, 0.0)
+    counted = [
+        (share, {names.MODEL_VERSION: bundle.version, names.OUTCOME: outcome}) for outcome, share in outcomes.items()
+    ]
+    observe(meter, names.OUTCOME_REFERENCE, lambda: counted)
+
+
+def counted_outcomes(card: Card) -> dict[str, str]:
+    """The value of `leeway.prediction.outcome` for each class: of many classes the rarer ones share `_other`."""
+    shares = card.score_reference.outcomes
+    common = sorted(shares, key=lambda name: -shares[name])[:MOST_OUTCOMES]
+    return {name: name if name in common else names.OTHER for name in card.target.class_names}
 
 
 class OTelFaultProbe(FaultProbe):

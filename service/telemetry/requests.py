@@ -226,7 +226,7 @@ class OTelRequestProbe(RequestProbe):
         unusual = call.unusual[request.row]
         values = (
             *(record.prediction_id, record.score),
-            *(record.prediction, typicality(len(unusual)), len(unusual), request.recorded),
+            *(self._predictions.outcome(record), typicality(len(unusual)), len(unusual), request.recorded),
         )
         spans = [self._lookup_span(trace, request.lookup, is_shared=True)] if request.lookup is not None else []
         spans.append(self._score_span(trace, call, len(unusual), unusual))

@@ -57,7 +57,7 @@ def test_charts_hold_the_pages_data(visitor: Visitor, address: str) -> None:
     for quantile in QUANTILES:
         assert [point.value for point in points(page, "latency", quantile)] == latencies(data, quantile)
     assert [point.value for point in points(page, "share", "share")] == [run["share"] for run in data["runs"]]
-    areas = [area for run in data["runs"] if (area := run["performance"]["roc_auc"]["current"]) is not None]
+    areas = [area for run in data["runs"] if (area := run["performance"]["figures"]["roc_auc"]["current"]) is not None]
     assert [point.value for point in points(page, "auc", "ROC AUC")] == areas
 
 

@@ -56,7 +56,7 @@ def http(body: bytes = b"{}", status: int = 200, headers: str = "") -> bytes:
 
 def predicted(number: int = 0) -> bytes:
     """An answer with a prediction, as far as the sender reads it."""
-    document = {"prediction_id": f"p{number}", "features_used": {"x": number}, "probability": 0.5}
+    document = {"prediction_id": f"p{number}", "features_used": {"x": number}, "prediction": 1, "probability": 0.5}
     return http(json.dumps(document).encode())
 
 

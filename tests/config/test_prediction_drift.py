@@ -54,10 +54,10 @@ def reference_series(reference: Scores) -> dict[str, str]:
 
 
 def served_series(scores: Scores) -> dict[str, str]:
-    """The score histogram by outcome, while `scores` are served every minute."""
+    """The score histogram of two instances, while `scores` are served every minute."""
     series = {}
-    for outcome, part in (("0", scores[scores < 0.5]), ("1", scores[scores >= 0.5])):
-        labels = f'{_VERSION}, leeway_prediction_outcome="{outcome}"'
+    for instance, part in (("a", scores[::2]), ("b", scores[1::2])):
+        labels = f'{_VERSION}, instance="{instance}"'
         counts = {str(bound): int(np.count_nonzero(part <= bound)) for bound in names.SCORE_BUCKETS}
         for bound, count in (counts | {"+Inf": part.size}).items():
             series[f'leeway_prediction_score_bucket{{{labels}, le="{bound}"}}'] = f"0+{count}x40"

@@ -19,6 +19,7 @@ from leeway.data.population import Population
 from leeway.data.tabular import typed_frame
 from leeway.model.bundle import Bundle
 from leeway.model.drift_plan import DriftPlan, frame_values
+from leeway.model.figures import Figure
 from leeway.model.performance import Estimate
 from leeway.model.sklearn import encode_frame
 from leeway.schema import CHURN_SCHEMA, SCORE_COLUMN, Feature, FeatureSchema
@@ -116,7 +117,7 @@ def drawn(frame: pd.DataFrame, rows: int, rng: np.random.Generator) -> pd.DataFr
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 WINDOW_S = 900
 POLICY = Policy()
-CARD = golden_card(roc_auc=Estimate(0.84, 0.82, 0.86), brier=Estimate(0.14, 0.13, 0.15))
+CARD = golden_card(figures={"roc_auc": Estimate(0.84, 0.82, 0.86), "brier": Estimate(0.14, 0.13, 0.15)})
 
 
 def feature(name: str = "f0", score: float | None = 0.05, **changes: object) -> FeatureDrift:
@@ -140,7 +141,8 @@ def report(
 def labelled(auc: float, margin: float = 0.02, labels: int = 2_000, squared: float = 0.14) -> PerformanceWindow:
     """A window of labels, 26 % of them positive, with these estimates."""
     area, error = Estimate(auc, auc - margin, auc + margin), Estimate(squared, squared - 0.008, squared + 0.008)
-    return PerformanceWindow(labels, 0.26, area, error, CARD.roc_auc, CARD.brier)
+    baseline: dict[Figure, float] = {"roc_auc": 0.5, "brier": 0.26 * 0.74}
+    return PerformanceWindow(labels, "binary", {"roc_auc": area, "brier": error}, CARD.figures, baseline)
 
 
 def seen(

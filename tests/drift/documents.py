@@ -34,7 +34,7 @@ def result(
         "run_id": run_id(number),
         "reference": {"from": "2026-01-31T00:00:00Z", "to": "2026-01-31T00:00:00Z", "rows": 5_120, "subjects": 5_120},
         "current": {"from": (end - WINDOW).isoformat(), "to": end.isoformat(), "rows": 1_431, "subjects": 1_204},
-        "model": {"name": "churn", "version": "2026.1.31-4f9c"},
+        "model": {"name": "churn", "version": "2026.1.31-4f9c", "task": "binary"},
         "share": round(share, 4),
         "threshold": 0.3,
         "decision": "RETRAIN" if over else "NO_ACTION",
@@ -58,8 +58,10 @@ def result(
         "prediction": {"method": "wasserstein", "score": 0.1171, "threshold": 0.1, "detected": True},
         "target": {"difference": None, "labels": 87},
         "performance": {
-            "roc_auc": {"reference": 0.8143, "current": None, "low": None, "high": None},
-            "brier": {"reference": 0.1472, "current": None, "low": None, "high": None},
+            "figures": {
+                "roc_auc": {"reference": 0.8143, "current": None, "low": None, "high": None},
+                "brier": {"reference": 0.1472, "current": None, "low": None, "high": None},
+            },
             "labels": 87,
         },
         "reports": {"html": f"runs/{run_id(number)}/report.html", "json": f"runs/{run_id(number)}/report.json"},

@@ -47,7 +47,7 @@ def test_the_result_holds_what_was_found() -> None:
     assert (result.reference.rows, result.current.subjects) == (2_000, 1_000)
     assert [each.feature for each in result.features] == list(SCHEMA.names)
     assert (result.features[0].score, result.features[0].missing.current) == (None, 1.0)
-    auc = result.performance.roc_auc
+    auc = result.performance.figures["roc_auc"]
     assert (auc.reference, auc.current, auc.low, auc.high) == (0.84, 0.63, 0.61, 0.65)
 
 

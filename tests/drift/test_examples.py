@@ -49,7 +49,11 @@ def judged(
     before = bundle.reference() if reference is None else reference
     plan = bundle.card.drift if reference is None else DriftPlan.from_reference(bundle.schema, before)
     report = compared(prepared(before, bundle.schema, plan), rows, min_subjects=200)
-    performance = None if labels is None else performance_window(labels, rows[SCORE_COLUMN], bundle.card)
+    performance = (
+        None
+        if labels is None
+        else performance_window(labels, bundle.card.answers(rows[SCORE_COLUMN].to_numpy()), bundle.card)
+    )
     seen = Observation(bundle.version, NOW, NOW, report, rejections=rejections, performance=performance)
     return judge(seen, Policy().at_once())
 

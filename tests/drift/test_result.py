@@ -40,7 +40,9 @@ COMPARED = RunResult(
         "performance": Verdict("act", ""),
     },
     target=Target(0.03124, 5_120),
-    performance=Performance(Measure(0.81, 0.63, 0.61, 0.65), Measure(0.14, 0.2, 0.19, 0.21), 5_120),
+    performance=Performance(
+        {"roc_auc": Measure(0.81, 0.63, 0.61, 0.65), "brier": Measure(0.14, 0.2, 0.19, 0.21)}, 5_120
+    ),
     reports=Reports("reports/drift_2024-03-31_vs_2024-04-30.html", "reports/drift_2024-03-31_vs_2024-04-30.json"),
 )
 UNKNOWN = replace(
@@ -156,7 +158,7 @@ def test_our_line_without_labels() -> None:
 
 def test_our_line_without_a_card() -> None:
     """Without a ROC AUC on the card the line has n/a."""
-    performance = Performance(Measure(None, 0.63, 0.61, 0.65), Measure(), 5_120)
+    performance = Performance({"roc_auc": Measure(None, 0.63, 0.61, 0.65)}, 5_120)
     assert "(ROC AUC n/a -> 0.63, 0.61...0.65 on 5,120 labels)" in leeway_line(
         replace(COMPARED, performance=performance)
     )

@@ -62,7 +62,7 @@ def drift() -> models.Dashboard:
             Row(7, [(12, verdicts()), (12, share_over_time())]),
             Row(13, [(9, ratios()), (15, ratios_over_time())], "Features"),
             Row(8, [(8, unusual_features()), (8, score_distance()), (8, score_heat())], "Predictions"),
-            Row(8, [(8, performance.roc_auc()), (8, performance.brier()), (8, performance.labels())], "Performance"),
+            Row(8, [(8, performance.quality()), (8, performance.errors()), (8, performance.labels())], "Performance"),
             Row(
                 8,
                 [

@@ -89,7 +89,8 @@ def _verdicts() -> stat.Panel:
     return state_now(
         "Verdicts",
         "Quality: rejected, missing or new values. Covariate: the features' distributions. Prediction: the scores'"
-        " distribution. Performance: ROC AUC and Brier score on labels. Unknown: not enough data, or no worker.",
+        " distribution. Performance: the model's figures on labels, against its card. Unknown: not enough data, or no"
+        " worker.",
         states.VERDICTS,
         *(Query(states.verdict(question), question) for question in states.QUESTIONS),
         links=[links.TO_LAST_REPORT, links.TO_DRIFT],
@@ -104,14 +105,14 @@ def _now() -> stat.Panel:
         "Now",
         "Requests: predictions per second, single and batch. Errors: share answered with a 5xx; the objective allows"
         " 0.1 %. p95: latency of single predictions; the objective is 99 % within 50 ms. Drift share: drifted features"
-        f" ÷ compared features, red from the default threshold of {limits.DRIFT_SHARE:.0%}. ROC AUC: on the last"
-        " labels. Last run: time since the last successful drift run; it also grows with little traffic, which is no"
-        " failure.",
+        f" ÷ compared features, red from the default threshold of {limits.DRIFT_SHARE:.0%}. Performance: on the last"
+        " labels, the ROC AUC of two classes, the accuracy of more, the mean absolute error of a regression. Last run:"
+        " time since the last successful drift run; it also grows with little traffic, which is no failure.",
         Figure("requests", asked, REQUESTS, NO_TRAFFIC, decimals=1),
         Figure("errors", ratio(failed, asked), SHARE, NO_TRAFFIC, limits.ERRORS, decimals=2),
         Figure("p95", p95, SECONDS, NO_TRAFFIC, limits.LATENCY),
         drift_share(),
-        Figure("ROC AUC", largest(series(names.MODEL_ROC_AUC, performance.LIVE)), DISTANCE, "no labels", decimals=2),
+        Figure("performance", performance.first_figure(), DISTANCE, "no labels", decimals=2),
         last_run(),
         links=[links.TO_SERVICE, links.TO_DRIFT, links.TO_SLOW, links.TO_LAST_REPORT],
     )

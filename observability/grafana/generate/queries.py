@@ -46,9 +46,9 @@ FAILED: Final = Match(names.HTTP_STATUS, "5..", "=~")
 
 OF_THE_SERVICE: Final = frozenset({
     names.HTTP_REQUEST_DURATION, names.HTTP_ACTIVE_REQUESTS, names.EVENT_LOOP_LAG, names.PREDICTION_DURATION,
-    names.PREDICTION_SCORES, names.UNUSUAL_FEATURES, names.INFERENCE_DURATION, names.LOOKUP_DURATION,
-    names.REQUEST_REJECTED, names.LOG_SPOOLED, names.LOG_WRITTEN, names.LOG_UNRECORDED, names.LOG_BACKLOG,
-    names.LOG_BACKLOG_AGE, names.DRAINER_UP, names.API_KEY_REQUESTS,
+    names.PREDICTION_SCORES, names.PREDICTION_OUTCOMES, names.UNUSUAL_FEATURES, names.INFERENCE_DURATION,
+    names.LOOKUP_DURATION, names.REQUEST_REJECTED, names.LOG_SPOOLED, names.LOG_WRITTEN, names.LOG_UNRECORDED,
+    names.LOG_BACKLOG, names.LOG_BACKLOG_AGE, names.DRAINER_UP, names.API_KEY_REQUESTS,
 })  # fmt: skip
 """Metrics of the service, of which the dashboard's variable `$instance` selects instances."""
 

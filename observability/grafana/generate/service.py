@@ -283,21 +283,29 @@ def denied() -> timeseries.Panel:
 
 
 def scores() -> timeseries.Panel:
-    """Predictions and scores."""
-    positive = total(rate(series(names.PREDICTION_SCORES, OF_MODEL, Match(names.OUTCOME, "1"), part="count")))
+    """Predicted classes and scores."""
+    classes = total(rate(series(names.PREDICTION_OUTCOMES, OF_MODEL)), names.OUTCOME)
+    all_classes = f"ignoring ({names.prometheus_label(names.OUTCOME)}) group_left ()"
     everything = total(rate(series(names.PREDICTION_SCORES, OF_MODEL, part="count")))
     mean = total(rate(series(names.PREDICTION_SCORES, OF_MODEL, part="sum")))
     counted = total(increase(series(names.PREDICTION_SCORES, OF_MODEL, part="count")))
     return lines(
-        "Positives and mean score",
-        "Share of predictions that are 1, and mean probability. A step without a new model version is drift."
-        f" Shown from more than {limits.LEAST_SCORES} scores in the window.",
+        "Predicted classes and mean score",
+        "Share of each predicted class, dashed in the reference; and the mean score, for a regression the mean position"
+        " of its predictions in the reference. A step without a new model version is drift. The lines are shown"
+        f" from more than {limits.LEAST_SCORES} scores in the window.",
         SHARE,
-        Query(over(counted, limits.LEAST_SCORES, ratio(positive, everything)), "positives"),
+        Query(
+            over(counted, limits.LEAST_SCORES, f"{classes} / {all_classes} ({everything} > 0)"), legend(names.OUTCOME)
+        ),
+        Query(
+            largest(series(names.OUTCOME_REFERENCE, OF_MODEL), names.OUTCOME),
+            f"{legend(names.OUTCOME)} in the reference",
+        ),
         Query(over(counted, limits.LEAST_SCORES, f"{mean} / ({everything} > 0)"), "mean score"),
         absent=NO_TRAFFIC,
         links=[links.TO_DRIFT],
-    )
+    ).override_by_regexp("/ in the reference$/", [dashed()])
 
 
 def kept() -> stat.Panel:

@@ -128,7 +128,11 @@ def test_the_last_run_finds_a_useless_model(data: dict[str, Any]) -> None:
     last = data["runs"][-1]
     assert (last["recommendation"], last["verdicts"]["performance"]["state"]) == ("RETRAIN", "act")
     assert last["share"] < 0.3
-    assert last["performance"]["roc_auc"]["current"] < 0.6 < last["performance"]["roc_auc"]["reference"]
+    assert (
+        last["performance"]["figures"]["roc_auc"]["current"]
+        < 0.6
+        < last["performance"]["figures"]["roc_auc"]["reference"]
+    )
 
 
 @alone

@@ -204,7 +204,7 @@ def test_other_schemas_use_their_ranges(awkward_bundle: Bundle, tmp_path: Path) 
     assert (code, err) == (0, "")
     assert "Features come from the schema's ranges" in out
     assert "Labels: " in out
-    assert "the model's own probabilities" in out
+    assert "the model's own answers" in out
 
 
 def test_every_request_is_the_root_of_its_trace(bundle: Bundle, tmp_path: Path) -> None:

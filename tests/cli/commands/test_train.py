@@ -114,7 +114,8 @@ def test_trains_on_an_untidy_table(untidy: tuple[Result, Path]) -> None:
     assert (result.exit_code, result.stderr) == (0, ""), result.output
     assert bundles.load(folder).schema.names == ("fee", "age", "city")
     lines = result.stdout.splitlines()
-    assert lines[0] == "Target state: 'left' is the positive class (300 of 600 rows), 'stayed' the other."
+    assert lines[0] == "Target state, one of the classes left, stayed (binary); the positive one is left."
+    assert lines[1] == "Rows by class: left: 300, stayed: 300."
     assert "Note: the separator is ';'." in lines
     assert "Note: column age: 86 cells are read as missing: 'NA' (86)." in lines
     assert any("fee" in line and "number" in line and "12 of 600" in line for line in lines)
@@ -177,8 +178,8 @@ def test_prints_the_card_and_the_bundles_folder(from_snapshots: tuple[Result, Pa
     """The card's figures are printed with their intervals, and the bundle's folder."""
     result, folder = from_snapshots
     card = bundles.load(folder).card
-    assert card.roc_auc is not None
-    assert f"{card.roc_auc.value:.3f} (95 %: {card.roc_auc.low:.3f} to" in result.stdout
+    area = card.figures["roc_auc"]
+    assert f"{area.value:.3f} (95 %: {area.low:.3f} to" in result.stdout
     assert "1,400 rows of feature snapshots as of 2026-01-31" in result.stdout
     assert "ONNX Runtime" in result.stdout
     assert f"Bundle: {folder}" in result.stdout
@@ -199,7 +200,7 @@ def test_a_model_that_is_no_better_than_a_constant_answer_is_said(
     usual = capsys.readouterr().out
     assert "; a constant answer has 0.500" in usual
     assert "warning" not in usual
-    poor = msgspec.structs.replace(bundle.card, roc_auc=Estimate(0.52, 0.48, 0.56))
+    poor = msgspec.structs.replace(bundle.card, figures=bundle.card.figures | {"roc_auc": Estimate(0.52, 0.48, 0.56)})
     console().print(card_table(replace(bundle, card=poor)))
     assert "no better than the same answer for every row, by ROC AUC" in capsys.readouterr().out
 
@@ -286,10 +287,8 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Bundle]:
 def test_real_extracts_give_a_good_model(real: tuple[str, Bundle]) -> None:
     """On the first real month the model is good and well calibrated, and ONNX scores it."""
     card = real[1].card
-    assert card.roc_auc is not None
-    assert card.brier is not None
-    assert 0.78 < card.roc_auc.low < card.roc_auc.high < 0.88
-    assert card.brier.value < 0.16
+    assert 0.78 < card.figures["roc_auc"].low < card.figures["roc_auc"].high < 0.88
+    assert card.figures["brier"].value < 0.16
     assert (card.scorer, card.trained_on.rows, card.held_out.rows) == ("onnx", 4_930, 2_113)
 
 

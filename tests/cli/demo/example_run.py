@@ -28,7 +28,7 @@ def a_run(number: int, seconds: float, *, drifted: int = 0, area: float | None =
     """A drift run whose window of 6 s ended at that time."""
     window = {"from": at(seconds - 6).isoformat(), "to": at(seconds).isoformat(), "rows": 700, "subjects": 600}
     measured = {"reference": 0.85, "current": area, "low": area and area - 0.05, "high": area and area + 0.05}
-    performance = {"roc_auc": measured, "brier": {}, "labels": 800}
+    performance = {"figures": {"roc_auc": measured}, "labels": 800}
     return read_result(result(number, drifted=drifted, current=window, performance=performance, **changes))
 
 

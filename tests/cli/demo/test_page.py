@@ -40,7 +40,7 @@ def data_of(page: str) -> dict[str, Any]:
 
 def area_of(run: dict[str, Any]) -> float | None:
     """A run's ROC AUC in the page's data."""
-    area: float | None = run["performance"]["roc_auc"]["current"]
+    area: float | None = run["performance"]["figures"]["roc_auc"]["current"]
     return area
 
 

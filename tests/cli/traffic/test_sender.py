@@ -122,16 +122,16 @@ def test_bad_input_must_be_rejected(status: int) -> None:
 
 def test_answered_predictions_are_passed_on() -> None:
     """Single answers and those in a batch are kept for their labels, with the concept drift of their time."""
-    one = {"prediction_id": "a", "features_used": {"x": 1}, "probability": 0.25}
+    one = {"prediction_id": "a", "features_used": {"x": 1}, "prediction": 0, "probability": 0.25}
     single = http(json.dumps(one).encode())
     batch = http(json.dumps({"results": [one, {"error": {"status": 422}}, {**one, "prediction_id": "b"}]}).encode())
     kept: list[Answered] = []
     plan = [PlannedRequest(0.0, "features", b"{}", concept_drift=0.5), PlannedRequest(0.05, "batch", b"{}")]
     sent(plan, lambda request: batch if "/batch" in request.path else single, take_answer=kept.append)
     assert kept == [
-        Answered("a", {"x": 1}, 0.25, 0.5),
-        Answered("a", {"x": 1}, 0.25, 0.0),
-        Answered("b", {"x": 1}, 0.25, 0.0),
+        Answered("a", {"x": 1}, 0, 0.25, 0.5),
+        Answered("a", {"x": 1}, 0, 0.25, 0.0),
+        Answered("b", {"x": 1}, 0, 0.25, 0.0),
     ]
 
 

@@ -10,6 +10,7 @@ from drift.comparison.columns import NAMED_CATEGORIES
 from drift.comparison.findings import SingleValue, TooFewRows, performance_window
 from leeway.data.population import Population
 from leeway.data.tabular import typed_frame
+from leeway.model.answers import Answers
 from leeway.model.bundle import Bundle
 from leeway.model.distances import effective_threshold
 from leeway.model.drift_plan import ColumnPlan, DriftPlan
@@ -186,13 +187,12 @@ def test_an_empty_window_cannot_be_compared() -> None:
 
 def test_without_labels_performance_is_empty() -> None:
     """No estimates, but those of the card."""
-    window = performance_window([], [], CARD)
-    assert (window.labels, window.roc_auc, window.brier) == (0, None, None)
-    assert window.card_roc_auc == Estimate(0.84, 0.82, 0.86)
+    window = performance_window([], Answers([], []), CARD)
+    assert (window.labels, window.live) == (0, {})
+    assert window.card["roc_auc"] == Estimate(0.84, 0.82, 0.86)
 
 
-def test_labels_of_one_class_have_a_brier_score_only() -> None:
+def test_labels_of_one_class_have_no_roc_auc() -> None:
     """Without both classes there is no ROC AUC."""
-    window = performance_window([0, 0, 0], [0.1, 0.2, 0.3], CARD)
-    assert window.roc_auc is None
-    assert window.brier is not None
+    window = performance_window([0, 0, 0], Answers([0.1, 0.2, 0.3], [0, 0, 0]), CARD)
+    assert window.live.keys() == {"brier", "log_loss"}

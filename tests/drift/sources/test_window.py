@@ -79,7 +79,7 @@ def test_a_source_gives_all_that_a_run_needs(inputs: ComparisonInputs, url: str)
     assert inputs.model == Model("shop", "7")
     assert inputs.performance
     assert inputs.performance.labels > 1_000
-    assert inputs.performance.roc_auc
+    assert "roc_auc" in inputs.performance.live
     assert inputs.target.difference == pytest.approx(0.085, abs=0.01)
     assert len(inputs.unusual) == 20
     assert all(int(each.trace_id, 16) % 5 == 1 for each in inputs.unusual)

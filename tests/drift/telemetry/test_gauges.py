@@ -14,7 +14,8 @@ from tests.drift.documents import a_run, feature
 from tests.leeway.model.bundles import golden_card
 
 CARD = golden_card(
-    roc_auc=Estimate(0.84, 0.82, 0.86), brier=Estimate(0.13, 0.12, 0.14), held_out=HeldOut(2113, positive_share=0.26)
+    figures={"roc_auc": Estimate(0.84, 0.82, 0.86), "brier": Estimate(0.13, 0.12, 0.14)},
+    held_out=HeldOut(2113, {"0": 0.74, "1": 0.26}),
 )
 
 
@@ -29,7 +30,7 @@ def readings(result: RunResult | None = None) -> dict[Metric, list[tuple[float, 
 def test_before_the_first_run_there_are_no_results() -> None:
     """Only the settings and the card are reported."""
     reported = {metric for metric, read in readings().items() if read}
-    card = {names.MODEL_ROC_AUC, names.MODEL_BRIER, names.MODEL_LABELS}
+    card = {names.MODEL_PERFORMANCE, names.MODEL_LABELS}
     assert reported == {names.DRIFT_THRESHOLD, names.DRIFT_INTERVAL} | card
 
 
@@ -40,4 +41,4 @@ def test_an_unknown_value_is_absent() -> None:
     questions = [attributes[names.DRIFT_QUESTION] for _, attributes in found[names.DRIFT_VERDICT]]
     assert questions == ["quality", "covariate", "prediction"]
     assert found[names.DRIFT_TARGET_DIFFERENCE] == []
-    assert found[names.MODEL_BRIER] == [(0.13, {names.MODEL_BASIS: "card"})]
+    assert {attributes[names.MODEL_BASIS] for _, attributes in found[names.MODEL_PERFORMANCE]} == {"card"}

@@ -185,7 +185,7 @@ def test_a_run_without_a_report_has_no_address(telemetry: Telemetry, probe: OTel
 WORKERS = tuple(
     metric
     for metric in names.ALL
-    if metric.name.startswith("leeway.drift.") or metric in {names.MODEL_ROC_AUC, names.MODEL_BRIER, names.MODEL_LABELS}
+    if metric.name.startswith("leeway.drift.") or metric in {names.MODEL_PERFORMANCE, names.MODEL_LABELS}
 )
 OF_A_RESULT = tuple(
     metric
@@ -254,11 +254,13 @@ def test_the_sizes_are_those_of_both_windows(observed: ObservedRun) -> None:
 def test_live_and_card_figures_are_reported(observed: ObservedRun) -> None:
     """ROC AUC and labels of the card, and of the served predictions."""
     basis, live = names.MODEL_BASIS, observed.result["performance"]
-    areas = {point.attributes[basis]: point.value for point in observed.measured.points(names.MODEL_ROC_AUC)}
+    figure = {names.PERFORMANCE_FIGURE: "roc_auc"}
+    areas = {
+        point.attributes[basis]: point.value for point in observed.measured.points(names.MODEL_PERFORMANCE, figure)
+    }
     labels = {point.attributes[basis]: point.value for point in observed.measured.points(names.MODEL_LABELS)}
-    on_card = observed.world.bundle.card.roc_auc
-    assert on_card is not None
-    assert areas == {"card": on_card.value, "live": live["roc_auc"]["current"]}
+    on_card = observed.world.bundle.card.figures["roc_auc"]
+    assert areas == {"card": on_card.value, "live": live["figures"]["roc_auc"]["current"]}
     assert labels == {"card": 400, "live": RATE - ONLY_KEPT}
 
 
@@ -307,7 +309,7 @@ def test_what_is_unknown_is_absent(telemetry: Telemetry, probe: OTelDriftProbe, 
     after = telemetry.collect()
     questions = {point.attributes[names.DRIFT_QUESTION] for point in after.points(names.DRIFT_VERDICT)}
     assert questions == {"quality", "covariate", "prediction"}
-    assert after.points(names.MODEL_ROC_AUC, {names.MODEL_BASIS: "live"}) == []
+    assert after.points(names.MODEL_PERFORMANCE, {names.MODEL_BASIS: "live"}) == []
     assert after.points(names.DRIFT_TARGET_DIFFERENCE) == []
 
 

@@ -7,7 +7,9 @@ import pytest
 
 from drift.comparison.findings import DriftReport, PerformanceWindow, Rejections, performance_window
 from drift.result import MissingShares
-from drift.verdicts.verdicts import judge, judge_covariate, judge_performance, judge_prediction
+from drift.verdicts.performance import judge_performance
+from drift.verdicts.verdicts import judge, judge_covariate, judge_prediction
+from leeway.model.answers import Answers
 from tests.drift.comparisons import CARD, POLICY, feature, labelled, report, seen
 from tests.leeway.model.bundles import golden_card
 
@@ -67,8 +69,8 @@ def test_performance_has_its_figures() -> None:
     [
         None,
         labelled(0.5, labels=199),
-        replace(labelled(0.5), roc_auc=None),
-        replace(labelled(0.5), card_roc_auc=None),
+        replace(labelled(0.5), live={}),
+        replace(labelled(0.5), card={}),
     ],
 )
 def test_performance_is_unknown_without_enough_labels(window: PerformanceWindow | None) -> None:
@@ -80,7 +82,8 @@ def test_chance_is_detected_with_few_labels() -> None:
     """Two hundred labels distinguish a model no better than chance from a good one."""
     rng = np.random.default_rng(0)
     for _ in range(20):
-        window = performance_window((rng.random(200) < 0.26).astype(int), rng.random(200), CARD)
+        labels, scores = (rng.random(200) < 0.26).astype(int).tolist(), rng.random(200)
+        window = performance_window(labels, CARD.answers(scores), CARD)
         assert judge_performance(window, 200).state == "act"
 
 
@@ -88,14 +91,11 @@ def test_a_model_as_good_as_its_card_is_ok() -> None:
     """Of 200 windows of 200 labels of an unchanged model at most two are act."""
     rng = np.random.default_rng(1)
 
-    def window(n: int) -> tuple[list[int], list[float]]:
+    def window(n: int) -> tuple[list[int], Answers]:
         scores = 1 / (1 + np.exp(-(-1.57 + 1.8 * rng.standard_normal(n))))
-        return (rng.random(n) < scores).astype(int).tolist(), scores.tolist()
+        return (rng.random(n) < scores).astype(int).tolist(), CARD.answers(scores)
 
-    reference = performance_window(*window(2_113), CARD)
-    assert reference.roc_auc is not None
-    assert reference.brier is not None
-    card = golden_card(roc_auc=reference.roc_auc, brier=reference.brier)
+    card = golden_card(figures=performance_window(*window(2_113), CARD).live)
     states = [judge_performance(performance_window(*window(200), card), 200).state for _ in range(200)]
     assert states.count("act") <= 2
 

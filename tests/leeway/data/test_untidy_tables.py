@@ -14,6 +14,7 @@ from leeway.data.cells import NumberFormat
 from leeway.data.csv_table import TableError
 from leeway.data.tabular import ReadOptions, TrainingData, read_table
 from leeway.data.text_column import CellOptions
+from leeway.schema import Target
 
 ROWS = 600
 LABELS = [place % 2 for place in range(ROWS)]
@@ -180,9 +181,10 @@ def test_the_positive_class_may_be_named(tmp_path: Path) -> None:
     frame.to_csv(tmp_path / "data.csv", index=False)
     for positive in (">50K", " >50K"):
         table = read_table(tmp_path / "data.csv", target="y", options=ReadOptions(positive=positive))
-        assert (table.labels.tolist(), table.classes.positive, table.classes.rows) == (LABELS, ">50K", (300, 300))
+        assert table.schema.target == Target("y", "binary", ("<=50K", ">50K"), ">50K")
+        assert table.labels.tolist() == [("<=50K", ">50K")[label] for label in LABELS]
     inverted = read_table(tmp_path / "data.csv", target="y", options=ReadOptions(positive="<=50K"))
-    assert inverted.labels.tolist() == [1 - label for label in LABELS]
+    assert inverted.schema.target.positive == "<=50K"
     with pytest.raises(TableError, match="has no 'rich', which --positive names; its classes are '<=50K', '>50K'"):
         read_table(tmp_path / "data.csv", target="y", options=ReadOptions(positive="rich"))
 

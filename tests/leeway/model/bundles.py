@@ -84,7 +84,7 @@ def small_bundle(folder: Path, pipeline: Pipeline | None = None, **origin: Any) 
 
 def truth(bundle: Bundle, frame: pd.DataFrame) -> Any:  # noqa: ANN401 (an array)
     """The probabilities of these rows by the pipeline in the bundle's folder."""
-    return read_scorer(bundle.folder, bundle.encoder, 1).score(encode_frame(bundle.encoder, frame))
+    return read_scorer(bundle.folder, bundle.encoder).score(encode_frame(bundle.encoder, frame))
 
 
 def copy_of(bundle: Bundle, folder: Path) -> Path:

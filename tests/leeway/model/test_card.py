@@ -14,12 +14,12 @@ from sklearn.metrics import brier_score_loss, roc_auc_score
 from leeway.data.population import Population
 from leeway.data.tabular import typed_frame
 from leeway.model.bundle import Bundle
-from leeway.model.card import Baseline, Card
+from leeway.model.card import Card
 from leeway.model.drift_plan import DriftPlan
 from leeway.model.manifest import SCHEMA, read_json, write_json
 from leeway.model.performance import Estimate
-from leeway.model.writer import Classes, Origin, Reference, Scored, bundle_pipeline, make_card
-from leeway.schema import CHURN_SCHEMA, LABEL_COLUMN, SCORE_COLUMN, FeatureSchema
+from leeway.model.writer import Origin, Reference, Scored, bundle_pipeline, make_card
+from leeway.schema import CHURN_SCHEMA, LABEL_COLUMN, PREDICTION_COLUMN, SCORE_COLUMN, FeatureSchema
 from tests.leeway.model.bundles import GOLDEN, fitted, golden_card, some_rows, truth
 
 
@@ -36,7 +36,7 @@ def test_the_reference_is_held_out(bundle: Bundle, people: Population) -> None:
 def test_the_reference_has_features_score_and_label(bundle: Bundle) -> None:
     """The reference has the features in order, the score that the bundle gives, and the label."""
     reference = bundle.reference()
-    assert list(reference.columns) == [*CHURN_SCHEMA.names, SCORE_COLUMN, LABEL_COLUMN]
+    assert list(reference.columns) == [*CHURN_SCHEMA.names, SCORE_COLUMN, PREDICTION_COLUMN, LABEL_COLUMN]
     np.testing.assert_allclose(reference[SCORE_COLUMN], truth(bundle, reference), atol=1e-12)
     assert set(reference[LABEL_COLUMN]) == {0, 1}
 
@@ -45,9 +45,9 @@ def test_figures_come_from_the_reference(bundle: Bundle) -> None:
     """ROC AUC, Brier score and share of positives are scikit-learn's on the reference, within their intervals."""
     reference, card = bundle.reference(), bundle.card
     labels, scores = reference[LABEL_COLUMN], reference[SCORE_COLUMN]
-    assert card.held_out.positive_share == pytest.approx(labels.mean())
-    for found, expected in ((card.roc_auc, roc_auc_score), (card.brier, brier_score_loss)):
-        assert found is not None
+    assert card.held_out.label_shares is not None
+    assert card.held_out.label_shares["1"] == pytest.approx(labels.mean())
+    for found, expected in ((card.figures["roc_auc"], roc_auc_score), (card.figures["brier"], brier_score_loss)):
         assert found.value == pytest.approx(expected(labels, scores), abs=1e-12)
         assert 0 < found.low < found.value < found.high < 1
 
@@ -122,7 +122,7 @@ def test_without_labels_the_figures_are_null(tmp_path: Path) -> None:
     """Labels are optional: without them there are no figures, but the rest of the card."""
     bundle = bundle_pipeline(fitted(), Reference(some_rows()[0]), tmp_path / "bundle")
     card = bundle.card
-    assert (card.roc_auc, card.brier, card.log_loss, card.baseline, card.held_out.positive_share) == (None,) * 5
+    assert (card.figures, card.baseline, card.held_out.label_shares) == ({}, {}, None)
     assert card.no_better_than_baseline == ()
     assert LABEL_COLUMN not in bundle.reference().columns
     assert bundle.card.drift.features["age"].noise_constant > 0
@@ -130,22 +130,19 @@ def test_without_labels_the_figures_are_null(tmp_path: Path) -> None:
 
 def test_says_by_which_figures_a_constant_answer_is_as_good() -> None:
     """ROC AUC must surely be above 0.5; Brier score and log loss must be below those of the share of positives."""
-    baseline = Baseline(0.5, 0.25, 0.69)
-    good = golden_card(
-        roc_auc=Estimate(0.6, 0.51, 0.69),
-        brier=Estimate(0.24, 0.2, 0.3),
-        log_loss=Estimate(0.68, 0.6, 0.7),
-        baseline=baseline,
-    )
+    figures = {
+        "roc_auc": Estimate(0.6, 0.51, 0.69),
+        "brier": Estimate(0.24, 0.2, 0.3),
+        "log_loss": Estimate(0.68, 0.6, 0.7),
+    }
+    good = golden_card(figures=figures, baseline={"roc_auc": 0.5, "brier": 0.25, "log_loss": 0.69})
     assert good.no_better_than_baseline == ()
-    poor = msgspec.structs.replace(good, roc_auc=Estimate(0.6, 0.49, 0.71), log_loss=Estimate(0.7, 0.6, 0.8))
+    worse = {"roc_auc": Estimate(0.6, 0.49, 0.71), "log_loss": Estimate(0.7, 0.6, 0.8)}
+    poor = msgspec.structs.replace(good, figures=figures | worse)
     assert poor.no_better_than_baseline == ("ROC AUC", "log loss")
 
 
 # --- the stored form ------------------------------------------------------------------------------------------------
-
-
-CLASSES = Classes((0, 1), 1)
 
 
 def golden_inputs() -> tuple[FeatureSchema, Scored]:
@@ -156,7 +153,7 @@ def golden_inputs() -> tuple[FeatureSchema, Scored]:
     schema = read_json(GOLDEN / SCHEMA, FeatureSchema)
     typed = typed_frame(schema, {name: frame[name].tolist() for name in schema.names})
     scores = np.round(1 / (1 + np.exp(-(frame["age"].to_numpy(dtype=np.float64) - 40) / 5)), 6)
-    return schema, Scored(typed, scores, labels)
+    return schema, Scored(typed, scores, labels.tolist())
 
 
 @pytest.mark.parametrize(
@@ -173,7 +170,7 @@ def test_a_card_is_made_as_stored() -> None:
     schema, scored = golden_inputs()
     made_at = datetime(2026, 1, 31, 12, 0, 30, tzinfo=UTC)
     origin = Origin("loans", "default", "loans.csv", "2026-01-31", 467, 7, 0.25, made_at)
-    made = make_card(origin, "2026-01-31-0123abcd", schema, CLASSES, scored, None)
+    made = make_card(origin, "2026-01-31-0123abcd", schema, scored, None)
     stored = msgspec.json.decode((GOLDEN / "card.json").read_bytes())
     assert flat(msgspec.json.decode(msgspec.json.encode(made))) == [
         (path, pytest.approx(value) if isinstance(value, float) else value) for path, value in flat(stored)
@@ -186,9 +183,10 @@ def test_a_card_without_figures_is_made_as_stored(labels: NDArray[np.int64] | No
     schema, scored = golden_inputs()
     origin = Origin(made_at=datetime(2026, 1, 31, 12, 0, 30, tzinfo=UTC))
     reason = "ONNX cannot express the pipeline: größer"
-    made = make_card(origin, "0123abcd", schema, CLASSES, Scored(scored.frame, scored.scores, labels), reason)
+    given = None if labels is None else labels.tolist()
+    made = make_card(origin, "0123abcd", schema, Scored(scored.frame, scored.outputs, given), reason)
     stored = read_json(GOLDEN / "card_without_labels.json", Card)
-    assert (made.roc_auc, made.brier, made.held_out.positive_share) == (None, None, None if labels is None else 0)
+    assert made.held_out.label_shares == (None if labels is None else {"0": 1, "1": 0})
     assert msgspec.structs.replace(made, drift=stored.drift, held_out=stored.held_out) == stored
 
 

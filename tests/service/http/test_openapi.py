@@ -8,7 +8,7 @@ import pytest
 from leeway.model.bundle import Bundle
 from leeway.schema import CHURN_SCHEMA, INT64_MAX, INT64_MIN, Feature
 from leeway.store.record import SYNTHETIC_HEADER
-from service.http.schemas import PredictionResponse
+from service.http.schemas import prediction_models
 from tests.conftest import AWKWARD_SCHEMA, Serve
 from tests.fakes import Service
 
@@ -68,11 +68,13 @@ def test_another_models_example_works_too(serve: Serve, awkward_bundle: Bundle) 
 
 def test_an_answer_is_as_described(service: Service, bundle: Bundle) -> None:
     """It has the members that OpenAPI shows, in their order and of their types."""
+    response = prediction_models(bundle.schema).response
+    stated = service.client.get("/openapi.json").json()["components"]["schemas"]["PredictionResponse"]["properties"]
     for request in ({"user_id": "7590-VHVEG"}, {"features": bundle.card.example}):
         found = service.post("/predict", request).json()
 
-        assert list(found) == list(PredictionResponse.model_fields)
-        assert PredictionResponse.model_validate(found, strict=True).model_dump() == found
+        assert list(found) == list(stated)
+        assert response.model_validate(found, strict=True).model_dump(by_alias=True) == found
 
 
 def test_every_feature_is_shown_with_its_kind(service: Service) -> None:

@@ -100,8 +100,9 @@ def test_the_model_tells_its_training_figures(service: Service) -> None:
     card = service.client.get("/model").json()
 
     assert card["trained_on"]["rows"] + card["held_out"]["rows"] == 2_000
-    assert card["roc_auc"]["low"] < card["roc_auc"]["value"] < card["roc_auc"]["high"]
-    assert 0 < card["brier"]["value"] < 0.25
+    figures = card["figures"]
+    assert figures["roc_auc"]["low"] < figures["roc_auc"]["value"] < figures["roc_auc"]["high"]
+    assert 0 < figures["brier"]["value"] < 0.25
     assert card["decision_threshold"] == service.bundle.card.decision_threshold
 
 

@@ -130,13 +130,23 @@ def test_every_row_of_a_batch_counts(service: Observed) -> None:
     assert (changes.total(names.PREDICTION_SCORES), changes.total(names.UNUSUAL_FEATURES)) == (2, 2)
 
 
-def test_scores_are_measured_by_outcome(service: Observed) -> None:
-    """A score counts under the model's version and its prediction."""
+def test_scores_and_classes_are_counted(service: Observed) -> None:
+    """A score counts under the model's version, and its class beside the other one."""
     answers: list[dict[str, Any]] = []
-    (point,) = service.changes(lambda: answers.append(service.predict().json())).points(names.PREDICTION_SCORES)
-    (answer,) = answers
-    assert point.attributes == {names.MODEL_VERSION: answer["model"]["version"], names.OUTCOME: answer["prediction"]}
+    changes = service.changes(lambda: answers.append(service.predict().json()))
+    (point,), (answer,) = changes.points(names.PREDICTION_SCORES), answers
+    version = {names.MODEL_VERSION: answer["model"]["version"]}
+    assert point.attributes == version
     assert point.sum == pytest.approx(answer["probability"])
+    assert changes.total(names.PREDICTION_OUTCOMES, version | {names.OUTCOME: str(answer["prediction"])}) == 1
+    assert changes.total(names.PREDICTION_OUTCOMES) == 1
+
+
+def test_the_classes_of_the_reference_are_reported(service: Observed) -> None:
+    """Each class has its share among the predictions for the reference, and so has a place to compare its count."""
+    points = service.telemetry.collect().points(names.OUTCOME_REFERENCE)
+    assert {point.attributes[names.OUTCOME] for point in points} == {"0", "1"}
+    assert sum(point.value for point in points) == pytest.approx(1)
 
 
 def test_the_references_scores_are_reported_by_bucket(service: Observed) -> None:
@@ -232,6 +242,7 @@ OF_THE_SERVICE = [
     names.HTTP_ACTIVE_REQUESTS,
     names.PREDICTION_DURATION,
     names.PREDICTION_SCORES,
+    names.PREDICTION_OUTCOMES,
     names.UNUSUAL_FEATURES,
     names.INFERENCE_DURATION,
     names.LOOKUP_DURATION,
@@ -245,6 +256,7 @@ OF_THE_SERVICE = [
     names.SPOOL_SIZE,
     names.SPOOL_LIMIT,
     names.SCORE_REFERENCE,
+    names.OUTCOME_REFERENCE,
 ]
 """Every metric that this process exports."""
 SERVICE_METRICS = pytest.mark.parametrize("metric", OF_THE_SERVICE, ids=lambda metric: metric.name)

@@ -30,6 +30,7 @@ from service.http.fast_path import FastPath
 from service.telemetry.http_instrumentation import HttpMeter
 from service.telemetry.otel import OTelPredictionProbe
 from service.telemetry.requests import OTelRequestProbe, request_probe
+from tests.leeway.model.bundles import golden_card
 from tests.service.observed import CUSTOMER, STRANGER, UNUSUAL, Observed, noting, observed_service, served
 from tests.telemetry import Changes, attributes_of, span_id, trace_id
 
@@ -300,7 +301,7 @@ def own_probe(sampler: Sampler) -> OTelRequestProbe:
     """A probe over a provider with this sampler and ids of our own."""
     provider = TracerProvider(sampler=sampler, id_generator=OwnIds(), shutdown_on_exit=False)
     providers = Providers(provider, NoOpMeterProvider(), span_buffer=SpanBuffer(provider))
-    predictions = OTelPredictionProbe(providers.tracer, providers.meter, "v1", ["age"])
+    predictions = OTelPredictionProbe(providers.tracer, providers.meter, golden_card(), ["age"])
     http = HttpMeter(providers.meter, InstrumentationScope("http"))
     probe = request_probe(providers, http, predictions, "v1")
     assert isinstance(probe, OTelRequestProbe)
@@ -342,7 +343,7 @@ def test_what_the_buffer_cannot_do_needs_the_instrumentation(monkeypatch: pytest
     """Without a buffer, or where headers are captured, requests go to the application."""
     provider = TracerProvider(shutdown_on_exit=False)
     providers = Providers(provider, NoOpMeterProvider(), span_buffer=SpanBuffer(provider))
-    predictions = OTelPredictionProbe(providers.tracer, providers.meter, "v1", ["age"])
+    predictions = OTelPredictionProbe(providers.tracer, providers.meter, golden_card(), ["age"])
     http = HttpMeter(providers.meter, InstrumentationScope("http"))
     assert request_probe(providers, http, predictions, "v1") is not None
     assert request_probe(replace(providers, span_buffer=None), http, predictions, "v1") is None

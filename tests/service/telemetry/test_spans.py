@@ -87,7 +87,7 @@ def test_a_server_span_describes_the_prediction(service: Observed) -> None:
     expected = {
         names.PREDICTION_ID: answer["prediction_id"],
         names.PREDICTION_SCORE: answer["probability"],
-        names.OUTCOME: answer["prediction"],
+        names.OUTCOME: str(answer["prediction"]),
         names.MODEL_VERSION: answer["model"]["version"],
         names.TYPICALITY: "unusual",
         names.UNUSUAL_COUNT: 1,
