@@ -231,10 +231,10 @@ def _classes(
 
 def _class_probabilities(labels: npt.ArrayLike, probabilities: npt.ArrayLike) -> tuple[npt.NDArray[np.int64], Floats]:
     given, shares = np.asarray(labels, dtype=np.int64), np.asarray(probabilities, dtype=np.float64)
+    if not given.size and not shares.size:
+        raise NotEnoughLabels("probabilities are judged by labels, and there are none")
     if shares.ndim != 2 or given.shape != shares.shape[:1]:  # noqa: PLR2004 (rows and classes)
         raise ValueError(f"each label needs a row of probabilities: got {given.shape} labels and {shares.shape}")
-    if not given.size:
-        raise NotEnoughLabels("probabilities are judged by labels, and there are none")
     if not ((shares >= 0) & (shares <= 1)).all():
         raise ValueError("probabilities must be from 0 to 1")
     if given.min() < 0 or given.max() >= shares.shape[1]:

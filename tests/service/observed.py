@@ -82,19 +82,20 @@ class Observed:
 def observed_service(
     bundle: Bundle,
     folder: Path,
-    people: Population,
+    people: Population | None,
     *,
     database: str | None = None,
     faults: bool = False,
     faults_hosts: str = "",
     keys_file: Path | None = None,
 ) -> Iterator[Observed]:
-    """Yield a service with twenty of these people in its database, or with another `database`."""
+    """Yield a service with twenty of these people in its database if there are any, or with another `database`."""
     own = f"sqlite:///{folder / 'leeway.db'}"
     engine, tables = open_engine(own), tables_for(bundle.schema)
     create_tables(engine, tables)
-    columns = {name: values[:LOADED] for name, values in people.columns.items()}
-    Snapshots(engine, tables).ingest(AS_OF, people.user_ids[:LOADED], columns, None)
+    if people is not None:
+        columns = {name: values[:LOADED] for name, values in people.columns.items()}
+        Snapshots(engine, tables).ingest(AS_OF, people.user_ids[:LOADED], columns, None)
     engine.dispose()
     settings = ServiceSettings.read(
         database_url=database or own,

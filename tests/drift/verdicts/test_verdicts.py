@@ -10,6 +10,9 @@ from drift.result import MissingShares
 from drift.verdicts.performance import judge_performance
 from drift.verdicts.verdicts import judge, judge_covariate, judge_prediction
 from leeway.model.answers import Answers
+from leeway.model.figures import Figure
+from leeway.model.performance import Estimate
+from leeway.schema import Task
 from tests.drift.comparisons import CARD, POLICY, feature, labelled, report, seen
 from tests.leeway.model.bundles import golden_card
 
@@ -56,6 +59,44 @@ def test_prediction_is_unknown_without_a_report() -> None:
 def test_performance_follows_the_loss(window: PerformanceWindow, state: str) -> None:
     """A significant loss is watched, above its margin it is act; so is a Brier score above p(1 − p)."""
     assert judge_performance(window, 200).state == state
+
+
+CLASSES: dict[Figure, Estimate] = {
+    "accuracy": Estimate(0.90, 0.88, 0.92),
+    "macro_f1": Estimate(0.85, 0.83, 0.87),
+    "log_loss": Estimate(0.30, 0.28, 0.32),
+}
+UNSURE = CLASSES | {"accuracy": Estimate(0.45, 0.35, 0.55)}
+NUMBERS: dict[Figure, Estimate] = {
+    "mae": Estimate(40, 39, 41),
+    "rmse": Estimate(50, 48, 52),
+    "r2": Estimate(0.5, 0.45, 0.55),
+}
+
+
+@pytest.mark.parametrize(
+    ("task", "card", "changes", "state", "reason"),
+    [
+        ("multiclass", CLASSES, {}, "ok", "as on the card"),
+        ("multiclass", CLASSES, {"accuracy": (0.80, 0.78, 0.82)}, "act", "significant loss of more than 0.02"),
+        ("multiclass", CLASSES, {"accuracy": (0.87, 0.86, 0.88)}, "watch", "small but significant loss"),
+        ("multiclass", UNSURE, {"accuracy": (0.40, 0.38, 0.42)}, "act", "the most frequent class is better"),
+        ("multiclass", CLASSES, {"macro_f1": (0.70, 0.68, 0.72)}, "watch", "rarer classes are missed"),
+        ("multiclass", CLASSES, {"log_loss": (0.50, 0.48, 0.52)}, "watch", "the log loss rose from 0.300 to 0.500"),
+        ("regression", NUMBERS, {}, "ok", "as on the card"),
+        ("regression", NUMBERS, {"mae": (60, 58, 62)}, "act", "significant rise of more than 10%"),
+        ("regression", NUMBERS, {"mae": (43, 42, 44)}, "watch", "small but significant rise"),
+        ("regression", NUMBERS, {"r2": (-0.5, -0.7, -0.3)}, "act", "the mean of the labels is a better prediction"),
+        ("regression", NUMBERS, {"rmse": (80, 75, 85)}, "watch", "the RMSE rose from 50 to 80"),
+    ],
+)
+def test_each_task_has_its_rules(
+    task: Task, card: dict[Figure, Estimate], changes: dict[Figure, tuple[float, ...]], state: str, reason: str
+) -> None:
+    """Accuracy and errors decide; what changes without them is watched. All of it must be beyond chance."""
+    live = card | {name: Estimate(*values) for name, values in changes.items()}
+    found = judge_performance(PerformanceWindow(2_000, task, live, card, {"accuracy": 0.5, "r2": 0.0}), 200)
+    assert (found.state, reason in found.evidence) == (state, True), found.evidence
 
 
 def test_performance_has_its_figures() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -30,6 +31,7 @@ from service.http.fast_path import FastPath
 from service.telemetry.http_instrumentation import HttpMeter
 from service.telemetry.otel import OTelPredictionProbe
 from service.telemetry.requests import OTelRequestProbe, request_probe
+from tests.conftest import RealBundle
 from tests.leeway.model.bundles import golden_card
 from tests.service.observed import CUSTOMER, STRANGER, UNUSUAL, Observed, noting, observed_service, served
 from tests.telemetry import Changes, attributes_of, span_id, trace_id
@@ -44,6 +46,7 @@ METRICS = (
     names.HTTP_ACTIVE_REQUESTS,
     names.PREDICTION_DURATION,
     names.PREDICTION_SCORES,
+    names.PREDICTION_OUTCOMES,
     names.UNUSUAL_FEATURES,
     names.INFERENCE_DURATION,
     names.LOOKUP_DURATION,
@@ -249,6 +252,33 @@ def test_measurements_equal_those_of_the_instrumentation(both: Both, body_of: Ca
         exemplars.append(traces)
     assert found[0] == found[1]
     assert exemplars[0] == exemplars[1]
+
+
+@pytest.mark.parametrize("name", ["wine", "diabetes"])
+def test_each_task_is_the_same_on_both_paths(name: str, real_bundle: RealBundle, tmp_path: Path) -> None:
+    """The answers, spans and measurements of several classes and of numbers do not depend on the path."""
+    with (
+        observed_service(real_bundle(name), tmp_path, None) as observed,
+        served(observed.service) as url,
+        httpx2.Client(base_url=url) as client,
+    ):
+        both, of_one = Both(observed, client), {"prediction_id", "trace_id"}
+        single = {"features": observed.example}
+        found: list[list[object]] = [[], []]
+        for here, path in zip(found, (FAST, ORDINARY), strict=True):
+            both.ask(single, path, {})  # starts threads
+            for body in (single, {"items": [single, single]}):
+                spans = both.spans(body, path, {})
+                here += [shape(span, observed.telemetry.server_span()) for span in spans]
+                answers: list[dict[str, Any]] = []
+
+                def ask(body: object = body, path: str = path, answers: list[dict[str, Any]] = answers) -> None:
+                    reply = both.ask(body, path, {}).json()
+                    answers.extend(reply.get("results", [reply]))
+
+                here.append(measured(observed.changes(ask)))
+                here += [{key: value for key, value in each.items() if key not in of_one} for each in answers]
+    assert found[0] == found[1]
 
 
 # --- decisions before the answer ------------------------------------------------------------------------------------
