@@ -37,7 +37,7 @@ def days_period(text: str, mapping: Mapping) -> Period:
     """The period of days like 2026-11-01..2026-11-30, in the mapping's time zone.
 
     Raises:
-        SourceError: it is none.
+        SourceError: it does not name one.
     """
     try:
         days = parse_days(text)

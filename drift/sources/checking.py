@@ -69,7 +69,7 @@ def _try(table: PredictionTable) -> list[str]:
     return [
         f"{table.source.name}, table {table.table}: {count:,} rows from {first} to {last}",
         *_columns(table),
-        *(f"column {name} is no feature: {why}" for name, why in table.skipped.items()),
+        *(f"column {name} is not a feature: {why}" for name, why in table.skipped.items()),
     ]
 
 

@@ -63,7 +63,7 @@ def _all_features(types: Mapped[str, ColumnType], taken: set[str]) -> tuple[dict
         if found.kind not in FEATURE_KINDS:
             skipped[name] = f"its type is {found.name}"
         elif not FEATURE_NAME.fullmatch(name):
-            skipped[name] = "its name is no feature's name: give it another under `features`"
+            skipped[name] = "its name cannot be a feature's: give it another under `features`"
         else:
             features[name] = FeatureColumn(FEATURE_KINDS[found.kind], name)
     return features, skipped

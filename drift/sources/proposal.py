@@ -117,16 +117,16 @@ def _features(
         if found.kind == "json" or (given and all(text.startswith("{") and text.endswith("}") for text in given)):
             notes.append(f"{name} is JSON: name its features under `features`, such as age: {name}.age")
         elif found.kind not in FEATURE_KINDS:
-            notes.append(f"{name} is no feature: its type is {found.name}")
+            notes.append(f"{name} is not a feature: its type is {found.name}")
         elif len(given) >= _FEWEST and len(set(given)) == len(given):
-            notes.append(f"{name} is no feature: it differs in each row")
+            notes.append(f"{name} is not a feature: it differs in each row")
         else:
             features[_feature_name(name)] = name
     return features, notes
 
 
 def _feature_name(column: str) -> str:
-    """The column's name, made a feature's name if it is none."""
+    """The column's name, changed into a feature's name where necessary."""
     if FEATURE_NAME.fullmatch(column):
         return column
     plain = re.sub(r"[^A-Za-z0-9_.\- ]", "_", column)[:60]

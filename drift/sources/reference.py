@@ -26,13 +26,13 @@ from leeway.model.encoding import USUAL_QUANTILES
 from leeway.schema import SCORE_COLUMN, Feature, FeatureSchema, Kind, Seen
 
 MAX_CATEGORIES: Final = 1_000
-"""Text with more different values identifies something, and is no feature."""
+"""Text with more different values identifies something, and is not a feature."""
 FORMAT: Final = 1
 REFERENCE_FILE, VALUES_FILE = "reference.json", "values.parquet"
 
 
 class KeptReference(msgspec.Struct, frozen=True):
-    """What `reference.json` says; the values are beside it."""
+    """What `reference.json` says; the values are in the file next to it."""
 
     format: int
     window: Window

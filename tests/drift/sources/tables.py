@@ -1,4 +1,4 @@
-"""The predictions of a service that knows nothing of Leeway, in each kind of source."""
+"""The predictions of a service that does not know Leeway, in each kind of source."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ TIMES = "times or times without a zone or dates"
     ],
 )
 def test_each_problem_is_a_line(sqlite_url: str, mapping: Mapping, expected: list[str]) -> None:
-    """It names source, table and column, and all problems are told at once."""
+    """It names source, table and column, and all problems are reported at once."""
     found = problems(sqlite_url, mapping)
     assert len(found) == len(expected)
     assert all(line.startswith(sqlite_url) for line in found)
