@@ -38,13 +38,19 @@ def tree(path: Path) -> ast.Module:
 
 
 @cache
+def nodes(path: Path) -> tuple[ast.AST, ...]:
+    """All nodes of the tree."""
+    return tuple(ast.walk(tree(path)))
+
+
+@cache
 def reads_environment(path: Path) -> bool:
     """Whether the module names `os.environ`, `getenv` or the like."""
     names = {"environ", "environb", "getenv", "getenvb", "putenv"}
     return any(
         (isinstance(node, ast.Attribute) and node.attr in names)
         or (isinstance(node, ast.ImportFrom) and node.module == "os" and names & {each.name for each in node.names})
-        for node in ast.walk(tree(path))
+        for node in nodes(path)
     )
 
 
@@ -52,19 +58,19 @@ def texts(path: Path) -> Iterator[str]:
     """Every string in a module except docstrings."""
     docstrings = {
         id(node.body[0].value)
-        for node in ast.walk(tree(path))
+        for node in nodes(path)
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
         and node.body
         and isinstance(node.body[0], ast.Expr)
     }
-    for node in ast.walk(tree(path)):
+    for node in nodes(path):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
             yield node.value
 
 
 def functions_of(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
     """A module's test functions."""
-    for node in ast.walk(tree(path)):
+    for node in nodes(path):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
             yield node
 
@@ -148,7 +154,7 @@ def test_nothing_is_unpickled() -> None:
     found = [
         name_of(path)
         for path in SOURCES
-        for node in ast.walk(tree(path))
+        for node in nodes(path)
         if (isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in unpickles)
         or (isinstance(node, ast.Import) and unpickles & {each.name.split(".")[0] for each in node.names})
     ]
@@ -158,7 +164,7 @@ def test_nothing_is_unpickled() -> None:
 def test_plain_english() -> None:
     """No text in the repository uses an idiom of `banned_idioms.txt`; the list says what to write instead."""
     rules = [line for line in BANNED.read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")]
-    banned = re.compile("|".join(f"(?:{rule})" for rule in rules))
+    banned = re.compile(rf"\b(?:{'|'.join(f'(?:{rule})' for rule in rules)})")  # the common \b first: six times as fast
     found = [
         f"{name_of(path)}:{number}: {match[0]}"
         for path in text_files()

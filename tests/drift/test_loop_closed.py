@@ -27,9 +27,9 @@ from leeway.store.engine import open_engine
 from leeway.store.snapshots import Snapshots
 from leeway.store.tables import tables_for
 from leeway.telemetry import names
-from tests.conftest import Serve
 from tests.drift.worlds import IDENTITY, Clock, RememberingProbe, a_probe
 from tests.fakes import Service
+from tests.fixtures import Serve
 from tests.leeway.data.measured import MOVED
 from tests.service.observed import observed_service
 from tests.telemetry import Measured, attributes_of, span_id, telemetry_in_memory, trace_id

@@ -11,9 +11,9 @@ import pytest
 from leeway.model.bundle import Bundle
 from leeway.model.figures import FIGURES
 from leeway.schema import LABEL_COLUMN
-from tests.conftest import RealBundle, Serve
 from tests.datasets import REAL
 from tests.drift.test_loop_closed import ask, feed_back, looked_at
+from tests.fixtures import RealBundle, Serve
 
 ROWS = 400
 EACH = pytest.mark.parametrize("name", REAL)

@@ -20,8 +20,8 @@ from leeway.model.card import Card, Distribution, HeldOut, ScoreReference
 from leeway.model.performance import Estimate, roc_auc
 from leeway.schema import Label, Value
 from tests.cli.stub_server import Reply, StubServer, http, stub_server
-from tests.conftest import RealBundle, Serve
 from tests.datasets import DIABETES, REAL, WINE
+from tests.fixtures import RealBundle, Serve
 from tests.leeway.model.bundles import golden_card
 
 CHURN = golden_card(held_out=HeldOut(100, {"0": 0.7, "1": 0.3}))

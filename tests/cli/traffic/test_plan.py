@@ -13,7 +13,7 @@ from cli.traffic.plan import MAX_BATCH, MISTAKES, REQUEST_KINDS, STEPS, Mistake,
 from cli.traffic.rows import AnsweredRows, DrawnRows, PopulationRows, Rows
 from leeway.model.bundle import Bundle
 from leeway.schema import CHURN_SCHEMA, FeatureSchema
-from tests.conftest import AWKWARD_SCHEMA
+from tests.fixtures import AWKWARD_SCHEMA
 
 DRIFTS = (0.0, 0.4)
 UP = ("rebuffer_events_7d", "skips_7d", "support_tickets_90d", "ticket_avg_resolution_hrs_90d")

@@ -35,8 +35,8 @@ from service.core.predictor import (
 from service.core.recording import Recorder
 from service.spool.spool import SpoolError
 from service.telemetry.probe import PredictionProbe
-from tests.conftest import AS_OF
 from tests.fakes import RememberingProbe, service_over
+from tests.fixtures import AS_OF
 from tests.leeway.store.records import NOON
 
 DAY = date(2026, 2, 28)

@@ -11,8 +11,8 @@ from leeway.schema import Value
 from leeway.store.record import PredictionRecord
 from service.core.recording import LOG_EVERY_S, Recorder
 from service.spool.spool import SpoolError, SpoolFull
-from tests.conftest import Serve
 from tests.fakes import SMALLEST_SPOOL_BYTES, RememberingProbe, Service
+from tests.fixtures import Serve
 from tests.leeway.store.records import some_records
 
 Example = dict[str, Value]

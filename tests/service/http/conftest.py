@@ -6,8 +6,8 @@ import pytest
 
 from leeway.data.population import Population
 from leeway.model.bundle import Bundle
-from tests.conftest import AS_OF
 from tests.fakes import Service, service_over
+from tests.fixtures import AS_OF
 
 
 @pytest.fixture(scope="module")

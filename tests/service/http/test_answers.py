@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from leeway.schema import Label, Target
-from tests.conftest import RealBundle, Serve
 from tests.datasets import BREAST, DIABETES, DIGITS, REAL, WINE
 from tests.fakes import Service
+from tests.fixtures import RealBundle, Serve
 
 EACH = pytest.mark.parametrize("name", REAL)
 SHARE = {"type": "number", "minimum": 0, "maximum": 1}

@@ -8,8 +8,8 @@ import pytest
 from leeway.data.population import Population
 from leeway.model.bundle import Bundle
 from leeway.schema import Value
-from tests.conftest import Serve
 from tests.fakes import TRACE, Service
+from tests.fixtures import Serve
 
 Example = dict[str, Value]
 

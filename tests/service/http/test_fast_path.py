@@ -13,7 +13,7 @@ from leeway.schema import INT64_MAX, INT64_MIN
 from service.core.predictor import PredictionRequest
 from service.http.fast_path import batch_reader
 from service.http.schemas import MAX_ITEMS, PredictItem, prediction_models
-from tests.conftest import AWKWARD_SCHEMA, awkward_row
+from tests.fixtures import AWKWARD_SCHEMA, awkward_row
 
 ROW = awkward_row(1)
 _ODD_VALUES: tuple[Any, ...] = (

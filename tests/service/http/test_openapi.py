@@ -9,8 +9,8 @@ from leeway.model.bundle import Bundle
 from leeway.schema import CHURN_SCHEMA, INT64_MAX, INT64_MIN, Feature
 from leeway.store.record import SYNTHETIC_HEADER
 from service.http.schemas import prediction_models
-from tests.conftest import AWKWARD_SCHEMA, Serve
 from tests.fakes import Service
+from tests.fixtures import AWKWARD_SCHEMA, Serve
 
 TYPES = {"number": "number", "integer": "integer", "flag": "boolean", "category": "string"}
 

@@ -4,8 +4,8 @@ import pytest
 
 from leeway.model.bundle import Bundle
 from leeway.schema import CHURN_SCHEMA, Value
-from tests.conftest import Serve
 from tests.fakes import SMALLEST_SPOOL_BYTES, Service
+from tests.fixtures import Serve
 
 CHECKS = {"bundle": "ok", "spool": "ok", "database": "ok", "drainer": "ok"}
 

@@ -12,8 +12,8 @@ import pytest
 from leeway.data.population import Population, population
 from leeway.model.bundle import Bundle
 from leeway.schema import CHURN_SCHEMA, INT64_MAX, Value
-from tests.conftest import AS_OF, AWKWARD_SCHEMA, Serve, awkward_row
 from tests.fakes import TRACE, Service
+from tests.fixtures import AS_OF, AWKWARD_SCHEMA, Serve, awkward_row
 
 # --- answers ----------------------------------------------------------------------------------------------------------
 

@@ -9,8 +9,8 @@ from leeway.model.encoding import Encoded
 from leeway.schema import Value
 from service.http.bodies import MAX_BODY_BYTES
 from service.http.problems import MEDIA_TYPE, TITLES
-from tests.conftest import Serve
 from tests.fakes import SMALLEST_SPOOL_BYTES, TRACE, Service
+from tests.fixtures import Serve
 
 Example = dict[str, Value]
 MEMBERS = {"type", "title", "status", "detail", "trace_id"}

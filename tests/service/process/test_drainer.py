@@ -59,14 +59,20 @@ def is_gone(pid: int) -> bool:
     return False
 
 
+@pytest.fixture(scope="module")
+def imported() -> set[str]:
+    """The modules that the drainer imports."""
+    done = subprocess.run([sys.executable, "-c", IMPORTED], cwd=ROOT, capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
 @pytest.mark.parametrize(
     "module", ["fastapi", "uvicorn", "onnxruntime", "numpy", "pandas", "pydantic", "opentelemetry.sdk", "httpx2"]
 )
-def test_the_drainer_imports_little(module: str) -> None:
+def test_the_drainer_imports_little(imported: set[str], module: str) -> None:
     """It lives as long as the service, so its memory counts."""
-    done = subprocess.run([sys.executable, "-c", IMPORTED], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert "sqlalchemy" in done.stdout.split()
-    assert module not in done.stdout.split()
+    assert "sqlalchemy" in imported
+    assert module not in imported
 
 
 def test_it_stores_what_waits_until_it_is_stopped(settings: ServiceSettings) -> None:

@@ -31,7 +31,7 @@ from service.http.fast_path import FastPath
 from service.telemetry.http_instrumentation import HttpMeter
 from service.telemetry.otel import OTelPredictionProbe
 from service.telemetry.requests import OTelRequestProbe, request_probe
-from tests.conftest import RealBundle
+from tests.fixtures import RealBundle
 from tests.leeway.model.bundles import golden_card
 from tests.service.observed import CUSTOMER, STRANGER, UNUSUAL, Observed, noting, observed_service, served
 from tests.telemetry import Changes, attributes_of, span_id, trace_id
