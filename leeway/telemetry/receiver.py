@@ -28,6 +28,9 @@ Exporter: TypeAlias = Any
 
 PING_INTERVAL_S = 5.0
 """With `EXPORT_TIMEOUT_S`, an outage is detected within ten seconds, even if there is nothing to export."""
+CHECK_INTERVAL_S = 0.5
+HANGS_S = 4.0
+"""An export that takes longer counts as an outage, whatever its timeout is: it is detected as early."""
 _NOTHING: Mapping[Signal, object] = {"TRACES": (), "METRICS": MetricsData(resource_metrics=[])}
 _log = logging.getLogger(__name__)
 
@@ -48,6 +51,7 @@ class Receiver:
         self._nothing = _NOTHING[signal]
         self._lock = threading.RLock()
         self._last_export_s = clock_s()
+        self._began_s: float | None = None
         self._failed_s: float | None = None
         self._dropped_before = 0
 
@@ -70,7 +74,11 @@ class Receiver:
         """An export, one at a time; called by the exporter, which sets an error in the result."""
         with self._lock:
             result = ExportResult()
-            yield result
+            self._began_s = self._clock_s()
+            try:
+                yield result
+            finally:
+                self._began_s = None
             self._last_export_s = self._clock_s()
             if result.error is None and not result.error_attrs:
                 self._answered()
@@ -93,14 +101,23 @@ class Receiver:
             lost = self.dropped - self._dropped_before
             _log.warning("the receiver of %s answers again after %.0f s; %d were dropped", self.signal, silent_s, lost)
 
+    def check(self) -> None:
+        """Say so if an export hangs; called by another thread than the export's."""
+        began_s = self._began_s
+        if began_s is not None and self._clock_s() - began_s >= HANGS_S:
+            self._is_silent(f"no answer for {HANGS_S:.0f} s")
+
     def _failed(self, num_items: int, result: ExportResult) -> None:
+        self._is_silent(_reason(result))
+        self.dropped += num_items
+
+    def _is_silent(self, reason: str) -> None:
         if self._failed_s is None:
             self._failed_s, self._dropped_before = self._clock_s(), self.dropped
             _log.warning(
                 "%s do not arrive at %s: %s. No process waits for the receiver; lost items are counted in %s",
-                *(self.signal, _address(self._exporter), _reason(result), names.TELEMETRY_DROPPED.prometheus_name),
+                *(self.signal, _address(self._exporter), reason, names.TELEMETRY_DROPPED.prometheus_name),
             )
-        self.dropped += num_items
 
 
 @contextmanager
@@ -119,9 +136,9 @@ def watched(receivers: Sequence[Receiver], meter: Meter) -> Iterator[None]:
         each.follow()
     observe(meter, names.TELEMETRY_DROPPED, dropped)
     stop = threading.Event()
-    threads = [threading.Thread(target=_ping, args=(each, stop), daemon=True) for each in receivers]
+    threads = [threading.Thread(target=_ping, args=(each, stop), name="ping", daemon=True) for each in receivers]
+    threads.append(threading.Thread(target=_check, args=(receivers, stop), name="check", daemon=True))
     for thread in threads:
-        thread.name = "ping"
         thread.start()
     try:
         yield
@@ -135,6 +152,12 @@ def _ping(receiver: Receiver, stop: threading.Event) -> None:
             receiver.ping()
         except Exception as error:  # noqa: BLE001 (the thread's boundary)
             _log.warning("the receiver of %s cannot be checked: %s", receiver.signal, error)
+
+
+def _check(receivers: Sequence[Receiver], stop: threading.Event) -> None:
+    while not stop.wait(CHECK_INTERVAL_S):
+        for each in receivers:
+            each.check()
 
 
 def _address(exporter: Exporter) -> str:

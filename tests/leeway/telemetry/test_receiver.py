@@ -127,6 +127,26 @@ def test_an_outage_is_said_without_traffic(
     assert eventually(lambda: len(caplog.records) == 2, wait_s=5)
 
 
+def test_a_hanging_export_is_said_before_its_timeout(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, telemetry: Telemetry
+) -> None:
+    """Within ten seconds, however long the timeout of exports is; and that it answers, if it does."""
+    monkeypatch.setattr(receiver, "CHECK_INTERVAL_S", 0.01)
+    clock = Clock()
+    with over_http(Collector()) as exporter:
+        watch = Receiver("TRACES", exporter, clock_s=clock)
+        with watched([watch], telemetry.providers.meter), watch.export_operation(1):
+            clock.now_s = receiver.HANGS_S - 0.1
+            watch.check()
+            assert caplog.records == []
+            clock.now_s = receiver.HANGS_S
+            assert eventually(lambda: bool(caplog.records), wait_s=5)
+    hanging, back = (record.message for record in caplog.records)
+    assert "no answer for 4 s" in hanging
+    assert back.startswith("the receiver of traces answers again after 0 s")
+    assert receiver.PING_INTERVAL_S + receiver.HANGS_S + 2 * receiver.CHECK_INTERVAL_S < 10
+
+
 def test_spans_that_overflow_the_queue_are_counted(telemetry: Telemetry) -> None:
     """A receiver that is too slow loses spans, too."""
     telemetry.providers.tracer.start_span("work").end()
