@@ -33,6 +33,7 @@ from leeway.telemetry.providers import ProcessIdentity, Providers, providers_fro
 from service.app import create_app
 from service.core.faults import FaultSwitch, FaultySnapshots, with_faulty_scorer
 from service.core.feedback import Feedback
+from service.core.outages import FailFastSnapshots
 from service.core.predictor import Predictor, SnapshotSource
 from service.core.readiness import check_readiness
 from service.core.recording import Recorder
@@ -151,7 +152,7 @@ def assemble(settings: ServiceSettings, providers: Providers, stack: ExitStack, 
     probe = _prediction_probe(providers, bundle)
     faults = _fault_switch(providers) if settings.faults else None
     recorder = Recorder(spool, probe, required=settings.recording == "required")
-    predictor = _predictor(bundle, snapshots, recorder, probe, faults)
+    predictor = _predictor(bundle, FailFastSnapshots(snapshots), recorder, probe, faults)
     app = create_app(
         predictor,
         Feedback(log),

@@ -359,7 +359,15 @@ def test_a_name_that_somebody_can_register_is_rejected(service: Observed, method
 @pytest.mark.parametrize(
     "host",
     [
-        *("localhost", "LOCALHOST:8000", "leeway.localhost", "127.0.0.1:8000", "[::1]:8000", "192.168.1.5"),
+        *(
+            "localhost",
+            "LOCALHOST:8000",
+            "leeway.localhost",
+            "127.0.0.1:8000",
+            "[::1]:8000",
+            "[::ffff:127.0.0.1]:8000",
+            "192.168.1.5",
+        ),
         *("service:8000", "lee.example:8000", "other.example"),
     ],
 )
