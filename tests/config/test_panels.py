@@ -65,10 +65,25 @@ def test_a_panel_is_described() -> None:
 
 
 def test_current_values_are_instant() -> None:
-    """Panels with current values use instant queries, so that they never show outdated values."""
+    """Panels with current values use instant queries, or show the last point of a line that is NaN where it is absent.
+
+    So they never show outdated values.
+    """
+    for panel in of_type("stat", "bargauge"):
+        lines = [target for target in panel["targets"] if not target["instant"]]
+        assert [each["expr"] for each in lines if not each["expr"].endswith(" or on () vector(NaN)")] == []
+        assert panel["options"]["reduceOptions"]["calcs"] == (["last"] if lines else ["lastNotNull"])
+        assert panel["options"].get("graphMode", "none") == ("area" if lines else "none")
     for panel in of_type():
-        now = {target["instant"] for target in panel["targets"] if "expr" in target}
-        assert now == ({panel["type"] in {"stat", "bargauge"}} if panel["type"] != "table" else set())
+        if panel["type"] not in {"stat", "bargauge", "table"}:
+            assert [target for target in panel["targets"] if target["instant"]] == []
+
+
+def test_the_strip_of_the_home_dashboard_shows_trends() -> None:
+    """Requests, errors, latency, drift and performance show how they got to their current value."""
+    targets = panel_of("latency-drift", "Now")["targets"]
+    drawn = [target["legendFormat"] for target in targets if not target["instant"]]
+    assert drawn == ["requests", "errors", "p95", "drift share", "performance"]
 
 
 def test_every_series_has_a_legend() -> None:

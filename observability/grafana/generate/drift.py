@@ -107,7 +107,7 @@ def now() -> stat.Panel:
             pattern="/^drifted of/",
         ),
         drift_share(),
-        Figure("subjects", largest(series(names.DRIFT_WINDOW_SUBJECTS, CURRENT)), COUNT, "unknown"),
+        Figure("subjects", largest(series(names.DRIFT_WINDOW_SUBJECTS, CURRENT)), COUNT, "unknown", trend=True),
         last_run(),
         Figure("last cycle", cycle, SECONDS, "unknown", limits.AGE, decimals=0),
         links=[links.TO_LAST_REPORT, links.TO_RUNS],

@@ -108,11 +108,11 @@ def _now() -> stat.Panel:
         f" ÷ compared features, red from the default threshold of {limits.DRIFT_SHARE:.0%}. Performance: on the last"
         " labels, the ROC AUC of two classes, the accuracy of more, the mean absolute error of a regression. Last run:"
         " time since the last successful drift run; it also grows with little traffic, which is no failure.",
-        Figure("requests", asked, REQUESTS, NO_TRAFFIC, decimals=1),
-        Figure("errors", ratio(failed, asked), SHARE, NO_TRAFFIC, limits.ERRORS, decimals=2),
-        Figure("p95", p95, SECONDS, NO_TRAFFIC, limits.LATENCY),
+        Figure("requests", asked, REQUESTS, NO_TRAFFIC, decimals=1, trend=True),
+        Figure("errors", ratio(failed, asked), SHARE, NO_TRAFFIC, limits.ERRORS, decimals=2, trend=True),
+        Figure("p95", p95, SECONDS, NO_TRAFFIC, limits.LATENCY, trend=True),
         drift_share(),
-        Figure("performance", performance.first_figure(), DISTANCE, "no labels", decimals=2),
+        Figure("performance", performance.first_figure(), DISTANCE, "no labels", decimals=2, trend=True),
         last_run(),
         links=[links.TO_SERVICE, links.TO_DRIFT, links.TO_SLOW, links.TO_LAST_REPORT],
     )
@@ -121,7 +121,7 @@ def _now() -> stat.Panel:
 def drift_share() -> Figure:
     """The drift share of the last window."""
     share = largest(series(names.DRIFT_SHARE, OF_MODEL))
-    return Figure("drift share", share, SHARE, "unknown", limits.SHARE_OF_DRIFT, decimals=0)
+    return Figure("drift share", share, SHARE, "unknown", limits.SHARE_OF_DRIFT, decimals=0, trend=True)
 
 
 def last_run() -> Figure:

@@ -38,11 +38,12 @@ Links = Sequence[builders.DashboardLink]
 
 @dataclass(frozen=True)
 class Query:
-    """A query with its legend; `exemplars` also queries exemplars."""
+    """A query with its legend; `exemplars` also queries exemplars, `trend` the values before the current one."""
 
     expression: str
     legend: str = "__auto"
     exemplars: bool = False
+    trend: bool = False
 
 
 def stats(
@@ -87,7 +88,7 @@ def state_now(title: str, description: str, states: States, *queries: Query, lin
 class Figure:
     """One value of a strip: its name, its text if it is absent, and its own unit and colours.
 
-    `expression` must have at most one series, without labels.
+    `expression` must have at most one series, without labels. `trend` draws a line behind the value: how it got there.
     """
 
     name: str
@@ -98,13 +99,21 @@ class Figure:
     decimals: float | None = None
     pattern: str | None = None
     states: States | None = None
+    trend: bool = False
 
 
 def strip(title: str, description: str, *figures: Figure, links: Links = ()) -> stat.Panel:
-    """Named current values side by side; one that is absent keeps its place, with a grey text."""
-    panel = stats(
-        title, description, COUNT, *(Query(or_nan(each.expression), each.name) for each in figures), links=links
-    ).text(common.VizTextDisplayOptions().value_size(22).title_size(12))
+    """Named current values side by side; one that is absent keeps its place, with a grey text.
+
+    The value of a trend is its last point, and not the last that is not null: an absent one is NaN there, so a trend
+    never shows an outdated value.
+    """
+    queries = (Query(or_nan(each.expression), each.name, trend=each.trend) for each in figures)
+    panel = stats(title, description, COUNT, *queries, links=links).text(
+        common.VizTextDisplayOptions().value_size(22).title_size(12)
+    )
+    if any(each.trend for each in figures):
+        panel.graph_mode(choices.BigValueGraphMode.AREA).reduce_options(common.ReduceDataOptions().calcs(["last"]))
     for each in figures:
         own = [
             models.DynamicConfigValue("unit", each.unit),
@@ -314,10 +323,8 @@ def _tooltip() -> common.VizTooltipOptions:
 
 
 def _targets(queries: Sequence[Query], *, instant: bool = False) -> list[Builder[Dataquery]]:
-    return [
-        _target(query, chr(ord("A") + place)).instant() if instant else _target(query, chr(ord("A") + place)).range()
-        for place, query in enumerate(queries)
-    ]
+    targets = [(query, _target(query, chr(ord("A") + place))) for place, query in enumerate(queries)]
+    return [target.instant() if instant and not query.trend else target.range() for query, target in targets]
 
 
 def _target(query: Query, reference: str) -> prometheus.Dataquery:

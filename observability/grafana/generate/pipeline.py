@@ -87,11 +87,12 @@ def now() -> stat.Panel:
             NO_COLLECTOR,
             limits.FILL,
             decimals=1,
+            trend=True,
         ),
         Figure(
             "failed rules", total(increase(foreign.RULE_FAILURES, WHOLE_RANGE)), COUNT, "unknown", losing, decimals=0
         ),
-        Figure("series", total(foreign.SERIES), COUNT, "unknown", decimals=1),
+        Figure("series", total(foreign.SERIES), COUNT, "unknown", decimals=1, trend=True),
         links=[links.TO_ALERTS],
     )
 

@@ -323,7 +323,7 @@ def kept() -> stat.Panel:
             states.thresholds((None, states.GREEN), (0.5, states.RED)),
             decimals=0,
         ),
-        Figure("spool usage", largest(Recorded.SPOOL_USED), SHARE, "no service", limits.FILL, decimals=1),
+        Figure("spool usage", largest(Recorded.SPOOL_USED), SHARE, "no service", limits.FILL, decimals=1, trend=True),
         Figure("drainer", f"min({series(names.DRAINER_UP)})", COUNT, "no service", states=states.DRAINER),
         links=[links.TO_ALERTS],
     )
