@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Cache bytecode even where the environment says not to: the tests start hundreds of processes.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test test-contract test-stack check rules dashboards docs screenshots lock clean help
+.PHONY: demo test test-contract test-stack check rules dashboards docs screenshots board-pictures lock clean help
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -42,6 +42,9 @@ docs: .venv/ready  ## generate docs/reference and the diagram of packages
 
 screenshots: .venv/ready  ## run the demo and take the screenshots of docs/img with an installed Chromium; two minutes
 	@$(BIN)/python -m docs.screenshots
+
+board-pictures: .venv/ready  ## take pictures of the dashboards in five states from the running stack; half an hour
+	@$(BIN)/python -m docs.board_pictures
 
 lock:  ## lock the dependencies for Python 3.11 to 3.13
 	@$(BIN)/python requirements/lock.py

@@ -22,6 +22,7 @@ READ_THE_ENVIRONMENT: Final = {
     "drift/comparison/evidently.py": "tells Evidently not to phone home",
     "leeway/model/onnx.py": "tells ONNX Runtime the same",
     "cli/demo/workspace.py": "gives the demo's processes an environment of their own",
+    "docs/board_pictures.py": "gives Docker Compose the options of the traffic",
 }
 BANNED: Final = ROOT / "tests" / "banned_idioms.txt"
 
@@ -106,14 +107,14 @@ def test_the_rules_see_the_code() -> None:
 def test_few_modules_read_the_environment() -> None:
     """Each process reads its settings once: besides them, only modules with a reason read the environment.
 
-    The OTLP variables are read in one module, and no module but the settings names a LEEWAY_ variable, except the demo,
-    which sets those of the processes that it starts.
+    The OTLP variables are read in one module, and no module but the settings names a LEEWAY_ variable, except those
+    that set them for the processes that they start.
     """
     readers = {name_of(path): path for path in SOURCES if reads_environment(path)}
     assert readers.keys() <= READ_THE_ENVIRONMENT.keys()
     named = {name: list(texts(path)) for name, path in readers.items()}
     ours = {name for name, found in named.items() if any(re.fullmatch(r"LEEWAY_\w+", text) for text in found)}
-    assert ours <= {"cli/demo/workspace.py"}
+    assert ours <= {"cli/demo/workspace.py", "docs/board_pictures.py"}
     otlp = {name for name, found in named.items() if any(text.startswith("OTEL_EXPORTER_OTLP") for text in found)}
     assert otlp == {"leeway/telemetry/environment.py"}
 
