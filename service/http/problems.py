@@ -158,7 +158,11 @@ class Problems:
             return response
 
         async def on_unexpected(_request: Request, _error: Exception) -> Response:
-            return self.response(Problem(500, "internal", _UNEXPECTED))
+            response = self.response(Problem(500, "internal", _UNEXPECTED))
+            # Starlette raises the error again, and Uvicorn then closes the connection: a client that was not told would
+            # send its next request there, and get no answer.
+            response.headers["connection"] = "close"
+            return response
 
         for kind in _DOMAIN:
             app.add_exception_handler(kind, on_domain_error)

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
+import httpx2
 import pytest
 
 from leeway.data.population import Population
@@ -466,6 +467,9 @@ def test_a_fault_turns_the_fast_path_off(service: Wired) -> None:
     ).raise_for_status()
     try:
         assert service.ask(post("/predict", service.example, KEPT), fast=False).status == 500
+        with httpx2.Client(base_url=service.url) as client:  # no request goes to a connection that is being closed
+            assert {client.post("/predict", json=service.example).status_code for _ in range(50)} == {500}
+            assert client.post("/predict", json=service.example).headers["connection"] == "close"
     finally:
         service.observed.client.delete("/faults", headers={"host": "localhost"}).raise_for_status()
     assert service.ask(post("/predict", service.example, KEPT), fast=True).status == 200
