@@ -11,6 +11,7 @@ import pytest
 from tests import preloaded
 
 pytest_plugins = ["tests.leaks"]
+pytest.register_assert_rewrite("tests.fixtures")  # a conftest.py below may import it before it is loaded as a plugin
 
 
 def pytest_configure(config: pytest.Config) -> None:
