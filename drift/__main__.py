@@ -9,9 +9,14 @@ from contextlib import ExitStack
 from importlib.metadata import version
 
 from drift.evaluation import MakePage
-from drift.inputs import BundleReloader
+from drift.inputs import BundleReloader, ServedPredictions, WindowReader
 from drift.report.app import Address, ReportsPageError, serve_reports
 from drift.report.folder import ReportError, ReportFolder
+from drift.sources.arguments import ReferenceChoice
+from drift.sources.errors import SourceError
+from drift.sources.mapping import read_mapping
+from drift.sources.reading import Limits
+from drift.sources.windows import SourceWindows
 from drift.telemetry.gauges import DriftGauges
 from drift.telemetry.otel import OTelDriftProbe
 from drift.telemetry.probe import DriftProbe
@@ -28,7 +33,7 @@ from leeway.shutdown import (
     on_stop_signal,
 )
 from leeway.store.drift_runs import DriftLog
-from leeway.store.engine import DatabaseError, open_engine
+from leeway.store.engine import DatabaseError, Engine, open_engine
 from leeway.store.tables import tables_for
 from leeway.telemetry.environment import TelemetryError, serves_metrics
 from leeway.telemetry.instruments import observe
@@ -37,7 +42,7 @@ from leeway.telemetry.providers import ProcessIdentity, Providers, providers_fro
 
 LAST_CYCLE_S = 2.0
 SHUTDOWN_TIMEOUT_S = 9.0
-STARTUP_ERRORS = (DatabaseError, TelemetryError, ReportsPageError, OSError, ValueError)
+STARTUP_ERRORS = (DatabaseError, TelemetryError, ReportsPageError, SourceError, OSError, ValueError)
 _log = logging.getLogger("drift")
 
 
@@ -101,14 +106,14 @@ def compose(settings: DriftSettings, stack: ExitStack) -> Callable[[], None]:
     if webhook is not None:
         stack.callback(webhook.close)
     _log.info("reports on %s", address.url, extra={"url": address.url})
+    drift_log = DriftLog(engine, tables_for(CHURN_SCHEMA))
     return Cycle(
-        BundleReloader(settings.bundle, engine),
-        DriftLog(engine, tables_for(CHURN_SCHEMA)),
+        _windows(settings, engine, drift_log),
+        drift_log,
         reports,
         _probe(providers, settings, links_to),
         window_s=settings.drift_window,
         min_subjects=settings.drift_min_rows,
-        max_labels=settings.drift_labels,
         policy=Policy(
             threshold=settings.drift_threshold,
             breaches=settings.drift_breaches,
@@ -117,6 +122,22 @@ def compose(settings: DriftSettings, stack: ExitStack) -> Callable[[], None]:
         ),
         webhook=webhook,
         make_page=evidently() if settings.drift_report else None,
+    )
+
+
+def _windows(settings: DriftSettings, engine: Engine, drift_log: DriftLog) -> WindowReader:
+    """Reads the source, or without one the predictions of Leeway's own service."""
+    if settings.source is None:
+        return ServedPredictions(BundleReloader(settings.bundle, engine), max_labels=settings.drift_labels)
+    limits = Limits(settings.max_rows, settings.drift_labels)
+    return SourceWindows(
+        settings.source,
+        read_mapping(settings.mapping),
+        ReferenceChoice(settings.reference, settings.bundle, limits),
+        limits=limits,
+        timeout_s=settings.source_timeout,
+        drift_log=drift_log,
+        release_runs=engine.dispose,
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from drift.telemetry.probe import PredictionTrace
 from leeway.model import bundle as bundles
 from leeway.model.answers import Answers
 from leeway.model.bundle import Bundle
+from leeway.model.card import Card
 from leeway.model.drift_plan import Values, list_values
 from leeway.model.encoding import Encoded, Encoder
 from leeway.model.manifest import MANIFEST, BundleError
@@ -99,6 +100,60 @@ class BundleReloader:
     def release_connections(self) -> None:
         """Close the pooled connections: one that stays open would not see that a SQLite file was replaced."""
         self._engine.dispose()
+
+
+@dataclass(frozen=True)
+class MonitoredModel:
+    """The model whose predictions are compared. The version is None if each run finds it out; so is a card."""
+
+    name: str
+    version: str | None = None
+    card: Card | None = None
+
+
+class WindowReader(Protocol):
+    """Reads the windows of the worker's runs: `load` comes first in each run, `release` last."""
+
+    def load(self) -> MonitoredModel:
+        """Load the reference if it is not loaded, or was replaced."""
+        ...
+
+    def read(self, start: datetime, end: datetime) -> ComparisonInputs:
+        """The window [start, end) against the reference."""
+        ...
+
+    def invalidate(self) -> None:
+        """The database may come back empty."""
+        ...
+
+    def release(self) -> None:
+        """Close what the run opened."""
+        ...
+
+
+class ServedPredictions:
+    """Windows of the predictions that Leeway's own service recorded, against the active bundle's reference."""
+
+    def __init__(self, bundles: BundleReloader, *, max_labels: int) -> None:
+        self._bundles = bundles
+        self._max_labels = max_labels
+
+    def load(self) -> MonitoredModel:
+        """See `WindowReader`; raises as `BundleReloader.current`."""
+        bundle = self._bundles.current().bundle
+        return MonitoredModel(bundle.name, bundle.version, bundle.card)
+
+    def read(self, start: datetime, end: datetime) -> ComparisonInputs:
+        """See `read_window`."""
+        return read_window(self._bundles.current(), start, end, max_labels=self._max_labels)
+
+    def invalidate(self) -> None:
+        """See `WindowReader`."""
+        self._bundles.invalidate()
+
+    def release(self) -> None:
+        """See `WindowReader`."""
+        self._bundles.release_connections()
 
 
 def load_active_bundle(folder: Path, engine: Engine) -> ActiveBundle:

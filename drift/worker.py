@@ -12,9 +12,10 @@ import msgspec
 import uuid_utils
 
 from drift.evaluation import Evaluation, MakePage, evaluate
-from drift.inputs import BundleReloader, read_window
+from drift.inputs import MonitoredModel, WindowReader
 from drift.report.folder import ReportError, ReportFolder
 from drift.result import Reports, ResultError, RunResult, read_result
+from drift.sources.errors import SourceError
 from drift.telemetry.probe import DriftProbe, RunProbe
 from drift.verdicts.confirmation import Policy, State
 from drift.webhook import Webhook
@@ -30,18 +31,16 @@ _log = logging.getLogger(__name__)
 class Cycle:
     """Compares one window a call, and keeps between calls what has to be confirmed. Call it from one thread.
 
-    It compares `window_s` seconds of predictions, with up to `max_labels` labels. Without `make_page` there is no page
-    of Evidently.
+    It compares `window_s` seconds of predictions. Without `make_page` there is no page of Evidently.
     """
 
-    bundles: BundleReloader
+    windows: WindowReader
     drift_log: DriftLog
     reports: ReportFolder
     probe: DriftProbe
     _: KW_ONLY
     window_s: float
     min_subjects: int
-    max_labels: int
     policy: Policy
     webhook: Webhook | None = None
     make_page: MakePage | None = None
@@ -62,10 +61,10 @@ class Cycle:
             except Exception as error:  # noqa: BLE001 (the loop's boundary: the next cycle tries again)
                 kind = next((kind for each, kind in _KINDS.items() if isinstance(error, each)), OTHER)
                 if kind == "database":
-                    self.bundles.invalidate()
+                    self.windows.invalidate()
                 self._unknown(run, kind, str(error) or type(error).__name__, error)
             finally:
-                self.bundles.release_connections()
+                self.windows.release()
 
     def _unknown(self, run: RunProbe, kind: str, reason: str, error: Exception | None = None) -> None:
         """Count it, and log it if it differs from the last warning: a long outage is logged once."""
@@ -77,11 +76,12 @@ class Cycle:
 
     def _evaluate(self, run: RunProbe, run_id: str, start: datetime, end: datetime) -> None:
         with run.stage("load reference"):
-            active = self.bundles.current()
-            self.probe.active_bundle(active.bundle.card)
-            self._restore(active.bundle.name, active.bundle.version)
+            model = self.windows.load()
+            if model.card is not None:
+                self.probe.active_bundle(model.card)
+            self._restore(model)
         with run.stage("load window"):
-            inputs = read_window(active, start, end, max_labels=self.max_labels)
+            inputs = self.windows.read(start, end)
         run.links_to(inputs.unusual)
         evaluation = evaluate(
             inputs,
@@ -122,18 +122,18 @@ class Cycle:
         if self.webhook is not None:
             self.webhook.notify(result, before)
 
-    def _restore(self, model: str, version: str) -> None:
+    def _restore(self, model: MonitoredModel) -> None:
         """After a start, continue from the last run's state, recommendation and result."""
         if self._restored:
             return
-        last, compared = self.drift_log.last(model), self.drift_log.last(model, seen=True)
+        last, compared = self.drift_log.last(model.name), self.drift_log.last(model.name, seen=True)
         self._last_recommendation = compared.recommendation if compared else None
         if last is not None:
             try:
                 self._state = msgspec.convert(last.state, State)
             except msgspec.ValidationError as error:
                 _log.warning("the last run's state cannot be read, so confirmation starts again: %s", error)
-        if compared is not None and compared.model_version == version:
+        if compared is not None and model.version in (None, compared.model_version):
             try:
                 self.probe.restored(read_result(compared.result), compared.finished_at)
             except ResultError as error:
@@ -141,7 +141,12 @@ class Cycle:
         self._restored = True
 
 
-_KINDS: Mapping[type[Exception], str] = {BundleError: "bundle", DatabaseError: "database", ReportError: "reports"}
+_KINDS: Mapping[type[Exception], str] = {
+    BundleError: "bundle",
+    DatabaseError: "database",
+    ReportError: "reports",
+    SourceError: "source",
+}
 """Kinds of UNKNOWN runs that a metric distinguishes, with `too_few_rows` and `other`."""
 
 

@@ -146,6 +146,11 @@ class SourceSettings(Settings):
 class DriftSettings(ServerSettings, SourceSettings):
     """The settings of the drift worker."""
 
+    reference: str = Field(
+        "bundle",
+        description="With a source, what the worker compares with: a folder of `leeway reference make`, days like"
+        " 2026-10-01..2026-10-31, another table, a file or URL, or bundle",
+    )
     reports: Path = Field(Path("reports"), description="Folder of the drift reports")
     reports_host: str = Field("127.0.0.1", description="Address of the reports page")
     reports_port: Port = Field(8001, description="Port of the reports page")

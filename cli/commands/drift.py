@@ -113,6 +113,10 @@ def drift_worker(
     reports: Annotated[Path | None, setting(DriftSettings, "reports")] = None,
     report: Annotated[bool | None, setting(DriftSettings, "drift_report", "--report/--no-report")] = None,
     port: Annotated[int | None, setting(DriftSettings, "reports_port", "--port")] = None,
+    source: SourceUrl = None,
+    mapping: MappingFile = None,
+    reference: Annotated[str | None, setting(DriftSettings, "reference")] = None,
+    max_rows: MaxRows = None,
     bundle: BundleFolder = None,
     database_url: DatabaseUrl = None,
 ) -> None:
@@ -126,6 +130,10 @@ def drift_worker(
         reports=reports,
         drift_report=report,
         reports_port=port,
+        source=source,
+        mapping=mapping,
+        reference=reference,
+        max_rows=max_rows,
         bundle=bundle,
         database_url=database_url,
     )

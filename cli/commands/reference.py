@@ -39,7 +39,7 @@ def make(
 ) -> None:
     """Write a period of a source into a new folder: values, schema, methods, thresholds and noise constants.
 
-    `leeway drift run --reference FOLDER` compares with it, also when the period is gone from the source.
+    `leeway drift run --reference FOLDER` and the worker compare with it, also when the period is gone from the source.
     Exit codes: 0 done, 1 the source cannot be read, 2 bad input.
     """
     from drift.sources.arguments import days_period

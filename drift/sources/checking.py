@@ -30,7 +30,7 @@ def check(source: Source, mapping: Mapping) -> tuple[list[SourceError], list[str
     try:
         facts = _try(table)
     except SourceError as error:
-        return [table.error(error.problem)], []
+        return [error], []
     return [], facts
 
 
@@ -60,7 +60,7 @@ def _try(table: PredictionTable) -> list[str]:
     moment = table.column("time")
     ends: list[Column] = [sa.func.min(moment), sa.func.max(moment), sa.func.count()]
     rows = sa.select(*ends).select_from(table.source.from_clause(table.table))
-    with table.source.snapshot() as view:
+    with table.snapshot() as view:
         ((first, last, count),) = view.read(rows)
         view.read(totals(table, _ALL, 1))
         view.read(one_per_subject(selection(table, _ALL, [*table.features, SCORE_COLUMN])).limit(1))

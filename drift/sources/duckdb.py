@@ -117,10 +117,13 @@ class DuckDBSource:
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
         """See `Source`."""
-        from drift.aggregates.duckdb import duckdb_snapshot  # noqa: PLC0415 (optional)
+        from drift.aggregates.duckdb import RowsChanged, duckdb_snapshot  # noqa: PLC0415 (optional)
 
-        with _translated(self.name), duckdb_snapshot(self.connection) as view:
-            yield view
+        try:
+            with _translated(self.name), duckdb_snapshot(self.connection) as view:
+                yield view
+        except RowsChanged as error:
+            raise SourceError(f"the files changed while they were read: {error}", source=self.name) from error
 
     def close(self) -> None:
         """See `Source`."""

@@ -64,7 +64,7 @@ def reference_of(table: PredictionTable, period: Period, limits: Limits) -> Sour
     Raises:
         SourceError: the period has no rows or too many, or a column cannot be compared.
     """
-    with table.source.snapshot() as view:
+    with table.snapshot() as view:
         facts = facts_of(view, table, period, limits.max_rows)
         if not facts.rows:
             raise table.error(f"the reference has no rows: {period}")
@@ -137,7 +137,8 @@ def kept_reference(folder: Path) -> SourceReference:
 
     try:
         kept = msgspec.json.decode((folder / REFERENCE_FILE).read_bytes(), type=KeptReference)
-        table = pq.read_table(folder / VALUES_FILE)
+        with pq.ParquetFile(folder / VALUES_FILE) as file:  # `read_table` would import pandas
+            table = file.read()
         kinds: dict[str, Kind] = {each.name: each.kind for each in kept.schema}
         if kept.plan.score is not None:
             kinds[SCORE_COLUMN] = "number"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from collections.abc import Mapping as Mapped
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import sqlalchemy as sa
 
+from drift.aggregates.databases import Snapshot
 from drift.sources.errors import SourceError
 from drift.sources.expressions import TIMES, Column, feature, inside_json
 from drift.sources.features import FeatureColumn, Report, find_features
@@ -74,6 +76,15 @@ class PredictionTable:
             is_struct = self.types[found.column].name.startswith("struct")
             return inside_json(column, found.path, found.kind, dialect, is_struct=is_struct)
         return feature(column, found.kind, dialect)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Snapshot]:
+        """All that is read in the block is read in one transaction; errors name the table, too."""
+        try:
+            with self.source.snapshot() as view:
+                yield view
+        except SourceError as error:
+            raise self.error(error.problem, error.column) from error
 
     def error(self, problem: str, column: str | None = None) -> SourceError:
         """What is wrong with this table."""

@@ -38,7 +38,7 @@ def read_source(table: PredictionTable, reference: SourceReference, period: Peri
         SourceError: the source cannot be read now, lacks a feature of the reference, or has too many rows.
     """
     _check_features(table, reference.schema)
-    with table.source.snapshot() as view:
+    with table.snapshot() as view:
         facts = facts_of(view, table, period, limits.max_rows)
         keys = {name: name for name in reference.schema.names}
         if _scores_comparable(table, reference, facts):
@@ -48,7 +48,7 @@ def read_source(table: PredictionTable, reference: SourceReference, period: Peri
         unusual = _unusual(view, table, reference.schema, period)
 
     def sample() -> dict[str, Values]:
-        with table.source.snapshot() as later:
+        with table.snapshot() as later:
             chosen = selection(table, period, list(keys))
             subjects = count_subjects(later, chosen)
             return values_of(later, table, chosen, list(keys), subjects=subjects, limit=PAGE_SUBJECTS)[0]

@@ -120,7 +120,7 @@ def _value(value: float | None, attributes: Mapping[str, str]) -> list[Reading]:
 
 
 def _share(result: RunResult) -> Iterable[Reading]:
-    return _value(result.share, {names.MODEL_VERSION: str(result.model.version)})
+    return _value(result.share, {names.MODEL_VERSION: result.model.version or ""})
 
 
 def _scores(result: RunResult) -> Iterable[Reading]:

@@ -19,7 +19,7 @@ from leeway.model.card import Card
 from leeway.telemetry import names
 from leeway.telemetry.instruments import counter, histogram
 
-UNKNOWN_KINDS = ("too_few_rows", "database", "bundle", "reports", "other")
+UNKNOWN_KINDS = ("too_few_rows", "database", "bundle", "source", "reports", "other")
 
 
 class OTelDriftProbe(DriftProbe):

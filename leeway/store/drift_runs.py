@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from leeway.store.engine import DatabaseError, translated
+from leeway.store.engine import DatabaseError, create_tables, translated
 from leeway.store.tables import Tables
 
 
@@ -43,7 +43,17 @@ class DriftLog:
 
     def __init__(self, engine: sa.Engine, tables: Tables) -> None:
         self._engine = engine
+        self._tables = tables
         self._runs = tables.drift_runs
+
+    def create_table(self) -> None:
+        """Create the table if it is missing.
+
+        Raises:
+            DriftLogError: the database is unreachable.
+        """
+        with translated(into=DriftLogError):
+            create_tables(self._engine, self._tables, only=[self._runs])
 
     def save(self, run: DriftRun) -> None:
         """Store a run.

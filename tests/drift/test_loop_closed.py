@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import format_span_id, format_trace_id
 
 from drift.comparison.evidently import evidently_page
-from drift.inputs import BundleReloader
+from drift.inputs import BundleReloader, ServedPredictions
 from drift.report.folder import ReportFolder
 from drift.result import RunResult, Verdict
 from drift.verdicts.confirmation import Policy
@@ -37,7 +37,7 @@ from tests.telemetry import Measured, attributes_of, span_id, telemetry_in_memor
 AS_OF = date(2026, 2, 28)
 CUSTOMERS = 260
 LABELLED = 700
-EXTENT: dict[str, Any] = {"window_s": 600, "min_subjects": 200, "max_labels": 2_000}
+EXTENT: dict[str, Any] = {"window_s": 600, "min_subjects": 200}
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def loop(bundle: Bundle, people: Population, tmp_path_factory: pytest.TempPathFa
         wait_for(engine, bundle, CUSTOMERS)
         tables, clock = tables_for(bundle.schema), Clock(datetime.now(UTC) + timedelta(seconds=1))
         Cycle(
-            BundleReloader(bundle.folder, engine),
+            ServedPredictions(BundleReloader(bundle.folder, engine), max_labels=2_000),
             DriftLog(engine, tables),
             ReportFolder(folder / "reports"),
             a_probe(worker, bundle, clock),
@@ -135,7 +135,7 @@ def looked_at(service: Service, policy: Policy | None = None) -> RunResult:
     service.move()
     probe = RememberingProbe()
     Cycle(
-        BundleReloader(service.bundle.folder, service.engine),
+        ServedPredictions(BundleReloader(service.bundle.folder, service.engine), max_labels=2_000),
         DriftLog(service.engine, service.tables),
         ReportFolder(service.database.parent.parent / "reports"),
         probe,

@@ -14,6 +14,7 @@ from typing import NoReturn
 import pytest
 from msgspec.structs import replace
 
+from drift.inputs import MonitoredModel
 from drift.report.folder import MEMBERS, ReportFolder
 from drift.result import Reports, read_result
 from drift.verdicts.confirmation import Policy
@@ -308,7 +309,7 @@ def test_an_unreadable_result_keeps_the_state(
     with drifting.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE drift_runs SET result = '{}'")
     after = drifting.cycle(probe)
-    after._restore(drifting.bundle.name, drifting.bundle.version)
+    after._restore(MonitoredModel(drifting.bundle.name, drifting.bundle.version))
     assert after._state == before._state
     assert after._state is not None
     assert "result cannot be read" in caplog.text

@@ -15,7 +15,7 @@ import uuid_utils
 from sklearn.linear_model import LogisticRegression
 
 from drift.evaluation import MakePage
-from drift.inputs import BundleReloader
+from drift.inputs import BundleReloader, ServedPredictions
 from drift.report.folder import ReportFolder
 from drift.result import RunResult
 from drift.telemetry.gauges import DriftGauges
@@ -157,13 +157,12 @@ class World:
     ) -> Cycle:
         """A new worker's cycle: what it knows, it has from the database."""
         return Cycle(
-            BundleReloader(self.bundle.folder, engine or self.engine),
+            ServedPredictions(BundleReloader(self.bundle.folder, engine or self.engine), max_labels=2_000),
             DriftLog(engine or self.engine, tables_for(CHURN_SCHEMA)),
             self.reports,
             probe,
             window_s=WINDOW_S,
             min_subjects=200,
-            max_labels=2_000,
             policy=policy or Policy(),
             webhook=webhook,
             make_page=make_page,

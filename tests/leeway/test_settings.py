@@ -73,6 +73,7 @@ def test_defaults_of_the_drift_worker() -> None:
         (SourceSettings, "MAPPING", "a.yaml", Path("a.yaml")),
         (SourceSettings, "MAX_ROWS", "9", 9),
         (SourceSettings, "SOURCE_TIMEOUT", "0.5", 0.5),
+        (DriftSettings, "REFERENCE", "october", "october"),
         (DriftSettings, "REPORTS", "r", Path("r")),
         (DriftSettings, "REPORTS_HOST", "::1", "::1"),
         (DriftSettings, "REPORTS_PORT", "9", 9),

@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import StatusCode, format_span_id, format_trace_id
 
 from drift.comparison.evidently import evidently_page
-from drift.telemetry.otel import OTelDriftProbe
+from drift.telemetry.otel import UNKNOWN_KINDS, OTelDriftProbe
 from drift.telemetry.probe import STAGES
 from leeway.model.bundle import Bundle
 from leeway.store.predictions import PredictionLabel
@@ -296,7 +296,7 @@ def test_before_the_first_run_there_are_counters_and_no_result(telemetry: Teleme
         (0, "NO_ACTION"),
         (0, "INVESTIGATE"),
         (0, "RETRAIN"),
-        *((0, *sorted(("UNKNOWN", kind))) for kind in ("too_few_rows", "database", "bundle", "reports", "other")),
+        *((0, *sorted(("UNKNOWN", kind))) for kind in UNKNOWN_KINDS),
     }
     assert [metric.name for metric in OF_A_RESULT if before.points(metric)] == []
 
@@ -361,7 +361,10 @@ def test_each_error_type_is_counted(telemetry: Telemetry, probe: OTelDriftProbe,
     cycle()
     counted = telemetry.collect().points(names.DRIFT_RUNS, {names.DRIFT_RECOMMENDATION: "UNKNOWN"})
     kinds = ("too_few_rows", "other", "reports", "bundle", "database")
-    assert {point.attributes[names.ERROR_TYPE]: point.value for point in counted} == dict.fromkeys(kinds, 1)
+    assert {point.attributes[names.ERROR_TYPE]: point.value for point in counted} == {
+        **dict.fromkeys(kinds, 1),
+        "source": 0,
+    }
 
 
 def test_a_restarted_worker_reports_the_last_result(probe: OTelDriftProbe, world: World) -> None:
