@@ -170,7 +170,7 @@ def assemble(settings: ServiceSettings, providers: Providers, stack: ExitStack, 
     limits = RequestLimits(
         settings.request_timeout,
         settings.requests_in_flight,
-        http.refused if http else _ignore_refused,
+        http.rejected if http else _ignore_rejected,
         root_path=settings.root_path,
     )
     requests = request_probe(providers, http, probe, bundle.version)
@@ -181,8 +181,8 @@ def assemble(settings: ServiceSettings, providers: Providers, stack: ExitStack, 
     return Service(app, predictor, fast_path, limits)
 
 
-def _ignore_refused(*_: object) -> None:
-    """Do not report refused requests: telemetry is off."""
+def _ignore_rejected(*_: object) -> None:
+    """Do not report rejected requests: telemetry is off."""
 
 
 def _prediction_probe(providers: Providers, bundle: Bundle) -> PredictionProbe:

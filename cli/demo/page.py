@@ -52,6 +52,7 @@ def render(evidence: Evidence, files: Collection[str], commands: Sequence[tuple[
 
 def embedded(evidence: Evidence) -> Markup:
     """The evidence as JSON that is safe inside a script element; times as in the charts' attributes."""
+    # msgspec would write times in UTC with Z, unlike the charts.
     text = json.dumps(msgspec.to_builtins(evidence, builtin_types=(datetime,)), default=datetime.isoformat)
     return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))  # noqa: S704 (no tag is left)
 

@@ -7,7 +7,7 @@ class SourceError(Exception):
     """A source cannot be read, or does not hold what the mapping says.
 
     >>> str(SourceError("is text, not a time", source="sqlite:///shop.db", table="scored", column="made_at"))
-    "sqlite:///shop.db, table scored, column made_at: is text, not a time"
+    'sqlite:///shop.db, table scored, column made_at: is text, not a time'
     """
 
     def __init__(

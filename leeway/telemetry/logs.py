@@ -81,6 +81,7 @@ class JsonFormatter(logging.Formatter):
         entry |= {name: value for name, value in vars(record).items() if name not in _STANDARD and value is not None}
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
+        # The standard library writes values of any type, and lone surrogates; msgspec rejects both.
         text = json.dumps(entry, ensure_ascii=False, default=str)
         return text.encode("utf-8", "backslashreplace").decode()  # UTF-8 cannot encode a lone surrogate
 

@@ -16,8 +16,8 @@ UNLIMITED: Final = ("/health/live", "/health/ready", "/metrics")
 RETRY_AFTER_S: Final = 1
 TOO_SLOW, TOO_MANY = 408, 503
 
-Refused: TypeAlias = Callable[[str, str | None, int, float], None]
-"""Takes a request that was refused here: method, route (None if unknown), status and seconds since it began."""
+Rejected: TypeAlias = Callable[[str, str | None, int, float], None]
+"""Takes a request that was rejected here: method, route (None if unknown), status and seconds since it began."""
 
 
 class RequestLimits:
@@ -26,16 +26,16 @@ class RequestLimits:
     A request is in flight once all of it has arrived, until it is answered. Requests that are still arriving do not
     count: otherwise slow clients would block the others.
 
-    `refused` takes each request that is refused before the application has seen it. `root_path` is the prefix of a
+    `rejected` takes each request that is rejected before the application has seen it. `root_path` is the prefix of a
     proxy, with and without which requests arrive.
     """
 
-    def __init__(self, timeout_s: float, max_in_flight: int, refused: Refused, *, root_path: str = "") -> None:
+    def __init__(self, timeout_s: float, max_in_flight: int, rejected: Rejected, *, root_path: str = "") -> None:
         self.timeout_s = timeout_s
         self.max_in_flight = max_in_flight
         self.arriving = 0
         """Tasks of the application whose request has not arrived completely."""
-        self.refused = refused
+        self.rejected = rejected
         self._on_fast_path = 0
         prefixes = (b"", root_path.encode())
         self._unlimited = frozenset(prefix + path.encode() for prefix in prefixes for path in UNLIMITED)
@@ -54,12 +54,12 @@ class RequestLimits:
         return self._on_fast_path + tasks - self.arriving >= self.max_in_flight
 
     def applies_to(self, target: bytes) -> bool:
-        """Whether a request with this target is refused when the limit is reached."""
+        """Whether a request with this target is rejected when the limit is reached."""
         return _path(target) not in self._unlimited
 
     def report(self, method: str, target: bytes, status: int, duration_s: float) -> None:
-        """Report a request that was refused with this status, `duration_s` after it began."""
-        self.refused(method, self._routes.get(_path(target)), status, duration_s)
+        """Report a request that was rejected with this status, `duration_s` after it began."""
+        self.rejected(method, self._routes.get(_path(target)), status, duration_s)
 
 
 def _path(target: bytes) -> bytes:

@@ -39,7 +39,7 @@ _FOR_APPLICATION: Final = frozenset({b"expect", b"upgrade", b"content-encoding",
 """Headers that the application or Uvicorn must see."""
 
 
-class _NobodyWaits:
+class _UnusedEvent:
     """Takes the place of the event that Uvicorn sets when a part of the body has arrived."""
 
     @staticmethod
@@ -52,7 +52,7 @@ class FastRequest(HttpRequest):
 
     __slots__ = ("_protocol", "disconnected", "headers", "is_batch", "keep_alive", "response_complete", "target")
 
-    message_event = _NobodyWaits
+    message_event = _UnusedEvent
     response_started = False
 
     def __init__(self, protocol: ServiceProtocol, headers: list[tuple[bytes, bytes]]) -> None:
@@ -91,7 +91,7 @@ class FastRequest(HttpRequest):
 
 
 class ServiceProtocol(HttpToolsProtocol):
-    """Reads requests, refuses those that exceed a limit, and answers those that the fast path takes.
+    """Reads requests, rejects those that exceed a limit, and answers those that the fast path takes.
 
     At most one request of a connection is on the fast path. It is `_incoming` while its body arrives, and `cycle`, like
     Uvicorn's own, until it is answered. A request that is pipelined behind it goes to the application, in order.
@@ -157,7 +157,7 @@ class ServiceProtocol(HttpToolsProtocol):
         self._has_head = True
         is_next = self.cycle is None or self.cycle.response_complete
         if is_next and self.limits.is_reached(len(self.tasks)) and self.limits.applies_to(self.url):
-            self._refuse_overload()
+            self._reject_overload()
         elif is_next and self._is_for_fast_path():
             self.cycle = self._incoming
         else:
@@ -189,7 +189,7 @@ class ServiceProtocol(HttpToolsProtocol):
             super().on_message_complete()
             return
         if self.limits.is_reached(len(self.tasks)):
-            self._refuse_overload()
+            self._reject_overload()
             return
         fast_path = self.fast_path
         try:
@@ -320,7 +320,7 @@ class ServiceProtocol(HttpToolsProtocol):
 
     def _await_arrival(self) -> None:
         self._began_s = self.loop.time()
-        self._deadline = self.loop.call_later(self.limits.timeout_s, self._refuse_slow)
+        self._deadline = self.loop.call_later(self.limits.timeout_s, self._reject_slow)
 
     def _stop_waiting(self) -> None:
         deadline, self._deadline = self._deadline, None
@@ -333,7 +333,7 @@ class ServiceProtocol(HttpToolsProtocol):
             self._task_awaits_body = awaits
             self.limits.arriving += 1 if awaits else -1
 
-    def _refuse_slow(self) -> None:
+    def _reject_slow(self) -> None:
         """The time for a request is over: answer 408 if a part of it has arrived, and close the connection."""
         self._deadline = None
         cycle, incoming = self.cycle, self._incoming
@@ -345,19 +345,19 @@ class ServiceProtocol(HttpToolsProtocol):
         self._incoming = None
         is_answered = self._has_head and (cycle.response_started or cycle.response_complete)
         if self._is_arriving and not is_answered:
-            self._refuse(TOO_SLOW, keep_alive=False, is_seen=self._has_head and incoming is None)
+            self._reject(TOO_SLOW, keep_alive=False, is_seen=self._has_head and incoming is None)
         self.transport.close()
 
-    def _refuse_overload(self) -> None:
+    def _reject_overload(self) -> None:
         self._began_s = self.loop.time()
         parser = self.parser
         is_kept = parser.get_http_version() == "1.1" and parser.should_keep_alive()
-        self._refuse(TOO_MANY, keep_alive=is_kept and not self.expect_100_continue)
-        self.cycle = refused = FastRequest(self, self.headers)
-        refused.response_complete = True  # so that Uvicorn's protocol ignores its body
+        self._reject(TOO_MANY, keep_alive=is_kept and not self.expect_100_continue)
+        self.cycle = rejected = FastRequest(self, self.headers)
+        rejected.response_complete = True  # so that Uvicorn's protocol ignores its body
         self.on_response_complete()
 
-    def _refuse(self, status: int, *, keep_alive: bool, is_seen: bool = False) -> None:
+    def _reject(self, status: int, *, keep_alive: bool, is_seen: bool = False) -> None:
         """Write the problem document, and report the request to telemetry unless the application has seen it."""
         method = self.parser.get_method().decode("ascii", "replace") if self._has_head else ""
         if not is_seen:

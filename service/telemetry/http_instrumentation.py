@@ -98,8 +98,8 @@ class HttpMeter(NoOpMeter):
         self.duration = histogram(meter, names.HTTP_REQUEST_DURATION)
         self.active = tallied(meter, names.HTTP_ACTIVE_REQUESTS)
 
-    def refused(self, method: str, route: str | None, status: int, duration_s: float) -> None:
-        """Record a request that was refused before the instrumentation saw it."""
+    def rejected(self, method: str, route: str | None, status: int, duration_s: float) -> None:
+        """Record a request that was rejected before the instrumentation saw it."""
         attributes: dict[str, str | int] = {names.HTTP_METHOD: sanitize_method(method), names.HTTP_STATUS: status}
         if route is not None:
             attributes[names.HTTP_ROUTE] = route

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import doctest
 import json
 import math
 from dataclasses import replace
@@ -11,7 +10,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from drift import evaluation as module
 from drift.evaluation import Evaluation, evaluate
 from drift.result import Reports, Target, Window
 from drift.verdicts.confirmation import Policy
@@ -90,8 +88,3 @@ def test_other_errors_pass_through() -> None:
 
     with pytest.raises(ZeroDivisionError):
         evaluate(inputs_of(prepared(REFERENCE), frame()), Policy(), min_subjects=1, make_page=broken)
-
-
-def test_the_example_in_the_docstring_works() -> None:
-    """The doctest of `evaluate` passes."""
-    assert doctest.testmod(module) == (0, 12)

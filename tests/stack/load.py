@@ -25,12 +25,12 @@ DRIFTED_SHARE: Final = 0.5
 STRANGE_SHARE: Final = 0.02
 STRANGE: Final = {"rebuffer_events_7d": 90, "skips_7d": 400, "support_tickets_90d": 40}
 
-Kind: TypeAlias = Literal["features", "customer", "batch", "refused", "stranger", "label"]
+Kind: TypeAlias = Literal["features", "customer", "batch", "rejected", "stranger", "label"]
 EXPECTED: Final[dict[Kind, int]] = {
-    "features": 200, "customer": 200, "batch": 200, "refused": 422, "stranger": 404, "label": 202,
+    "features": 200, "customer": 200, "batch": 200, "rejected": 422, "stranger": 404, "label": 202,
 }  # fmt: skip
 MIX: Final[dict[Kind, float]] = {
-    "features": 0.5, "customer": 0.37, "batch": 0.03, "refused": 0.03, "stranger": 0.02, "label": 0.05,
+    "features": 0.5, "customer": 0.37, "batch": 0.03, "rejected": 0.03, "stranger": 0.02, "label": 0.05,
 }  # fmt: skip
 
 
@@ -126,7 +126,7 @@ def _bodies(load: Load) -> Iterator[tuple[Kind, str, dict[str, Any]]]:
             yield kind, "/predict", {"user_id": calm.user_ids[place]}
         elif kind == "batch":
             yield kind, "/predict/batch", {"items": [{"features": calm.row(each)} for each in range(place % 50, 60)]}
-        elif kind == "refused":
+        elif kind == "rejected":
             yield kind, "/predict", {"features": row | {"monthly_fee": -1}}
         elif kind == "stranger":
             yield kind, "/predict", {"user_id": "0000-NOONE"}

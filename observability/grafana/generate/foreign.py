@@ -9,7 +9,6 @@ JOB, EXPORTER, RECEIVER, TRANSPORT = "job", "exporter", "receiver", "transport"
 
 UP: Final = "up"
 SCRAPE_DURATION: Final = "scrape_duration_seconds"
-SCRAPED_SAMPLES: Final = "scrape_samples_post_metric_relabeling"
 
 SPAN_CALLS: Final = "traces_span_metrics_calls_total"
 SPAN_DURATION: Final = "traces_span_metrics_duration_milliseconds"
@@ -48,7 +47,6 @@ JAEGER_MEMORY: Final = f"otelcol_process_memory_rss_bytes{JAEGER}"
 JAEGER_UPTIME: Final = f"otelcol_process_uptime_seconds_total{JAEGER}"
 
 SERIES: Final = "prometheus_tsdb_head_series"
-SAMPLES: Final = "prometheus_tsdb_head_samples_appended_total"
 BLOCK_BYTES: Final = "prometheus_tsdb_storage_blocks_bytes"
 LOG_BYTES: Final = "prometheus_tsdb_wal_storage_size_bytes"
 EXEMPLARS: Final = "prometheus_tsdb_exemplar_exemplars_in_storage"

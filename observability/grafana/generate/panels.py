@@ -27,7 +27,7 @@ SHARE, COUNT, BYTES = units.PercentUnit, units.Short, units.BytesIEC
 SECONDS, MILLISECONDS = units.Seconds, units.Milliseconds
 REQUESTS, WRITES = units.RequestsPerSecond, units.WritesPerSecond
 STATE = DISTANCE = units.NoUnit
-TIMES, SPANS, POINTS, ITEMS = "suffix:×", "suffix:spans/s", "suffix:points/s", "suffix:items/s"
+TIMES, SPANS, ITEMS = "suffix:×", "suffix:spans/s", "suffix:items/s"
 ABSENT: Final = "no data"
 SMALLEST_SHARE: Final = 0.01
 """Up to here the axis of a share always reaches: if all values are 0, Grafana would draw it up to 10000 %."""

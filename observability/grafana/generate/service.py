@@ -271,7 +271,7 @@ def denied() -> timeseries.Panel:
     return lines(
         "Requests without a valid API key",
         "Missing: no key was sent. Unknown: a wrong or revoked key. Forbidden: the named key lacks the scope. A client"
-        " that still sends a revoked key looks like somebody who guesses; the routes of its traces tell more.",
+        " that still sends a revoked key looks like one that guesses keys; the routes in its traces tell more.",
         REQUESTS,
         Query(
             total(rate(without), names.API_KEY_OUTCOME, names.API_KEY_NAME),

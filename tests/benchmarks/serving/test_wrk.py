@@ -22,7 +22,7 @@ def test_a_report_is_read() -> None:
     assert parse(REPORT) == Load(231, 2.06, 1_600, 6)
 
 
-def test_another_text_is_refused() -> None:
+def test_another_text_is_rejected() -> None:
     """A report without a distribution is not taken for one."""
     with pytest.raises(ValueError, match="not a report"):
         parse("unable to connect")

@@ -240,11 +240,11 @@ def test_only_old_temporary_files_are_swept(tmp_path: Path) -> None:
 
 
 def test_a_page_of_a_hundred_runs_is_fast(tmp_path: Path) -> None:
-    """The page of a full folder takes well under a second."""
+    """The page of a full folder takes well under a second of processor time."""
     folder = filled(tmp_path, [result(number, drifted=number % 7) for number in range(100)])
-    started_s = time.perf_counter()
+    started_s = time.process_time()
     assert folder.page().count("<details") == 100
-    assert time.perf_counter() - started_s < 2
+    assert time.process_time() - started_s < 2
 
 
 def test_reports_that_may_show_a_customer_are_deleted(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def limited(
     observed: Observed, *, timeout_s: float = 60.0, max_in_flight: int = 100, root_path: str = ""
 ) -> Iterator[str]:
     """Serve with these limits; yield the address."""
-    limits = RequestLimits(timeout_s, max_in_flight, observed.service.limits.refused, root_path=root_path)
+    limits = RequestLimits(timeout_s, max_in_flight, observed.service.limits.rejected, root_path=root_path)
     with served(replace(observed.service, limits=limits)) as url:
         yield url
 
@@ -136,15 +136,15 @@ def test_an_answer_may_take_longer_than_a_request(observed: Observed) -> None:
         assert wire.read().status == 200
 
 
-def test_a_refused_request_is_measured(observed: Observed) -> None:
+def test_a_rejected_request_is_measured(observed: Observed) -> None:
     """A 408 counts among the answers, with its status, and as one request."""
 
-    def refuse() -> None:
+    def reject() -> None:
         with limited(observed, timeout_s=0.2) as url:
             for half in ("half a head", "half a body"):
                 assert ask(url, HALVES[half]).status == 408
 
-    points = observed.changes(refuse).points(names.HTTP_REQUEST_DURATION)
+    points = observed.changes(reject).points(names.HTTP_REQUEST_DURATION)
     assert sorted((point.attributes[names.HTTP_STATUS], point.count) for point in points) == [(408, 1), (408, 1)]
 
 
@@ -179,9 +179,9 @@ def test_more_requests_than_the_limit_are_answered_503(observed: Observed, heade
             assert begun.acquire(timeout=TIMEOUT_S)
         for request in (by_customer, post("/predict/batch", {"items": []}, headers), post("/feedback", {}, headers)):
             third.send(request)
-            refused = third.read()
-            assert (refused.status, refused.headers["retry-after"]) == (503, "1")
-            assert (refused.headers["content-type"], refused.json["status"]) == ("application/problem+json", 503)
+            rejected = third.read()
+            assert (rejected.status, rejected.headers["retry-after"]) == (503, "1")
+            assert (rejected.headers["content-type"], rejected.json["status"]) == ("application/problem+json", 503)
         third.send(LIVE)
         assert third.read().status == 200
         release.set()
@@ -215,11 +215,11 @@ def full(observed: Observed, root_path: str = "") -> Iterator[str]:
 def test_health_is_told_above_the_limit_and_nothing_else(observed: Observed, target: bytes, status: int) -> None:
     """The path decides, with and without the prefix of a proxy; what follows it does not."""
     with full(observed, root_path="/leeway") as url:
-        refused = ask(url, LIVE.replace(b"/health/live", target))
-        assert (refused.status == 503) is (status == 503)
+        rejected = ask(url, LIVE.replace(b"/health/live", target))
+        assert (rejected.status == 503) is (status == 503)
 
 
-def test_a_refused_head_has_no_body(observed: Observed) -> None:
+def test_a_rejected_head_has_no_body(observed: Observed) -> None:
     """The connection continues with the next response, which a body would have hidden."""
     with full(observed) as url, Wire(url) as wire:
         wire.send(b"HEAD /docs HTTP/1.1\r\nhost: x\r\n\r\n")
@@ -247,7 +247,7 @@ def test_requests_that_arrive_slowly_meet_the_limit_when_they_are_whole(observed
         assert first.read().status == 200
 
 
-def test_a_client_that_does_not_read_refusals_is_disconnected(observed: Observed) -> None:
+def test_a_client_that_does_not_read_rejections_is_disconnected(observed: Observed) -> None:
     """Responses that the client does not read do not fill the memory."""
     with full(observed) as url, Wire(url) as wire:
         wire.socket.settimeout(TIMEOUT_S)
@@ -258,15 +258,15 @@ def test_a_client_that_does_not_read_refusals_is_disconnected(observed: Observed
 def test_a_request_that_is_too_many_counts_against_the_objective(observed: Observed) -> None:
     """It is measured with its route and status, so the availability of `/predict` includes it."""
 
-    def refuse() -> None:
+    def reject() -> None:
         with full(observed, root_path="/leeway") as url:
             for target in ("/predict", "/leeway/predict"):
                 assert ask(url, post(target, {"features": observed.example}, KEPT)).status == 503
 
-    points = observed.changes(refuse).points(names.HTTP_REQUEST_DURATION)
-    (refused,) = [point for point in points if point.attributes[names.HTTP_STATUS] == 503]
-    assert refused.attributes == {names.HTTP_METHOD: "POST", names.HTTP_ROUTE: "/predict", names.HTTP_STATUS: 503}
-    assert refused.count == 2
+    points = observed.changes(reject).points(names.HTTP_REQUEST_DURATION)
+    (rejected,) = [point for point in points if point.attributes[names.HTTP_STATUS] == 503]
+    assert rejected.attributes == {names.HTTP_METHOD: "POST", names.HTTP_ROUTE: "/predict", names.HTTP_STATUS: 503}
+    assert rejected.count == 2
 
 
 def test_lost_clients_leave_room(observed: Observed) -> None:

@@ -309,7 +309,7 @@ def test_trailers_are_not_headers(service: Wired) -> None:
         assert response.json["trace_id"] != "a" * 32
 
 
-def test_a_broken_head_is_refused(service: Wired) -> None:
+def test_a_broken_head_is_rejected(service: Wired) -> None:
     """Bytes that are not HTTP are answered with 400, also after a request on the fast path."""
     with Wire(service.url) as wire:
         wire.send(post("/predict", service.example, KEPT))

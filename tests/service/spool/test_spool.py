@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import doctest
 import itertools
 import os
 import subprocess
@@ -29,11 +28,6 @@ from tests.service.spool.spools import (
 )
 
 SMALL_LIMIT = 2**18
-
-
-def test_the_example_of_the_docstring_works() -> None:
-    """Append, take and ack do what the documentation of `Spool` shows."""
-    assert doctest.testmod(spool_module) == (0, 6)
 
 
 # --- appending ------------------------------------------------------------------------------------------------------
