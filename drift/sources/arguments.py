@@ -37,11 +37,7 @@ def days_period(text: str, mapping: Mapping) -> Period:
     """The period of days like 2026-11-01..2026-11-30, in the mapping's time zone.
 
     Raises:
-    <<<<<<< HEAD
-        SourceError: it does not name one.
-    =======
         SourceError: the text is not a period.
-    >>>>>>> 1161882 (Watch a source by the worker)
     """
     try:
         days = parse_days(text)
