@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, Literal, TypeAlias
@@ -82,6 +82,21 @@ OTHER_FORMATS: Final = (
     *(NumberFormat(",", "\u202f"), NumberFormat(".", "\xa0"), NumberFormat(".", "\u2019")),
 )
 """Formats that are recognized, so that a message can name their options; the likelier come first."""
+
+
+def likely_format(texts: Mapping[str, int], formats: Iterable[NumberFormat]) -> tuple[int, str]:
+    """How many cells of some texts are numbers in the likeliest of the formats, and the options that read them.
+
+    >>> likely_format({"1,50": 3, "2,25": 2, "x": 1}, (PLAIN, *OTHER_FORMATS))
+    (5, '--decimal ,')
+    """
+    matches = {each: sum(count for text, count in texts.items() if each.plain(text.strip())) for each in formats}
+    most = max(matches.values())
+    found = [each for each, count in matches.items() if count == most]
+    options = [found[0].options or "neither --decimal nor --thousands"]
+    if found[0] == NumberFormat(",") and NumberFormat(".", ",") in found:  # 1,234 is either
+        options.append(NumberFormat(".", ",").options)
+    return most, " or ".join(options)
 
 
 def look_of(text: str, number_format: NumberFormat, missing: Collection[str]) -> Look:

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from leeway.data.cells import MISSING_WORDS, PLAIN, NumberFormat
+from leeway.data.cells import MISSING_WORDS, OTHER_FORMATS, PLAIN, NumberFormat, likely_format
 from leeway.data.csv_table import INTEGER, NUMBER
 from leeway.schema import MAX_CLASSES, Label, Target, Task
 
@@ -88,6 +88,7 @@ class TargetColumn:
         known = PAIRS.get(frozenset(by_case)) if positive is None and task in (None, "binary") else None
         if known is not None:
             return self._classified(by_case, known)
+        self._check_format(groups, task)
         chosen = task or self._task(groups)
         if chosen != "binary" and positive is not None:
             raise ValueError(f"is a target of {len(groups):,} different values; --positive needs one of two classes")
@@ -126,6 +127,18 @@ class TargetColumn:
         missing = [text for name, texts in groups.items() if not name or name in words for text in texts]
         if missing:
             raise ValueError(f"{self._rows(missing)} no label, {self._first(missing)}; remove the rows")
+
+    def _check_format(self, groups: Mapping[str, list[str]], task: Task | None) -> None:
+        """Numbers in another format are not classes."""
+        if task not in (None, "regression") or len(groups) <= 2:  # noqa: PLR2004 (two classes)
+            return
+        others = [text for texts in groups.values() for text in texts if not self._is_number(text)]
+        most, options = likely_format({text: self.counts[text] for text in others}, (PLAIN, *OTHER_FORMATS))
+        if 2 * most > sum(self.counts.values()):
+            raise ValueError(
+                f"has numbers in another format, {self._first(others)}; read the file with {options}, or the target as"
+                " classes with --task multiclass"
+            )
 
     def _check_numbers(self, groups: Mapping[str, list[str]]) -> None:
         others = [text for texts in groups.values() for text in texts if not self._is_number(text)]

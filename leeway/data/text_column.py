@@ -9,7 +9,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from leeway.data.cells import MISSING_WORDS, NUMBER_LOOKS, OTHER_FORMATS, PLAIN, Look, NumberFormat, look_of
+from leeway.data.cells import (
+    MISSING_WORDS,
+    NUMBER_LOOKS,
+    OTHER_FORMATS,
+    PLAIN,
+    Look,
+    NumberFormat,
+    likely_format,
+    look_of,
+)
 from leeway.data.csv_table import CellReader, feature_reader
 from leeway.schema import Feature, Kind, Value
 
@@ -147,22 +156,15 @@ class TextColumn:
 
     def _check_format(self, numbers: int) -> None:
         """Reject numbers in another format, and name it."""
-        texts = [text for text in self.texts if look_of(text, self.options.number_format, ()) == "text"]
-        matches = {
-            each: sum(self.texts[text] for text in texts if each.plain(text.strip()))
-            for each in (PLAIN, *OTHER_FORMATS)
-            if each.decimal == self.options.number_format.decimal or not self.counts["number"]
-        }
-        most = max(matches.values())
-        if 2 * most <= sum(self.texts[text] for text in texts) or 2 * (most + numbers) <= self._present:
+        own = self.options.number_format
+        texts = {text: count for text, count in self.texts.items() if look_of(text, own, ()) == "text"}
+        formats = [each for each in (PLAIN, *OTHER_FORMATS) if each.decimal == own.decimal or not self.counts["number"]]
+        most, options = likely_format(texts, formats)
+        if 2 * most <= sum(texts.values()) or 2 * (most + numbers) <= self._present:
             return
-        found = [each for each, count in matches.items() if count == most]
-        options = [found[0].options or "neither --decimal nor --thousands"]
-        if found[0] == NumberFormat(",") and NumberFormat(".", ",") in found:  # 1,234 is either
-            options.append(NumberFormat(".", ",").options)
         raise ValueError(
             f"{_cells(most, self._present)} numbers in another format, {self._place('text')}; read the file with"
-            f" {' or '.join(options)}, or this column as text with --text {shlex.quote(self.name)}"
+            f" {options}, or this column as text with --text {shlex.quote(self.name)}"
         )
 
     def _check_numbers(self, numbers: int, others: int) -> None:

@@ -71,6 +71,13 @@ def test_the_task_may_be_given(texts: list[str], task: Task, expected: Target) -
     ("texts", "positive", "task", "reason"),
     [
         (["1.5", "2.5", "?"] * 9 + [str(each) for each in range(30)], None, None, "9 rows have a target that is not a"),
+        (
+            ["1,5", "2,5", "3,5", "1,5"],
+            None,
+            None,
+            "numbers in another format, the first '1,5' in line 2; read the file with --decimal ,",
+        ),
+        (["1.234.567", "2.345.678", "3"], None, None, "read the file with --decimal , --thousands ."),
         (["a", "", "b", ""], None, None, "2 rows have no label, the first '' in line 3"),
         (["1.5", "NA", "2.5"], None, None, "1 row has no label, the first 'NA' in line 3"),
         (["a", "b", "c"], None, "binary", "has 3 different values ('a', 'b', 'c'); binary needs two classes"),
