@@ -7,7 +7,7 @@ from datetime import date
 from pathlib import Path
 
 from leeway.data.csv_table import TableError
-from leeway.data.extract import read_extract
+from leeway.data.extract import ExtractFormat, read_extract
 from leeway.schema import CHURN_SCHEMA
 from leeway.store.engine import DatabaseError, create_tables, open_engine
 from leeway.store.snapshots import Snapshots
@@ -29,15 +29,22 @@ def open_snapshots(database_url: str) -> Snapshots:
     return Snapshots(engine, tables)
 
 
-def load_extract(folder: Path, as_of: date, opened: Callable[[], Snapshots]) -> None:
+def load_extract(
+    folder: Path,
+    as_of: date,
+    opened: Callable[[], Snapshots],
+    written: ExtractFormat | None = None,
+) -> None:
     """Read one month's extract, load it into the `opened` snapshots, and print what was loaded.
 
     Raises:
         TableError: a file is invalid; nothing was loaded, and the database was not opened.
         DatabaseError: the database cannot be used.
     """
-    extract = read_extract(folder)
+    extract = read_extract(folder, written or ExtractFormat())
     count = opened().ingest(as_of, extract.user_ids, extract.columns, extract.labels)
+    if extract.separators:
+        print(f"Note: the separator is {' or '.join(map(repr, extract.separators))}.")
     if extract.skipped:
         print(f"Skipped, not features: {', '.join(extract.skipped)}")
     labels = "without labels" if extract.labels is None else f"with {len(extract.labels):,} labels"

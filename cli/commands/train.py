@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from cli import table_options
 from cli.options import BundleFolder, DatabaseUrl, console, parse_date, plain_errors, stop
+from cli.table_options import number_format, separator_of
 from leeway.settings import Settings
 
 if TYPE_CHECKING:
+    from leeway.data.cells import NumberFormat
     from leeway.data.tabular import TrainingData
     from leeway.schema import Task
 
@@ -22,7 +25,6 @@ EXAMPLES = (
     "leeway train --data credit.csv --target class --positive bad --id account",
     "leeway train --data flats.csv --target rent --task regression",
 )
-_SEPARATORS = {"tab": "\t", "\\t": "\t"}
 
 
 def _table(flag: str, metavar: str, text: str) -> Any:  # noqa: ANN401 (Typer's own type for options is private)
@@ -51,14 +53,10 @@ def train(
     text: Annotated[
         list[str] | None, _table("--text", "COLUMN", "a column to read as text, whatever it looks like; repeatable")
     ] = None,
-    missing: Annotated[
-        list[str] | None, _table("--missing", "TEXT", "a cell that stands for a missing value, like '?'; repeatable")
-    ] = None,
-    separator: Annotated[
-        str | None, _table("--separator", "SIGN", "between the fields of a CSV file; default: recognized")
-    ] = None,
-    decimal: Annotated[Literal[".", ","], _table("--decimal", "SIGN", "the decimal sign, . or ,; default: .")] = ".",
-    thousands: Annotated[str, _table("--thousands", "SIGN", "between groups of three digits; default: none")] = "",
+    missing: Annotated[list[str] | None, _table("--missing", "TEXT", table_options.MISSING)] = None,
+    separator: Annotated[str | None, _table("--separator", "SIGN", table_options.SEPARATOR)] = None,
+    decimal: Annotated[Literal[".", ","], _table("--decimal", "SIGN", table_options.DECIMAL)] = ".",
+    thousands: Annotated[str, _table("--thousands", "SIGN", table_options.THOUSANDS)] = "",
     group_rare: Annotated[
         int | None,
         typer.Option(min=2, metavar="ROWS", help="With --data: group the categories of fewer rows"),
@@ -84,24 +82,12 @@ def train(
         stop("--data needs --target COLUMN, the column to predict")
     if data is not None and as_of is not None:
         stop("--as-of selects a month of snapshots and cannot be combined with --data FILE")
-    if problem := _sign_problem(separator, decimal, thousands):
-        stop(problem)
     file = None
     if data is not None and target is not None:
-        excluded, sign = [*(ids or ()), *(drop or ())], _SEPARATORS.get(separator or "", separator)
-        words = missing or [], text or []
-        file = File(data, target, task, positive, excluded, sign, decimal, thousands, *words, group_rare)
+        excluded, words = [*(ids or ()), *(drop or ())], (missing or [], text or [])
+        signs = separator_of(separator), number_format(decimal, thousands)
+        file = File(data, target, task, positive, excluded, *signs, *words, group_rare)
     _train(Settings.read(database_url=database_url, bundle=bundle), as_of, file, name)
-
-
-def _sign_problem(separator: str | None, decimal: str, thousands: str) -> str | None:
-    if separator is not None and len(_SEPARATORS.get(separator, separator)) != 1:
-        return f"--separator {separator!r} is not one character; for a tab write tab"
-    if len(thousands) > 1 or thousands.isalnum():
-        return f"--thousands {thousands!r} is not one sign"
-    if thousands == decimal:
-        return "--decimal and --thousands cannot be the same sign"
-    return None
 
 
 @dataclass(frozen=True)
@@ -114,20 +100,17 @@ class File:
     positive: str | None
     excluded: list[str]
     separator: str | None
-    decimal: str
-    thousands: str
+    numbers: NumberFormat
     missing: list[str]
     text: list[str]
     group_rare: int | None
 
     def read(self) -> TrainingData:
         """Read the table; raises `leeway.data.csv_table.TableError`."""
-        from leeway.data.cells import NumberFormat
         from leeway.data.tabular import ReadOptions, read_table
         from leeway.data.text_column import CellOptions
 
-        numbers = NumberFormat(self.decimal, self.thousands)
-        cells = CellOptions(numbers, frozenset(self.missing), frozenset(self.text), self.group_rare)
+        cells = CellOptions(self.numbers, frozenset(self.missing), frozenset(self.text), self.group_rare)
         options = ReadOptions(tuple(self.excluded), self.separator, self.positive, self.task, cells)
         return read_table(self.path, target=self.target, options=options)
 

@@ -74,7 +74,9 @@ class CsvTable:
     columns: dict[str, list[Any]]
 
 
-def read_csv(path: Path, readers: Mapping[str, CellReader], *, others: Collection[str] | None = None) -> CsvTable:
+def read_csv(
+    path: Path, readers: Mapping[str, CellReader], *, others: Collection[str] | None = None, separator: str = ","
+) -> CsvTable:
     """Read the columns that have a reader. The file may also have the columns in `others`; None allows any.
 
     Raises:
@@ -82,7 +84,7 @@ def read_csv(path: Path, readers: Mapping[str, CellReader], *, others: Collectio
     """
     table = CsvTable(path.name, [], array("L"), {name: [] for name in readers})
     cells = {name: Cells(read) for name, read in readers.items()}
-    for chunk in read_chunks(path, readers, others=others):
+    for chunk in read_chunks(path, readers, others=others, separator=separator):
         table.header[:] = chunk.columns
         table.lines.extend(chunk.lines)
         for name, values in table.columns.items():

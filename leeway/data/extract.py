@@ -6,12 +6,14 @@ One fault rejects the whole extract.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from leeway.data.csv_table import CellReader, CsvTable, TableError, feature_reader, read_csv, read_flag
-from leeway.schema import CHURN_SCHEMA, Value
+from leeway.data.cells import OTHER_FORMATS, likely_format
+from leeway.data.csv_table import CellReader, CsvTable, TableError, find_separator, read_csv, read_flag
+from leeway.data.text_column import CellOptions, reader_of
+from leeway.schema import CHURN_SCHEMA, Feature, Value
 
 ID_COLUMN: Final = "user_id"
 MAX_ID_LENGTH: Final = 200
@@ -36,24 +38,33 @@ SKIPPED_FILES: Final = ("users.csv",)
 
 
 @dataclass(frozen=True)
+class ExtractFormat:
+    """How the files of an extract are written: the separator, or None to recognize it in each file, and the cells."""
+
+    separator: str | None = None
+    cells: CellOptions = field(default_factory=CellOptions)
+
+
+@dataclass(frozen=True)
 class Extract:
     """One month. Every list has one entry per customer, in the same order; `columns` are in the schema's order.
 
     `labels` are 1 for a customer who left, else 0, or None if the folder has no labels. `skipped` names the files and
-    columns that are known and are not features.
+    columns that are known and are not features; `separators` are those of the files, if they are not all commas.
     """
 
     user_ids: list[str]
     columns: dict[str, list[Value]]
     labels: list[int] | None
     skipped: tuple[str, ...]
+    separators: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.user_ids)
 
 
-def read_extract(folder: Path) -> Extract:
-    """Read the feature files of `folder`, and its labels if it has any.
+def read_extract(folder: Path, written: ExtractFormat = ExtractFormat()) -> Extract:
+    """Read the feature files of `folder`, and its labels if it has any. Cells are read by the rules of training data.
 
     Raises:
         TableError: a file, a column or a customer is missing, unknown or duplicate, a file is empty or cut off, or a
@@ -61,19 +72,21 @@ def read_extract(folder: Path) -> Extract:
     """
     present = _csv_files(folder)
     first_file, *other_files = LAYOUT
-    first = _read_features(folder / first_file)
+    first = _read_features(folder / first_file, written)
     _row_of(first)  # rejects a duplicate
     columns = dict(first.columns)
     skipped = [*(name for name in SKIPPED_FILES if name in present), *_skipped(first)]
     for file in other_files:
-        table = _read_features(folder / file)
+        table = _read_features(folder / file, written)
         columns |= _in_order_of(first, table)
         skipped += _skipped(table)
     labels: list[int] | None = None
     if LABELS_FILE in present:
-        table = _read_customers(folder / LABELS_FILE, {LABEL_COLUMN: read_flag})
+        table = _read_customers(folder / LABELS_FILE, {LABEL_COLUMN: read_flag}, written)
         labels = [int(value) for value in _in_order_of(first, table)[LABEL_COLUMN]]
-    return Extract(columns[ID_COLUMN], {name: columns[name] for name in CHURN_SCHEMA.names}, labels, tuple(skipped))
+    separators = {written.separator or find_separator(folder / file) for file in LAYOUT} - {","}
+    features = {name: columns[name] for name in CHURN_SCHEMA.names}
+    return Extract(columns[ID_COLUMN], features, labels, tuple(skipped), tuple(sorted(separators)))
 
 
 def _csv_files(folder: Path) -> set[str]:
@@ -91,13 +104,32 @@ def _csv_files(folder: Path) -> set[str]:
     return present
 
 
-def _read_features(path: Path) -> CsvTable:
-    readers = {name: feature_reader(CHURN_SCHEMA[name]) for name in LAYOUT[path.name]}
-    return _read_customers(path, readers, SKIPPED_COLUMNS.get(path.name, ()))
+def _read_features(path: Path, written: ExtractFormat) -> CsvTable:
+    readers = {name: _reader(CHURN_SCHEMA[name], written.cells) for name in LAYOUT[path.name]}
+    return _read_customers(path, readers, written, SKIPPED_COLUMNS.get(path.name, ()))
 
 
-def _read_customers(path: Path, readers: Mapping[str, CellReader], others: Sequence[str] = ()) -> CsvTable:
-    table = read_csv(path, {ID_COLUMN: str, **readers}, others=others)
+def _reader(feature: Feature, cells: CellOptions) -> CellReader:
+    """A reader of cells that names the option for numbers in another format."""
+    read = reader_of(feature, cells)
+
+    def read_or_hint(text: str) -> Value:
+        try:
+            return read(text)
+        except ValueError as error:
+            numbers, options = likely_format({text: 1}, OTHER_FORMATS)
+            if feature.kind in ("number", "integer") and numbers and not cells.number_format.plain(text.strip()):
+                raise ValueError(f"{error}; numbers in this format are read with {options}") from error
+            raise
+
+    return read_or_hint
+
+
+def _read_customers(
+    path: Path, readers: Mapping[str, CellReader], written: ExtractFormat, others: Sequence[str] = ()
+) -> CsvTable:
+    separator = written.separator or find_separator(path)
+    table = read_csv(path, {ID_COLUMN: str, **readers}, others=others, separator=separator)
     for line, user_id in zip(table.lines, table.columns[ID_COLUMN], strict=True):
         if not 0 < len(user_id) <= MAX_ID_LENGTH:
             reason = f"must be 1 to {MAX_ID_LENGTH} characters long"

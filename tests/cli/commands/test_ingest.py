@@ -26,9 +26,10 @@ def extract(tmp_path: Path) -> Path:
     return write_extract(tmp_path / "extract", population(customers=20))
 
 
-def ingest(folder: Path, database_url: str, as_of: str = "2024-01-31") -> Result:
+def ingest(folder: Path, database_url: str, as_of: str = "2024-01-31", *options: str) -> Result:
     """Run `leeway ingest`."""
-    return CliRunner().invoke(app, ["ingest", "--as-of", as_of, str(folder), "--database-url", database_url])
+    arguments = ["--as-of", as_of, str(folder), "--database-url", database_url, *options]
+    return CliRunner().invoke(app, ["ingest", *arguments])
 
 
 def dates(database_url: str) -> list[date]:
@@ -42,6 +43,34 @@ def test_the_output_says_what_was_loaded(extract: Path, database_url: str) -> No
     assert (result.exit_code, result.stderr) == (0, "")
     assert "Loaded 20 customers as of 2024-01-31, with 20 labels." in result.stdout
     assert dates(database_url) == [date(2024, 1, 31)]
+
+
+def test_a_spreadsheets_format_is_read(extract: Path, database_url: str) -> None:
+    """Semicolons are recognized and said; decimal commas need their option, which the message names."""
+    for file in extract.glob("*.csv"):
+        file.write_text(file.read_text().replace(",", ";").replace(".", ","))
+    rejected = ingest(extract, database_url)
+    assert rejected.exit_code == 2
+    assert "numbers in this format are read with --decimal ," in rejected.stderr
+    result = ingest(extract, database_url, "2024-01-31", "--decimal", ",")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.startswith("Note: the separator is ';'.\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("--separator", ";;"), "--separator ';;' is not one character; for a tab write tab"),
+        (("--thousands", "x"), "--thousands 'x' is not one sign"),
+        (("--decimal", ",", "--thousands", ","), "--decimal and --thousands cannot be the same sign"),
+    ],
+)
+def test_an_impossible_format_is_an_error(
+    extract: Path, database_url: str, options: tuple[str, ...], reason: str
+) -> None:
+    """Nothing is read."""
+    result = ingest(extract, database_url, "2024-01-31", *options)
+    assert (result.exit_code, reason in result.stderr) == (2, True)
 
 
 def test_ignored_files_are_named_once(extract: Path, database_url: str) -> None:

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from leeway.data.cells import NumberFormat
 from leeway.data.csv_table import TableError
-from leeway.data.extract import LAYOUT, read_extract
+from leeway.data.extract import LAYOUT, ExtractFormat, read_extract
+from leeway.data.text_column import CellOptions
 from leeway.schema import CHURN_SCHEMA
 
 REAL = Path(__file__).parents[4] / "shared" / "data" / "streamflow"
@@ -142,11 +144,12 @@ def test_real_extracts(month: str) -> None:
     ("file", "old", "new", "line", "column", "value", "words"),
     [
         ("subscriptions.csv", "29.85,29.85", "abc,29.85", 2, "monthly_fee", "abc", "must be a number"),
-        ("subscriptions.csv", "99.5", "nan", 3, "monthly_fee", "nan", "must be a number"),
+        ("subscriptions.csv", "99.5", "nan", 3, "monthly_fee", "nan", "must not be missing"),
         ("subscriptions.csv", "99.5", "-Infinity", 3, "monthly_fee", "-Infinity", "must be a number"),
         ("subscriptions.csv", "99.5", "1e999", 3, "monthly_fee", "1e999", "must be a finite number"),
         ("subscriptions.csv", "99.5", "9_9", 3, "monthly_fee", "9_9", "must be a number"),
-        ("subscriptions.csv", "99.5", " 9", 3, "monthly_fee", " 9", "must be a number"),
+        ("subscriptions.csv", "99.5", " ", 3, "monthly_fee", " ", "must not be missing"),
+        ("subscriptions.csv", "99.5", '"99,5"', 3, "monthly_fee", "99,5", "this format are read with --decimal ,"),
         ("subscriptions.csv", "99.5", "-0.5", 3, "monthly_fee", "-0.5", "must be at least 0"),
         ("subscriptions.csv", "b-2,34", "b-2,34.5", 3, "months_active", "34.5", "must be a whole number"),
         ("subscriptions.csv", "b-2,34", "b-2,x", 3, "months_active", "x", "must be a whole number"),
@@ -201,6 +204,25 @@ def test_a_customer_missing_from_a_later_file_is_located(folder: Path) -> None:
     """The error has the line in the first file and the name of the other file."""
     put(folder, "usage_agg_30d.csv", "b-2,30.25,31,1,6,4\n", "")
     assert str(error_of(folder)) == "subscriptions.csv, line 3, column user_id: 'b-2' is not in usage_agg_30d.csv"
+
+
+def test_cells_may_be_written_in_another_way(folder: Path) -> None:
+    """Semicolons are recognized, decimal commas and texts for a missing value are read as the caller says."""
+    put(folder, "subscriptions.csv", "34,True", "34,")
+    expected = read_extract(folder)
+    put(folder, "subscriptions.csv", "34,,", "34,?,")
+    for file in FILES:
+        (folder / file).write_text((folder / file).read_text().replace(",", ";").replace(".", ","))
+    cells = CellOptions(NumberFormat(","), frozenset({"?"}))
+    found = read_extract(folder, ExtractFormat(cells=cells))
+    assert (found.user_ids, found.columns, found.labels) == (expected.user_ids, expected.columns, expected.labels)
+    assert found.separators == (";",)
+
+
+def test_a_word_among_numbers_and_flags_is_a_missing_value(folder: Path) -> None:
+    """As in training data: R and pandas write NA for what is missing."""
+    put(folder, "subscriptions.csv", "34,True", "34,NA")
+    assert read_extract(folder).columns["plan_stream_tv"][1] is None
 
 
 def test_a_whole_float_is_an_integer(folder: Path) -> None:
