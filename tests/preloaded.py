@@ -99,9 +99,12 @@ class _ForkServer:
             try:
                 socket.send_fds(self._connection, [_HEAD.pack(len(body))], streams)
                 self._connection.sendall(body)
-                return int(_HEAD.unpack(_receive(self._connection, _HEAD.size))[0])
+                (pid,) = _HEAD.unpack(_receive(self._connection, _HEAD.size))
             finally:
                 _adopt_orphans(0)
+        if pid == 0:
+            raise ChildProcessError("the process ended before it began")
+        return int(pid)
 
     def close(self) -> None:
         """End the server; what it forked goes on."""
@@ -168,8 +171,11 @@ class _Request(TypedDict):
     process_group: int
 
 
-def _serve(connection: socket.socket) -> tuple[_Request, list[int]]:
-    """Fork for each request, until the connection ends; return in the new process, with the request and its streams."""
+def _serve(connection: socket.socket) -> tuple[_Request, list[int], int]:
+    """Fork for each request until the connection ends.
+
+    Returns in the new process: the request, its streams, and where to write its id once it is what was asked for.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the processes that the server forked
     while True:
         head, streams, *_ = socket.recv_fds(connection, _HEAD.size, 3)
@@ -180,18 +186,18 @@ def _serve(connection: socket.socket) -> tuple[_Request, list[int]]:
         parent = os.fork()
         if parent == 0:
             parent = os.getpid()
-            if pid := os.fork():
-                os.write(writer, _HEAD.pack(pid))
+            if os.fork():
                 os._exit(0)  # so that the process that sent the request adopts the new one
             while os.getppid() == parent:
                 time.sleep(0.0005)
-            for each in (reader, writer, connection.detach()):
-                os.close(each)
-            return request, streams
-        os.waitpid(parent, 0)
-        connection.sendall(os.read(reader, _HEAD.size))
-        for each in (reader, writer, *streams):
+            os.close(reader)
+            connection.close()
+            return request, streams, writer
+        for each in (writer, *streams):
             os.close(each)
+        os.waitpid(parent, 0)
+        connection.sendall(os.read(reader, _HEAD.size) or _HEAD.pack(0))
+        os.close(reader)
 
 
 def _become(request: _Request, streams: list[int]) -> None:
@@ -209,8 +215,6 @@ def _become(request: _Request, streams: list[int]) -> None:
     os.environ.clear()
     os.environ.update(request["environment"])
     sys.argv = ["-m", *request["arguments"][1:]]
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.pthread_sigmask(signal.SIG_SETMASK, request["blocked_signals"])
 
 
 def _reopen_streams() -> None:
@@ -231,13 +235,14 @@ def _reopen_streams() -> None:
         setattr(sys, f"__{name}__", new)
 
 
-def _fork_server(imported_with: Mapping[str, str]) -> None:
-    """Fork a server for what this process will start: it has no other threads yet, and has imported the same."""
+def _fork_server(imported_with: Mapping[str, str], unused: int) -> None:
+    """Fork a server, without the descriptor `unused`, for what this process will start: it has no other threads yet."""
     global _server  # noqa: PLW0603 (one a process)
     ours, its = socket.socketpair()
     pid = os.fork()
     if pid == 0:
         ours.close()
+        os.close(unused)
         null = os.open(os.devnull, os.O_RDWR)
         for stream in range(3):
             os.dup2(null, stream)
@@ -250,10 +255,14 @@ def _fork_server(imported_with: Mapping[str, str]) -> None:
 
 def _run(connection: socket.socket, imported_with: Mapping[str, str]) -> NoReturn:
     """Serve, and run what is asked for in the processes that are forked."""
-    request, streams = _serve(connection)
+    request, streams, ready = _serve(connection)
     _become(request, streams)
     if request["arguments"][:2] in MAY_START_OTHERS:
-        _fork_server(imported_with)
+        _fork_server(imported_with, ready)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_SETMASK, request["blocked_signals"])
+    os.write(ready, _HEAD.pack(os.getpid()))
+    os.close(ready)
     runpy.run_module(request["arguments"][0], run_name="__main__", alter_sys=True)
     sys.exit()
 
