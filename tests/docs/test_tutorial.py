@@ -1,4 +1,4 @@
-"""The tutorial works: each command runs, and prints what the page shows."""
+"""The tutorials work: each command runs, and prints what the page shows."""
 
 from __future__ import annotations
 
@@ -8,14 +8,18 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT_S = 240
+Outputs: TypeAlias = Callable[[str], list[str]]
 END_OF_STEP = "-- end of step --"
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", flags=re.DOTALL | re.MULTILINE)
 
@@ -51,7 +55,14 @@ def steps(document: Path) -> list[Step]:
     return found
 
 
-STEPS = steps(ROOT / "docs" / "tutorial.md")
+TUTORIALS = {name: steps(ROOT / "docs" / f"{name}.md") for name in ("tutorial", "tutorial-classes", "tutorial-numbers")}
+EACH = pytest.mark.parametrize("tutorial", TUTORIALS)
+SHOWN = [
+    pytest.param(name, each, id=f"{name} step {each.number}")
+    for name, steps in TUTORIALS.items()
+    for each in steps
+    if each.shown
+]
 
 
 def free_ports(count: int) -> list[int]:
@@ -63,13 +74,13 @@ def free_ports(count: int) -> list[int]:
         return [each.getsockname()[1] for each in sockets]
 
 
-def script(ports: dict[str, int]) -> str:
+def script(steps: Sequence[Step], ports: Mapping[str, int]) -> str:
     """All steps as one shell script that stops at the first failure."""
-    parts = ["set -e -o pipefail", *(f"{step.commands}\necho '{END_OF_STEP}'" for step in STEPS)]
+    parts = ["set -e -o pipefail", *(f"{step.commands}\necho '{END_OF_STEP}'" for step in steps)]
     return re.sub(r"127\.0\.0\.1:(\d+)", lambda found: f"127.0.0.1:{ports[found[1]]}", "\n".join(parts))
 
 
-def environment(ports: dict[str, int]) -> dict[str, str]:
+def environment(ports: Mapping[str, int]) -> dict[str, str]:
     """A reader's environment: `leeway` and `python3` on the path, and only the ports set."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("LEEWAY_", "OTEL_"))}
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
@@ -78,12 +89,16 @@ def environment(ports: dict[str, int]) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def outputs(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+def outputs(tmp_path_factory: pytest.TempPathFactory) -> Outputs:
+    """What each step of a tutorial prints. Each tutorial is run once."""
+    return cache(lambda tutorial: run(TUTORIALS[tutorial], tmp_path_factory.mktemp(tutorial)))
+
+
+def run(steps: Sequence[Step], folder: Path) -> list[str]:
     """What each step prints in an empty folder; all its processes are ended."""
     ports = dict(zip(("8000", "8001"), free_ports(2), strict=True))
-    folder = tmp_path_factory.mktemp("tutorial")
     session = subprocess.Popen(
-        ["bash", "-c", script(ports)],
+        ["bash", "-c", script(steps, ports)],
         cwd=folder,
         env=environment(ports),
         stdout=subprocess.PIPE,
@@ -108,22 +123,26 @@ def _exists(group: int) -> bool:
     return True
 
 
-def test_every_step_succeeds(outputs: list[str]) -> None:
+@EACH
+def test_every_step_succeeds(outputs: Outputs, tutorial: str) -> None:
     """No command of the tutorial fails."""
-    assert len(outputs) == len(STEPS) + 1, f"step {len(outputs)} failed:\n{outputs[-1]}"
+    printed = outputs(tutorial)
+    assert len(printed) == len(TUTORIALS[tutorial]) + 1, f"step {len(printed)} failed:\n{printed[-1]}"
 
 
-@pytest.mark.parametrize("step", [each for each in STEPS if each.shown], ids=lambda step: f"step {step.number}")
-def test_the_reader_sees_what_is_shown(outputs: list[str], step: Step) -> None:
+@pytest.mark.parametrize(("tutorial", "step"), SHOWN)
+def test_the_reader_sees_what_is_shown(outputs: Outputs, tutorial: str, step: Step) -> None:
     """Each step prints what the tutorial shows below it."""
-    assert len(outputs) >= step.number
-    printed = outputs[step.number - 1]
+    assert len(outputs(tutorial)) >= step.number
+    printed = outputs(tutorial)[step.number - 1]
     assert step.matches(printed), f"shown:\n{step.shown}\nprinted:\n{printed}"
 
 
-def test_steps_show_their_output() -> None:
-    """The tutorial shows the output of each step except the last, which prints nothing."""
-    assert [each.number for each in STEPS if each.shown is None] == [len(STEPS)]
+@EACH
+def test_steps_show_their_output(tutorial: str) -> None:
+    """A tutorial shows the output of each step except the last, which prints nothing."""
+    steps = TUTORIALS[tutorial]
+    assert [each.number for each in steps if each.shown is None] == [len(steps)]
 
 
 def test_a_different_output_is_noticed() -> None:
