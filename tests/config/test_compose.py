@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.stack.ports import USUAL, free_port, published_at
+from benchmarks.live.ports import USUAL, free_port, published_at
 
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))

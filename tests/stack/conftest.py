@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from benchmarks.live.load import Load, steady_load
+from benchmarks.live.ports import PORTS, published_at
+from benchmarks.live.stack import ROOT, Stack, docker_is_here, eventually
 from tests.config.promtool import with_webhook
-from tests.stack.composed import ROOT, Stack, docker_is_here, eventually
-from tests.stack.load import Load, steady_load
-from tests.stack.ports import PORTS, published_at
 
 SINK = "webhook"
 LOG_LINES = 30
@@ -70,7 +70,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory, report: list[str]) -> Iterat
     """The running stack; LEEWAY_TEST_STACK_WITHOUT names services whose images are missing, such as grafana."""
     without = frozenset(os.environ.get("LEEWAY_TEST_STACK_WITHOUT", "").split())
     folder = tmp_path_factory.mktemp("compose")
-    stack = Stack(without, overrides=[_with_a_sink(folder), published_at(PORTS, folder / "ports.yaml")])
+    stack = Stack("leeway-test", without, overrides=[_with_a_sink(folder), published_at(PORTS, folder / "ports.yaml")])
     stack.down()
     try:
         stack.up()

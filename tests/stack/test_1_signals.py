@@ -7,11 +7,11 @@ import time
 
 import pytest
 
+from benchmarks.live import backends
+from benchmarks.live.load import Load
+from benchmarks.live.ports import USUAL
+from benchmarks.live.stack import DRIFT_INTERVAL_S, REPORTS, SERVICE, Stack, eventually, get
 from leeway.telemetry import names
-from tests.stack import backends
-from tests.stack.composed import DRIFT_INTERVAL_S, REPORTS, SERVICE, Stack, eventually, get
-from tests.stack.load import Load
-from tests.stack.ports import USUAL
 
 pytestmark = pytest.mark.stack
 

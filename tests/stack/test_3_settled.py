@@ -7,12 +7,12 @@ import time
 
 import pytest
 
+from benchmarks.live import backends
+from benchmarks.live.load import Load
+from benchmarks.live.stack import Stack, eventually
 from leeway.telemetry import names
 from observability.grafana.generate import foreign
 from tests.config.boards import Asked, asked
-from tests.stack import backends
-from tests.stack.composed import Stack, eventually
-from tests.stack.load import Load
 
 pytestmark = pytest.mark.stack
 
@@ -28,6 +28,12 @@ VARIABLES = {
 """Values for Grafana's variables."""
 MAY_BE_EMPTY = {
     ("latency-drift", "Alerts", "no alerts"): "an alert fires by now",
+    ("service", "Requests by API key", "{{leeway_api_key_name}}"): "the stack needs no keys",
+    (
+        "service",
+        "Requests without a valid API key",
+        "{{leeway_api_key_outcome}} {{leeway_api_key_name}}",
+    ): "as above",
 }
 """Queries that may have no result here, by dashboard, panel and legend, with the reason."""
 SINCE = "1h"

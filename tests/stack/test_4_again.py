@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.stack import backends
-from tests.stack.composed import SERVICE, Stack, eventually, get
-from tests.stack.load import Load
+from benchmarks.live import backends
+from benchmarks.live.load import Load
+from benchmarks.live.stack import SERVICE, Stack, eventually, get
 from tests.stack.test_2_outages import recorded
 
 pytestmark = pytest.mark.stack

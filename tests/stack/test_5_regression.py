@@ -7,9 +7,9 @@ from typing import Any, Final
 import httpx2
 import pytest
 
+from benchmarks.live import backends
+from benchmarks.live.stack import SERVICE, Stack, eventually, get
 from leeway.telemetry import names
-from tests.stack import backends
-from tests.stack.composed import SERVICE, Stack, eventually, get
 
 pytestmark = pytest.mark.stack
 

@@ -1,4 +1,4 @@
-"""The stack of compose.yaml under test: start it as a separate project, kill parts of it, remove it."""
+"""The stack of compose.yaml: start it as a project of its own, kill parts of it, remove it."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ from typing import TypeVar
 
 import httpx2
 
-from tests.stack.ports import PORTS
+from benchmarks.live.ports import PORTS
 
 ROOT = Path(__file__).parents[2]
 SERVICE, REPORTS, PROMETHEUS, JAEGER, ALERTMANAGER = (
     f"http://127.0.0.1:{PORTS[service]}" for service in ("service", "drift", "prometheus", "jaeger", "alertmanager")
 )
-PROJECT = "leeway-test"
 DRIFT_INTERVAL_S = 10
 READY_S = 120
 """The design's limit: ready in under two minutes with images present."""
@@ -67,8 +66,9 @@ def eventually(ask: Callable[[], T], within_s: float, every_s: float = 0.5) -> T
 
 @dataclass
 class Stack:
-    """The Compose project of the tests. `without` names services whose images this machine does not have."""
+    """A Compose project. `without` names services whose images this machine does not have."""
 
+    project: str
     without: frozenset[str]
     overrides: Sequence[Path] = ()
     services: list[str] = field(default_factory=list)
@@ -81,8 +81,8 @@ class Stack:
             StackError: it failed.
         """
         files = [part for path in ("compose.yaml", *map(str, self.overrides)) for part in ("--file", path)]
-        command = ["docker", "compose", "--project-name", PROJECT, *files, "--profile", "alerts", *arguments]
-        environment = os.environ | {"LEEWAY_DRIFT_INTERVAL": str(DRIFT_INTERVAL_S)}
+        command = ["docker", "compose", "--project-name", self.project, *files, "--profile", "alerts", *arguments]
+        environment = os.environ | {"LEEWAY_DRIFT_INTERVAL": str(DRIFT_INTERVAL_S), "LEEWAY_FAULTS": "on"}
         done = subprocess.run(
             command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=timeout_s, check=False
         )
@@ -111,6 +111,10 @@ class Stack:
         """Start a killed container."""
         self.compose("start", service)
 
+    def restart(self, service: str) -> None:
+        """Stop a container as an operator would, with time to finish its work, and start it again."""
+        self.compose("restart", service)
+
     def execute(self, service: str, *command: str) -> str:
         """Run a command inside a running container."""
         return self.compose("exec", "--no-TTY", service, *command)
@@ -132,7 +136,7 @@ class Stack:
         ids = self.compose("ps", "--quiet").split()
         lines = _run("docker", "stats", "--no-stream", "--format", "{{json .}}", *ids).splitlines()
         used = {each["Name"]: each["MemUsage"].split("/")[0].strip() for each in map(json.loads, lines)}
-        return {name.removeprefix(f"{PROJECT}-").removesuffix("-1"): _mib(amount) for name, amount in used.items()}
+        return {name.removeprefix(f"{self.project}-").removesuffix("-1"): _mib(amount) for name, amount in used.items()}
 
     def image_megabytes(self) -> dict[str, float]:
         """The size of each of our images and of their base in MB."""

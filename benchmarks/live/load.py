@@ -6,6 +6,7 @@ import itertools
 import random
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -14,12 +15,12 @@ from typing import Any, Final, Literal, TypeAlias
 
 import httpx2
 
+from benchmarks.live.stack import SERVICE
 from leeway.data.population import population
-from tests.stack.composed import SERVICE
 
-RATE: Final = 20.0
+RATE: Final = 100.0
 """Requests per second."""
-SENDERS: Final = 32
+SENDERS: Final = 64
 TIMEOUT_S: Final = 10.0
 DRIFTED_SHARE: Final = 0.5
 STRANGE_SHARE: Final = 0.02
@@ -56,6 +57,13 @@ class Load:
     """The requests sent so far."""
 
     sent: list[Sent] = field(default_factory=list)
+    newest: deque[str] = field(default_factory=lambda: deque(maxlen=50))
+    """The ids of the last answered predictions, for labels."""
+
+    def add(self, sent: Sent) -> None:
+        """Add an answered request."""
+        self.sent.append(sent)
+        self.newest.extend(sent.prediction_ids)
 
     def between(self, start_s: float, end_s: float, *kinds: Kind) -> list[Sent]:
         """The requests due in this time (monotonic seconds), of these kinds or all."""
@@ -81,7 +89,7 @@ def steady_load(rate: float = RATE) -> Iterator[Load]:
                     kind, path, body = next(bodies)
                 if over.wait(max(0.0, due_s - time.monotonic())):
                     return
-                load.sent.append(_send(client, kind, path, body, due_s))
+                load.add(_send(client, kind, path, body, due_s))
 
     with ThreadPoolExecutor(SENDERS) as pool:
         senders = [pool.submit(send_in_turn) for _ in range(SENDERS)]
@@ -130,6 +138,6 @@ def _bodies(load: Load) -> Iterator[tuple[Kind, str, dict[str, Any]]]:
             yield kind, "/predict", {"features": row | {"monthly_fee": -1}}
         elif kind == "stranger":
             yield kind, "/predict", {"user_id": "0000-NOONE"}
-        elif answered := load.prediction_ids()[-50:]:
-            label = {"prediction_id": rng.choice(answered), "label": rng.randrange(2)}
+        elif load.newest:
+            label = {"prediction_id": rng.choice(list(load.newest)), "label": rng.randrange(2)}
             yield kind, "/feedback", {"items": [label]}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from tests.stack.composed import ALERTMANAGER, JAEGER, PROMETHEUS, StackError, get
+from benchmarks.live.stack import ALERTMANAGER, JAEGER, PROMETHEUS, StackError, get
 
 
 def query(expression: str) -> list[tuple[dict[str, str], float]]:

@@ -1,0 +1,1 @@
+"""The stack of compose.yaml under load: for `benchmarks.soak` and the tests of the live stack."""
