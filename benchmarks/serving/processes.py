@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import socket
 import subprocess
 import time
 import urllib.request
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -26,16 +27,21 @@ _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 @dataclass
 class Server:
-    """A running server; `ready_s` is how long it took to become ready."""
+    """A running server; `ready_s` is how long it took to become ready.
+
+    If its children answer requests too (`children_answer`), they count as its API process.
+    """
 
     name: str
     port: int
     pid: int
     ready_s: float
+    children_answer: bool = False
 
     def processor_s(self) -> tuple[float, float]:
-        """Processor time so far in seconds: of the server's process, and of it with all its descendants."""
-        return processor_s(self.pid), sum(map(processor_s, [self.pid, *descendants(self.pid)]))
+        """Processor time so far in seconds: of the API process, and of the server with all its descendants."""
+        whole = sum(map(processor_s, [self.pid, *descendants(self.pid)]))
+        return whole if self.children_answer else processor_s(self.pid), whole
 
     def drainer(self) -> int:
         """The process id of the service's drainer.
@@ -75,25 +81,44 @@ def server(
     *,
     ready_path: str = "/health/ready",
     cores: Collection[int] = (SERVER_CORE,),
+    children_answer: bool = False,
+    log: Path | None = None,
 ) -> Iterator[Server]:
-    """Run a server, its main process on `cores`, and yield it once it is ready. It sees none of our own settings.
+    """Run a server, its API process on `cores`, and yield it once it is ready. It sees none of our own settings.
+
+    `log` receives its standard error, which is shown otherwise.
 
     Raises:
         SystemExit: it ended, or was not ready in time.
     """
     started = time.perf_counter()
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("LEEWAY_", "OTEL_"))}
-    process = subprocess.Popen(command, env={**kept, **(environment or {})}, stdout=subprocess.DEVNULL)
-    try:
+    with ExitStack() as stack:
+        errors = stack.enter_context(log.open("wb")) if log else None
+        process = subprocess.Popen(
+            command,
+            env={**kept, **(environment or {})},
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            start_new_session=True,
+        )
+        stack.callback(_end_session, process)
         while not _is_ready(port, ready_path):
             if process.poll() is not None or time.perf_counter() - started > START_TIMEOUT_S:
-                raise SystemExit(f"server {name} did not start: {' '.join(command)}")
+                reason = log.read_text(errors="replace").strip() if log else ""
+                raise SystemExit(f"server {name} did not start: {' '.join(command)}\n{reason}")
             time.sleep(0.01)
         ready_s = time.perf_counter() - started
-        pin(process.pid, cores)
-        yield Server(name, port, process.pid, ready_s)
-    finally:
-        stop_children([process], STOP_TIMEOUT_S)
+        for pid in [process.pid, *(descendants(process.pid) if children_answer else ())]:
+            pin(pid, cores)
+        yield Server(name, port, process.pid, ready_s, children_answer)
+
+
+def _end_session(process: subprocess.Popen[bytes]) -> None:
+    """Stop a server, and kill what it leaves behind."""
+    stop_children([process], STOP_TIMEOUT_S)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def pin(pid: int, cores: Collection[int]) -> None:

@@ -100,14 +100,19 @@ class Run:
         return measured(target, script, connections, self.seconds)
 
     def compare(
-        self, title: str, servers: Mapping[str, Server], connections: int, scripts: Mapping[str, Path] | None = None
+        self,
+        title: str,
+        servers: Mapping[str, Server],
+        connections: int,
+        scripts: Mapping[str, Path] | None = None,
+        baseline: str = C,
     ) -> Table:
         """Load the servers in turn, round by round, with features or with their own script."""
         rounds: dict[str, list[Round]] = {name: [] for name in servers}
         for _ in range(self.rounds):
             for name, each in servers.items():
                 rounds[name].append(self.turn(each, (scripts or {}).get(name, self.features), connections))
-        return Table(title, rounds)
+        return Table(title, rounds, baseline)
 
     def bare_rate(self) -> float:
         """The median of the requests per second of (c) at 32 connections; measured if no part has done so."""
