@@ -1,9 +1,13 @@
 """Kills the service and its drainer under load, repeatedly: `python -m benchmarks.kills --kills 1000`.
 
-Clients send predictions without a pause. At random moments either the drainer is killed with SIGKILL, which the service
+Clients send predictions all the time. At random moments either the drainer is killed with SIGKILL, which the service
 replaces, or the service itself, which is started again on the same spool and database. At the end every prediction that
 was answered as recorded must be in the database exactly once. Exits 1 if one is not.
+
+Several services, each with its own spool and database, are killed at the same time: most of the time goes into starts.
 """
+
+from __future__ import annotations
 
 import argparse
 import http.client
@@ -19,18 +23,24 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
+from itertools import repeat
 from pathlib import Path
 
 import msgspec
 
 from benchmarks.bundle import make_bundle, requests
+from benchmarks.serving.figures import Report
+from benchmarks.serving.page import PAGE, provenance, write_section
 from benchmarks.serving.processes import free_port
 from leeway.shutdown import stop_children
 from service.spool.reader import SpoolReader
 
 CLIENTS = 4
+PAUSE_S = 0.002
+"""Between an answer and the next request of a client, so that clients leave processor time for restarts."""
 SERVICE_SHARE = 0.25
 MAX_PAUSE_S = 0.5
 START_TIMEOUT_S = 120.0
@@ -51,6 +61,15 @@ class Outcome:
     """From each kill of the service to its next answer."""
     drainer_restarts_s: list[float] = field(default_factory=list)
     """From each kill of the drainer to the start of its replacement."""
+
+    def add(self, other: Outcome) -> None:
+        """Include what happened to another service."""
+        for mine, theirs in ((self.kills, other.kills), (self.errors, other.errors), (self.stored, other.stored)):
+            mine.update(theirs)
+        self.recorded += other.recorded
+        self.unrecorded += other.unrecorded
+        self.service_restarts_s += other.service_restarts_s
+        self.drainer_restarts_s += other.drainer_restarts_s
 
     @property
     def lost(self) -> set[str]:
@@ -92,7 +111,7 @@ class Service:
         }
         self.process = self.start()
 
-    def start(self) -> "subprocess.Popen[bytes]":
+    def start(self) -> subprocess.Popen[bytes]:
         """Start it, without waiting."""
         with (self.folder / "service.log").open("ab") as log:
             self.process = subprocess.Popen(
@@ -118,7 +137,7 @@ def send(port: int, bodies: list[bytes], outcome: Outcome, stopping: threading.E
     """Send predictions one after the other, and keep what is answered, until told to stop."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     place = 0
-    while not stopping.is_set():
+    while not stopping.wait(PAUSE_S):
         place += 1
         try:
             connection.request("POST", "/predict", bodies[place % len(bodies)], {"content-type": "application/json"})
@@ -201,20 +220,42 @@ def run(bundle: Path, folder: Path, kills: int, seed: int = 0, share: float = SE
     return outcome
 
 
+def run_parallel(bundle: Path, folder: Path, kills: int, seed: int, services: int) -> Outcome:
+    """Kill several services at the same time, `kills` times together."""
+    shares = [kills // services + (number < kills % services) for number in range(services)]
+    folders = [folder / f"service-{number}" for number in range(services)]
+    for each in folders:
+        each.mkdir()
+    with ThreadPoolExecutor(services) as pool:
+        seeds = range(seed, seed + services)
+        outcomes = list(pool.map(run, repeat(bundle), folders, shares, seeds))
+    whole = Outcome()
+    for outcome in outcomes:
+        whole.add(outcome)
+    return whole
+
+
 def main() -> int:
     """Print what happened; return 1 if a prediction was lost or doubled."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kills", type=int, default=1_000)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=1_000, help="how many in all (default 1,000)")
+    parser.add_argument("--services", type=int, default=4, help="how many are killed at the same time (default 4)")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--write", type=Path, nargs="?", const=PAGE, metavar="PAGE", help=f"write to {PAGE} too")
     options = parser.parse_args()
+    report, started_s = Report(), time.monotonic()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        (folder / "model").mkdir()
-        (folder / "service").mkdir()
-        make_bundle(folder / "model")
-        outcome = run(folder / "model" / "bundle", folder / "service", options.kills, options.seed)
-    print(outcome)
-    return int(bool(outcome.lost or outcome.doubled))
+        make_bundle(folder)
+        outcome = run_parallel(folder / "bundle", folder, options.kills, options.seed, options.services)
+    report.add(f"```\n{outcome}\n```")
+    report.check("answered as recorded and lost", len(outcome.lost), at_most=0)
+    report.check("stored twice", len(outcome.doubled), at_most=0)
+    print(f"\n({time.monotonic() - started_s:.0f} s)")
+    if options.write:
+        command = f"python -m benchmarks.kills --kills {options.kills} --services {options.services}"
+        write_section(options.write, "kills", f"{provenance(command)}\n\n{report.text()}")
+    return int(not report.holds)
 
 
 if __name__ == "__main__":

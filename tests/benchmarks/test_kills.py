@@ -31,3 +31,15 @@ def test_a_loss_would_be_noticed() -> None:
     made = Outcome(recorded=["a", "b"])
     made.stored.update(["a", "c", "c"])
     assert (made.lost, made.doubled, "lost: 1, doubled: 1" in str(made)) == ({"b"}, ["c"], True)
+
+
+def test_the_figures_of_several_services_add_up() -> None:
+    """A loss in one of them is one in all."""
+    whole = Outcome()
+    for name, stored in (("a", ["a1", "a2"]), ("b", ["b1", "b1"])):
+        one = Outcome(recorded=[f"{name}1", f"{name}2"], unrecorded=1, service_restarts_s=[1.0])
+        one.kills["service"] += 2
+        one.stored.update(stored)
+        whole.add(one)
+    assert (whole.lost, whole.doubled, whole.unrecorded, whole.kills["service"]) == ({"b2"}, ["b1"], 2, 4)
+    assert whole.service_restarts_s == [1.0, 1.0]

@@ -28,7 +28,7 @@ def test_a_missing_section_is_named(tmp_path: Path) -> None:
     assert page.read_text() == "# Title\n"
 
 
-@pytest.mark.parametrize("name", ["serve"])
+@pytest.mark.parametrize("name", ["serve", "peers", "kills"])
 def test_the_page_has_the_sections_that_are_written(name: str, tmp_path: Path) -> None:
     """`--write` finds its section in docs/benchmarks.md."""
     copy = tmp_path / "benchmarks.md"
