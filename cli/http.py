@@ -51,7 +51,7 @@ class NotHttp(EndpointError):
 
 
 @dataclass(frozen=True)
-class Target:
+class ServiceAddress:
     """Where requests go. `base` is the path prefix, without a trailing slash."""
 
     scheme: str
@@ -61,7 +61,7 @@ class Target:
     api_key: str | None = field(default=None, repr=False)
 
     @classmethod
-    def parse(cls, url: str, setting: str = "LEEWAY_URL", *, api_key: str | None = None) -> Target:
+    def parse(cls, url: str, setting: str = "LEEWAY_URL", *, api_key: str | None = None) -> ServiceAddress:
         """Read an address; credentials in it are rejected. `setting` names it in the error message.
 
         Raises:
@@ -102,7 +102,7 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Answer:
+class HttpResponse:
     """An HTTP answer. `clock_ahead_s` is how far the server's clock is ahead of ours; None if it sends no date."""
 
     status: int
@@ -123,13 +123,13 @@ class Answer:
             raise EndpointError(f"returned an unexpected response (status {self.status}, not a JSON object)") from error
 
 
-def ask(target: Target | str, path: str, timeout_s: float, **request: Any) -> Answer:  # noqa: ANN401 (handed on)
+def ask(target: ServiceAddress | str, path: str, timeout_s: float, **request: Any) -> HttpResponse:  # noqa: ANN401 (handed on)
     """Send one request and wait for its answer; see `ask_async`."""
     return asyncio.run(ask_async(target, path, timeout_s, **request))
 
 
 async def ask_async(
-    target: Target | str,
+    target: ServiceAddress | str,
     path: str,
     timeout_s: float,
     *,
@@ -137,7 +137,7 @@ async def ask_async(
     body: object = None,
     headers: Mapping[str, str] | None = None,
     api_key: str | None = None,
-) -> Answer:
+) -> HttpResponse:
     """GET `path`, or POST `body` as JSON if there is one, or use `method`. `api_key` is for an address given as text.
 
     `timeout_s` limits the whole exchange, from the name lookup to the last byte: a timeout of httpx2's own starts again
@@ -147,7 +147,7 @@ async def ask_async(
         EndpointError: no usable answer; see its subclasses.
     """
     try:
-        where = Target.parse(target, "its address", api_key=api_key) if isinstance(target, str) else target
+        where = ServiceAddress.parse(target, "its address", api_key=api_key) if isinstance(target, str) else target
     except BadUrl as error:
         raise Unreachable(f"cannot be reached: {error}") from error
     content = b"" if body is None else msgspec.json.encode(body)
@@ -169,7 +169,7 @@ async def ask_async(
         raise NotHttp(f"is something else: the server at {where.url} does not speak HTTP") from error
 
 
-async def _exchange(target: Target, request: httpx2.Request) -> Answer:
+async def _exchange(target: ServiceAddress, request: httpx2.Request) -> HttpResponse:
     tls = ssl.create_default_context() if target.scheme == "https" else False  # making a context takes 20 ms
     async with httpx2.AsyncClient(verify=tls, trust_env=False, timeout=None) as client:
         asked_at_s, began_s = time.time(), time.monotonic()
@@ -181,7 +181,7 @@ async def _exchange(target: Target, request: httpx2.Request) -> Answer:
             await response.aclose()
     ahead_s = clock_ahead_s(response.headers.get("date"), (asked_at_s + answered_at_s) / 2)
     server = response.headers.get("server", "")
-    return Answer(response.status_code, body, time.monotonic() - began_s, ahead_s, server)
+    return HttpResponse(response.status_code, body, time.monotonic() - began_s, ahead_s, server)
 
 
 async def _read(response: httpx2.Response) -> bytes:
@@ -193,7 +193,7 @@ async def _read(response: httpx2.Response) -> bytes:
     return bytes(body)
 
 
-def _reason(error: BaseException, target: Target) -> str:
+def _reason(error: BaseException, target: ServiceAddress) -> str:
     causes = list(_causes(error))
     if any(isinstance(each, socket.gaierror) for each in causes):
         return f"the host name in {target.url} is unknown"

@@ -11,7 +11,7 @@ from cli.options import HELP, examples, plain_errors, setting
 from leeway.settings import ClientSettings
 
 if TYPE_CHECKING:
-    from cli.http import Answer, Target
+    from cli.http import HttpResponse, ServiceAddress
 
 FAULT_NAMES = {
     "slow_scoring": "slow scoring",
@@ -105,15 +105,15 @@ def switch_off(url: Url = None) -> None:
 
 def _run(settings: ClientSettings, method: str, body: Mapping[str, Any] | None = None) -> None:
     """Send one request, and print which faults are active then."""
-    from cli.http import BadUrl, Target
+    from cli.http import BadUrl, ServiceAddress
 
     with plain_errors(FaultsError, BadUrl):
-        target = Target.parse(settings.url, api_key=settings.api_key)
+        target = ServiceAddress.parse(settings.url, api_key=settings.api_key)
         print("\n".join(describe(request_faults(target, method, body), target.url)))
 
 
 def request_faults(
-    target: Target, method: str, body: Mapping[str, Any] | None = None, timeout_s: float = TIMEOUT_S
+    target: ServiceAddress, method: str, body: Mapping[str, Any] | None = None, timeout_s: float = TIMEOUT_S
 ) -> dict[str, Any]:
     """The answer of `/faults`: `faults` by name, and `seconds_left`.
 
@@ -132,7 +132,7 @@ def request_faults(
     return _state(target.url, answer)
 
 
-def _state(url: str, answer: Answer) -> dict[str, Any]:
+def _state(url: str, answer: HttpResponse) -> dict[str, Any]:
     from cli.http import NOT_FOUND, OK, REJECTED_KEY, UNPROCESSABLE, EndpointError
 
     try:

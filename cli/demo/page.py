@@ -20,7 +20,7 @@ from cli.demo.spans import Span
 from cli.live_display import axis_ms
 from drift.report.page import page_environment
 from drift.report.page.axis import TimeAxis
-from drift.report.page.chart import Series, Stretch, line_chart
+from drift.report.page.chart import ChartLine, Stretch, line_chart
 from drift.report.page.history import changes, share_chart, verdict_chart
 from leeway.telemetry import names
 
@@ -68,7 +68,7 @@ def _charts(evidence: Evidence, axis: TimeAxis) -> Mapping[str, Markup]:
     runs = evidence.runs
     figures = [each for each in evidence.figures if axis.start <= each.at <= axis.end]
     latency = [
-        Series(name, [(each.at, getattr(each.latency, name)) for each in figures], tone)
+        ChartLine(name, [(each.at, getattr(each.latency, name)) for each in figures], tone)
         for name, tone in (("p99", 4), ("p95", 2), ("p50", 1))
     ]
     areas = [(run.time, words.roc_auc(run).current) for run in runs]
@@ -81,8 +81,8 @@ def _charts(evidence: Evidence, axis: TimeAxis) -> Mapping[str, Markup]:
         ),
         "share": share_chart(runs, axis, acts),
         "auc": line_chart(
-            "auc", "ROC AUC on the newest labels", axis, [Series("ROC AUC", areas)],
-            threshold=Series("card", [] if card is None else [(axis.start, card), (axis.end, card)]),
+            "auc", "ROC AUC on the newest labels", axis, [ChartLine("ROC AUC", areas)],
+            threshold=ChartLine("card", [] if card is None else [(axis.start, card), (axis.end, card)]),
             stretches=acts, height=130,
         ),
         "verdicts": verdict_chart(runs, axis, acts),

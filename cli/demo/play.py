@@ -12,7 +12,7 @@ from typing import Any, Final
 from cli.demo.samples import Samples, read_sample
 from cli.demo.story import Act, starts_s
 from cli.demo.workspace import WorkspaceError
-from cli.http import OK, Answer, EndpointError, Target, ask_async
+from cli.http import OK, EndpointError, HttpResponse, ServiceAddress, ask_async
 from cli.live_display import wait_for
 from cli.traffic.labels import Labeller, PopulationTruth
 from cli.traffic.plan import Plan, PlannedRequest, Profile
@@ -94,7 +94,7 @@ def _profile(act: Act) -> Profile:
 class Director:
     """Plays the acts against the service at `target`; `read_runs` reads the drift worker's runs, oldest first."""
 
-    target: Target
+    target: ServiceAddress
     rows: PopulationRows
     rate: float
     read_runs: Callable[[], list[RunResult]]
@@ -160,7 +160,7 @@ class Director:
                 f"the service does not allow faults (HTTP {answer.status}), so scoring cannot slow down"
             )
 
-    async def _ask(self, path: str, method: str = "GET", body: object = None) -> Answer:
+    async def _ask(self, path: str, method: str = "GET", body: object = None) -> HttpResponse:
         try:
             return await ask_async(self.target, path, TIMEOUT_S, method=method, body=body)
         except EndpointError as error:

@@ -18,7 +18,7 @@ from cli.demo.screen import Screen
 from cli.demo.story import Act, story
 from cli.demo.words import closing
 from cli.demo.workspace import REPORTS_PORT, SERVICE_PORT, DemoTiming, Workspace, WorkspaceError, port_or_free
-from cli.http import Target
+from cli.http import ServiceAddress
 from cli.options import FAILED, console, plain_errors
 from cli.snapshots import open_snapshots
 from cli.traffic.rows import PopulationRows
@@ -125,7 +125,7 @@ def _first(error: Exception) -> Exception:
 
 async def _play(screen: Screen, url: str, rows: PopulationRows, rate: float, reports: Path, played: Played) -> None:
     over, folder = asyncio.Event(), ReportFolder(reports)
-    director = Director(Target.parse(url), rows, rate, lambda: folder.runs()[::-1])
+    director = Director(ServiceAddress.parse(url), rows, rate, lambda: folder.runs()[::-1])
     async with asyncio.TaskGroup() as group:
         group.create_task(screen.show(played, over))
         await director.play(played, over)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from cli.doctor.check import CheckResult
-from cli.http import OK, Answer, EndpointError, ask
+from cli.http import OK, EndpointError, HttpResponse, ask
 from leeway.settings import DoctorSettings
 
 _JAEGER_VERSION = re.compile(rb'"gitVersion"\s*:\s*"v?(\d[\w.+-]*)"')
@@ -23,7 +23,7 @@ class Endpoint:
     check: str
     variable: str
     url: str | None
-    version: Callable[[Answer], str | None]
+    version: Callable[[HttpResponse], str | None]
     start: str
     path: str = "/"
     api_key: str | None = None
@@ -66,7 +66,7 @@ def answers(endpoint: Endpoint, timeout_s: float) -> CheckResult:
     return CheckResult(endpoint.check, "ok", found, version=version, clock_ahead_s=answer.clock_ahead_s)
 
 
-def _version(endpoint: Endpoint, answer: Answer) -> str | None:
+def _version(endpoint: Endpoint, answer: HttpResponse) -> str | None:
     if answer.status != OK:
         raise EndpointError(f"answers at {endpoint.url} with status {answer.status}")
     try:
@@ -79,24 +79,24 @@ def _up(service: str) -> str:
     return f"start it (docker compose up --detach {service}), read its log (docker compose logs {service})"
 
 
-def _no_version(_answer: Answer) -> None:
+def _no_version(_answer: HttpResponse) -> None:
     return None
 
 
-def _own_page(answer: Answer) -> None:
+def _own_page(answer: HttpResponse) -> None:
     """The drift worker's page names itself in a header."""
     if answer.server != "leeway":
         raise KeyError(answer.server)
 
 
-def _prometheus_version(answer: Answer) -> str:
+def _prometheus_version(answer: HttpResponse) -> str:
     return str(answer.document()["data"]["version"])
 
 
-def _grafana_version(answer: Answer) -> str:
+def _grafana_version(answer: HttpResponse) -> str:
     return str(answer.document()["version"])
 
 
-def _jaeger_version(answer: Answer) -> str | None:
+def _jaeger_version(answer: HttpResponse) -> str | None:
     match = _JAEGER_VERSION.search(answer.body)
     return match and match[1].decode()

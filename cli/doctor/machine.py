@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from cli.doctor.check import CheckResult
 from cli.doctor.endpoints import endpoints
-from cli.http import BadUrl, Target
+from cli.http import BadUrl, ServiceAddress
 from leeway.settings import DoctorSettings
 from leeway.store.engine import DatabaseError, open_engine, server_address, sqlite_file
 from leeway.telemetry.variables import examine
@@ -34,7 +34,7 @@ def addresses(settings: DoctorSettings) -> dict[str, Address]:
 
 def _address(url: str) -> Address | None:
     try:
-        target = Target.parse(url)
+        target = ServiceAddress.parse(url)
     except BadUrl:  # the check of that endpoint reports it
         return None
     return target.host, target.port

@@ -8,7 +8,7 @@ from typing import TypeAlias
 from urllib.parse import quote
 
 from cli.doctor.check import CheckResult, Deadline
-from cli.doctor.traces import Origin
+from cli.doctor.traces import TraceOrigin
 from cli.http import NOT_FOUND, OK, EndpointError, ask
 from leeway.settings import DoctorSettings
 from leeway.telemetry.environment import export_interval_s
@@ -119,7 +119,7 @@ def wait_s(settings: DoctorSettings, others_s: float) -> float:
 def risen(
     settings: DoctorSettings,
     before: Counts | Exception,
-    origin: Origin | None,
+    origin: TraceOrigin | None,
     timeout_s: float,
     deadline: Deadline,
 ) -> CheckResult:
@@ -155,12 +155,12 @@ def risen(
     return CheckResult("metric", "ok", found if of else f"{found}; it includes requests of other clients")
 
 
-def _names_processes(origin: Origin | None, *counts: Counts) -> bool:
+def _names_processes(origin: TraceOrigin | None, *counts: Counts) -> bool:
     """Whether the series name their processes as OTLP does; if Prometheus scrapes the services itself they do not."""
     return origin is not None and any(("job", origin.job) in series for each in counts for series in each)
 
 
-def _only(origin: Origin | None, before: Counts, now: Counts) -> Counts:
+def _only(origin: TraceOrigin | None, before: Counts, now: Counts) -> Counts:
     rises = increases(before, now)
     if origin is None or not _names_processes(origin, before, now):
         return rises

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from cli.doctor.check import CheckResult
-from cli.http import OK, REJECTED_KEY, UNAVAILABLE, Answer, EndpointError, ask
+from cli.http import OK, REJECTED_KEY, UNAVAILABLE, EndpointError, HttpResponse, ask
 from leeway.schema import FeatureSchema
 from leeway.store.record import SYNTHETIC_HEADER
 
@@ -71,7 +71,7 @@ def _info(card: Mapping[str, Any], openapi: Mapping[str, Any]) -> ServiceInfo:
     )
 
 
-def _readiness(ready: Answer, health: Mapping[str, Any], info: ServiceInfo) -> CheckResult:
+def _readiness(ready: HttpResponse, health: Mapping[str, Any], info: ServiceInfo) -> CheckResult:
     model, ahead_s = f"model {info.name} {info.version}", ready.clock_ahead_s
     failing = ", ".join(name for name, found in health["checks"].items() if found != "ok")
     if ready.status != OK:
@@ -110,7 +110,7 @@ def predict(
     ), prediction
 
 
-def _rejection(answer: Answer, problem: Mapping[str, Any]) -> CheckResult:
+def _rejection(answer: HttpResponse, problem: Mapping[str, Any]) -> CheckResult:
     found = f"HTTP {answer.status}: {problem.get('detail', 'no reason given')}"
     if answer.status == UNAVAILABLE:
         return CheckResult("prediction", "failed", found, "free space for the spool, or set LEEWAY_RECORDING=available")

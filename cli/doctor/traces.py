@@ -24,7 +24,7 @@ _SAME_FILE = "set LEEWAY_SPANS_FILE to the file that the service writes, for bot
 
 
 @dataclass(frozen=True)
-class Origin:
+class TraceOrigin:
     """The process that answered, as its trace names it; OTLP metrics in Prometheus have the same job and instance."""
 
     job: str
@@ -33,7 +33,7 @@ class Origin:
 
 def arrival(
     settings: DoctorSettings, prediction: SyntheticPrediction, spans_before: int, timeout_s: float, deadline: Deadline
-) -> tuple[CheckResult, Origin | None]:
+) -> tuple[CheckResult, TraceOrigin | None]:
     """Whether the prediction's trace arrives, and which process made it.
 
     `spans_before` is the spans file's length before the prediction was requested.
@@ -57,13 +57,13 @@ def length(spans_file: Path | None) -> int:
         return 0
 
 
-def _origin(resource: Mapping[str, Any]) -> Origin | None:
+def _origin(resource: Mapping[str, Any]) -> TraceOrigin | None:
     """See https://opentelemetry.io/docs/specs/otel/compatibility/prometheus_and_openmetrics/#resource-attributes-1."""
     name, namespace, instance = (resource.get(f"service.{each}") for each in ("name", "namespace", "instance.id"))
-    return Origin(f"{namespace}/{name}" if namespace else str(name), str(instance)) if name and instance else None
+    return TraceOrigin(f"{namespace}/{name}" if namespace else str(name), str(instance)) if name and instance else None
 
 
-def _in_jaeger(url: str, trace_id: str, timeout_s: float, deadline: Deadline) -> tuple[CheckResult, Origin | None]:
+def _in_jaeger(url: str, trace_id: str, timeout_s: float, deadline: Deadline) -> tuple[CheckResult, TraceOrigin | None]:
     try:
         found = deadline.wait_for(lambda: _spans(url, trace_id, timeout_s))
     except (EndpointError, KeyError, TypeError) as error:
@@ -75,7 +75,7 @@ def _in_jaeger(url: str, trace_id: str, timeout_s: float, deadline: Deadline) ->
 
 def _arrived(
     trace_id: str, where: str, deadline: Deadline, spans: int, resource: Mapping[str, Any]
-) -> tuple[CheckResult, Origin | None]:
+) -> tuple[CheckResult, TraceOrigin | None]:
     text = f"{trace_id} arrived {where} within {deadline.waited_s:.1f} s, {spans} spans"
     return CheckResult(_CHECK, "ok", text, version=resource.get("service.version")), _origin(resource)
 
@@ -95,7 +95,7 @@ def _spans(url: str, trace_id: str, timeout_s: float) -> tuple[int, Mapping[str,
     return (count, ours) if count else None
 
 
-def _in_file(path: Path, before: int, trace_id: str, deadline: Deadline) -> tuple[CheckResult, Origin | None]:
+def _in_file(path: Path, before: int, trace_id: str, deadline: Deadline) -> tuple[CheckResult, TraceOrigin | None]:
     def look() -> list[dict[str, Any]] | None:
         return [span for span in _lines(path, before) if span["context"]["trace_id"] == f"0x{trace_id}"] or None
 

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from rich.console import Console
 
-from cli.http import OK, REJECTED_KEY, UNAVAILABLE, EndpointError, NotHttp, Target, ask_async
+from cli.http import OK, REJECTED_KEY, UNAVAILABLE, EndpointError, NotHttp, ServiceAddress, ask_async
 from cli.options import stop
 from cli.traffic.labels import ModelTruth, PopulationTruth, Truth
 from cli.traffic.plan import Load, Plan
@@ -58,10 +58,10 @@ class ServedModel:
 
 
 @dataclass(frozen=True)
-class Service:
+class ServiceClient:
     """The service at `target`; each answer may take `timeout_s` seconds."""
 
-    target: Target
+    target: ServiceAddress
     timeout_s: float
 
     async def model(self, wait_s: float, say: Callable[[str], None]) -> ServedModel:
@@ -133,10 +133,10 @@ class Service:
         return TrafficError(f"{self.target.url} is not a Leeway service ({reason}): {hint}")
 
 
-async def prepare(out: Console, target: Target, options: TrafficOptions) -> tuple[Plan, Truth]:
+async def prepare(out: Console, target: ServiceAddress, options: TrafficOptions) -> tuple[Plan, Truth]:
     """Wait for the service, and plan what is sent and which labels follow."""
     user_ids = None if options.users is None else read_users(options.users)
-    service = Service(target, options.timeout_s)
+    service = ServiceClient(target, options.timeout_s)
     say = partial(out.print, markup=False, highlight=False)
     model = await service.model(options.wait_s, say)
     rows, known_ids, truth = await _customers(say, service, model, options, user_ids)
@@ -149,7 +149,7 @@ async def prepare(out: Console, target: Target, options: TrafficOptions) -> tupl
 
 async def _customers(
     say: Callable[[str], None],
-    service: Service,
+    service: ServiceClient,
     model: ServedModel,
     options: TrafficOptions,
     user_ids: Sequence[str] | None,
@@ -174,7 +174,7 @@ async def _customers(
     return people, people.user_ids if known else (), PopulationTruth()
 
 
-def _announcement(target: Target, model: ServedModel, plan: Plan) -> Iterator[str]:
+def _announcement(target: ServiceAddress, model: ServedModel, plan: Plan) -> Iterator[str]:
     length = "until Ctrl-C" if plan.duration_s is None else f"for {plan.duration_s:g} s"
     yield f"{target.url} serves {model.card.name} {model.card.version}: {plan.rate:g} requests/s {length}."
     yield f"Features come from {plan.rows.origin}."

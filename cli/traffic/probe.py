@@ -15,7 +15,7 @@ from opentelemetry.propagate import inject
 from opentelemetry.trace import NoOpTracer, Span, SpanKind, Status, StatusCode, Tracer, set_span_in_context
 from opentelemetry.util.types import AttributeValue
 
-from cli.http import Target
+from cli.http import ServiceAddress
 from leeway.telemetry import names
 from leeway.telemetry.environment import disabled, exports
 from leeway.telemetry.providers import ProcessIdentity, providers_from_environment
@@ -26,7 +26,7 @@ FIRST_ERROR_STATUS = 400
 class TrafficProbe:
     """Makes a span of each request; without a tracer, requests carry no trace context."""
 
-    def __init__(self, target: Target, tracer: Tracer | None = None) -> None:
+    def __init__(self, target: ServiceAddress, tracer: Tracer | None = None) -> None:
         self._tracer = tracer or NoOpTracer()
         self._target = target
 
@@ -70,7 +70,7 @@ class PendingRequest:
 
 
 @contextmanager
-def probe_from_environment(target: Target) -> Iterator[TrafficProbe]:
+def probe_from_environment(target: ServiceAddress) -> Iterator[TrafficProbe]:
     """Yield a probe that exports spans if an OTLP endpoint is set, else one without a tracer.
 
     Raises:

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from rich.console import Console
 
-from cli.http import BadUrl, Target
+from cli.http import BadUrl, ServiceAddress
 from cli.options import FAILED, console, plain_errors, stop
 from cli.traffic.labels import Labeller, Truth
 from cli.traffic.plan import Plan
@@ -38,7 +38,7 @@ def run_traffic(settings: ClientSettings, options: TrafficOptions) -> None:
     """
     out = console()
     with plain_errors(TrafficError, BadUrl, TelemetryError):
-        target = Target.parse(settings.url, api_key=settings.api_key)
+        target = ServiceAddress.parse(settings.url, api_key=settings.api_key)
         with probe_from_environment(target) as probe:
             sys.setswitchinterval(SWITCH_S)
             with asyncio.Runner(loop_factory=_fast_loop()) as runner:
@@ -58,7 +58,7 @@ def _fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return None
 
 
-async def _session(out: Console, target: Target, probe: TrafficProbe, options: TrafficOptions) -> Tally | None:
+async def _session(out: Console, target: ServiceAddress, probe: TrafficProbe, options: TrafficOptions) -> Tally | None:
     """Prepare and run; None if it was stopped before it could run."""
     loop, stopped = asyncio.get_running_loop(), asyncio.Event()
     client = LoadClient(target, options.timeout_s)

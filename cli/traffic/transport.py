@@ -17,7 +17,7 @@ from typing import NamedTuple, cast
 
 import httptools
 
-from cli.http import MAX_ANSWER_BYTES, Target
+from cli.http import MAX_ANSWER_BYTES, ServiceAddress
 
 KEEP_S = 2.0
 """An idle connection is reused within this time: shorter than any server's keep-alive timeout."""
@@ -37,7 +37,7 @@ class Reply(NamedTuple):
 class LoadClient:
     """Posts JSON to one target, each request on a connection of its own; `timeout_s` limits each whole request."""
 
-    def __init__(self, target: Target, timeout_s: float) -> None:
+    def __init__(self, target: ServiceAddress, timeout_s: float) -> None:
         self.target = target
         self._timeout_s = timeout_s
         self._idle: list[_Connection] = []

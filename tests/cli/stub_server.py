@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from email.utils import formatdate
 from typing import TypeAlias
 
-from cli.http import Target
+from cli.http import ServiceAddress
 
 TRICKLE_S = 0.02
 """The pause between two pieces of an answer that is an iterator."""
@@ -38,7 +38,7 @@ JsonReply: TypeAlias = "tuple[int, object] | Callable[[str], tuple[int, object]]
 class StubServer:
     """Where it listens, what was requested, and on how many connections."""
 
-    target: Target
+    target: ServiceAddress
     requests: list[Request] = field(default_factory=list)
     connections: int = 0
     replies: Mapping[str, JsonReply] = field(default_factory=dict)
@@ -63,7 +63,7 @@ def predicted(number: int = 0) -> bytes:
 @contextmanager
 def stub_server(reply: Reply) -> Iterator[StubServer]:
     """Serve in a thread until the block ends; connections that are still open are cut then."""
-    stub = StubServer(Target("http", "127.0.0.1", 0))
+    stub = StubServer(ServiceAddress("http", "127.0.0.1", 0))
     started, loop = threading.Event(), asyncio.new_event_loop()
     over = asyncio.Event()
     thread = threading.Thread(target=lambda: loop.run_until_complete(_serve(stub, reply, started, over)))
@@ -93,7 +93,7 @@ async def _serve(stub: StubServer, reply: Reply, started: threading.Event, over:
             writer.transport.abort() if over.is_set() else writer.close()
 
     server = await asyncio.start_server(connected, "127.0.0.1", 0, backlog=100)
-    stub.target = Target("http", "127.0.0.1", server.sockets[0].getsockname()[1])
+    stub.target = ServiceAddress("http", "127.0.0.1", server.sockets[0].getsockname()[1])
     started.set()
     await over.wait()
     server.close()

@@ -8,7 +8,7 @@ from email.utils import format_datetime
 import pytest
 
 from cli import http as module
-from cli.http import BadUrl, EndpointError, NotHttp, Target, TimedOut, Unreachable, ask, clock_ahead_s
+from cli.http import BadUrl, EndpointError, NotHttp, ServiceAddress, TimedOut, Unreachable, ask, clock_ahead_s
 from tests.cli.stub_server import http, json_server, stub_server
 from tests.service.processes import closed_port, silent_listener
 
@@ -29,7 +29,7 @@ SOON_S = 0.3
 )
 def test_addresses_are_parsed(url: str, expected: str) -> None:
     """Scheme, host, port and path prefix are read from an address; ports have defaults."""
-    assert Target.parse(url).url == expected
+    assert ServiceAddress.parse(url).url == expected
 
 
 @pytest.mark.parametrize(
@@ -42,13 +42,13 @@ def test_addresses_are_parsed(url: str, expected: str) -> None:
 def test_other_addresses_are_rejected(url: str) -> None:
     """Anything but a plain http or https address is rejected, including credentials; the message has an example."""
     with pytest.raises(BadUrl, match=r"(not a valid|not an http|must contain only).*: give one like http://127"):
-        Target.parse(url)
+        ServiceAddress.parse(url)
 
 
 def test_rejected_addresses_are_redacted() -> None:
     """The message names the setting and the host, and no password."""
     with pytest.raises(BadUrl, match=r"^LEEWAY_URL \(http://h:1\) is not an http or https address") as caught:
-        Target.parse("http://u:hush@h:1/hush?hush")
+        ServiceAddress.parse("http://u:hush@h:1/hush?hush")
     assert "hush" not in str(caught.value)
 
 

@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind
 from sklearn.linear_model import LogisticRegression
 
-from cli.http import Target
+from cli.http import ServiceAddress
 from cli.traffic.probe import TrafficProbe
 from docs.generate.spans import SPANS, Span
 from leeway.data.population import Population
@@ -115,7 +115,7 @@ def test_links_of_a_drift_run(of_runs: Telemetry) -> None:
 def test_spans_of_traffic() -> None:
     """Requests of `leeway traffic` have exactly the documented attributes."""
     with telemetry_in_memory() as telemetry:
-        probe = TrafficProbe(Target.parse("http://127.0.0.1:8000"), telemetry.providers.tracer)
+        probe = TrafficProbe(ServiceAddress.parse("http://127.0.0.1:8000"), telemetry.providers.tracer)
         probe.sends("/predict", "features", 0.5).answered(200)
         probe.sends("/predict", "features", 0.5).failed(TimeoutError())
         found = {attribute for span in telemetry.spans() for attribute in attributes_of(span)}

@@ -35,7 +35,7 @@ _MOST_TOOLTIPS = 600
 
 
 @dataclass(frozen=True)
-class Series:
+class ChartLine:
     """One line. It has a gap at a point whose value is None. `tone` is 1, 2, 3 or 4."""
 
     name: str
@@ -74,9 +74,9 @@ def line_chart(
     key: str,
     title: str,
     axis: TimeAxis,
-    series: Sequence[Series],
+    series: Sequence[ChartLine],
     *,
-    threshold: Series | None = None,
+    threshold: ChartLine | None = None,
     markers: Sequence[Marker] = (),
     stretches: Sequence[Stretch] = (),
     show: Callable[[float], str] = "{:.2f}".format,
@@ -146,7 +146,7 @@ def _chart(key: str, title: str, text: str, height: int, *parts: Markup) -> Mark
     )
 
 
-def _in_words(line: Series, show: Callable[[float], str]) -> str:
+def _in_words(line: ChartLine, show: Callable[[float], str]) -> str:
     known = [value for _, value in line.points if value is not None]
     if not known:
         return f"{line.name}: no values"
@@ -187,7 +187,7 @@ def _grid(axis: TimeAxis, values: ValueAxis) -> Markup:
     return Markup("").join([_time_grid(axis), element("g", *drawn, class_="grid value")])
 
 
-def _line(axis: TimeAxis, values: ValueAxis, line: Series, style: str) -> Markup:
+def _line(axis: TimeAxis, values: ValueAxis, line: ChartLine, style: str) -> Markup:
     """The line without its gaps, in a box of 1,000 × 100 units that stretches with the page."""
     pieces = []
     for known, points in groupby(line.points, key=lambda point: point[1] is not None):
@@ -200,7 +200,7 @@ def _line(axis: TimeAxis, values: ValueAxis, line: Series, style: str) -> Markup
     )
 
 
-def _dots(axis: TimeAxis, values: ValueAxis, line: Series) -> Markup:
+def _dots(axis: TimeAxis, values: ValueAxis, line: ChartLine) -> Markup:
     """A dot on each point of a short line and on isolated points, and a tooltip on each point."""
     if len(line.points) > _MOST_TOOLTIPS:
         return Markup("")

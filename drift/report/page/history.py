@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from drift.report.page import words
 from drift.report.page.axis import TimeAxis
-from drift.report.page.chart import Band, Marker, Series, Stretch, element, line_chart, percent, state_timeline
+from drift.report.page.chart import Band, ChartLine, Marker, Stretch, element, line_chart, percent, state_timeline
 from drift.result import QUESTIONS, FeatureDrift, Question, RunResult
 
 _SMALLEST_TOP, _LARGEST_TOP = 2.0, 8.0
@@ -66,8 +66,8 @@ def share_chart(runs: Sequence[RunResult], axis: TimeAxis, stretches: Sequence[S
         "share",
         "Share of drifted features over time",
         axis,
-        [Series("share", points)],
-        threshold=Series("threshold", limits),
+        [ChartLine("share", points)],
+        threshold=ChartLine("threshold", limits),
         markers=list(changes(runs)),
         stretches=stretches,
     )

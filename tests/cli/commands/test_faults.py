@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from cli.commands.faults import FAULT_NAMES, FaultsError, describe, request_faults
-from cli.http import Target
+from cli.http import ServiceAddress
 from cli.main import app
 from leeway.model.bundle import Bundle
 from service.core.faults import FAULTS, MAX_SECONDS
@@ -151,7 +151,7 @@ def test_a_timeout_is_an_error() -> None:
         silent_listener(accepts=False) as url,
         pytest.raises(FaultsError, match=r"does not answer .* within 0\.1 s.*end by themselves"),
     ):
-        request_faults(Target.parse(url), "DELETE", timeout_s=0.1)
+        request_faults(ServiceAddress.parse(url), "DELETE", timeout_s=0.1)
 
 
 def test_rejections_have_the_services_reason(free: Server) -> None:

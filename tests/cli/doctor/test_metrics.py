@@ -9,7 +9,7 @@ import pytest
 from cli.doctor import metrics
 from cli.doctor.check import CheckResult, Deadline
 from cli.doctor.metrics import Counts, NoMetrics, prediction_counts, risen, targets, versions
-from cli.doctor.traces import Origin
+from cli.doctor.traces import TraceOrigin
 from cli.http import EndpointError
 from leeway.settings import DoctorSettings
 from leeway.telemetry import names
@@ -18,7 +18,7 @@ from tests.cli.stub_server import JsonReply, json_server
 from tests.service.processes import closed_port
 
 QUERY = "/api/v1/query"
-ORIGIN = Origin("leeway/leeway-service", "i")
+ORIGIN = TraceOrigin("leeway/leeway-service", "i")
 OWN = """# TYPE http_server_request_duration_seconds histogram
 http_server_request_duration_seconds_count{http_route="/predict",http_response_status_code="200"} 5.0
 http_server_request_duration_seconds_count{http_route="/predict",http_response_status_code="422"} 2.0
@@ -73,7 +73,7 @@ def test_the_first_prediction_is_a_rise() -> None:
     assert (before, result.state) == ({}, "ok")
 
 
-def result_after(before: list[Any], after: list[Any], origin: Origin | None = ORIGIN) -> CheckResult:
+def result_after(before: list[Any], after: list[Any], origin: TraceOrigin | None = ORIGIN) -> CheckResult:
     """The result if Prometheus has these series before and after."""
     with json_server({QUERY: (200, vector(*before))}) as server:
         counted = prediction_counts(prometheus(server.url), 5)

@@ -8,7 +8,7 @@ import pytest
 
 from cli.doctor.check import CheckResult, Deadline
 from cli.doctor.service import SyntheticPrediction
-from cli.doctor.traces import Origin, arrival, length
+from cli.doctor.traces import TraceOrigin, arrival, length
 from leeway.settings import DoctorSettings
 from tests.cli.doctor.replies import trace
 from tests.cli.stub_server import JsonReply, json_server
@@ -132,12 +132,12 @@ def test_another_spans_file_fails(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("told", "origin"),
     [
-        ({"namespace": "leeway", "instance_id": "i"}, Origin("leeway/leeway-service", "i")),
-        ({"instance_id": "i"}, Origin("leeway-service", "i")),
+        ({"namespace": "leeway", "instance_id": "i"}, TraceOrigin("leeway/leeway-service", "i")),
+        ({"instance_id": "i"}, TraceOrigin("leeway-service", "i")),
         ({}, None),
     ],
 )
-def test_a_trace_in_jaeger_names_its_process(told: dict[str, str], origin: Origin | None) -> None:
+def test_a_trace_in_jaeger_names_its_process(told: dict[str, str], origin: TraceOrigin | None) -> None:
     """The origin has the labels that Prometheus uses, to distinguish its count from others."""
     with json_server({PATH: (200, trace(2, **told))}) as server:
         settings = DoctorSettings.read(jaeger_url=server.url)
@@ -149,4 +149,4 @@ def test_a_span_in_the_file_names_its_process(tmp_path: Path) -> None:
     path, told = tmp_path / "spans.jsonl", {"service.name": "s", "service.namespace": "n", "service.instance.id": "i"}
     path.write_text(json.dumps({"context": {"trace_id": f"0x{TRACE}"}, "resource": {"attributes": told}}) + "\n")
     found = arrival(DoctorSettings.read(spans_file=path), SENT, 0, 5, Deadline(0.1))
-    assert found[1] == Origin("n/s", "i")
+    assert found[1] == TraceOrigin("n/s", "i")

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 import pytest
 from opentelemetry.trace import SpanKind, StatusCode
 
-from cli.http import Target
+from cli.http import ServiceAddress
 from cli.traffic.probe import TrafficProbe, probe_from_environment
 from leeway.telemetry import names
 from tests.telemetry import Telemetry, attributes_of, span_id, telemetry_in_memory, trace_id
 
-TARGET = Target("http", "example.org", 8000, "/leeway")
+TARGET = ServiceAddress("http", "example.org", 8000, "/leeway")
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from cli.http import Target
+from cli.http import ServiceAddress
 from cli.traffic import transport
 from cli.traffic.transport import BrokenAnswer, LoadClient, Reply
 from tests.cli import stub_server as stubs
@@ -19,7 +19,7 @@ def posted(
 ) -> tuple[list[Reply], StubServer]:
     """Post to a server with these answers, some times in a row."""
 
-    async def post(target: Target) -> list[Reply]:
+    async def post(target: ServiceAddress) -> list[Reply]:
         client = LoadClient(target, timeout_s)
         try:
             return [await client.post("/x", b"12", {"a": "b"}) for _ in range(times)]
@@ -27,7 +27,7 @@ def posted(
             client.close()
 
     with stub_server(reply) as server:
-        return asyncio.run(post(Target("http", "127.0.0.1", server.target.port, base))), server
+        return asyncio.run(post(ServiceAddress("http", "127.0.0.1", server.target.port, base))), server
 
 
 def test_requests_are_complete() -> None:
@@ -69,7 +69,7 @@ def test_the_timeout_limits_the_whole_request() -> None:
 def test_late_answers_are_dropped() -> None:
     """After a request that timed out, the next one gets its own answer."""
 
-    async def post(target: Target) -> Reply:
+    async def post(target: ServiceAddress) -> Reply:
         client = LoadClient(target, 0.2)
         with pytest.raises(TimeoutError):
             await client.post("/x", b"", {})

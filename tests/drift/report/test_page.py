@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from drift.report.page import history, page_environment, page_policy, render_index, render_run
 from drift.report.page.axis import TimeAxis, value_axis
-from drift.report.page.chart import Band, Marker, Series, Stretch, line_chart, state_timeline
+from drift.report.page.chart import Band, ChartLine, Marker, Stretch, line_chart, state_timeline
 from drift.result import RunResult, read_result
 from tests.drift.documents import NOON, TRACE, feature, result, run_id, unknown, verdict
 from tests.drift.documents import history as a_history
@@ -140,7 +140,7 @@ def test_another_package_may_add_its_style() -> None:
     """Another page, such as the demo's, uses our charts and adds its style; the policy of our pages is unchanged."""
     more = "h1 { margin: 1px; }"
     template = '{% extends "base.html.j2" %}{% block title %}t{% endblock %}{% block body %}{{ main }}{% endblock %}'
-    chart = line_chart("latency", "Latency", HOUR, [Series("p95", minutes(2, 3))])
+    chart = line_chart("latency", "Latency", HOUR, [ChartLine("p95", minutes(2, 3))])
     page = page_environment(more_style=more).from_string(template).render(main=chart)
     assert 'id="latency" class="chart" role="img"' in page
     digest = hashlib.sha256(page[page.index("<style>") + 7 : page.index("</style>")].encode()).digest()
@@ -205,7 +205,9 @@ def test_bar_shows_score_against_its_own_threshold() -> None:
 
 def test_points_carry_their_data() -> None:
     """Each point has its series, time and value as data attributes."""
-    tree = parse(line_chart("c", "Share", HOUR, [Series("a", minutes(0.1, None, 0.3)), Series("b", minutes(0.5))]))
+    tree = parse(
+        line_chart("c", "Share", HOUR, [ChartLine("a", minutes(0.1, None, 0.3)), ChartLine("b", minutes(0.5))])
+    )
     carried = [
         (each.attrib["data-series"], each.attrib["data-time"], float(each.attrib["data-value"]))
         for each in of_class(tree, "target")
@@ -222,7 +224,7 @@ def test_stretches_lie_under_lines_and_bands() -> None:
         Stretch(NOON + number * quarter, NOON + (number + 1) * quarter, f"act {number}") for number in range(2)
     ]
     for drawn in (
-        line_chart("c", "Share", HOUR, [Series("a", minutes(0.1))], stretches=stretches),
+        line_chart("c", "Share", HOUR, [ChartLine("a", minutes(0.1))], stretches=stretches),
         state_timeline("c", "Verdicts", HOUR, {"quality": [Band(NOON, HOUR.end, "ok")]}, stretches),
     ):
         tree = parse(drawn)
@@ -238,7 +240,7 @@ def test_stretches_lie_under_lines_and_bands() -> None:
 def test_points_are_at_their_values() -> None:
     """Each point's position corresponds to its time and value."""
     values = [0.0714, 0.2143, 0.3571, 0.5]
-    tree = parse(line_chart("c", "Share", HOUR, [Series("share", minutes(*values))]))
+    tree = parse(line_chart("c", "Share", HOUR, [ChartLine("share", minutes(*values))]))
     top = max(float(text.text or 0) for text in of_class(tree, "tick") if text.get("x") == "-8")
     dots = [each for each in of_class(tree, "target") if each.tag == "circle"]
     assert [top * (1 - float(dot.attrib["cy"][:-1]) / 100) for dot in dots] == pytest.approx(values, abs=1e-4)
@@ -248,7 +250,7 @@ def test_points_are_at_their_values() -> None:
 
 def test_an_unknown_value_is_a_gap() -> None:
     """A point without a value breaks the line in two and has no dot."""
-    tree = parse(line_chart("c", "Share", HOUR, [Series("share", minutes(0.1, 0.1, None, 0.2, 0.2))]))
+    tree = parse(line_chart("c", "Share", HOUR, [ChartLine("share", minutes(0.1, 0.1, None, 0.2, 0.2))]))
     (path,) = of_class(tree, "line")
     assert path.attrib["d"].count("M") == 2
     assert len([each for each in of_class(tree, "target") if each.tag == "circle"]) == 4
@@ -256,7 +258,7 @@ def test_an_unknown_value_is_a_gap() -> None:
 
 def test_an_isolated_point_is_a_dot() -> None:
     """Between two gaps a line has no length, so a dot is drawn, even on a long line."""
-    tree = parse(line_chart("c", "Share", HOUR, [Series("share", minutes(*[0.1, 0.1] * 20, None, 0.2, None))]))
+    tree = parse(line_chart("c", "Share", HOUR, [ChartLine("share", minutes(*[0.1, 0.1] * 20, None, 0.2, None))]))
     assert len(of_class(tree, "dot")) == 1
 
 
@@ -264,7 +266,7 @@ def test_threshold_and_markers_are_drawn() -> None:
     """The threshold has its own line, and a marker has a label, a time and its state's shape."""
     marker = Marker(NOON + timedelta(minutes=30), "Retrain the model", "act")
     drawn = line_chart(
-        "c", "S", HOUR, [Series("s", minutes(0.1))], threshold=Series("t", minutes(0.3, 0.3)), markers=[marker]
+        "c", "S", HOUR, [ChartLine("s", minutes(0.1))], threshold=ChartLine("t", minutes(0.3, 0.3)), markers=[marker]
     )
     tree = parse(drawn)
     assert len(of_class(tree, "threshold")) == 1
@@ -284,14 +286,14 @@ def test_state_bands_differ_by_more_than_colour() -> None:
 
 def test_charts_have_a_text_alternative() -> None:
     """A chart is one image with a title and a description of each line."""
-    tree = parse(line_chart("c", "Latency", HOUR, [Series("p95", minutes(2, 9, 4), 2)], show="{:g} ms".format))
+    tree = parse(line_chart("c", "Latency", HOUR, [ChartLine("p95", minutes(2, 9, 4), 2)], show="{:g} ms".format))
     assert tree.get("role") == "img"
     assert (tree.findtext("title"), tree.findtext("desc")) == ("Latency", "p95: last 4 ms, from 2 ms to 9 ms")
 
 
 def test_names_in_charts_are_escaped() -> None:
     """A hostile name stays text."""
-    drawn = line_chart("c", HOSTILE, HOUR, [Series(HOSTILE, minutes(1))], markers=[Marker(NOON, HOSTILE)])
+    drawn = line_chart("c", HOSTILE, HOUR, [ChartLine(HOSTILE, minutes(1))], markers=[Marker(NOON, HOSTILE)])
     assert "<script" not in drawn + state_timeline("d", HOSTILE, HOUR, {HOSTILE: [Band(NOON, NOON, "ok")]})
 
 
