@@ -39,8 +39,8 @@ PRELOADED: Final = (
     "service.spool.drainer",
 )
 """What most commands import. Nothing of it starts a thread, which a fork would lack."""
-LATE: Final = ("LEEWAY_", "OTEL_BSP_", "OTEL_EXPORTER_", "OTEL_METRIC_EXPORT_", "COLUMNS", "PYTEST_")
-"""How the names of variables begin that no import reads."""
+LATE: Final = ("LEEWAY_", "OTEL_BSP_", "OTEL_EXPORTER_", "OTEL_METRIC_EXPORT_", "COLUMNS", "KMP_", "PYTEST_")
+"""How the names of variables begin that no import reads. scikit-learn sets `KMP_` when it is imported."""
 MAY_START_OTHERS: Final = (["cli.main", "serve"], ["cli.main", "demo"])
 _HEAD: Final = struct.Struct("!I")
 _SET_CHILD_SUBREAPER: Final = 36

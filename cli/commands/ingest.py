@@ -15,7 +15,7 @@ from leeway.settings import Settings
 
 EXAMPLES = (
     "leeway ingest --as-of 2024-01-31 extracts/2024-01-31",
-    "leeway ingest --as-of 2024-01-31 extracts/2024-01-31 --decimal , --missing '?'",
+    "leeway ingest --as-of 2024-01-31 untidy --decimal , --missing '?'",
 )
 
 
