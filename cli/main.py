@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.metadata import version
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -39,7 +41,7 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def leeway(
-    shown: Annotated[
+    shown: Annotated[  # noqa: ARG001 (its callback prints it)
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
@@ -48,6 +50,8 @@ def leeway(
     Settings are LEEWAY_* environment variables; a flag takes precedence over its variable. Exit codes: 0 done,
     1 failed, 2 bad input or settings.
     """
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # for terminals that lack a character
 
 
 def _add(short_help: str, command: object, *lines: str) -> None:

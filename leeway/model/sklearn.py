@@ -77,11 +77,14 @@ def write_pipeline(pipeline: Pipeline, path: Path) -> None:
 
     Raises:
         BundleError: loading it again would execute code from outside scikit-learn.
+        OSError: the file cannot be written.
     """
     _reject_boosters(pipeline)
     try:
         skops.io.dump(pipeline, path)
         foreign = _foreign_types(path)
+    except OSError:
+        raise
     except Exception as error:
         raise BundleError(f"the pipeline cannot be stored without pickle: {error}") from error
     if foreign:

@@ -54,8 +54,9 @@ class LoggingProbe(DrainerProbe):
         _log.warning("moved %d bytes of a write that never completed to the spool's dead letters", count)
 
     def failed(self, error: Exception) -> None:
-        """Log the error with its traceback."""
-        _log.error("draining the spool failed and will be retried: %s", error, exc_info=error)
+        """Log the error; one of the operating system, such as a full disk, needs no traceback."""
+        traceback_of = None if isinstance(error, OSError) else error
+        _log.error("draining the spool failed and will be retried: %s", error, exc_info=traceback_of)
 
 
 def main() -> int:

@@ -53,6 +53,12 @@ def test_a_missing_file_is_an_error(tmp_path: Path, command: tuple[str, ...]) ->
     assert not file.exists()
 
 
+def test_a_terminal_that_lacks_a_character_gets_a_question_mark(customer: Customer) -> None:
+    """What was deleted is reported in any encoding, not in a traceback."""
+    done = CliRunner(charset="ascii", env={}).invoke(app, ["log", "forget", "--user", "Zoë", *customer.flags])
+    assert (done.exit_code, "Zo?" in done.stdout) == (0, True)
+
+
 @pytest.mark.parametrize("user", ["", "a\udcff", "a\nb"])
 def test_an_impossible_id_is_an_error(customer: Customer, user: str) -> None:
     """Exit code 2 and one line, also for bytes that are not UTF-8."""

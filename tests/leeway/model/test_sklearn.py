@@ -154,6 +154,13 @@ def test_says_how_to_replace_boosters(
         write_pipeline(model, tmp_path / PIPELINE)
 
 
+def test_a_full_disk_is_not_the_pipelines_fault() -> None:
+    """An error of the operating system is reported as what it is."""
+    pipeline = make_pipeline(StandardScaler(), LogisticRegression()).fit([[1.0], [2.0]], [0, 1])
+    with pytest.raises(OSError, match="No space left on device"):
+        write_pipeline(pipeline, Path("/dev/full"))
+
+
 def test_a_frame_of_other_columns_is_not_loaded(on_sklearn: Path) -> None:
     """A layout of other columns than the schema's belongs to another bundle."""
     change_json(on_sklearn / FRAME, lambda layout: layout["columns"].update(other=layout["columns"].pop("monthly_fee")))
