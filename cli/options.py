@@ -56,7 +56,15 @@ def _metavar(name: str, annotation: Any) -> str:  # noqa: ANN401 (an annotation 
         return "|".join(get_args(annotation))
     if annotation is float:
         return "SECONDS"
-    kinds = {"url": "URL", "source": "URL", "reference": "REFERENCE", "port": "PORT", "host": "ADDRESS", "rows": "N"}
+    kinds = {
+        "url": "URL",
+        "source": "URL",
+        "reference": "REFERENCE",
+        "by": "COLUMN",
+        "port": "PORT",
+        "host": "ADDRESS",
+        "rows": "N",
+    }
     kinds |= dict.fromkeys(("file", "certificate", "key", "mapping"), "FILE")
     return kinds.get(name.rpartition("_")[2], "FOLDER")
 

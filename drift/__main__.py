@@ -133,7 +133,7 @@ def _windows(settings: DriftSettings, engine: Engine, drift_log: DriftLog) -> Wi
     return SourceWindows(
         settings.source,
         read_mapping(settings.mapping),
-        ReferenceChoice(settings.reference, settings.bundle, limits),
+        ReferenceChoice(settings.reference, settings.bundle, limits, settings.by),
         limits=limits,
         timeout_s=settings.source_timeout,
         drift_log=drift_log,

@@ -14,11 +14,22 @@ from msgspec.structs import replace
 
 from drift.comparison.compare import Reference, compare
 from drift.comparison.findings import DriftReport, PerformanceWindow, TooFewRows
-from drift.inputs import ComparisonInputs
-from drift.result import SCHEMA, FeatureDrift, Measure, Performance, Reports, RunResult, ScoreDrift
+from drift.inputs import ComparisonInputs, SegmentInputs
+from drift.result import (
+    SCHEMA,
+    FeatureDrift,
+    Measure,
+    Performance,
+    Reports,
+    RunResult,
+    ScoreDrift,
+    Segment,
+    Segments,
+    Verdict,
+)
 from drift.telemetry.probe import RunProbe
 from drift.verdicts.confirmation import Policy, State
-from drift.verdicts.verdicts import Judgement, Observation, judge
+from drift.verdicts.verdicts import Judgement, Observation, judge, judge_segment
 from leeway.model.drift_plan import Values
 from leeway.model.figures import FIGURES
 from leeway.model.performance import Estimate
@@ -89,6 +100,7 @@ def evaluate(
     probe = probe or RunProbe()
     with probe.stage("compare"):
         report, unknown_reason = _compare(inputs, min_subjects)
+        segments = _segments(inputs, policy, min_subjects)
         page = make_page(inputs.reference, inputs.sample(), inputs.current.subjects) if report and make_page else None
     with probe.stage("judge"):
         now = datetime.now(UTC)
@@ -100,6 +112,7 @@ def evaluate(
             unknown_reason=unknown_reason,
             rejections=inputs.rejections,
             performance=inputs.performance,
+            segments=segments,
         )
         judgement = judge(seen, policy, state)
         result = replace(
@@ -109,6 +122,7 @@ def evaluate(
             model=inputs.model,
             target=inputs.target,
             performance=_performance(inputs.performance),
+            segments=segments,
             trace_id=probe.trace_id,
         )
         if report:
@@ -134,6 +148,29 @@ def _compare(inputs: ComparisonInputs, min_subjects: int) -> tuple[DriftReport |
         return compare(inputs.reference, inputs.current, min_subjects=min_subjects), ""
     except TooFewRows as error:
         return None, str(error)
+
+
+def _segments(inputs: ComparisonInputs, policy: Policy, min_subjects: int) -> Segments | None:
+    """Each segment compared and judged, the worst first; None if the window is not divided."""
+    if inputs.by is None:
+        return None
+    found = [_segment(each, policy, min_subjects) for each in inputs.segments]
+    states = ("act", "watch", "ok", "unknown")
+    return Segments(
+        inputs.by, tuple(sorted(found, key=lambda each: (states.index(each.verdict.state), -each.worst, each.value)))
+    )
+
+
+def _segment(inputs: SegmentInputs, policy: Policy, min_subjects: int) -> Segment:
+    subjects = inputs.current.subjects
+    if inputs.reference is None:
+        return Segment(inputs.value, subjects, None, Verdict("unknown", "The reference does not have this value."))
+    try:
+        report = compare(inputs.reference, inputs.current, min_subjects=min_subjects)
+    except TooFewRows as error:
+        return Segment(inputs.value, subjects, None, Verdict("unknown", str(error)))
+    features = tuple(_finite(each) for each in report.features)
+    return Segment(inputs.value, subjects, round(report.share, 4), judge_segment(report, policy.threshold), features)
 
 
 def _verdicts_only(judgement: Judgement, policy: Policy, run_id: str | None) -> RunResult:

@@ -38,12 +38,21 @@ DEEPEST = 10.0
 
 
 @dataclass(frozen=True)
+class SegmentInputs:
+    """The rows with one value of a column, in the reference (None if it has none) and in the current window."""
+
+    value: str
+    reference: Reference | None
+    current: WindowColumns
+
+
+@dataclass(frozen=True)
 class ComparisonInputs:
     """The reference and the current window, each subject counted once, and what else is known of the two.
 
     `sample` reads up to `PAGE_SUBJECTS` subjects of the current window, for Evidently's page; nothing else depends on
     it. `model` made the current window's predictions; it is unknown without a bundle or a source that names it.
-    `unusual` are the traces of the window's most unusual predictions.
+    `unusual` are the traces of the window's most unusual predictions. `segments` are the two by the column `by`.
     """
 
     reference: Reference
@@ -56,6 +65,8 @@ class ComparisonInputs:
     performance: PerformanceWindow | None = None
     target: Target = field(default_factory=Target)
     unusual: tuple[PredictionTrace, ...] = ()
+    by: str | None = None
+    segments: tuple[SegmentInputs, ...] = ()
 
 
 @dataclass(frozen=True)

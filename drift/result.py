@@ -192,6 +192,31 @@ class Performance(Struct, frozen=True):
         return [(TITLES[name], measure) for name, measure in self.figures.items()]
 
 
+class Segment(Struct, frozen=True):
+    """The rows with one value of a column, against those of the reference with the same value.
+
+    `share` is None and `features` are empty if they were not compared; `verdict` says why.
+    """
+
+    value: str
+    subjects: int
+    share: Share | None
+    verdict: Verdict
+    features: tuple[FeatureDrift, ...] = ()
+
+    @property
+    def worst(self) -> float:
+        """How many times its threshold the furthest feature is; 0 without features."""
+        return max((each.factor for each in self.features), default=0.0)
+
+
+class Segments(Struct, frozen=True):
+    """The window by the values of a column, the worst segment first."""
+
+    by: str
+    segments: tuple[Segment, ...]
+
+
 class Reports(Struct, frozen=True):
     """Paths or addresses of Evidently's reports; None if there was no comparison."""
 
@@ -217,6 +242,7 @@ class RunResult(Struct, frozen=True, kw_only=True):
     prediction: ScoreDrift = ScoreDrift()
     target: Target = Target()
     performance: Performance = Performance()
+    segments: Segments | None = None
     reports: Reports = Reports()
     trace_id: str | None = None
 

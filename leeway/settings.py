@@ -140,6 +140,9 @@ class SourceSettings(Settings):
     max_rows: int = Field(
         20_000_000, ge=1, description="Maximum number of rows of a source in a period; more end in a message"
     )
+    by: str | None = Field(
+        None, description="Column of the source with at most 50 values: each run is made for each of them as well"
+    )
     source_timeout: Seconds = Field(60, description="Seconds after which PostgreSQL cancels a statement on a source")
 
 

@@ -36,6 +36,7 @@ RETRAIN = 3
 LIVE = ("bundle", "live")
 SourceUrl = Annotated[str | None, setting(SourceSettings, "source")]
 MappingFile = Annotated[Path | None, setting(SourceSettings, "mapping")]
+By = Annotated[str | None, setting(SourceSettings, "by")]
 MaxRows = Annotated[int | None, setting(SourceSettings, "max_rows")]
 
 drift = typer.Typer(
@@ -83,6 +84,7 @@ def drift_run(
     source: SourceUrl = None,
     mapping: MappingFile = None,
     max_rows: MaxRows = None,
+    by: By = None,
     bundle: BundleFolder = None,
     database_url: DatabaseUrl = None,
 ) -> None:
@@ -96,6 +98,7 @@ def drift_run(
         source=source,
         mapping=mapping,
         max_rows=max_rows,
+        by=by,
         bundle=bundle,
         database_url=database_url,
     )
@@ -117,6 +120,7 @@ def drift_worker(
     mapping: MappingFile = None,
     reference: Annotated[str | None, setting(DriftSettings, "reference")] = None,
     max_rows: MaxRows = None,
+    by: By = None,
     bundle: BundleFolder = None,
     database_url: DatabaseUrl = None,
 ) -> None:
@@ -134,6 +138,7 @@ def drift_worker(
         mapping=mapping,
         reference=reference,
         max_rows=max_rows,
+        by=by,
         bundle=bundle,
         database_url=database_url,
     )
@@ -216,7 +221,7 @@ def _of_source(
     limits = Limits(settings.max_rows, settings.drift_labels)
     with opened(url, timeout_s=settings.source_timeout) as source:
         table = prediction_table(source, read_mapping(settings.mapping))
-        compared = ReferenceChoice(reference, settings.bundle, limits).load(table)
+        compared = ReferenceChoice(reference, settings.bundle, limits, settings.by).load(table)
         yield read_source(table, compared, current_period(current, table, window, datetime.now(UTC)), limits)
 
 
@@ -275,6 +280,9 @@ def _print(result: RunResult, *, as_json: bool, quiet: bool) -> None:
         console().print(_features(result))
         for question, verdict in result.verdicts.items():
             print(f"{question}: {verdict.state}. {verdict.evidence}")
+        if result.segments:
+            for each in result.segments.segments:
+                print(f"{result.segments.by} {each.value}: {each.verdict.state}. {each.verdict.evidence}")
 
 
 def _features(result: RunResult) -> Table:

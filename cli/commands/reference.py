@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cli.commands.drift import MappingFile, MaxRows, SourceUrl
+from cli.commands.drift import By, MappingFile, MaxRows, SourceUrl
 from cli.commands.source import required
 from cli.options import FAILED, HELP, examples, plain_errors, stop
 from leeway.settings import DriftSettings
@@ -36,6 +36,7 @@ def make(
     source: SourceUrl = None,
     mapping: MappingFile = None,
     max_rows: MaxRows = None,
+    by: By = None,
 ) -> None:
     """Write a period of a source into a new folder: values, schema, methods, thresholds and noise constants.
 
@@ -50,7 +51,7 @@ def make(
     from drift.sources.reference import keep_reference, reference_of
     from drift.sources.table import prediction_table
 
-    settings = DriftSettings.read(source=source, mapping=mapping, max_rows=max_rows)
+    settings = DriftSettings.read(source=source, mapping=mapping, max_rows=max_rows, by=by)
     if out.exists():
         stop(f"{out} exists: remove it first, or choose another --out")
     url = required(settings.source)
@@ -62,7 +63,7 @@ def make(
         opened(url, timeout_s=settings.source_timeout) as found_source,
     ):
         table = prediction_table(found_source, found)
-        made = reference_of(table, days, Limits(settings.max_rows, settings.drift_labels))
+        made = reference_of(table, days, Limits(settings.max_rows, settings.drift_labels), by=settings.by)
         keep_reference(made, out)
     kept = made.reference.rows
     sampled = "" if kept == made.window.subjects else f" (an even sample of {kept:,} is kept)"

@@ -55,18 +55,23 @@ class ReferenceChoice:
     text: str
     bundle: Path
     limits: Limits
+    by: str | None = None
 
     def load(self, table: PredictionTable) -> SourceReference:
-        """The reference for a table.
+        """The reference for a table, with its segments if `by` names a column.
 
         Raises:
             SourceError: there is no such reference.
             leeway.model.manifest.BundleError: there is no usable bundle.
         """
+        found = self._load(table)
+        return found if self.by is None else found.divided(self.by)
+
+    def _load(self, table: PredictionTable) -> SourceReference:
         if self.text == BUNDLE:
             return bundle_reference(bundles.load(self.bundle, lazy_scorer=True))
         if self._is_days():
-            return reference_of(table, days_period(self.text, table.mapping), self.limits)
+            return reference_of(table, days_period(self.text, table.mapping), self.limits, by=self.by)
         if (Path(self.text) / REFERENCE_FILE).is_file():
             return kept_reference(Path(self.text))
         with ExitStack() as stack:
@@ -74,7 +79,8 @@ class ReferenceChoice:
             source = stack.enter_context(opened(self.text)) if is_other else table.source
             name = _table_in(source, table.table) if is_other else self.text
             mapping = _for_reference(table, name, source.columns(name))
-            return reference_of(prediction_table(source, mapping, needs_time=False), Period(), self.limits)
+            other = prediction_table(source, mapping, needs_time=False)
+            return reference_of(other, Period(), self.limits, by=self.by)
 
     def _is_days(self) -> bool:
         try:

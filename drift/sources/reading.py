@@ -13,7 +13,7 @@ from drift.aggregates.statements import Selection, one_per_subject
 from drift.result import Model
 from drift.sources.performance import LabelledRows
 from drift.sources.periods import Period
-from drift.sources.statements import labelled, last_named, sample, selection, totals
+from drift.sources.statements import BY, labelled, last_named, sample, selection, totals
 from drift.sources.table import PredictionTable
 from leeway.model.drift_plan import Values, list_values
 from leeway.schema import SCORE_COLUMN, Kind
@@ -88,10 +88,14 @@ def values_of(
     return {name: list_values(lists[place], kinds[name]) for place, name in enumerate(names)}, list(rows)
 
 
-def read_values(view: Snapshot, table: PredictionTable, period: Period) -> tuple[int, dict[str, Values]]:
-    """How many subjects a period has, and the values of up to `MOST_VALUES` of them."""
+def read_values(
+    view: Snapshot, table: PredictionTable, period: Period, by: str | None
+) -> tuple[int, dict[str, Values], Values | None]:
+    """How many subjects a period has, the values of up to `MOST_VALUES` of them, and their texts in the column `by`."""
     names = list(kinds_of(table))
-    chosen = selection(table, period, names)
+    extra = [] if by is None else [table.text(by).label(BY)]
+    chosen = selection(table, period, names, extra=extra)
     subjects = count_subjects(view, chosen)
-    values, _ = values_of(view, table, chosen, names, subjects=subjects, limit=MOST_VALUES)
-    return subjects, values
+    values, rows = values_of(view, table, chosen, names, subjects=subjects, limit=MOST_VALUES)
+    texts = None if by is None else list_values([row[len(names)] for row in rows], "category")
+    return subjects, values, texts

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +19,7 @@ from drift.sources.errors import SourceError
 from drift.sources.performance import ReferencePerformance
 from drift.sources.periods import Period
 from drift.sources.reading import Limits, facts_of, labelled_rows, read_values
+from drift.sources.segments import SegmentedReference
 from drift.sources.table import PredictionTable
 from leeway.model.bundle import Bundle
 from leeway.model.drift_plan import ColumnPlan, DriftPlan, Values, clipped, list_values
@@ -29,6 +30,8 @@ MAX_CATEGORIES: Final = 1_000
 """Text with more different values identifies something, and is not a feature."""
 FORMAT: Final = 1
 REFERENCE_FILE, VALUES_FILE = "reference.json", "values.parquet"
+BY_COLUMN: Final = "#by"
+"""The column of texts in `values.parquet`; no feature has this name."""
 
 
 class KeptReference(msgspec.Struct, frozen=True):
@@ -40,26 +43,47 @@ class KeptReference(msgspec.Struct, frozen=True):
     schema: FeatureSchema
     plan: DriftPlan
     performance: ReferencePerformance | None
+    by: str | None = None
 
 
 @dataclass(frozen=True)
 class SourceReference:
-    """A reference with what else is known of its rows: which model made them, and how it did by their labels."""
+    """A reference with what else is known of its rows: which model made them, and how it did by their labels.
+
+    `texts` are those of the column `by`. `segments` are the reference by a column, if the run is asked for that.
+    """
 
     reference: Reference
     values: Mapping[str, Values]
     window: Window
     model: Model
     performance: ReferencePerformance | None
+    by: str | None = None
+    texts: Values | None = None
+    segments: SegmentedReference | None = None
 
     @property
     def schema(self) -> FeatureSchema:
         """The features that are compared."""
         return self.reference.schema
 
+    def divided(self, by: str) -> SourceReference:
+        """The same with its segments by a column: the one whose texts it has, or a feature that is a category.
 
-def reference_of(table: PredictionTable, period: Period, limits: Limits) -> SourceReference:
-    """Infer schema, methods, thresholds and noise constants from a period of a table.
+        Raises:
+            SourceError: it has no such column, or the column has too many values.
+        """
+        texts = self.texts if by == self.by else None
+        if texts is None and by in self.schema and self.schema[by].kind == "category":
+            texts = self.values[by]
+        if texts is None:
+            raise SourceError(f"--by {by}: the reference does not have this column; make it again with --by {by}")
+        segments = SegmentedReference.of(by, texts, self.values, self.schema, self.reference.plan)
+        return replace(self, segments=segments)
+
+
+def reference_of(table: PredictionTable, period: Period, limits: Limits, *, by: str | None = None) -> SourceReference:
+    """Infer schema, methods, thresholds and noise constants from a period of a table; read the texts of `by`, too.
 
     Raises:
         SourceError: the period has no rows or too many, or a column cannot be compared.
@@ -68,7 +92,7 @@ def reference_of(table: PredictionTable, period: Period, limits: Limits) -> Sour
         facts = facts_of(view, table, period, limits.max_rows)
         if not facts.rows:
             raise table.error(f"the reference has no rows: {period}")
-        subjects, values = read_values(view, table, period)
+        subjects, values, texts = read_values(view, table, period, by)
         rows = labelled_rows(view, table, period, limits.max_labels)
     schema = FeatureSchema(tuple(_feature(table, name, values[name]) for name in table.features))
     plans = {each.name: ColumnPlan.of(each.kind, clipped(values[each.name]), features=len(schema)) for each in schema}
@@ -77,7 +101,7 @@ def reference_of(table: PredictionTable, period: Period, limits: Limits) -> Sour
     window = Window(start, end, facts.rows, subjects)
     reference = Reference(values, schema, DriftPlan(plans, score))
     performance = None if rows is None else ReferencePerformance.of(rows)
-    return SourceReference(reference, values, window, facts.model, performance)
+    return SourceReference(reference, values, window, facts.model, performance, by, texts)
 
 
 def _feature(table: PredictionTable, name: str, values: Values) -> Feature:
@@ -120,8 +144,10 @@ def keep_reference(made: SourceReference, folder: Path) -> None:
     import pyarrow.parquet as pq  # noqa: PLC0415 (as above)
 
     folder.mkdir(parents=True)
-    kept = KeptReference(FORMAT, made.window, made.model, made.schema, made.reference.plan, made.performance)
+    kept = KeptReference(FORMAT, made.window, made.model, made.schema, made.reference.plan, made.performance, made.by)
     columns = {name: pa.array(values, from_pandas=True) for name, values in made.values.items()}
+    if made.texts is not None:
+        columns[BY_COLUMN] = pa.array(made.texts, from_pandas=True)
     pq.write_table(pa.table(columns), folder / VALUES_FILE, compression="zstd")
     (folder / REFERENCE_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(kept), indent=2) + b"\n")
 
@@ -143,7 +169,8 @@ def kept_reference(folder: Path) -> SourceReference:
         if kept.plan.score is not None:
             kinds[SCORE_COLUMN] = "number"
         values = {name: list_values(table[name].to_pylist(), kind) for name, kind in kinds.items()}
+        texts = list_values(table[BY_COLUMN].to_pylist(), "category") if kept.by else None
         reference = Reference(values, kept.schema, kept.plan)
     except (OSError, msgspec.MsgspecError, pa.ArrowException, KeyError, ValueError, TooFewRows) as error:
         raise SourceError(f"{folder} holds no usable reference: {error}; make it again") from error
-    return SourceReference(reference, values, kept.window, kept.model, kept.performance)
+    return SourceReference(reference, values, kept.window, kept.model, kept.performance, kept.by, texts)

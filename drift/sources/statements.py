@@ -14,7 +14,8 @@ from drift.sources.periods import Period
 from drift.sources.table import PredictionTable
 from leeway.schema import SCORE_COLUMN
 
-SUBJECT, ORDER, SCORE, LABEL, TIME = "#subject", "#order", "#score", "#label", "#time"  # never a feature's name
+SUBJECT, ORDER, SCORE, LABEL, TIME, BY = "#subject", "#order", "#score", "#label", "#time", "#by"
+"""Columns of the statements, which never have a feature's name."""
 _PLACE: Final = "#place"
 
 
@@ -68,6 +69,19 @@ def selection(
     order = table.column("time") if order is None else order
     ordered = sa.null() if order is None else order
     return LastRows(_rows(table, [*columns, subject.label(SUBJECT), ordered.label(ORDER)], conditions), SUBJECT, ORDER)
+
+
+def segment_counts(table: PredictionTable, period: Period, by: str, limit: int) -> sa.Select[Any]:
+    """Select (text, rows) of the column's values in a period, the most frequent first."""
+    rows = _rows(table, [table.text(by).label("text")], within(table, period)).subquery("rows_in_period")
+    counted: Column = sa.func.count()
+    chosen = sa.select(rows.c.text, counted.label("n")).where(rows.c.text.is_not(None)).group_by(rows.c.text)
+    return chosen.order_by(counted.desc(), rows.c.text).limit(limit)
+
+
+def segment_is(table: PredictionTable, by: str, text: str) -> Column:
+    """The condition of the rows that have this text in the column."""
+    return table.text(by) == sa.literal(text, sa.Text)
 
 
 def sample(chosen: Selection, rows: int, limit: int) -> sa.Select[Any]:

@@ -77,6 +77,18 @@ class PredictionTable:
             return inside_json(column, found.path, found.kind, dialect, is_struct=is_struct)
         return feature(column, found.kind, dialect)
 
+    def text(self, name: str) -> Column:
+        """The values of a feature, or else of a column, as text.
+
+        Raises:
+            SourceError: there is neither.
+        """
+        if name in self.features:
+            return sa.cast(self.value(name), sa.Text)
+        if name not in self.types:
+            raise self.error(f"there is no such column or feature; found: {', '.join(self.types)}", name)
+        return sa.cast(sa.column(name), sa.Text)
+
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
         """All that is read in the block is read in one transaction; errors name the table, too."""

@@ -17,6 +17,7 @@ from drift.sources.performance import performance_of
 from drift.sources.periods import Period
 from drift.sources.reading import Facts, Limits, count_subjects, facts_of, labelled_rows, values_of
 from drift.sources.reference import SourceReference
+from drift.sources.segments import read_segments
 from drift.sources.statements import SCORE, selection, traced
 from drift.sources.table import PredictionTable
 from drift.telemetry.probe import PredictionTrace
@@ -46,6 +47,8 @@ def read_source(table: PredictionTable, reference: SourceReference, period: Peri
         current = window_columns(view, selection(table, period, list(keys)), reference.reference, keys)
         performance = _performance(view, table, reference, period, limits)
         unusual = _unusual(view, table, reference.schema, period)
+        segmented = reference.segments
+        segments = read_segments(view, table, segmented, period) if segmented else ()
 
     def sample() -> dict[str, Values]:
         with table.snapshot() as later:
@@ -64,6 +67,8 @@ def read_source(table: PredictionTable, reference: SourceReference, period: Peri
         performance=performance,
         target=Target(performance.target_difference, performance.labels) if performance else Target(),
         unusual=unusual,
+        by=segmented.by if segmented else None,
+        segments=segments,
     )
 
 
@@ -72,7 +77,7 @@ def _check_features(table: PredictionTable, schema: FeatureSchema) -> None:
         found = table.features.get(each.name)
         if found is None:
             raise table.error("a feature of the reference is not among the columns; name it in the mapping", each.name)
-        if (found.kind == "category") != (each.kind == "category"):
+        if found.kind != each.kind and not {found.kind, each.kind} <= {"number", "integer"}:
             raise table.error(
                 f"feature {each.name!r} is of kind {each.kind} in the reference, and {found.kind} here", found.column
             )

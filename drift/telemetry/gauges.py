@@ -13,6 +13,8 @@ from leeway.telemetry import names
 from leeway.telemetry.names import Metric
 
 Reading: TypeAlias = tuple[float, Mapping[str, str]]
+MOST_SEGMENTS = 20
+"""So many segments have a gauge, the worst ones: each value is a series of its own."""
 STALE_AFTER_INTERVALS = 3
 _STATES = {"ok": 0, "watch": 1, "act": 2}
 
@@ -65,6 +67,7 @@ class DriftGauges:
             names.DRIFT_FEATURE_SCORE: self._of_result(_scores),
             names.DRIFT_FEATURE_THRESHOLD: self._of_result(_thresholds),
             names.DRIFT_FEATURE_DETECTED: self._of_result(_detected),
+            names.DRIFT_SEGMENT_SHARE: self._of_result(_segments),
             names.DRIFT_VERDICT: self._of_result(_verdicts),
             names.DRIFT_PREDICTION_SCORE: self._of_result(_prediction),
             names.DRIFT_TARGET_DIFFERENCE: self._of_result(lambda result: _value(result.target.difference, {})),
@@ -136,6 +139,11 @@ def _thresholds(result: RunResult) -> Iterable[Reading]:
 def _detected(result: RunResult) -> Iterable[Reading]:
     for each in result.features:
         yield float(each.detected), {names.FEATURE_NAME: each.feature}
+
+
+def _segments(result: RunResult) -> Iterable[Reading]:
+    for each in result.segments.segments[:MOST_SEGMENTS] if result.segments else ():
+        yield from _value(each.share, {names.DRIFT_SEGMENT: each.value})
 
 
 def _verdicts(result: RunResult) -> Iterable[Reading]:

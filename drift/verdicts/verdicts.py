@@ -10,7 +10,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from drift.comparison.findings import DriftReport, PerformanceWindow, Rejections
-from drift.result import Decision, Question, Recommendation, Verdict
+from drift.result import Decision, Question, Recommendation, Segments, Verdict
 from drift.verdicts.confirmation import Policy, State
 from drift.verdicts.performance import judge_performance
 from drift.verdicts.quality import judge_quality
@@ -24,7 +24,7 @@ class Observation:
     """What one run saw of the window [start, end), aware times.
 
     Without a `report` nothing was compared, and `unknown_reason` says why. `rejections` and `performance` are None if
-    nobody counted them.
+    nobody counted them. `segments` have been judged already.
     """
 
     model_version: str
@@ -34,6 +34,7 @@ class Observation:
     unknown_reason: str = "nothing was compared"
     rejections: Rejections | None = None
     performance: PerformanceWindow | None = None
+    segments: Segments | None = None
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def judge(seen: Observation, policy: Policy, state: State | None = None) -> Judg
        consecutive windows that do not overlap. It stands while that holds. A new one within the cooldown of the last is
        an INVESTIGATE.
     3. INVESTIGATE: the share is at or above its threshold and not yet confirmed; the quality verdict is act; the score
-       of a feature or of the predictions is at least three times its threshold.
+       of a feature or of the predictions is at least three times its threshold; the verdict of a segment is act.
     4. NO_ACTION.
     """
     state = (state or State(seen.model_version)).at(seen.model_version, seen.end)
@@ -75,7 +76,7 @@ def judge(seen: Observation, policy: Policy, state: State | None = None) -> Judg
     decision: Decision = "RETRAIN" if breached else "NO_ACTION"
     why = _why_retrain(verdicts, seen.report, policy, state)
     if why is None:
-        recommendation, reason = _without_retraining(verdicts, seen.report, policy, state)
+        recommendation, reason = _without_retraining(verdicts, seen, policy, state)
         return Judgement(verdicts, decision, recommendation, reason, replace(state, standing=False))
     if until := state.cools_until(seen.end, policy.cooldown_s):
         reason = (
@@ -104,8 +105,11 @@ def _why_retrain(verdicts: Mapping[Question, Verdict], report: DriftReport, poli
 
 
 def _without_retraining(
-    verdicts: Mapping[Question, Verdict], report: DriftReport, policy: Policy, state: State
+    verdicts: Mapping[Question, Verdict], seen: Observation, policy: Policy, state: State
 ) -> tuple[Recommendation, str]:
+    report = seen.report
+    if report is None:
+        raise ValueError("nothing was compared")
     if state.counted:
         confirmed = f"so far in {len(state.counted)} of {policy.breaches} consecutive windows without overlap"
         return "INVESTIGATE", f"The drift share {report.share:.2f} is at or above {policy.threshold:.2f}, {confirmed}."
@@ -115,6 +119,9 @@ def _without_retraining(
         return "INVESTIGATE", verdicts["covariate"].evidence
     if verdicts["prediction"].state == "act":
         return "INVESTIGATE", verdicts["prediction"].evidence
+    if seen.segments and (acting := [each for each in seen.segments.segments if each.verdict.state == "act"]):
+        others = f" ({len(acting)} segments need action)" if len(acting) > 1 else ""
+        return "INVESTIGATE", f"{seen.segments.by} {acting[0].value}{others}: {acting[0].verdict.evidence}"
     return (
         "NO_ACTION",
         f"The drift share {report.share:.2f} is below {policy.threshold:.2f}, and no verdict needs action.",
@@ -132,6 +139,13 @@ def judge_covariate(report: DriftReport | None, threshold: float, unknown_reason
     far = "without values to compare" if first.score is None else f"at {first.factor:.1f} times its threshold"
     words = f"{found} of {of} features drifted. The furthest is {first.feature}, {far}."
     return Verdict("act" if report.share >= threshold else "watch", words)
+
+
+def judge_segment(report: DriftReport, threshold: float) -> Verdict:
+    """Judge the features of a segment as those of a window; a feature at three times its threshold is `act`, too."""
+    verdict = judge_covariate(report, threshold)
+    is_far = bool(report.detected) and report.detected[0].factor >= FAR_BEYOND
+    return Verdict("act", verdict.evidence) if is_far else verdict
 
 
 def judge_prediction(report: DriftReport | None, unknown_reason: str = "") -> Verdict:

@@ -63,6 +63,7 @@ FEATURE_NAME: Final = "leeway.feature.name"  #: a feature of the bundle's schema
 BUCKET_BOUND: Final = "le"  #: upper bound of a bucket of the score histogram
 DRIFT_METHOD: Final = "leeway.drift.method"  #: wasserstein or jensenshannon
 DRIFT_QUESTION: Final = "leeway.drift.question"  #: quality, covariate, prediction or performance
+DRIFT_SEGMENT: Final = "leeway.drift.segment"  #: a value of the column that divides a source, one of the 20 worst
 DRIFT_RECOMMENDATION: Final = "leeway.drift.recommendation"  #: NO_ACTION, INVESTIGATE, RETRAIN or UNKNOWN
 DRIFT_DECISION: Final = "leeway.drift.decision"  #: the decision from the drift share alone: RETRAIN or NO_ACTION
 DRIFT_RUN_ID: Final = "leeway.drift.run.id"  #: a UUIDv7, as in the URL of the report
@@ -226,6 +227,10 @@ DRIFT_FEATURE_THRESHOLD: Final = Metric(
 DRIFT_FEATURE_DETECTED: Final = Metric(
     "leeway.drift.feature.detected", "gauge", "{feature}", "1 if the feature drifted, else 0.", (FEATURE_NAME,)
 )
+DRIFT_SEGMENT_SHARE: Final = Metric(
+    "leeway.drift.segment.share", "gauge", "{share}", "Share of the features that drifted in a segment.",
+    (DRIFT_SEGMENT,),
+)  # fmt: skip
 DRIFT_VERDICT: Final = Metric(
     "leeway.drift.verdict", "gauge", "{state}", "Verdict: 0 ok, 1 watch, 2 act; absent if unknown.", (DRIFT_QUESTION,)
 )

@@ -72,6 +72,7 @@ def test_defaults_of_the_drift_worker() -> None:
         (SourceSettings, "SOURCE", "duckdb:///a", "duckdb:///a"),
         (SourceSettings, "MAPPING", "a.yaml", Path("a.yaml")),
         (SourceSettings, "MAX_ROWS", "9", 9),
+        (SourceSettings, "BY", "country", "country"),
         (SourceSettings, "SOURCE_TIMEOUT", "0.5", 0.5),
         (DriftSettings, "REFERENCE", "october", "october"),
         (DriftSettings, "REPORTS", "r", Path("r")),

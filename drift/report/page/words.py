@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from markupsafe import Markup, escape
 
-from drift.result import FeatureDrift, RunResult, ScoreDrift, Window
+from drift.result import FeatureDrift, RunResult, ScoreDrift, Segment, Window
 
 HEADLINE: Final = {
     "NO_ACTION": "No action needed",
@@ -24,6 +25,7 @@ ASKS: Final = {
 }
 _METHODS = {"wasserstein": "Wasserstein", "jensenshannon": "Jensen–Shannon"}
 _MISSING = "n/a"
+_HEAT = (0.5, 1, 2, 3)
 
 
 def number(value: float | None, decimals: int = 2) -> str:
@@ -41,6 +43,19 @@ def share(value: float | None) -> str:
     if value is None:
         return _MISSING
     return "< 0.1 %" if 0 < value < 0.0005 else f"{100 * value:.1f} %"  # noqa: PLR2004 (what rounds to 0.0)
+
+
+def factors(segment: Segment, run: RunResult) -> list[float | None]:
+    """How many times its threshold each feature of a segment is, in the order of the run's; None if not compared."""
+    found = {each.feature: each.factor for each in segment.features}
+    return [found.get(each.feature) for each in run.ranked]
+
+
+def heat(factor: float | None) -> str:
+    """The colour of a cell in the table of segments: from half of its threshold on a feature is marked."""
+    if factor is None:
+        return ""
+    return f"heat-{bisect_right(_HEAT, factor)}"
 
 
 def method(name: str | None) -> str:

@@ -89,6 +89,14 @@ def test_a_kept_reference_gives_the_same_result() -> None:
     assert run("reference", "make", "--period", tables.REFERENCE, "--out", "october").exit_code == 2
 
 
+def test_segments_are_listed() -> None:
+    """With `--by` each value has a line after the verdicts, the worst first."""
+    result = compare(tables.REFERENCE, "--by", "country")
+    lines = [line for line in result.stdout.splitlines() if line.startswith("country ")]
+    assert lines[0].startswith("country fr: act. ")
+    assert len(lines) == 3
+
+
 def test_an_empty_window_is_unknown() -> None:
     """A day without rows: exit code 1, and the reason gives both numbers."""
     result = run("drift", "run", "--reference", tables.REFERENCE, "--current", "2026-12-24", "--no-report")

@@ -113,6 +113,22 @@ def test_run_page_has_every_feature() -> None:
     assert any("constant new: satellite" in row for row in rows)
 
 
+def test_segments_are_a_heat_map() -> None:
+    """A row a segment and a column a feature, coloured by how far the feature is; n/a where it was not compared."""
+    far, near = feature("skips_7d", 0.4), feature("monthly_fee", 0.06)
+    segments = [
+        {"value": "north", "subjects": 1_204, "share": 0.5, "verdict": verdict("act", ""), "features": [far, near]},
+        {"value": "south", "subjects": 9, "share": None, "verdict": verdict("unknown", "")},
+    ]
+    document = result(segments={"by": "region", "segments": segments}, features=[far, near])
+    page = render_run(read_result(document), ())
+    rows = re.findall(r"<tr>(.*?)</tr>", page.partition('class="heat"')[2].partition("</table>")[0], re.DOTALL)
+    assert visible(page).count("Segments by region") == 1
+    assert [visible(row) for row in rows[1:]] == ["north act 1,204 0.50 4.0 0.6", "south unknown 9 n/a n/a n/a"]
+    assert re.findall(r"heat-(\d)", rows[1]) == ["4", "1"]
+    assert "heat-" not in rows[2]
+
+
 def test_nothing_from_a_result_becomes_markup() -> None:
     """Names and sentences with tags in them are shown as text, on both pages."""
     document = result(trace_id=HOSTILE)

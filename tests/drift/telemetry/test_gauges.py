@@ -10,7 +10,7 @@ from leeway.model.card import HeldOut
 from leeway.model.performance import Estimate
 from leeway.telemetry import names
 from leeway.telemetry.names import Metric
-from tests.drift.documents import a_run, feature
+from tests.drift.documents import a_run, feature, verdict
 from tests.leeway.model.bundles import golden_card
 
 CARD = golden_card(
@@ -42,3 +42,14 @@ def test_an_unknown_value_is_absent() -> None:
     assert questions == ["quality", "covariate", "prediction"]
     assert found[names.DRIFT_TARGET_DIFFERENCE] == []
     assert {attributes[names.MODEL_BASIS] for _, attributes in found[names.MODEL_PERFORMANCE]} == {"card"}
+
+
+def test_the_worst_segments_have_gauges() -> None:
+    """Twenty of them, in the order of the result; one that was not compared has none."""
+    shares = [0.5, None, *[0.5] * 28]
+    segments = [
+        {"value": f"s{place}", "subjects": 300, "share": share, "verdict": verdict("ok", "")}
+        for place, share in enumerate(shares)
+    ]
+    found = readings(a_run(segments={"by": "shop", "segments": segments}))[names.DRIFT_SEGMENT_SHARE]
+    assert [attributes[names.DRIFT_SEGMENT] for _, attributes in found] == ["s0", *(f"s{n}" for n in range(2, 20))]

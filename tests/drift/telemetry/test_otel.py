@@ -186,6 +186,7 @@ WORKERS = tuple(
     metric
     for metric in names.ALL
     if metric.name.startswith("leeway.drift.") or metric in {names.MODEL_PERFORMANCE, names.MODEL_LABELS}
+    if metric != names.DRIFT_SEGMENT_SHARE  # of a source only, see test_gauges.py
 )
 OF_A_RESULT = tuple(
     metric

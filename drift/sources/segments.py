@@ -1,0 +1,83 @@
+"""A reference and a period by the values of one column."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from drift.aggregates.databases import Snapshot
+from drift.aggregates.window import window_columns
+from drift.comparison.compare import Reference
+from drift.inputs import SegmentInputs
+from drift.sources.errors import SourceError
+from drift.sources.periods import Period
+from drift.sources.statements import segment_counts, segment_is, selection
+from drift.sources.table import PredictionTable
+from leeway.model.drift_plan import ColumnPlan, DriftPlan, Values, clipped
+from leeway.schema import FeatureSchema
+
+MOST_SEGMENTS: Final = 50
+
+
+@dataclass(frozen=True)
+class SegmentedReference:
+    """A reference by the values of the column `by`."""
+
+    by: str
+    references: Mapping[str, Reference]
+
+    @classmethod
+    def of(
+        cls, by: str, texts: Values, values: Mapping[str, Values], schema: FeatureSchema, plan: DriftPlan
+    ) -> SegmentedReference:
+        """Divide the rows of a reference by the text that each has in the column.
+
+        Methods are those of the whole. Noise constants are larger, so that a run without drift raises a false detection
+        in any of the segments at most once in twenty; each segment's threshold depends on its own size.
+
+        Raises:
+            SourceError: the column has too many values.
+        """
+        counts = Counter(text for text in texts.tolist() if text is not None)
+        if len(counts) > MOST_SEGMENTS:
+            raise SourceError(
+                f"--by {by}: the reference has {len(counts)} values; at most {MOST_SEGMENTS} are segments"
+            )
+        compared = len(schema) * max(1, len(counts))
+        stricter = {
+            each.name: ColumnPlan.of(each.kind, clipped(values[each.name]), features=compared) for each in schema
+        }
+        plans = {
+            name: ColumnPlan(before.method, before.threshold, max(before.noise_constant, stricter[name].noise_constant))
+            for name, before in plan.features.items()
+        }
+        references = {
+            text: Reference({each.name: values[each.name][texts == text] for each in schema}, schema, DriftPlan(plans))
+            for text in sorted(counts)
+        }
+        return cls(by, references)
+
+
+def read_segments(
+    view: Snapshot, table: PredictionTable, segmented: SegmentedReference, period: Period
+) -> tuple[SegmentInputs, ...]:
+    """Aggregate the rows of each value of the column in a period.
+
+    Raises:
+        SourceError: there is no such column, or it has too many values.
+    """
+    counts = view.read(segment_counts(table, period, segmented.by, MOST_SEGMENTS + 1))
+    if len(counts) > MOST_SEGMENTS:
+        raise table.error(f"--by: more than {MOST_SEGMENTS} values in {period}", segmented.by)
+    names = list(next(iter(segmented.references.values())).schema.names) if segmented.references else []
+    found = []
+    for value, _ in counts:
+        reference = segmented.references.get(value)
+        against = reference or next(iter(segmented.references.values()))
+        chosen = selection(table, period, names, where=[segment_is(table, segmented.by, value)])
+        found.append(
+            SegmentInputs(value, reference, window_columns(view, chosen, against, {name: name for name in names}))
+        )
+    return tuple(found)
