@@ -22,6 +22,7 @@ _LIKELY: Final[Mapped[Role, tuple[str, ...]]] = {
         "predictiontime",
         "scoredat",
         "requestedat",
+        "receivedat",
         "createdat",
         "timestamp",
         "ts",

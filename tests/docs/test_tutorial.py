@@ -17,6 +17,8 @@ from typing import TypeAlias
 
 import pytest
 
+from benchmarks.postgresql import NoPostgreSQL, a_postgresql
+
 ROOT = Path(__file__).parents[2]
 TIMEOUT_S = 240
 Outputs: TypeAlias = Callable[[str], list[str]]
@@ -55,7 +57,10 @@ def steps(document: Path) -> list[Step]:
     return found
 
 
-TUTORIALS = {name: steps(ROOT / "docs" / f"{name}.md") for name in ("tutorial", "tutorial-classes", "tutorial-numbers")}
+SERVICE = "tutorial-service"
+TUTORIALS = {
+    name: steps(ROOT / "docs" / f"{name}.md") for name in ("tutorial", "tutorial-classes", "tutorial-numbers", SERVICE)
+}
 EACH = pytest.mark.parametrize("tutorial", TUTORIALS)
 SHOWN = [
     pytest.param(name, each, id=f"{name} step {each.number}")
@@ -80,27 +85,46 @@ def script(steps: Sequence[Step], ports: Mapping[str, int]) -> str:
     return re.sub(r"127\.0\.0\.1:(\d+)", lambda found: f"127.0.0.1:{ports[found[1]]}", "\n".join(parts))
 
 
-def environment(ports: Mapping[str, int]) -> dict[str, str]:
-    """A reader's environment: `leeway` and `python3` on the path, and only the ports set."""
+def environment(ports: Mapping[str, int], database: str | None) -> dict[str, str]:
+    """A reader's environment: `leeway` and `python3` on the path, and only the ports and a database set."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("LEEWAY_", "OTEL_"))}
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     service, reports = ports.values()
-    return kept | {"PATH": path, "LEEWAY_PORT": str(service), "LEEWAY_REPORTS_PORT": str(reports), "COLUMNS": "120"}
+    given = {"PORT": str(service)}
+    if database is not None:
+        given["DATABASE_URL"] = database.replace("+psycopg", "")
+    return (
+        kept
+        | given
+        | {"PATH": path, "LEEWAY_PORT": str(service), "LEEWAY_REPORTS_PORT": str(reports), "COLUMNS": "120"}
+    )
 
 
 @pytest.fixture(scope="module")
 def outputs(tmp_path_factory: pytest.TempPathFactory) -> Outputs:
-    """What each step of a tutorial prints. Each tutorial is run once."""
-    return cache(lambda tutorial: run(TUTORIALS[tutorial], tmp_path_factory.mktemp(tutorial)))
+    """What each step of a tutorial prints. Each tutorial is run once; one needs a PostgreSQL server."""
+
+    def printed(tutorial: str) -> list[str]:
+        folder = tmp_path_factory.mktemp(tutorial)
+        if tutorial != SERVICE:
+            return run(TUTORIALS[tutorial], folder)
+        with ExitStack() as stack:
+            try:
+                database = stack.enter_context(a_postgresql())
+            except NoPostgreSQL as error:
+                pytest.skip(str(error))
+            return run(TUTORIALS[tutorial], folder, database)
+
+    return cache(printed)
 
 
-def run(steps: Sequence[Step], folder: Path) -> list[str]:
+def run(steps: Sequence[Step], folder: Path, database: str | None = None) -> list[str]:
     """What each step prints in an empty folder; all its processes are ended."""
     ports = dict(zip(("8000", "8001"), free_ports(2), strict=True))
     session = subprocess.Popen(
         ["bash", "-c", script(steps, ports)],
         cwd=folder,
-        env=environment(ports),
+        env=environment(ports, database),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
