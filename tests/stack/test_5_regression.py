@@ -49,7 +49,7 @@ def mean_absolute_error(stack: Stack, version: str) -> float | None:
 
 def test_a_number_is_answered(stack: Stack, version: str) -> None:
     """A prediction is a number, without a probability, and reaches a table with a column of numbers."""
-    example = {name: feature["seen"]["low"] for name, feature in features().items()}
+    example = {name: feature["seen"]["minimum"] for name, feature in features().items()}
     reply = httpx2.post(f"{SERVICE}/predict", json={"features": example}, trust_env=False).raise_for_status().json()
     assert 25 < reply["prediction"] < 346
     assert "probability" not in reply
