@@ -198,7 +198,7 @@ def _check_direction(scored: Scored, target: Target) -> None:
 
 def _typed(schema: FeatureSchema, frame: pd.DataFrame) -> pd.DataFrame:
     try:
-        return typed_frame(schema, {name: frame[name].tolist() for name in schema.names})
+        return typed_frame(schema, frame)
     except KeyError as error:
         raise BundleError(f"column {error} of the schema is missing in the rows") from error
     except (TypeError, ValueError) as error:
