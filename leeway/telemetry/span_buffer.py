@@ -26,8 +26,11 @@ SEND_AT_MOST: Final = 2_048
 """Default of `OTEL_BSP_MAX_EXPORT_BATCH_SIZE`, spans per export: a Collector accepts 4 MiB over gRPC."""
 INTERVAL_MS: Final = 500
 """Default of `OTEL_BSP_SCHEDULE_DELAY`: the time between two exports."""
-YIELD_EVERY: Final = 16
-"""Release the interpreter lock after this many buffered objects, so that an export does not delay requests."""
+PAUSE_EVERY: Final = 16
+"""Pause after this many buffered objects, so that an export does not delay requests."""
+PAUSE_S: Final = 0.00001
+"""Long enough that the event loop's thread gets the interpreter lock. `sleep(0)` only releases it: on one core this
+thread goes on running, and takes it back before the other thread has noticed."""
 _log = logging.getLogger(__name__)
 
 SpansOf: TypeAlias = Callable[[Any], Sequence[SpanRecord]]
@@ -158,8 +161,8 @@ class SpanBuffer(SpanProcessor):
                     _log.exception("spans could not be made")
                     self._drop(spans // len(finished))
                 made += 1
-                if made % YIELD_EVERY == 0:
-                    time.sleep(0)
+                if made % PAUSE_EVERY == 0:
+                    time.sleep(PAUSE_S)
 
     def _send(self, records: Iterable[SpanRecord]) -> int:
         """Hand on these spans and return how many they were."""
