@@ -39,7 +39,16 @@ PRELOADED: Final = (
     "service.spool.drainer",
 )
 """What most commands import. Nothing of it starts a thread, which a fork would lack."""
-LATE: Final = ("LEEWAY_", "OTEL_BSP_", "OTEL_EXPORTER_", "OTEL_METRIC_EXPORT_", "COLUMNS", "KMP_", "PYTEST_")
+LATE: Final = (
+    "COLUMNS",
+    "KMP_",
+    "LEEWAY_",
+    "OTEL_BSP_",
+    "OTEL_EXPORTER_",
+    "OTEL_METRIC_EXPORT_",
+    "PYTEST_",
+    "PYTHONUNBUFFERED",
+)
 """How the names of variables begin that no import reads. scikit-learn sets `KMP_` when it is imported."""
 MAY_START_OTHERS: Final = (["cli.main", "serve"], ["cli.main", "demo"])
 _HEAD: Final = struct.Struct("!I")
@@ -205,7 +214,6 @@ def _become(request: _Request, streams: list[int]) -> None:
     for target, stream in enumerate(streams):
         os.dup2(stream, target)
         os.close(stream)
-    _reopen_streams()
     if request["new_session"]:
         os.setsid()
     elif request["process_group"] != -1:
@@ -214,6 +222,7 @@ def _become(request: _Request, streams: list[int]) -> None:
     sys.path[0] = request["cwd"]
     os.environ.clear()
     os.environ.update(request["environment"])
+    _reopen_streams()
     sys.argv = ["-m", *request["arguments"][1:]]
 
 
@@ -221,7 +230,7 @@ def _reopen_streams() -> None:
     """Replace the stream objects: they have kept whether the server's descriptors were files, pipes or terminals."""
     for name, mode in (("stdin", "rb"), ("stdout", "wb"), ("stderr", "wb")):
         old = getattr(sys, name)
-        is_unbuffered = old.write_through  # with PYTHONUNBUFFERED
+        is_unbuffered = bool(os.environ.get("PYTHONUNBUFFERED"))
         binary = open(old.fileno(), mode, 0 if is_unbuffered and mode == "wb" else -1, closefd=False)  # noqa: SIM115
         new = io.TextIOWrapper(
             binary,

@@ -6,11 +6,12 @@ import json
 import os
 import signal
 import sys
+from io import TextIOWrapper
 
 
 def seen() -> dict[str, object]:
     """What a process can see of its start."""
-    streams = (sys.stdin, sys.stdout, sys.stderr)
+    streams = [each for each in (sys.stdin, sys.stdout, sys.stderr) if isinstance(each, TextIOWrapper)]
     return {
         "arguments": sys.argv[1:],
         "folder": os.getcwd(),  # noqa: PTH109 (as text)
@@ -22,7 +23,7 @@ def seen() -> dict[str, object]:
         "Ctrl-C raises": signal.getsignal(signal.SIGINT) is signal.default_int_handler,
         "SIGTERM": str(signal.getsignal(signal.SIGTERM)),
         "blocked signals": sorted(map(int, signal.pthread_sigmask(signal.SIG_BLOCK, ()))),
-        "streams": [(each.seekable(), each.isatty(), each.line_buffering) for each in streams],
+        "streams": [(each.seekable(), each.isatty(), each.line_buffering, each.write_through) for each in streams],
         "input": sys.stdin.read(),
         "module": __name__,
     }

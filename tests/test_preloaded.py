@@ -40,6 +40,8 @@ def started(*, forked: bool, command: str = "see", **options: Any) -> tuple[int,
         pytest.param({"start_new_session": True}, id="session"),
         pytest.param({"process_group": 0}, id="group"),
         pytest.param({"env": {**os.environ, "LEEWAY_BUNDLE": "here"}}, id="environment"),
+        pytest.param({"env": {**os.environ, "PYTHONUNBUFFERED": ""}}, id="buffered"),
+        pytest.param({"env": {**os.environ, "PYTHONUNBUFFERED": "1"}}, id="unbuffered"),
     ],
 )
 def test_a_fork_sees_what_a_new_interpreter_sees(options: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import urllib.request
 from collections.abc import Callable
 from typing import Any
 
@@ -18,9 +19,15 @@ RUN = f"runs/{NEWEST['run_id']}/index.html"
 Address = Callable[[str], str]
 
 
+@pytest.fixture
+def address(site: str) -> Address:
+    """The address of a served report page."""
+    return lambda name: f"{site}/{name}"
+
+
 @pytest.fixture(params=["served", "file"])
-def address(request: pytest.FixtureRequest, site: str, folder: ReportFolder) -> Address:
-    """The address of a report page, served and as a file."""
+def either_address(request: pytest.FixtureRequest, site: str, folder: ReportFolder) -> Address:
+    """The address of a report page, served and as a file: for what may differ, not for what both pages hold."""
     base = f"{site}/" if request.param == "served" else f"{folder.path.as_uri()}/"
     return lambda name: base + name
 
@@ -29,9 +36,9 @@ EACH_PAGE = pytest.mark.parametrize("name", ["index.html", RUN], ids=["index", "
 
 
 @EACH_PAGE
-def test_page_renders(visitor: Visitor, address: Address, name: str) -> None:
+def test_page_renders(visitor: Visitor, either_address: Address, name: str) -> None:
     """The headline is the newest recommendation, the four verdicts follow, and no drawing is empty."""
-    page = visitor.open(address(name))
+    page = visitor.open(either_address(name))
     assert page.inner_text("h1").strip() == "Retrain the model"
     assert [each.split()[0].upper() for each in page.locator(".verdicts").first.locator("dt").all_inner_texts()] == [
         "QUALITY",
@@ -42,9 +49,9 @@ def test_page_renders(visitor: Visitor, address: Address, name: str) -> None:
     assert page.evaluate("[...document.querySelectorAll('svg[role=img]')].every(each => each.clientWidth > 20)")
 
 
-def test_the_style_is_applied(visitor: Visitor, address: Address) -> None:
+def test_the_style_is_applied(visitor: Visitor, either_address: Address) -> None:
     """The page's content security policy allows its style sheet."""
-    page = visitor.open(address("index.html"))
+    page = visitor.open(either_address("index.html"))
     assert page.evaluate("document.styleSheets[0].cssRules.length") > 50
 
 
@@ -114,9 +121,9 @@ def test_the_keyboard_reaches_everything(visitor: Visitor, address: Address, nam
     assert [each["text"] for each in reached if not (each["outlined"] and each["inSight"])] == []
 
 
-def test_a_run_opens_by_the_keyboard(visitor: Visitor, address: Address) -> None:
+def test_a_run_opens_by_the_keyboard(visitor: Visitor, either_address: Address) -> None:
     """Enter expands a run, and its link opens its page."""
-    page = visitor.open(address("index.html"))
+    page = visitor.open(either_address("index.html"))
     second = page.locator("details").nth(1)
     second.locator("summary").focus()
     page.keyboard.press("Enter")
@@ -124,6 +131,12 @@ def test_a_run_opens_by_the_keyboard(visitor: Visitor, address: Address) -> None
     page.keyboard.press("Enter")
     page.wait_for_url(f"**/runs/{run_id(90)}/index.html")
     assert page.inner_text("h1").strip() == "Retrain the model"
+
+
+def test_a_file_is_the_served_page(folder: ReportFolder, site: str) -> None:
+    """A run's page is the same as a file and served; the index, rendered in one place too, tells when it was served."""
+    with urllib.request.urlopen(f"{site}/{RUN}") as response:  # noqa: S310 (our own address)
+        assert response.read() == (folder.path / RUN).read_bytes()
 
 
 def test_external_requests_are_noticed(visitor: Visitor) -> None:

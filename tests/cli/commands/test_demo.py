@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 from contextlib import ExitStack, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -19,6 +18,7 @@ from typer.testing import CliRunner
 from cli.demo.story import SHORTEST_S
 from cli.demo.workspace import HOST, REPORTS_PORT, SERVICE_PORT, Workspace
 from cli.main import app
+from tests import preloaded
 
 ROOT = Path(__file__).parents[3]
 SHORT = ("--duration", str(SHORTEST_S), "--rate", "60")
@@ -29,10 +29,13 @@ alone = pytest.mark.alone
 
 def start(folder: Path, *flags: str) -> subprocess.Popen[str]:
     """Start the command in a pipe."""
-    command = [sys.executable, "-m", "cli.main", "demo", "--folder", str(folder), *flags]
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    return subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    return preloaded.start(
+        ["-m", "cli.main", "demo", "--folder", str(folder), *flags],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
 
 
