@@ -69,10 +69,14 @@ def _connect(database: str, name: str) -> DuckDBPyConnection:
         import duckdb  # noqa: PLC0415 (optional)
     except ImportError:
         raise SourceError("DuckDB is not installed: install leeway[duckdb]", source=name) from None
-    settings: dict[str, Any] = {"autoinstall_known_extensions": False, "autoload_known_extensions": False}
+    settings: dict[str, Any] = {
+        "autoinstall_known_extensions": False,  # no downloads
+        "autoload_known_extensions": False,
+        "temp_directory": "",  # DuckDB would spill into a folder next to the file
+    }
     with _translated(name):
         connection = duckdb.connect(database, read_only=database != ":memory:", config=settings)
-    connection.execute("SET TimeZone = 'UTC'")
+    connection.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")  # standard output may be for JSON
     return connection
 
 

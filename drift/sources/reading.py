@@ -18,7 +18,7 @@ from drift.sources.table import PredictionTable
 from leeway.model.drift_plan import Values, list_values
 from leeway.schema import SCORE_COLUMN, Kind
 
-MOST_VALUES: Final = 200_000
+MOST_VALUES: Final = 100_000
 """Of a period with more subjects an even sample is the reference, so that it fits into memory."""
 
 

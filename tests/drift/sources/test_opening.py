@@ -147,3 +147,12 @@ def test_a_duckdb_file_has_schemas(tmp_path: Path) -> None:
     with opened(f"duckdb:///{tmp_path}/a.duckdb") as source:
         assert source.tables() == ["shop.scored"]
         assert list(source.columns("shop.scored")) == ["a"]
+
+
+def test_duckdb_keeps_to_itself(made: list[tuple[Any, ...]], tmp_path: Path) -> None:
+    """No progress bar on standard output, no folder to spill into, no downloads."""
+    pq.write_table(tables.arrow(made[:50]), tmp_path / "a.parquet")
+    names = ("enable_progress_bar", "temp_directory", "autoinstall_known_extensions", "autoload_known_extensions")
+    with opened(str(tmp_path / "a.parquet")) as source, source.snapshot() as view:
+        ((*values,),) = view.read(sa.select(*(sa.func.current_setting(name) for name in names)))
+    assert values == [False, "", False, False]
