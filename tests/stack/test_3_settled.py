@@ -10,6 +10,7 @@ import pytest
 from benchmarks.live import backends
 from benchmarks.live.load import Load
 from benchmarks.live.stack import Stack, eventually
+from benchmarks.soak import firing
 from leeway.telemetry import names
 from observability.grafana.generate import foreign
 from tests.config.boards import Asked, asked
@@ -36,6 +37,9 @@ MAY_BE_EMPTY = {
     ): "as above",
 }
 """Queries that may have no result here, by dashboard, panel and legend, with the reason."""
+MUST_FIRE = {"DriftVerdictActs", "PredictionErrorsBurnBudget"}
+MAY_FIRE = {"ObjectiveBudgetSpent", "PredictionLatencyBurnsBudget", "BatchLatencyBurnsBudget"}
+"""The errors spend the budget of a day that has only minutes of traffic; a busy machine is as slow as the fault."""
 SINCE = "1h"
 """Longer than these tests: Prometheus starts with them, and counters start at 0."""
 UNRECORDED = names.LOG_UNRECORDED.prometheus_name
@@ -59,6 +63,14 @@ def test_an_alert_reaches_its_receiver(stack: Stack, load: Load) -> None:
 
     (alert, *_) = eventually(alerts_posted, 300, every_s=2)
     assert {"summary", "description", "dashboard", "runbook_url"} <= alert["annotations"].keys()  # type: ignore[attr-defined]
+
+
+def test_the_right_alerts_fire(load: Load, report: list[str]) -> None:
+    """Alerts that should fire after the soak do, and no other: not for restarts, and not for short outages."""
+    eventually(lambda: firing(time.monotonic() - load.sent[0].due_s) >= MUST_FIRE, 120)
+    fired = firing(time.monotonic() - load.sent[0].due_s)
+    report.append(f"alerts that fired: {', '.join(sorted(fired))}")
+    assert fired <= MUST_FIRE | MAY_FIRE
 
 
 def test_a_changed_recommendation_calls_the_webhook(stack: Stack, load: Load) -> None:
