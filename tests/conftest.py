@@ -40,7 +40,8 @@ EVIDENTLY: Final = (
 )
 """Modules that import Evidently, which takes five seconds of processor time."""
 CHROMIUM: Final = "tests/browser/"
-FIRST: Final = ("tests/docs/test_tutorial.py", *EVIDENTLY, CHROMIUM)
+TUTORIALS: Final = "tests/docs/test_tutorial.py"
+FIRST: Final = (TUTORIALS, *EVIDENTLY, CHROMIUM)
 """What takes longest."""
 WAITING: Final = ("tests/service/process/", "tests/cli/commands/", "tests/benchmarks/")
 """Modules that mostly wait for other processes."""
@@ -53,10 +54,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def group_of(nodeid: str) -> str:
-    """What runs in one process: a module, or all those that share an expensive import or a browser."""
+    """What runs in one process: a module or a tutorial, or all modules that share an expensive import or a browser."""
     if nodeid.startswith(EVIDENTLY):
         return "Evidently"
-    return CHROMIUM if nodeid.startswith(CHROMIUM) else nodeid.partition("::")[0]
+    if nodeid.startswith(CHROMIUM):
+        return CHROMIUM
+    module, _, test = nodeid.partition("::")
+    parameters = test.partition("[")[2].rstrip("]")
+    return f"{module} {parameters.partition(' ')[0]}" if module == TUTORIALS else module
 
 
 @pytest.hookimpl(optionalhook=True)
