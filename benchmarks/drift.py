@@ -37,7 +37,7 @@ from drift.aggregates.databases import snapshot
 from drift.aggregates.duckdb import duckdb_snapshot
 from drift.aggregates.statements import LastRows
 from drift.aggregates.window import window_columns
-from drift.comparison.compare import Reference, WindowColumns
+from drift.comparison.compare import PreparedReference, WindowColumns
 from leeway.model.distances import method_for
 from leeway.model.drift_plan import ColumnPlan, DriftPlan, Values, list_values
 from leeway.schema import SCORE_COLUMN, Feature, FeatureSchema, Kind
@@ -84,7 +84,7 @@ def columns_of(kind: str, rows: int, rng: np.random.Generator) -> dict[str, Any]
     return features | {SCORE_COLUMN: rng.beta(2, 5, rows)}
 
 
-def reference_of(kind: str) -> Reference:
+def reference_of(kind: str) -> PreparedReference:
     """A reference of 2,000 rows."""
     values = values_of(kind, columns_of(kind, REFERENCE_ROWS, np.random.default_rng(0)))
     plans = {
@@ -92,7 +92,7 @@ def reference_of(kind: str) -> Reference:
         for name, column in values.items()
     }
     score = plans.pop(SCORE_COLUMN)
-    return Reference(values, schema_of(kind), DriftPlan(plans, score))
+    return PreparedReference(values, schema_of(kind), DriftPlan(plans, score))
 
 
 def values_of(kind: str, columns: dict[str, Any]) -> dict[str, Values]:

@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from drift.comparison.columns import CurrentColumn, ReferenceColumn
-from drift.comparison.compare import Reference, WindowColumns, compare, has_drifted
+from drift.comparison.compare import PreparedReference, WindowColumns, compare, has_drifted
 from leeway.data.population import CUSTOMERS, population
 from leeway.data.tabular import typed_frame
 from leeway.model.drift_plan import ColumnPlan, DriftPlan, Values, frame_values
@@ -58,7 +58,7 @@ def measure_power(sizes: Sequence[int] = SIZES, *, windows: int = WINDOWS, seed:
     everyone = typed_frame(CHURN_SCHEMA, population().columns)
     frame = everyone.iloc[np.sort(rng.choice(len(everyone), REFERENCE_ROWS, replace=False))]
     plan = DriftPlan.from_reference(CHURN_SCHEMA, frame)
-    reference = Reference(frame_values(frame, CHURN_SCHEMA), CHURN_SCHEMA, plan)
+    reference = PreparedReference(frame_values(frame, CHURN_SCHEMA), CHURN_SCHEMA, plan)
     people = frame_values(everyone, CHURN_SCHEMA)
     drawn = {size: rng.integers(0, len(everyone), (windows, size)) for size in sizes}
     rows = {}
@@ -116,7 +116,7 @@ def _detected_share(column: ReferenceColumn, plan: ColumnPlan, drawn: Values, sh
 
 
 def _false_alarm_share(
-    reference: Reference, people: Mapping[str, Values], size: int, windows: int, rng: np.random.Generator
+    reference: PreparedReference, people: Mapping[str, Values], size: int, windows: int, rng: np.random.Generator
 ) -> float:
     """The share of windows without a shift in which drift is detected."""
     everyone = people[reference.schema.names[0]].size

@@ -12,7 +12,7 @@ from typing import Protocol, TypeAlias, TypeVar
 import uuid_utils
 from msgspec.structs import replace
 
-from drift.comparison.compare import Reference, compare
+from drift.comparison.compare import PreparedReference, compare
 from drift.comparison.findings import DriftReport, PerformanceWindow, TooFewRows
 from drift.inputs import ComparisonInputs, SegmentInputs
 from drift.result import (
@@ -47,7 +47,7 @@ class Page(Protocol):
         ...
 
 
-MakePage: TypeAlias = Callable[[Reference, Mapping[str, Values], int], Page]
+MakePage: TypeAlias = Callable[[PreparedReference, Mapping[str, Values], int], Page]
 """Makes a page of a sample of the window, see `drift.comparison.evidently.evidently_page`."""
 _Found = TypeVar("_Found", FeatureDrift, ScoreDrift)
 
@@ -90,7 +90,7 @@ def evaluate(
     >>> from leeway.schema import Feature, FeatureSchema
     >>> ages = {"age": np.arange(20.0, 70.0)}
     >>> plan = DriftPlan({"age": ColumnPlan("wasserstein", 0.1, 2.0)})
-    >>> reference = Reference(ages, FeatureSchema((Feature("age", "integer"),)), plan)
+    >>> reference = PreparedReference(ages, FeatureSchema((Feature("age", "integer"),)), plan)
     >>> older = WindowColumns.of({"age": ages["age"] + 30}, reference)
     >>> inputs = ComparisonInputs(reference, older, dict, Window(), Window(subjects=50))
     >>> result = evaluate(inputs, Policy().at_once(), min_subjects=20).result

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from drift.aggregates.databases import snapshot
 from drift.aggregates.window import window_columns
-from drift.comparison.compare import Reference, WindowColumns
+from drift.comparison.compare import PreparedReference, WindowColumns
 from drift.comparison.findings import PerformanceWindow, RejectionCause, Rejections, TooFewRows, performance_window
-from drift.result import Model, Target, Window
+from drift.result import Model, TargetDifference, Window
 from drift.telemetry.probe import PredictionTrace
 from leeway.model import bundle as bundles
 from leeway.model.answers import Answers
@@ -42,7 +42,7 @@ class SegmentInputs:
     """The rows with one value of a column, in the reference (None if it has none) and in the current window."""
 
     value: str
-    reference: Reference | None
+    reference: PreparedReference | None
     current: WindowColumns
 
 
@@ -55,7 +55,7 @@ class ComparisonInputs:
     `unusual` are the traces of the window's most unusual predictions. `segments` are the two by the column `by`.
     """
 
-    reference: Reference
+    reference: PreparedReference
     current: WindowColumns
     sample: Callable[[], Mapping[str, Values]]
     reference_window: Window
@@ -63,7 +63,7 @@ class ComparisonInputs:
     model: Model = field(default_factory=Model)
     rejections: Rejections | None = None
     performance: PerformanceWindow | None = None
-    target: Target = field(default_factory=Target)
+    target: TargetDifference = field(default_factory=TargetDifference)
     unusual: tuple[PredictionTrace, ...] = ()
     by: str | None = None
     segments: tuple[SegmentInputs, ...] = ()
@@ -74,7 +74,7 @@ class ActiveBundle:
     """A bundle with its reference, and the logs of its schema."""
 
     bundle: Bundle
-    reference: Reference
+    reference: PreparedReference
     log: PredictionLog
     rejections: RejectionLog
     engine: Engine
@@ -173,7 +173,7 @@ def load_active_bundle(folder: Path, engine: Engine) -> ActiveBundle:
     tables = tables_for(bundle.schema)
     create_tables(engine, tables)
     try:
-        reference = Reference(bundle.reference_values(), bundle.schema, bundle.card.drift)
+        reference = PreparedReference(bundle.reference_values(), bundle.schema, bundle.card.drift)
     except (ValueError, KeyError, OSError, TooFewRows) as error:
         raise BundleError(f"{folder}: {error}") from error
     return ActiveBundle(bundle, reference, PredictionLog(engine, tables), RejectionLog(engine, tables), engine)
@@ -225,7 +225,7 @@ def read_window(active: ActiveBundle, start: datetime, end: datetime, *, max_lab
         model=model_of(bundle),
         rejections=_rejections(rows, active.rejections.between(start, end)),
         performance=performance,
-        target=Target(performance.target_difference, performance.labels),
+        target=TargetDifference(performance.target_difference, performance.labels),
         unusual=_unusual(active, start, end),
     )
 

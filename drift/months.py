@@ -7,10 +7,10 @@ from datetime import date
 import numpy as np
 import pandas as pd
 
-from drift.comparison.compare import Reference, WindowColumns
+from drift.comparison.compare import PreparedReference, WindowColumns
 from drift.comparison.findings import performance_window
 from drift.inputs import PAGE_SUBJECTS, ComparisonInputs, model_of
-from drift.result import Model, Target, Window
+from drift.result import Model, TargetDifference, Window
 from leeway.data.tabular import typed_frame
 from leeway.model.bundle import Bundle
 from leeway.model.drift_plan import DriftPlan, frame_values
@@ -31,14 +31,14 @@ def months(snapshots: Snapshots, reference: date, current: date, bundle: Bundle 
     """
     before, now = snapshots.read(reference), snapshots.read(current)
     frames = [_scored(typed_frame(CHURN_SCHEMA, month.columns), bundle) for month in (before, now)]
-    performance, target = None, Target()
+    performance, target = None, TargetDifference()
     if bundle is not None and now.labels is not None:
         scores = frames[1][SCORE_COLUMN].to_numpy()
         performance = performance_window(now.labels, bundle.card.answers(scores), bundle.card)
     if before.labels is not None and now.labels is not None:
-        target = Target(abs(float(np.mean(now.labels) - np.mean(before.labels))), len(now.labels))
+        target = TargetDifference(abs(float(np.mean(now.labels) - np.mean(before.labels))), len(now.labels))
     plan = bundle.card.drift if bundle else DriftPlan.from_reference(CHURN_SCHEMA, frames[0])
-    compared = Reference(frame_values(frames[0], CHURN_SCHEMA), CHURN_SCHEMA, plan)
+    compared = PreparedReference(frame_values(frames[0], CHURN_SCHEMA), CHURN_SCHEMA, plan)
     taken = frames[1] if len(now) <= PAGE_SUBJECTS else frames[1].sample(PAGE_SUBJECTS, random_state=0)
     return ComparisonInputs(
         reference=compared,

@@ -156,7 +156,7 @@ class FeatureDrift(Struct, frozen=True):
         return self.missing.current == 1
 
 
-class Target(Struct, frozen=True):
+class TargetDifference(Struct, frozen=True):
     """How far the labels are from those of the reference, and how many current labels are known.
 
     See `drift.comparison.findings.PerformanceWindow`.
@@ -240,7 +240,7 @@ class RunResult(Struct, frozen=True, kw_only=True):
     verdicts: Mapping[Question, Verdict]
     features: tuple[FeatureDrift, ...] = ()
     prediction: ScoreDrift = ScoreDrift()
-    target: Target = Target()
+    target: TargetDifference = TargetDifference()
     performance: Performance = Performance()
     segments: Segments | None = None
     reports: Reports = Reports()

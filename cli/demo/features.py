@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from drift.result import RunResult
 from leeway.schema import CHURN_SCHEMA, Feature, Value
 from leeway.store.engine import opened_engine
-from leeway.store.predictions import PredictionLog, Window
+from leeway.store.predictions import PredictionLog, PredictionWindow
 from leeway.store.tables import tables_for
 
 MOST_BINS: Final = 18
@@ -51,7 +51,7 @@ def read_shifts(
     return shifts(*windows, [each.feature for each in run.ranked if each.detected])
 
 
-def shifts(before: Window, after: Window, names: Sequence[str]) -> list[FeatureShift]:
+def shifts(before: PredictionWindow, after: PredictionWindow, names: Sequence[str]) -> list[FeatureShift]:
     """The distributions of these features in two windows, without non-numeric and empty ones."""
     units = {each.name: _unit(each) for each in CHURN_SCHEMA if each.kind in {"number", "integer"}}
     found = []

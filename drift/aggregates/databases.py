@@ -31,7 +31,7 @@ _SQLITE_ROWS: Final = BATCH_ROWS // 8
 """Rows of Python objects need more memory than arrays."""
 
 
-class Snapshot(Protocol):
+class DatabaseView(Protocol):
     """A consistent view of a database: every statement sees the same rows."""
 
     def read(self, statement: Statement) -> Sequence[Sequence[Any]]:
@@ -44,7 +44,7 @@ class Snapshot(Protocol):
 
 
 @contextmanager
-def snapshot(engine: Engine) -> Iterator[Snapshot]:
+def snapshot(engine: Engine) -> Iterator[DatabaseView]:
     """A snapshot of SQLite or PostgreSQL: all that is read in the block is read in one transaction, then rolled back.
 
     Raises:

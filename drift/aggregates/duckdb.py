@@ -19,7 +19,7 @@ from duckdb import DuckDBPyConnection
 from sqlalchemy.dialects import postgresql
 
 from drift.aggregates.batches import BATCH_ROWS, Entries, count_batches, inside_batches
-from drift.aggregates.databases import Snapshot
+from drift.aggregates.databases import DatabaseView
 from drift.aggregates.question import Answer, Columns, Inside, Question
 from drift.aggregates.statements import Column, LastRows, Selection, Statement, category
 
@@ -31,7 +31,7 @@ _dialect._backslash_escapes = False  # noqa: SLF001 (DuckDB's strings have no es
 
 
 @contextmanager
-def duckdb_snapshot(connection: DuckDBPyConnection) -> Iterator[Snapshot]:
+def duckdb_snapshot(connection: DuckDBPyConnection) -> Iterator[DatabaseView]:
     """A snapshot of DuckDB: all that is read in the block is read in one transaction, then rolled back."""
     connection.begin()
     try:

@@ -9,11 +9,11 @@ from typing import Final
 import numpy as np
 
 from drift.aggregates.columns import INNER_EDGES, Area, current_column
-from drift.aggregates.databases import Snapshot
+from drift.aggregates.databases import DatabaseView
 from drift.aggregates.question import Columns, Question
 from drift.aggregates.statements import Selection
 from drift.comparison.columns import ReferenceColumn, present
-from drift.comparison.compare import Reference, WindowColumns
+from drift.comparison.compare import PreparedReference, WindowColumns
 
 MOST_VALUES: Final = 100_000
 """Up to so many values of a column are fetched at a time."""
@@ -22,9 +22,9 @@ FEW: Final = 4
 
 
 def window_columns(
-    snapshot: Snapshot,
+    snapshot: DatabaseView,
     selection: Selection,
-    reference: Reference,
+    reference: PreparedReference,
     keys: Mapping[str, str],
     *,
     most_values: int = MOST_VALUES,

@@ -20,7 +20,7 @@ ANSWERS: Final[Mapping[Task, str]] = {
 """What is compared of a model's answers, for people."""
 
 
-class Reference:
+class PreparedReference:
     """A reference, prepared once and compared with any number of windows.
 
     `values` holds m values of each of the schema's features, and of the target's `compared_column` where the model's
@@ -62,7 +62,7 @@ class WindowColumns:
     columns: Mapping[str, CurrentColumn]
 
     @classmethod
-    def of(cls, values: Mapping[str, Values], reference: Reference) -> WindowColumns:
+    def of(cls, values: Mapping[str, Values], reference: PreparedReference) -> WindowColumns:
         """From one value a subject for each column of the reference that the window has; others are ignored."""
         columns = {
             name: CurrentColumn.of(values[name], column) for name, column in reference.columns.items() if name in values
@@ -70,7 +70,7 @@ class WindowColumns:
         return cls(values[reference.schema.names[0]].size, columns)
 
 
-def compare(reference: Reference, window: WindowColumns, *, min_subjects: int = 0) -> DriftReport:
+def compare(reference: PreparedReference, window: WindowColumns, *, min_subjects: int = 0) -> DriftReport:
     """Judge each column of a window by its distance: the features, and the model's answers where both sides have them.
 
     A distance counts from max(0.1, c·√(1/n + 1/m)) on, see `leeway.model.distances`. A feature without values on one
@@ -99,7 +99,7 @@ def compare(reference: Reference, window: WindowColumns, *, min_subjects: int = 
     )
 
 
-def _drift(reference: Reference, name: str, current: CurrentColumn, rows: int) -> FeatureDrift:
+def _drift(reference: PreparedReference, name: str, current: CurrentColumn, rows: int) -> FeatureDrift:
     before = reference.columns[name]
     threshold = reference.threshold(name, rows)
     moved = abs(current.missing_share - before.missing_share)

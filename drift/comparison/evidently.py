@@ -21,7 +21,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from drift.comparison.columns import ReferenceColumn, counted, most_frequent, present, value_text
-from drift.comparison.compare import Reference
+from drift.comparison.compare import PreparedReference
 from leeway.model.distances import Method
 from leeway.model.drift_plan import Values, clipped
 from leeway.schema import Kind
@@ -62,7 +62,7 @@ class EvidentlyPage:
         self._snapshot.save_json(str(path))
 
 
-def evidently_page(reference: Reference, sample: Mapping[str, Values], subjects: int) -> EvidentlyPage:
+def evidently_page(reference: PreparedReference, sample: Mapping[str, Values], subjects: int) -> EvidentlyPage:
     """Compare a sample of a window of so many subjects with its reference, in Evidently.
 
     Evidently measures each column by the plan's method, against the threshold for all subjects. The page leaves out a

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import sqlalchemy as sa
 
-from drift.aggregates.databases import Snapshot
+from drift.aggregates.databases import DatabaseView
 from drift.aggregates.statements import Column
 from drift.sources.errors import SourceError
 from drift.sources.opening import ColumnKind, ColumnType, no_table
@@ -119,7 +119,7 @@ class DuckDBSource:
         return sa.table(name, schema=schema) if dot else sa.table(table)
 
     @contextmanager
-    def snapshot(self) -> Iterator[Snapshot]:
+    def snapshot(self) -> Iterator[DatabaseView]:
         """See `Source`."""
         from drift.aggregates.duckdb import RowsChanged, duckdb_snapshot  # noqa: PLC0415 (optional)
 

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, Protocol, TypeAlias
 
 import sqlalchemy as sa
 
-from drift.aggregates.databases import Snapshot, snapshot
+from drift.aggregates.databases import DatabaseView, snapshot
 from drift.sources.errors import SourceError
 from leeway.store.engine import CONNECT_TIMEOUT_S, first_line
 
@@ -60,7 +60,7 @@ class Source(Protocol):
         """The table in a statement; its columns are `column(name)`."""
         ...
 
-    def snapshot(self) -> AbstractContextManager[Snapshot]:
+    def snapshot(self) -> AbstractContextManager[DatabaseView]:
         """All that is read in the block is read in one transaction; then it is rolled back."""
         ...
 
@@ -189,7 +189,7 @@ class SqlSource:
         return sa.table(name, schema=schema)
 
     @contextmanager
-    def snapshot(self) -> Iterator[Snapshot]:
+    def snapshot(self) -> Iterator[DatabaseView]:
         """See `Source`."""
         with _translated(self.name), snapshot(self.engine) as view:
             yield view

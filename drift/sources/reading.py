@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from drift.aggregates.databases import Snapshot
+from drift.aggregates.databases import DatabaseView
 from drift.aggregates.statements import Selection, one_per_subject
 from drift.result import Model
 from drift.sources.performance import LabelledRows
@@ -39,7 +39,7 @@ class Facts:
     one_version: bool
 
 
-def facts_of(view: Snapshot, table: PredictionTable, period: Period, max_rows: int) -> Facts:
+def facts_of(view: DatabaseView, table: PredictionTable, period: Period, max_rows: int) -> Facts:
     """Count the rows of a period.
 
     Raises:
@@ -55,7 +55,7 @@ def facts_of(view: Snapshot, table: PredictionTable, period: Period, max_rows: i
     return Facts(rows, Model(name or given.name or table.table, version or given.version), least == greatest)
 
 
-def labelled_rows(view: Snapshot, table: PredictionTable, period: Period, limit: int) -> LabelledRows | None:
+def labelled_rows(view: DatabaseView, table: PredictionTable, period: Period, limit: int) -> LabelledRows | None:
     """The last labelled predictions of a period; None if the table has no labels or no scores."""
     has_labels = table.mapping.labels is not None or "label" in table.roles
     if not has_labels or "score" not in table.roles:
@@ -69,14 +69,14 @@ def kinds_of(table: PredictionTable) -> dict[str, Kind]:
     return kinds | ({SCORE_COLUMN: "number"} if "score" in table.roles else {})
 
 
-def count_subjects(view: Snapshot, chosen: Selection) -> int:
+def count_subjects(view: DatabaseView, chosen: Selection) -> int:
     """How many rows are left of a selection."""
     ((subjects,),) = view.read(sa.select(sa.func.count()).select_from(one_per_subject(chosen).subquery()))
     return int(subjects)
 
 
 def values_of(
-    view: Snapshot, table: PredictionTable, chosen: Selection, names: Sequence[str], *, subjects: int, limit: int
+    view: DatabaseView, table: PredictionTable, chosen: Selection, names: Sequence[str], *, subjects: int, limit: int
 ) -> tuple[dict[str, Values], list[Sequence[Any]]]:
     """The values of up to `limit` subjects by column, and the rows that they were read from.
 
@@ -89,7 +89,7 @@ def values_of(
 
 
 def read_values(
-    view: Snapshot, table: PredictionTable, period: Period, by: str | None
+    view: DatabaseView, table: PredictionTable, period: Period, by: str | None
 ) -> tuple[int, dict[str, Values], Values | None]:
     """How many subjects a period has, the values of up to `MOST_VALUES` of them, and their texts in the column `by`."""
     names = list(kinds_of(table))

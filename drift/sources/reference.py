@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from drift.comparison.columns import counted, present
-from drift.comparison.compare import Reference
+from drift.comparison.compare import PreparedReference
 from drift.comparison.findings import TooFewRows
 from drift.inputs import model_of
 from drift.result import Model, Window
@@ -53,7 +53,7 @@ class SourceReference:
     `texts` are those of the column `by`. `segments` are the reference by a column, if the run is asked for that.
     """
 
-    reference: Reference
+    reference: PreparedReference
     values: Mapping[str, Values]
     window: Window
     model: Model
@@ -99,7 +99,7 @@ def reference_of(table: PredictionTable, period: Period, limits: Limits, *, by: 
     score = ColumnPlan.of("number", values[SCORE_COLUMN], features=1) if SCORE_COLUMN in values else None
     start, end = (None if moment is None else moment.isoformat() for moment in (period.start, period.end))
     window = Window(start, end, facts.rows, subjects)
-    reference = Reference(values, schema, DriftPlan(plans, score))
+    reference = PreparedReference(values, schema, DriftPlan(plans, score))
     performance = None if rows is None else ReferencePerformance.of(rows)
     return SourceReference(reference, values, window, facts.model, performance, by, texts)
 
@@ -127,7 +127,7 @@ def _feature(table: PredictionTable, name: str, values: Values) -> Feature:
 def bundle_reference(bundle: Bundle) -> SourceReference:
     """The reference of a model bundle."""
     values = bundle.reference_values()
-    reference = Reference(values, bundle.schema, bundle.card.drift)
+    reference = PreparedReference(values, bundle.schema, bundle.card.drift)
     window, performance = Window(rows=reference.rows, subjects=reference.rows), None
     if bundle.card.target.takes_flags:  # as the labels of a table
         performance = ReferencePerformance(bundle.card.figures, bundle.card.held_out)
@@ -170,7 +170,7 @@ def kept_reference(folder: Path) -> SourceReference:
             kinds[SCORE_COLUMN] = "number"
         values = {name: list_values(table[name].to_pylist(), kind) for name, kind in kinds.items()}
         texts = list_values(table[BY_COLUMN].to_pylist(), "category") if kept.by else None
-        reference = Reference(values, kept.schema, kept.plan)
+        reference = PreparedReference(values, kept.schema, kept.plan)
     except (OSError, msgspec.MsgspecError, pa.ArrowException, KeyError, ValueError, TooFewRows) as error:
         raise SourceError(f"{folder} holds no usable reference: {error}; make it again") from error
     return SourceReference(reference, values, kept.window, kept.model, kept.performance, kept.by, texts)

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from drift.aggregates.databases import Snapshot
+from drift.aggregates.databases import DatabaseView
 from drift.aggregates.window import window_columns
-from drift.comparison.compare import Reference
+from drift.comparison.compare import PreparedReference
 from drift.inputs import SegmentInputs
 from drift.sources.errors import SourceError
 from drift.sources.periods import Period
@@ -26,7 +26,7 @@ class SegmentedReference:
     """A reference by the values of the column `by`."""
 
     by: str
-    references: Mapping[str, Reference]
+    references: Mapping[str, PreparedReference]
 
     @classmethod
     def of(
@@ -54,14 +54,16 @@ class SegmentedReference:
             for name, before in plan.features.items()
         }
         references = {
-            text: Reference({each.name: values[each.name][texts == text] for each in schema}, schema, DriftPlan(plans))
+            text: PreparedReference(
+                {each.name: values[each.name][texts == text] for each in schema}, schema, DriftPlan(plans)
+            )
             for text in sorted(counts)
         }
         return cls(by, references)
 
 
 def read_segments(
-    view: Snapshot, table: PredictionTable, segmented: SegmentedReference, period: Period
+    view: DatabaseView, table: PredictionTable, segmented: SegmentedReference, period: Period
 ) -> tuple[SegmentInputs, ...]:
     """Aggregate the rows of each value of the column in a period.
 

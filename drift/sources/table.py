@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from drift.aggregates.databases import Snapshot
+from drift.aggregates.databases import DatabaseView
 from drift.sources.errors import SourceError
 from drift.sources.expressions import TIMES, Column, feature, inside_json
 from drift.sources.features import FeatureColumn, Report, find_features
@@ -90,7 +90,7 @@ class PredictionTable:
         return sa.cast(sa.column(name), sa.Text)
 
     @contextmanager
-    def snapshot(self) -> Iterator[Snapshot]:
+    def snapshot(self) -> Iterator[DatabaseView]:
         """All that is read in the block is read in one transaction; errors name the table, too."""
         try:
             with self.source.snapshot() as view:

@@ -8,11 +8,11 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
 
-from drift.aggregates.databases import Snapshot
+from drift.aggregates.databases import DatabaseView
 from drift.aggregates.window import window_columns
 from drift.comparison.findings import PerformanceWindow
 from drift.inputs import MOST_CANDIDATES, PAGE_SUBJECTS, ComparisonInputs, most_unusual
-from drift.result import Target, Window
+from drift.result import TargetDifference, Window
 from drift.sources.performance import performance_of
 from drift.sources.periods import Period
 from drift.sources.reading import Facts, Limits, count_subjects, facts_of, labelled_rows, values_of
@@ -65,7 +65,9 @@ def read_source(table: PredictionTable, reference: SourceReference, period: Peri
         current_window=Window(start, end, facts.rows, current.subjects),
         model=facts.model if facts.rows else reference.model,
         performance=performance,
-        target=Target(performance.target_difference, performance.labels) if performance else Target(),
+        target=TargetDifference(performance.target_difference, performance.labels)
+        if performance
+        else TargetDifference(),
         unusual=unusual,
         by=segmented.by if segmented else None,
         segments=segments,
@@ -90,7 +92,7 @@ def _scores_comparable(table: PredictionTable, reference: SourceReference, facts
 
 
 def _performance(
-    view: Snapshot, table: PredictionTable, reference: SourceReference, period: Period, limits: Limits
+    view: DatabaseView, table: PredictionTable, reference: SourceReference, period: Period, limits: Limits
 ) -> PerformanceWindow | None:
     """On the labelled predictions of the period, and of the time before it in which labels may still arrive."""
     labels = table.mapping.labels
@@ -101,7 +103,7 @@ def _performance(
 
 
 def _unusual(
-    view: Snapshot, table: PredictionTable, schema: FeatureSchema, period: Period
+    view: DatabaseView, table: PredictionTable, schema: FeatureSchema, period: Period
 ) -> tuple[PredictionTrace, ...]:
     """The most unusual of the last predictions that have a trace, one per subject."""
     if not {"trace_id", "span_id"} <= table.roles.keys():

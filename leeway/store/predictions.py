@@ -44,7 +44,7 @@ class PredictionLabel:
 
 
 @dataclass(frozen=True)
-class Window:
+class PredictionWindow:
     """The predictions of [start, end), one row per subject: its last one.
 
     `rows` counts predictions and `subjects` counts subjects, both before any limit; `taken` counts the rows here.
@@ -179,7 +179,7 @@ class PredictionLog:
         with translated(into=PredictionLogError), self._engine.begin() as connection:
             upsert_rows(connection, self._tables.prediction_labels, rows)
 
-    def window(self, start: datetime, end: datetime, limit: int | None = None) -> Window:
+    def window(self, start: datetime, end: datetime, limit: int | None = None) -> PredictionWindow:
         """Read the last prediction of each subject in [start, end), aware times, without synthetic requests.
 
         A subject is a customer, or the prediction itself if the request named no customer. Its last prediction is the
@@ -198,7 +198,7 @@ class PredictionLog:
         lists = [list(values) for values in zip(*found, strict=True)] or [[] for _ in (*names, *_WINDOW_COLUMNS)]
         features = dict(zip(names, lists, strict=False))
         columns = dict(zip(_WINDOW_COLUMNS, lists[len(names) :], strict=False))
-        return Window(
+        return PredictionWindow(
             start, end, rows, subjects, features, columns, min_version if min_version == max_version else None
         )
 

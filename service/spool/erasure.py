@@ -18,7 +18,7 @@ from leeway.store.record import PredictionRecord
 from service.spool.reader import SpoolReader
 from service.spool.segments import (
     DEAD_LETTERS_LOCK,
-    Segment,
+    SegmentFile,
     SpoolError,
     dead_letters_path,
     erased_line,
@@ -81,7 +81,7 @@ def erase_from_spool(path: Path, user_id: str, *, timeout_s: float) -> SpoolEras
     return SpoolErasure(sum(erased for erased, _ in found), letters, sum(waiting for _, waiting in found))
 
 
-def _drained(path: Path, segments: list[Segment], timeout_s: float) -> dict[str, int]:
+def _drained(path: Path, segments: list[SegmentFile], timeout_s: float) -> dict[str, int]:
     """The drainer's position in each of these segments, once it has drained them or the time is over."""
     deadline_s = time.monotonic() + timeout_s
     while True:
@@ -94,7 +94,7 @@ def _drained(path: Path, segments: list[Segment], timeout_s: float) -> dict[str,
         time.sleep(POLL_S)
 
 
-def _erase_records(segment: Segment, end: int, user_id: str) -> tuple[int, int]:
+def _erase_records(segment: SegmentFile, end: int, user_id: str) -> tuple[int, int]:
     """Overwrite the customer's lines before the offset `end`; return how many, and how many follow."""
     lines = _lines(segment.path, _is_record_of(user_id))
     done = [(offset, erased_line(len(line))) for offset, line in lines if offset + len(line) <= end]

@@ -22,7 +22,7 @@ from leeway.store.record import PredictionRecord
 from service.spool.segments import (
     DEAD_LETTERS_LOCK,
     FileLock,
-    Segment,
+    SegmentFile,
     SpoolError,
     complete_bytes,
     dead_letters_path,
@@ -52,7 +52,7 @@ class Batch:
     records may follow.
     """
 
-    segment: Segment
+    segment: SegmentFile
     records: list[PredictionRecord]
     damaged: list[bytes]
     torn: bytes
@@ -129,7 +129,7 @@ class SpoolReader:
                     return batch
         return None
 
-    def _next(self, segment: Segment, limit: int, *, has_more: bool) -> Batch | None:
+    def _next(self, segment: SegmentFile, limit: int, *, has_more: bool) -> Batch | None:
         start = self._status.positions.get(segment.name, Position())
         with segment.path.open("rb") as file:
             is_finished = try_lock(file.fileno())  # before reading: nothing can follow what is read
@@ -170,7 +170,7 @@ class SpoolReader:
         with suppress(OSError):  # a restart would store the batch once more; `beat` reports the error
             self._publish(status)
 
-    def _delete(self, segment: Segment) -> None:
+    def _delete(self, segment: SegmentFile) -> None:
         segment.path.unlink(missing_ok=True)
         positions = {name: at for name, at in self._status.positions.items() if name != segment.name}
         self._status = msgspec.structs.replace(self._status, positions=positions)
@@ -236,7 +236,7 @@ def _known_status(path: Path) -> DrainerStatus:
     return msgspec.structs.replace(status, positions=positions)
 
 
-def _parse(segment: Segment, start: Position, data: bytes, limit: int, *, has_more: bool) -> Batch:
+def _parse(segment: SegmentFile, start: Position, data: bytes, limit: int, *, has_more: bool) -> Batch:
     """Decode up to `limit` lines of `data`, which holds whole lines."""
     records: list[PredictionRecord] = []
     damaged: list[bytes] = []

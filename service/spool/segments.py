@@ -121,7 +121,7 @@ def complete_bytes(data: bytes) -> int:
 # --- segments ---------------------------------------------------------------------------------------------------------
 
 
-class Segment(NamedTuple):
+class SegmentFile(NamedTuple):
     """A segment's file; `name` holds the time of its creation, so names sort by age."""
 
     name: str
@@ -134,14 +134,14 @@ class Segment(NamedTuple):
         return self.name.removesuffix(SEGMENT_SUFFIX).rpartition("-")[2]
 
 
-def segments_in(folder: Path) -> list[Segment]:
+def segments_in(folder: Path) -> list[SegmentFile]:
     """The folder's segments, the oldest first."""
     found = []
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.endswith(SEGMENT_SUFFIX):
                 try:
-                    found.append(Segment(entry.name, Path(entry.path), entry.stat().st_size))
+                    found.append(SegmentFile(entry.name, Path(entry.path), entry.stat().st_size))
                 except FileNotFoundError:
                     continue  # the drainer deleted it meanwhile
     return sorted(found)

@@ -23,7 +23,7 @@ from leeway.schema import FeatureSchema
 from leeway.store.record import PredictionRecord, encode_all
 from service.spool.segments import (
     SEGMENT_SUFFIX,
-    Segment,
+    SegmentFile,
     SpoolError,
     SpoolFull,
     dead_letters_path,
@@ -239,7 +239,7 @@ class Spool:
     def _status(self) -> DrainerStatus:
         return read_status(self.path) or DrainerStatus()
 
-    def _count(self, segment: Segment) -> tuple[int, int]:
+    def _count(self, segment: SegmentFile) -> tuple[int, int]:
         """How much of a segment was searched for newlines, and how many were found; a record has two."""
         counted, found = self._counts.get(segment.name, (0, 0))
         if counted < segment.size_bytes:
@@ -253,7 +253,7 @@ class Spool:
         return counted, found
 
 
-def _first_time(segment: Segment, start: int) -> datetime | None:
+def _first_time(segment: SegmentFile, start: int) -> datetime | None:
     """When the first readable record after `start` was made."""
     try:
         with segment.path.open("rb") as file:

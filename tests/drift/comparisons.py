@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from drift.comparison.compare import Reference, WindowColumns, compare
+from drift.comparison.compare import PreparedReference, WindowColumns, compare
 from drift.comparison.findings import DriftReport, PerformanceWindow, SingleValue
 from drift.inputs import ComparisonInputs
 from drift.result import FeatureDrift, ScoreDrift, Window
@@ -64,17 +64,17 @@ REFERENCE = frame(rows=500, seed=0)
 PLAN = DriftPlan.from_reference(SCHEMA, REFERENCE)
 
 
-def prepared(frame: pd.DataFrame, schema: FeatureSchema = SCHEMA, plan: DriftPlan = PLAN) -> Reference:
+def prepared(frame: pd.DataFrame, schema: FeatureSchema = SCHEMA, plan: DriftPlan = PLAN) -> PreparedReference:
     """A frame as a reference."""
-    return Reference(frame_values(frame, schema), schema, plan)
+    return PreparedReference(frame_values(frame, schema), schema, plan)
 
 
-def compared(reference: Reference, current: pd.DataFrame, min_subjects: int = 0) -> DriftReport:
+def compared(reference: PreparedReference, current: pd.DataFrame, min_subjects: int = 0) -> DriftReport:
     """Compare a frame, one row a subject, with the reference."""
     return compare(reference, window_of(reference, current), min_subjects=min_subjects)
 
 
-def window_of(reference: Reference, current: pd.DataFrame) -> WindowColumns:
+def window_of(reference: PreparedReference, current: pd.DataFrame) -> WindowColumns:
     """A frame as a window."""
     return WindowColumns.of(frame_values(current, reference.schema), reference)
 
@@ -84,7 +84,7 @@ def report_of(current: pd.DataFrame, reference: pd.DataFrame = REFERENCE, plan: 
     return compared(prepared(reference, SCHEMA, plan), current)
 
 
-def inputs_of(reference: Reference, current: pd.DataFrame, **changes: Any) -> ComparisonInputs:  # noqa: ANN401 (fields of the inputs)
+def inputs_of(reference: PreparedReference, current: pd.DataFrame, **changes: Any) -> ComparisonInputs:  # noqa: ANN401 (fields of the inputs)
     """What a run compares: a frame, one row a subject, with the reference."""
     return ComparisonInputs(
         reference,

@@ -66,6 +66,7 @@ def result(
         },
         "reports": {"html": f"runs/{run_id(number)}/report.html", "json": f"runs/{run_id(number)}/report.json"},
         "trace_id": TRACE,
+        "segments": None,
     } | changes
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from drift.evaluation import Evaluation, evaluate
-from drift.result import Reports, Target, Window
+from drift.result import Reports, TargetDifference, Window
 from drift.verdicts.confirmation import Policy
 from leeway.model.drift_plan import DriftPlan
 from leeway.schema import SCORE_COLUMN
@@ -40,7 +40,7 @@ def evaluated(current: pd.DataFrame, policy: Policy | None = None, **changes: An
 
 def test_the_result_holds_what_was_found() -> None:
     """Windows, share, features, performance and reports are those of the inputs and the comparison."""
-    result = evaluated(drifted(), performance=labelled(0.63), target=Target(0.03, 2_000)).result
+    result = evaluated(drifted(), performance=labelled(0.63), target=TargetDifference(0.03, 2_000)).result
     assert (result.share, result.drifted, result.reports, result.target.labels) == (0.3333, 2, REPORTS, 2_000)
     assert (result.reference.rows, result.current.subjects) == (2_000, 1_000)
     assert [each.feature for each in result.features] == list(SCHEMA.names)

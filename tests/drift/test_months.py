@@ -10,7 +10,7 @@ import pytest
 from drift.evaluation import evaluate, unknown_result
 from drift.inputs import ComparisonInputs, load_active_bundle, read_window
 from drift.months import months
-from drift.result import Model, Reports, RunResult, Target, Window, read_result
+from drift.result import Model, Reports, RunResult, TargetDifference, Window, read_result
 from drift.verdicts.confirmation import Policy
 from leeway.data.population import population
 from leeway.model.bundle import Bundle
@@ -77,7 +77,7 @@ def test_a_month_without_labels_has_no_performance(snapshots: Snapshots, bundle:
     """Performance is unknown and the target's difference is None, never 0."""
     result = compared(months(snapshots, JANUARY, WORSE, bundle))
     assert states(result)[3] == "unknown"
-    assert result.target == Target()
+    assert result.target == TargetDifference()
 
 
 def test_without_a_bundle_the_reference_month_sets_the_rules(snapshots: Snapshots) -> None:

@@ -17,7 +17,7 @@ from drift.result import (
     Reports,
     ResultError,
     RunResult,
-    Target,
+    TargetDifference,
     Verdict,
     evidently_line,
     leeway_line,
@@ -39,7 +39,7 @@ COMPARED = RunResult(
         "prediction": Verdict("watch", ""),
         "performance": Verdict("act", ""),
     },
-    target=Target(0.03124, 5_120),
+    target=TargetDifference(0.03124, 5_120),
     performance=Performance(
         {"roc_auc": Measure(0.81, 0.63, 0.61, 0.65), "brier": Measure(0.14, 0.2, 0.19, 0.21)}, 5_120
     ),
@@ -51,7 +51,7 @@ UNKNOWN = replace(
     decision="UNKNOWN",
     recommendation="UNKNOWN",
     reason="50 subjects are too few; at least 200 are needed",
-    target=Target(),
+    target=TargetDifference(),
     performance=Performance(),
     reports=Reports(),
 )
@@ -123,7 +123,7 @@ def test_the_plain_line() -> None:
 
 def test_the_plain_line_over_the_threshold() -> None:
     """RETRAIN with the share that reached the threshold; without labels there is no target drift."""
-    assert evidently_line(replace(COMPARED, share=1.0, decision="RETRAIN", target=Target())).endswith(
+    assert evidently_line(replace(COMPARED, share=1.0, decision="RETRAIN", target=TargetDifference())).endswith(
         " drift_share=1.00 -> RETRAIN drift_share=1.00 >= 0.30 (target_drift=n/a)"
     )
 

@@ -6,14 +6,14 @@ import pytest
 
 from cli.demo.features import MOST_BINS, shifts
 from leeway.data.population import Population, population
-from leeway.store.predictions import Window
+from leeway.store.predictions import PredictionWindow
 from tests.cli.demo.example_run import at
 
 
-def window(people: Population) -> Window:
+def window(people: Population) -> PredictionWindow:
     """These customers as predictions of one window."""
     columns: dict[str, list[Any]] = {"prediction_id": people.user_ids}
-    return Window(at(0), at(6), len(people), len(people), people.columns, columns)
+    return PredictionWindow(at(0), at(6), len(people), len(people), people.columns, columns)
 
 
 BEFORE = window(population(customers=800))
@@ -51,5 +51,5 @@ def test_only_numbers_are_compared() -> None:
 
 def test_an_empty_window_is_left_out() -> None:
     """Without values before or after there is nothing to compare."""
-    nobody = Window(at(0), at(6), 0, 0, {name: [] for name in BEFORE.features}, {"prediction_id": []})
+    nobody = PredictionWindow(at(0), at(6), 0, 0, {name: [] for name in BEFORE.features}, {"prediction_id": []})
     assert shifts(BEFORE, nobody, ["skips_7d"]) == []

@@ -11,7 +11,7 @@ import duckdb
 import pyarrow as pa
 import sqlalchemy as sa
 
-from drift.aggregates.databases import Snapshot, snapshot
+from drift.aggregates.databases import DatabaseView, snapshot
 from drift.aggregates.duckdb import duckdb_snapshot
 from drift.aggregates.question import Answer, Columns, Inside, Question
 from drift.aggregates.statements import Selection, Statement
@@ -45,7 +45,7 @@ class Counting:
 class CountingSnapshot:
     """A snapshot that counts in `counting`."""
 
-    inner: Snapshot
+    inner: DatabaseView
     counting: Counting | None = None
 
     def read(self, statement: Statement) -> Sequence[Sequence[Any]]:
@@ -83,7 +83,7 @@ class Store:
         return sa.select(*table.c)
 
     @contextmanager
-    def snapshot(self) -> Iterator[Snapshot]:
+    def snapshot(self) -> Iterator[DatabaseView]:
         """A snapshot of it."""
         engine = self.engine
         with snapshot(engine) if isinstance(engine, sa.Engine) else duckdb_snapshot(engine) as view:

@@ -16,7 +16,7 @@ from drift.aggregates.question import Question
 from drift.aggregates.statements import LastRows
 from drift.aggregates.window import window_columns
 from drift.comparison.columns import CurrentColumn, present
-from drift.comparison.compare import Reference, WindowColumns
+from drift.comparison.compare import PreparedReference, WindowColumns
 from drift.comparison.evidently import evidently_page
 from leeway.data.extract import read_extract
 from leeway.model.distances import method_for, spread
@@ -88,13 +88,13 @@ def values_of(side: int) -> dict[str, Values]:
     return {name: list_values(case[1 + side], case[0]) for name, case in CASES.items()}
 
 
-def a_reference(schema: FeatureSchema, values: Mapping[str, Values]) -> Reference:
+def a_reference(schema: FeatureSchema, values: Mapping[str, Values]) -> PreparedReference:
     """A reference, with thresholds that do not matter here."""
     methods = {
         each.name: method_for(each.kind, () if each.kind == "category" else values[each.name]) for each in schema
     }
     plans = {name: ColumnPlan(method, 0.1, 0.0) for name, method in methods.items()}
-    return Reference(values, schema, DriftPlan(plans))
+    return PreparedReference(values, schema, DriftPlan(plans))
 
 
 REFERENCE: Final = a_reference(SCHEMA, values_of(0))
@@ -177,7 +177,7 @@ def test_few_values_are_kept(store: Store) -> None:
     rows = 20_000
     schema = FeatureSchema((Feature("fee", "number"),))
     fees = RNG.gamma(2, 1, 500)
-    reference = Reference({"fee": fees}, schema, DriftPlan({"fee": ColumnPlan("wasserstein", 0.1, 0.0)}))
+    reference = PreparedReference({"fee": fees}, schema, DriftPlan({"fee": ColumnPlan("wasserstein", 0.1, 0.0)}))
     window = RNG.gamma(2, 1.1, rows)
     statement = store.fill(schema, {"fee": window.tolist()})
     with store.snapshot() as view:

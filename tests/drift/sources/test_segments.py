@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from drift.comparison.compare import Reference, WindowColumns
+from drift.comparison.compare import PreparedReference, WindowColumns
 from drift.evaluation import evaluate
 from drift.inputs import ComparisonInputs, SegmentInputs
 from drift.result import RunResult, Window
@@ -101,7 +101,7 @@ def inputs_of(shifts: dict[str, dict[str, float]]) -> ComparisonInputs:
     def values(rows: int) -> dict[str, Any]:
         return {name: rng.normal(0, 1, rows) for name in SCHEMA.names}
 
-    whole = Reference(values(2_000), SCHEMA, plan)
+    whole = PreparedReference(values(2_000), SCHEMA, plan)
     segments = []
     for value, shifted in shifts.items():
         current = {name: each + shifted.get(name, 0) for name, each in values(500).items()}

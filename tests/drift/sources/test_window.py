@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from drift.comparison.compare import Reference, WindowColumns
+from drift.comparison.compare import PreparedReference, WindowColumns
 from drift.evaluation import evaluate
 from drift.inputs import PAGE_SUBJECTS, ComparisonInputs
 from drift.result import Model, Window
@@ -45,7 +45,7 @@ def inputs(url: str, october: SourceReference) -> ComparisonInputs:
     return november(url, october)
 
 
-def in_memory(made: list[tuple[Any, ...]], reference: Reference, url: str) -> WindowColumns:
+def in_memory(made: list[tuple[Any, ...]], reference: PreparedReference, url: str) -> WindowColumns:
     """The last row of each customer, compared without a database."""
     zone = mapping_for(url).zone
     rows = [row for row in made if row[0].astimezone(zone).month == 11]
