@@ -39,17 +39,9 @@ PRELOADED: Final = (
     "service.spool.drainer",
 )
 """What most commands import. Nothing of it starts a thread, which a fork would lack."""
-LATE: Final = (
-    "COLUMNS",
-    "KMP_",
-    "LEEWAY_",
-    "OTEL_BSP_",
-    "OTEL_EXPORTER_",
-    "OTEL_METRIC_EXPORT_",
-    "PYTEST_",
-    "PYTHONUNBUFFERED",
-)
-"""How the names of variables begin that no import reads. scikit-learn sets `KMP_` when it is imported."""
+SET_BY_IMPORTS: Final = ("DO_NOT_TRACK", "KMP_", "ORT_DISABLE_TELEMETRY", "OTEL_SEMCONV_STABILITY_OPT_IN")
+LATE: Final = ("LEEWAY_", "OTEL_BSP_", "OTEL_EXPORTER_", "OTEL_METRIC_EXPORT_", "COLUMNS", "PYTEST_", *SET_BY_IMPORTS)
+"""How the names of variables begin that no import reads, or that imports set themselves, here as in the new process."""
 MAY_START_OTHERS: Final = (["cli.main", "serve"], ["cli.main", "demo"])
 _HEAD: Final = struct.Struct("!I")
 _SET_CHILD_SUBREAPER: Final = 36

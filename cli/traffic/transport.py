@@ -41,6 +41,7 @@ class LoadClient:
         self.target = target
         self._timeout_s = timeout_s
         self._idle: list[_Connection] = []
+        self._is_closed = False
         self._head = (
             f"HTTP/1.1\r\nhost: {target.authority}\r\nuser-agent: leeway-traffic/{version('leeway')}\r\n"
             "content-type: application/json\r\n"
@@ -63,14 +64,15 @@ class LoadClient:
             except BaseException:
                 connection.close()  # its answer may still come, and must not be taken for another request's
                 raise
-        if connection.usable:
+        if connection.usable and not self._is_closed:
             self._idle.append(connection)
         else:
             connection.close()
         return reply
 
     def close(self) -> None:
-        """Close idle connections; those in use close themselves."""
+        """Close idle connections, and those in use once they are answered."""
+        self._is_closed = True
         while self._idle:
             self._idle.pop().close()
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 
 import pytest
@@ -105,3 +106,23 @@ def test_a_closed_port_is_an_error() -> None:
         pass
     with pytest.raises(ConnectionRefusedError):
         asyncio.run(LoadClient(server.target, 1.0).post("/x", b"", {}))
+
+
+def test_a_closed_client_keeps_no_connection() -> None:
+    """A request that is answered after `close` does not leave its connection open."""
+    release = threading.Event()
+
+    def slowly(_: stubs.Request) -> bytes | None:
+        release.wait(5)
+        return http()
+
+    async def post(target: ServiceAddress) -> tuple[int, int]:
+        client = LoadClient(target, 5.0)
+        waiting = asyncio.create_task(client.post("/x", b"", {}))
+        await asyncio.sleep(0.05)
+        client.close()
+        release.set()
+        return (await waiting).status, len(client._idle)
+
+    with stub_server(slowly) as server:
+        assert asyncio.run(post(server.target)) == (200, 0)
