@@ -86,7 +86,7 @@ def _is_of_traces(attributes: object) -> bool:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """POST keeps what came; GET answers with the totals."""
+    """POST counts the telemetry received; GET answers with the totals."""
 
     protocol_version = "HTTP/1.1"
 

@@ -20,7 +20,7 @@ from leeway.telemetry import names
 from service.http.keys import Gate, KeyRejected
 from service.http.problems import MEDIA_TYPE
 from service.telemetry.probe import KeyProbe
-from tests.service.http.test_protocol import KEPT, Wired, wired
+from tests.service.http.wired import KEPT, Wired, wired
 from tests.service.observed import Observed, observed_service
 from tests.service.raw_http import Wire, post
 from tests.telemetry import attributes_of
