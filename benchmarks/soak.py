@@ -27,10 +27,10 @@ from benchmarks.live.stack import Stack, eventually
 
 WARM_UP_S: Final = 20.0
 SAMPLE_EVERY_S: Final = 15.0
-MOST_GROWTH: Final = 0.1
-SMALLEST_MIB: Final = 8.0
+MAX_GROWTH: Final = 0.1
+NOISE_MIB: Final = 8.0
 """Growth below this is noise."""
-FILLS_MIB: Final = {"postgres": 128.0}
+WARM_UP_MIB: Final = {"postgres": 128.0}
 """Memory that a container fills once: PostgreSQL's buffers take the table in, up to `shared_buffers`."""
 DRAINED_S: Final = 120.0
 MUST_FIRE: Final = {
@@ -76,7 +76,7 @@ class Soaked:
         }
 
     def problems(self) -> list[str]:
-        """What must not be."""
+        """The expectations that do not hold."""
         found = [f"lost: {len(self.lost)} predictions"] if self.lost else []
         found += [f"stored twice: {len(self.doubled)} predictions"] if self.doubled else []
         if self.unexplained:
@@ -87,7 +87,7 @@ class Soaked:
         found += [
             f"{name} grew from {before:.0f} to {after:.0f} MiB"
             for name, (before, after) in self.growth().items()
-            if after > FILLS_MIB.get(name, 0) and after - before > max(SMALLEST_MIB, MOST_GROWTH * before)
+            if after > WARM_UP_MIB.get(name, 0) and after - before > max(NOISE_MIB, MAX_GROWTH * before)
         ]
         return found
 
@@ -148,7 +148,7 @@ def _median(samples: Sequence[Mapping[str, float]], name: str) -> float:
 
 
 def main() -> int:
-    """Print what was seen; return 1 if something must not be."""
+    """Print what was seen; return 1 if an expectation does not hold."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--rate", type=float, default=RATE)

@@ -108,7 +108,7 @@ class _ForkServer:
         return int(pid)
 
     def close(self) -> None:
-        """End the server; what it forked goes on."""
+        """End the server; the processes that it forked continue."""
         self._connection.close()
         os.waitpid(self.pid, 0)
 

@@ -29,7 +29,7 @@ PAUSE_S = 5.0
 
 @dataclass(frozen=True)
 class Losses:
-    """What the client got answered, and what of it arrived at the receiver or was counted as dropped."""
+    """The answers that the client received, and how much telemetry of them arrived or was counted as dropped."""
 
     answered: int
     arrived: Totals

@@ -43,7 +43,7 @@ class Arrivals:
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:
-    """The smallest of the sorted values that at least `share` of them do not exceed."""
+    """The quantile `share` of sorted values, by the nearest-rank method."""
     return ordered[max(0, -int(-share * len(ordered) // 1) - 1)]
 
 

@@ -38,7 +38,7 @@ class Run:
     rounds: int
     seconds: float
     minute_s: float = 60.0
-    """How long the measurements last for which a minute is asked."""
+    """Seconds of the measurements that take a minute by default."""
     bare_rates: list[float] = field(default_factory=list)
     """Requests per second of (c) at 32 connections."""
 

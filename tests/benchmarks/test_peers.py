@@ -18,7 +18,7 @@ def table(rates: dict[str, float], failed: int = 0) -> Table:
 
 
 def test_bounds_are_ratios_at_eight_connections() -> None:
-    """A peer without a bound, and one that could not be installed, have none; nor have other loads."""
+    """Peers without a bound, peers that could not be installed and other loads are not checked."""
     report = Report()
     for connections in (1, 8):
         check(table({OURS: 6_000, "MLServer": 1_000, "LitServe": 3_000}), connections, report)

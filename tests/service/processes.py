@@ -256,6 +256,6 @@ def silent_listener(*, accepts: bool) -> Iterator[str]:
 
 
 def closed_port() -> int:
-    """A port that nobody listens on."""
+    """A free port."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])

@@ -42,7 +42,7 @@ def compare(reference: str, *more: str) -> Result:
 
 
 def test_a_mapping_is_proposed_and_checked(tmp_path: Path) -> None:
-    """`init` writes it and says what it took for what; `check` finds nothing wrong."""
+    """`init` writes it and reports how it understood each column; `check` finds nothing wrong."""
     out = tmp_path / "mine.yaml"
     made = run("source", "init", "--table", "scored", "--out", str(out))
     assert made.exit_code == 0, made.output

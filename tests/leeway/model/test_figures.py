@@ -29,7 +29,7 @@ def classified(rows: int = ROWS, seed: int = 1) -> tuple[list[Label], Answers]:
 
 
 def predicted(rows: int = ROWS, seed: int = 1) -> tuple[list[Label], Answers]:
-    """Numbers, and predictions with errors of which a few are great."""
+    """Numbers, and predictions of which a few have large errors."""
     rng = np.random.default_rng(seed)
     numbers = rng.gamma(4, 40, rows)
     return numbers.tolist(), Answers.of(DIABETES, numbers + 20 * rng.standard_t(5, rows), 0.5)

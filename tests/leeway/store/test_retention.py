@@ -187,7 +187,7 @@ def test_a_customer_of_several_models_is_deleted_from_each(engine: sa.Engine) ->
 
 
 def test_what_was_on_its_way_is_not_stored(database: sa.Engine, tables: Tables) -> None:
-    """Nor its label; a prediction from a snapshot that was loaded afterwards is stored, and so are all others."""
+    """Nor is its label. Predictions of other customers, and from a snapshot that was loaded later, are stored."""
     log = PredictionLog(database, tables)
     forget(database, "ann")
     log.write_labels([PredictionLabel(prediction_id, 1) for prediction_id in IDS[:2]], NOON)

@@ -30,7 +30,7 @@ def service(bundle: Bundle, people: Population, tmp_path_factory: pytest.TempPat
 
 
 def scorer_that_fails_on(bundle: Bundle, is_bad: Callable[[Any], bool]) -> Any:  # noqa: ANN401 (a scorer)
-    """The bundle's scorer, which raises for a call with a row of which `is_bad`."""
+    """The bundle's scorer, which raises an error for a call with any row that `is_bad`."""
     scorer = bundle.scorer
 
     class Failing:
