@@ -17,10 +17,10 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
-from hashlib import sha256
+from hashlib import blake2b, sha256
 from hmac import compare_digest
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeAlias
 
 import msgspec
 from msgspec import Meta, Struct
@@ -154,6 +154,8 @@ class _Known(Struct, frozen=True, gc=False):
 
 
 _NOBODY: Final = _Known("", frozenset(), bytes(16), bytes(32))
+Found: TypeAlias = tuple[str, frozenset[Scope]]
+"""The name and the scopes of a key."""
 
 
 class KeyRing:
@@ -184,15 +186,26 @@ class KeyRing:
         except KeysError as error:
             raise KeysError(f"LEEWAY_API_KEYS_FILE: {error}; `leeway keys add` makes one") from error
         self._check_at_s = clock_s() + CHECK_S
+        self._pepper = secrets.token_bytes(32)
+        self._verified: dict[bytes, Found] = {}
         self.version = 0
         """How often the keys have changed."""
 
-    def find(self, key: bytes) -> tuple[str, frozenset[Scope]] | None:
+    def find(self, key: bytes) -> Found | None:
         """The name and the scopes of a key; None if the file does not have it.
 
-        The time that it takes does not depend on the secret.
+        A key that was verified since the file was read is recognized by its hash with a random value of this process,
+        which is cheaper than to verify it again, and keeps no key in memory. The time that this takes does not depend
+        on how much of a wrong key is right.
         """
         self.refresh()
+        verified = self._verified  # before `_known` is read: what an older file allowed must not get into a newer dict
+        digest = blake2b(self._pepper + key).digest()
+        if (found := verified.get(digest)) is None and (found := self._verify(key)) is not None:
+            verified[digest] = found
+        return found
+
+    def _verify(self, key: bytes) -> Found | None:
         head, _, secret = key[3:].partition(b"_")
         known = self._known.get(head, _NOBODY) if key.startswith(b"lw_") else _NOBODY
         if compare_digest(sha256(known.salt + secret).digest(), known.sha256) and known is not _NOBODY:
@@ -213,6 +226,7 @@ class KeyRing:
         except KeysError as error:
             _log.error("the API keys stay as they were: %s", error)
         else:
+            self._verified = {}
             self.version += 1
             _log.info("read %d API keys again from %s", len(self._known), self._path)
 

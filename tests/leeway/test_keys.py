@@ -79,6 +79,26 @@ def test_a_known_and_an_unknown_id_are_compared_alike(path: Path, monkeypatch: p
     assert compared == [(32, 32)] * 4
 
 
+@pytest.mark.parametrize(("key", "comparisons"), [("{key}", 1), ("{key}x", 3), ("lw_000000000000_x", 3)])
+def test_only_a_verified_key_is_remembered(
+    path: Path, monkeypatch: pytest.MonkeyPatch, key: str, comparisons: int
+) -> None:
+    """Its next use costs no comparison; a wrong key takes up no memory, and neither is kept in memory itself."""
+    sent = key.replace("{key}", add_key(path, "shop", list(Scope)))
+    compared: list[bytes] = []
+
+    def noted(first: bytes, second: bytes) -> bool:
+        compared.append(first)
+        return hmac.compare_digest(first, second)
+
+    monkeypatch.setattr(keys, "compare_digest", noted)
+    ring = KeyRing(path)
+    assert len({ring.find(sent.encode()) for _ in range(3)}) == 1
+    assert len(compared) == comparisons
+    assert len(ring._verified) == (comparisons == 1)
+    assert sent not in repr(vars(ring))
+
+
 def test_a_revoked_key_is_unknown(path: Path) -> None:
     """The others stay, and so does the file's mode."""
     first, second = add_key(path, "a", []), add_key(path, "b", [])
@@ -148,6 +168,20 @@ def test_the_file_is_read_again(path: Path) -> None:
     assert (ring.find(key), ring.version) == (None, 0)
     clock.now_s = 1.0
     assert (ring.find(key), ring.version) == (("b", frozenset()), 1)
+
+
+def test_a_verified_key_is_forgotten_when_it_is_revoked(path: Path) -> None:
+    """As soon as the file is read again; so is a scope that it no longer has."""
+    clock = Clock()
+    revoked, narrowed = add_key(path, "a", [Scope.PREDICT]).encode(), add_key(path, "b", list(Scope)).encode()
+    ring = KeyRing(path, clock)
+    assert None not in (ring.find(revoked), ring.find(narrowed))
+    revoke_key(path, "a")
+    document = json.loads(path.read_text())
+    document["keys"][0]["scopes"] = ["feedback"]
+    path.write_text(json.dumps(document))
+    clock.now_s = 1.0
+    assert (ring.find(revoked), ring.find(narrowed)) == (None, ("b", frozenset({Scope.FEEDBACK})))
 
 
 @pytest.mark.parametrize("break_it", [lambda path: path.write_text("{"), lambda path: path.unlink()])
