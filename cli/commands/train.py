@@ -116,19 +116,29 @@ class File:
 
 
 def _train(settings: Settings, as_of: date | None, file: File | None, name: str | None) -> None:
+    from leeway.data.csv_table import TableError
+    from leeway.shutdown import interrupt_on_stop_signal
+
+    with interrupt_on_stop_signal():
+        with plain_errors(TableError):
+            training = None if file is None else file.read()
+        _fit(settings, as_of, file, training, name)
+
+
+def _fit(
+    settings: Settings, as_of: date | None, file: File | None, training: TrainingData | None, name: str | None
+) -> None:
+    """Train and bundle. It is called with the table read, because importing scikit-learn takes longer than that."""
     from cli.snapshots import open_snapshots
     from cli.training import card_table, churn_origin, labelled_month, month_data, print_reading, schema_table
-    from leeway.data.csv_table import TableError
     from leeway.model.manifest import BundleError
     from leeway.model.training import TrainingError, train
     from leeway.model.writer import Origin
-    from leeway.shutdown import interrupt_on_stop_signal
     from leeway.store.engine import DatabaseError
     from leeway.store.snapshots import UnknownMonth
 
-    with plain_errors(DatabaseError, UnknownMonth, TableError, TrainingError, BundleError), interrupt_on_stop_signal():
-        if file is not None:
-            training = file.read()
+    with plain_errors(DatabaseError, UnknownMonth, TrainingError, BundleError):
+        if file is not None and training is not None:
             print_reading(training)
             origin = Origin(name=name or file.path.stem, target=file.target, source=file.path.name)
         else:

@@ -84,11 +84,20 @@ OTHER_FORMATS: Final = (
 """Formats that are recognized, so that a message can name their options; the likelier come first."""
 
 
-def likely_format(texts: Mapping[str, int], formats: Iterable[NumberFormat]) -> tuple[int, str]:
-    """How many cells of some texts are numbers in the likeliest of the formats, and the options that read them.
+@dataclass(frozen=True)
+class LikelyFormat:
+    """The format that reads most of some cells: how many, the options that choose it, and the texts it cannot read."""
+
+    cells: int
+    options: str
+    others: tuple[str, ...]
+
+
+def likely_format(texts: Mapping[str, int], formats: Iterable[NumberFormat]) -> LikelyFormat:
+    """The likeliest of the formats for texts, each with its number of cells.
 
     >>> likely_format({"1,50": 3, "2,25": 2, "x": 1}, (PLAIN, *OTHER_FORMATS))
-    (5, '--decimal ,')
+    LikelyFormat(cells=5, options='--decimal ,', others=('x',))
     """
     matches = {each: sum(count for text, count in texts.items() if each.plain(text.strip())) for each in formats}
     most = max(matches.values())
@@ -96,7 +105,8 @@ def likely_format(texts: Mapping[str, int], formats: Iterable[NumberFormat]) -> 
     options = [found[0].options or "neither --decimal nor --thousands"]
     if found[0] == NumberFormat(",") and NumberFormat(".", ",") in found:  # 1,234 is either
         options.append(NumberFormat(".", ",").options)
-    return most, " or ".join(options)
+    others = tuple(text for text in texts if not found[0].plain(text.strip()))
+    return LikelyFormat(most, " or ".join(options), others)
 
 
 def look_of(text: str, number_format: NumberFormat, missing: Collection[str]) -> Look:

@@ -117,9 +117,9 @@ def _reader(feature: Feature, cells: CellOptions) -> CellReader:
         try:
             return read(text)
         except ValueError as error:
-            numbers, options = likely_format({text: 1}, OTHER_FORMATS)
-            if feature.kind in ("number", "integer") and numbers and not cells.number_format.plain(text.strip()):
-                raise ValueError(f"{error}; numbers in this format are read with {options}") from error
+            likely = likely_format({text: 1}, OTHER_FORMATS)
+            if feature.kind in ("number", "integer") and likely.cells and not cells.number_format.plain(text.strip()):
+                raise ValueError(f"{error}; numbers in this format are read with {likely.options}") from error
             raise
 
     return read_or_hint

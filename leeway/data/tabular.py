@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -19,13 +20,12 @@ from leeway.data.parquet_table import PARQUET, ParquetTable, opened
 from leeway.data.suspects import suspects
 from leeway.data.target import TargetColumn
 from leeway.data.text_column import BEYOND_64_BITS, DATE_HINT, EMPTY, CellOptions, TextColumn
-from leeway.schema import INT64_MAX, INT64_MIN, Feature, FeatureSchema, Kind, Target, Task
+from leeway.schema import INT64_MAX, INT64_MIN, Feature, FeatureSchema, Kind, SchemaError, Target, Task
 
 _DTYPES: Final[Mapping[Kind, Any]] = {"number": "float64", "integer": "Int64", "flag": "boolean"}
 _HAS_INFINITE: Final = "has an infinite number; leave it empty or drop the column"
 _TEXT = Feature("text", "category")
 _CELLS = CellOptions()
-_Found = TypeVar("_Found")
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def read_table(path: Path, *, target: str, options: ReadOptions | None = None) -
     Texts follow the same rules in a CSV file and in a Parquet file.
 
     Raises:
-        TableError: the file cannot be read, or a column cannot be a feature or the target.
+        TableError: the file cannot be read, or a column cannot be a feature or the target; all such columns are named.
     """
     options = options or ReadOptions()
     if target in options.excluded:
@@ -75,10 +75,6 @@ def read_table(path: Path, *, target: str, options: ReadOptions | None = None) -
             read = _read_parquet(table, target, options)
     else:
         read = _read_csv(path, target, required, options)
-    for feature in read.features:
-        if feature.kind == "category":
-            count = read.columns[feature.name].nunique()
-            _located(path.name, feature.name, options.cells.check_categories, feature.name, count)
     if not read.features:
         raise TableError("no column is left to be a feature", file=path.name)
     frame = pd.DataFrame(read.columns, copy=False)
@@ -99,14 +95,32 @@ class _Read:
     notes: list[str] = field(default_factory=list)
 
 
-def _located(file: str, column: str, find: Callable[..., _Found], *arguments: object) -> _Found:
-    """Call `find`; its ValueError becomes a TableError that names the file and the column."""
-    try:
-        return find(*arguments)
-    except TableError:
-        raise
-    except ValueError as error:
-        raise TableError(str(error), file=file, column=column) from error
+@dataclass
+class _Faults:
+    """What is wrong with the columns of a file, so that one error names them all."""
+
+    file: str
+    found: list[TableError] = field(default_factory=list)
+
+    @contextmanager
+    def of(self, column: str) -> Iterator[None]:
+        """Keep a ValueError as a fault of this column, and continue after the block."""
+        try:
+            yield
+        except TableError as error:
+            self.found.append(error)
+        except ValueError as error:
+            if type(error) not in (ValueError, SchemaError):  # Arrow's, of a damaged file
+                raise
+            self.found.append(TableError(str(error), file=self.file, column=column))
+
+    def check(self) -> None:
+        """Raise what was found, one line a column."""
+        if len(self.found) == 1:
+            raise self.found[0]
+        if self.found:
+            listed = "\n".join(f"  {str(error).removeprefix(f'{self.file}, ')}" for error in self.found)
+            raise TableError(f"{len(self.found)} columns cannot be read as they are:\n{listed}", file=self.file)
 
 
 def _read_csv(path: Path, target: str, required: Sequence[str], options: ReadOptions) -> _Read:
@@ -119,8 +133,13 @@ def _read_csv(path: Path, target: str, required: Sequence[str], options: ReadOpt
         for name, texts in chunk.columns.items():
             if name != target and name not in options.excluded:
                 scans.setdefault(name, TextColumn(name, options.cells)).add(chunk.lines, texts)
-    cells = _located(path.name, target, column.cells, options.positive, options.task)
-    features = [_located(path.name, name, scan.feature) for name, scan in scans.items()]
+    faults, features = _Faults(path.name), list[Feature]()
+    with faults.of(target):
+        cells = column.cells(options.positive, options.task)
+    for name, scan in scans.items():
+        with faults.of(name):
+            features.append(scan.feature())
+    faults.check()
     values, labels = [ColumnValues(feature, options.cells) for feature in features], list[NDArray[Any]]()
     for chunk in read_chunks(path, required, lenient=True, separator=separator):
         labels.append(cells.labels(chunk.columns[target]))
@@ -136,19 +155,31 @@ def _read_parquet(table: ParquetTable, target: str, options: ReadOptions) -> _Re
     number_format = options.cells.number_format if table.is_text(target) else PLAIN
     column, texts = TargetColumn(target, "row", number_format), table.texts(target)
     column.add(range(1, len(texts) + 1), texts)
-    cells = _located(table.file, target, column.cells, options.positive, options.task)
-    read = _Read(cells.target, cells.labels(texts))
+    faults, features, notes = _Faults(table.file), list[Feature](), list[str]()
+    columns: dict[str, pd.Series[Any]] = {}
+    with faults.of(target):
+        cells = column.cells(options.positive, options.task)
     for name in table.names:
         if name == target or name in options.excluded:
             continue
-        if table.is_text(name) or name in options.cells.text:
-            feature, read.columns[name] = _read_texts(table, name, options.cells, read.notes)
-        else:
-            series = table.series(name)
-            feature = _located(table.file, name, _feature_of_series, name, series)
-            read.columns[name] = _typed(feature.kind, series)
-        read.features.append(feature)
-    return read
+        with faults.of(name):
+            if table.is_text(name) or name in options.cells.text:
+                feature, columns[name] = _read_texts(table, name, options.cells, notes)
+            else:
+                feature, columns[name] = _read_series(table, name, options.cells)
+            features.append(feature)
+    faults.check()
+    return _Read(cells.target, cells.labels(texts), features, columns, notes)
+
+
+def _read_series(table: ParquetTable, name: str, cells: CellOptions) -> tuple[Feature, pd.Series[Any]]:
+    """A column of another type than text."""
+    series = table.series(name)
+    feature = _feature_of_series(name, series)
+    typed = _typed(feature.kind, series)
+    if feature.kind == "category":
+        cells.check_categories(name, typed.nunique())
+    return feature, typed
 
 
 def _read_texts(table: ParquetTable, name: str, cells: CellOptions, notes: list[str]) -> tuple[Feature, pd.Series[Any]]:
@@ -160,7 +191,7 @@ def _read_texts(table: ParquetTable, name: str, cells: CellOptions, notes: list[
     ]
     for rows, part in parts:
         scan.add(rows, part)
-    feature = _located(table.file, name, scan.feature)
+    feature = scan.feature()
     notes += scan.notes(feature.kind)
     values = ColumnValues(feature, cells)
     for rows, part in parts:

@@ -133,11 +133,12 @@ class TargetColumn:
         if task not in (None, "regression") or len(groups) <= 2:  # noqa: PLR2004 (two classes)
             return
         others = [text for texts in groups.values() for text in texts if not self._is_number(text)]
-        most, options = likely_format({text: self.counts[text] for text in others}, (PLAIN, *OTHER_FORMATS))
-        if 2 * most > sum(self.counts.values()):
+        likely = likely_format({text: self.counts[text] for text in others}, (PLAIN, *OTHER_FORMATS))
+        if 2 * likely.cells > sum(self.counts.values()):
+            written = [text for text in others if text not in likely.others]
             raise ValueError(
-                f"has numbers in another format, {self._first(others)}; read the file with {options}, or the target as"
-                " classes with --task multiclass"
+                f"has numbers in another format, {self._first(written)}; read the file with {likely.options} (or the"
+                " target as classes with --task multiclass)"
             )
 
     def _check_numbers(self, groups: Mapping[str, list[str]]) -> None:

@@ -159,12 +159,16 @@ class TextColumn:
         own = self.options.number_format
         texts = {text: count for text, count in self.texts.items() if look_of(text, own, ()) == "text"}
         formats = [each for each in (PLAIN, *OTHER_FORMATS) if each.decimal == own.decimal or not self.counts["number"]]
-        most, options = likely_format(texts, formats)
-        if 2 * most <= sum(texts.values()) or 2 * (most + numbers) <= self._present:
+        likely = likely_format(texts, formats)
+        if 2 * likely.cells <= sum(texts.values()) or 2 * (likely.cells + numbers) <= self._present:
             return
+        example = self._place("text")
+        if self.first["text"][1] in likely.others:
+            example = f"such as {next(text for text in texts if text not in likely.others)!r}"
+        others = f" {self._missing_options(likely.others)}" if likely.others and " or " not in likely.options else ""
         raise ValueError(
-            f"{_cells(most, self._present)} numbers in another format, {self._place('text')}; read the file with"
-            f" {options}, or this column as text with --text {shlex.quote(self.name)}"
+            f"{_cells(likely.cells, self._present)} numbers in another format, {example}; read the file with"
+            f" {likely.options}{others} (or this column as text with --text {shlex.quote(self.name)})"
         )
 
     def _check_numbers(self, numbers: int, others: int) -> None:
@@ -172,13 +176,16 @@ class TextColumn:
         texts = [text for text in self.texts if text.strip() not in MISSING_WORDS and text.strip()]
         if numbers <= others and len(self.numbers) < _NUMBERS_PER_TEXT * len(texts):
             return
-        shown = sorted(texts, key=lambda text: -self.texts[text])[:_SHOWN]
-        missing = " ".join(f"--missing {shlex.quote(text)}" for text in shown) + (" …" if len(texts) > _SHOWN else "")
         noun = "a number" if others == 1 else "numbers"
         raise ValueError(
             f"{_cells(others, self._present)} not {noun}, {self._place(*_OTHER_LOOKS)}; read such cells as missing with"
-            f" {missing}, or the column as text with --text {shlex.quote(self.name)}"
+            f" {self._missing_options(texts)}, or the column as text with --text {shlex.quote(self.name)}"
         )
+
+    def _missing_options(self, texts: Sequence[str]) -> str:
+        """The options that read the most frequent of these texts as missing."""
+        shown = sorted(texts, key=lambda text: -self.texts[text])[:_SHOWN]
+        return " ".join(f"--missing {shlex.quote(text)}" for text in shown) + (" …" if len(texts) > _SHOWN else "")
 
     @property
     def _present(self) -> int:

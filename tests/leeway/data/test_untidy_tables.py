@@ -120,11 +120,54 @@ def test_other_formats_of_numbers_are_named(
     with pytest.raises(TableError) as caught:
         read(tmp_path, {"price": texts}, ";")
     assert f"of 600 cells are numbers in another format, the first {texts[0]!r} in line 2" in str(caught.value)
-    assert f"read the file with {options}, or this column as text with --text price" in str(caught.value)
+    assert f"read the file with {options} (or this column as text with --text price)" in str(caught.value)
     found = read(tmp_path, {"price": texts}, ";", number_format=number_format).frame["price"]
     expected = [float(number_format.plain(text) or "nan") for text in texts]
     assert found.tolist() == expected
     assert np.allclose(expected, values) or np.allclose(expected, np.multiply(values, 1_000))
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        (
+            {3: "?", 4: "-", 5: "?"},
+            "the first '0,5' in line 2; read the file with --decimal , --missing '?' --missing -",
+        ),
+        ({0: "n.a."}, "numbers in another format, such as '1,5'; read the file with --decimal , --missing n.a. (or"),
+        ({0: "NA", 7: " "}, "the first '1,5' in line 3; read the file with --decimal , (or"),
+    ],
+)
+def test_other_cells_among_numbers_of_another_format_are_named(
+    tmp_path: Path, cells: dict[int, str], message: str
+) -> None:
+    """One message has the options for both, so that the next try reads the column."""
+    prices = with_cells([number.replace(".", ",") for number in NUMBERS], cells)
+    with pytest.raises(TableError) as caught:
+        read(tmp_path, {"price": prices}, ";")
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["data.csv", "data.parquet"])
+def test_all_faults_are_named_at_once(tmp_path: Path, name: str) -> None:
+    """Each column that cannot be read has its line, the target too; one that can be read has none."""
+    frame = pd.DataFrame(
+        {
+            "id": [f"c{place}" for place in range(ROWS)],
+            "joined": "12-Jan-2020",
+            "fee": with_cells(NUMBERS, {5: "?"}),
+            "age": [place % 60 for place in range(ROWS)],
+            "y": with_cells(["left", "stayed"] * (ROWS // 2), {9: ""}),
+        }
+    )
+    frame.to_csv(tmp_path / "data.csv", index=False)
+    frame.to_parquet(tmp_path / "data.parquet")
+    with pytest.raises(TableError) as caught:
+        read_table(tmp_path / name, target="y")
+    first, *lines = str(caught.value).splitlines()
+    assert first == f"{name}: 4 columns cannot be read as they are:"
+    assert [line.split(":")[0] for line in lines] == ["  column y", "  column id", "  column joined", "  column fee"]
+    assert "1 of 600 cells is not a number, the first '?' in" in lines[-1]
 
 
 @pytest.mark.parametrize("separator", [";", "\t", "|"])
