@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Cache bytecode even where the environment says not to: the tests start hundreds of processes.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test test-contract test-stack check rules dashboards docs screenshots board-pictures lock clean help
+.PHONY: demo test test-alone test-contract test-stack check rules dashboards docs screenshots board-pictures lock clean help
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -13,9 +13,11 @@ demo: .venv/ready  ## run the one-minute demo without Docker: train, serve, drif
 	@$(BIN)/leeway demo
 
 WORKERS ?= 3
+test: .venv/ready  ## run the tests in three processes; about four minutes
+	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+
 ALONE = $(shell grep -rl --include="*.py" "mark\.alone" tests)
-test: .venv/ready  ## run the tests: in three processes, and then those that need the machine to themselves
-	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not stack and not contract and not alone"
+test-alone: .venv/ready  ## run the demo and the tutorials from start to end, and tests of times that other processes disturb
 	@$(BIN)/python -m pytest -m alone $(ALONE)
 
 test-contract: .venv/ready  ## test a running service against its OpenAPI document with schemathesis; a minute or two

@@ -147,6 +147,7 @@ def _exists(group: int) -> bool:
     return True
 
 
+@pytest.mark.alone
 @EACH
 def test_every_step_succeeds(outputs: Outputs, tutorial: str) -> None:
     """No command of the tutorial fails."""
@@ -154,6 +155,7 @@ def test_every_step_succeeds(outputs: Outputs, tutorial: str) -> None:
     assert len(printed) == len(TUTORIALS[tutorial]) + 1, f"step {len(printed)} failed:\n{printed[-1]}"
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(("tutorial", "step"), SHOWN)
 def test_the_reader_sees_what_is_shown(outputs: Outputs, tutorial: str, step: Step) -> None:
     """Each step prints what the tutorial shows below it."""
