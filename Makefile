@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Cache bytecode even where the environment says not to: the tests start hundreds of processes.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test test-alone test-contract test-stack check rules dashboards docs screenshots board-pictures lock clean help
+.PHONY: demo test test-long test-contract test-stack check rules dashboards docs screenshots board-pictures lock clean help
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -16,9 +16,9 @@ WORKERS ?= 3
 test: .venv/ready  ## run the tests in three processes; about four minutes
 	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-ALONE = $(shell grep -rl --include="*.py" "mark\.alone" tests)
-test-alone: .venv/ready  ## run the demo and the tutorials from start to end, and tests of times that other processes disturb
-	@$(BIN)/python -m pytest -m alone $(ALONE)
+LONG = $(shell grep -rl --include="*.py" "mark\.long" tests)
+test-long: .venv/ready  ## run the tests that take long: demo, tutorials, kills, rates of false alarms, rules; four minutes
+	@$(BIN)/python -m pytest -m long $(LONG)
 
 test-contract: .venv/ready  ## test a running service against its OpenAPI document with schemathesis; a minute or two
 	@$(BIN)/python -m pytest -m contract tests/service/http/test_contract.py

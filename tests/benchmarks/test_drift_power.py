@@ -14,6 +14,7 @@ def small_power() -> Power:
     return measure_power((200, 1_000), windows=10)
 
 
+@pytest.mark.long
 def test_more_subjects_detect_smaller_shifts(small_power: Power) -> None:
     """A larger window detects smaller shifts, for every feature."""
     for name, (_, (small, large)) in small_power.rows.items():
@@ -25,11 +26,13 @@ def test_more_subjects_detect_smaller_shifts(small_power: Power) -> None:
     )
 
 
+@pytest.mark.long
 def test_the_power_table_is_deterministic(small_power: Power) -> None:
     """The same seed gives the same table."""
     assert measure_power((200, 1_000), windows=10) == small_power
 
 
+@pytest.mark.long
 def test_the_power_page_has_a_row_for_each_feature(small_power: Power) -> None:
     """The page names every feature, and so does the one in docs/."""
     page = power_page(small_power, (200, 1_000))

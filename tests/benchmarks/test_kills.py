@@ -14,6 +14,7 @@ def outcome(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Outcome
     return run(bundle.folder, tmp_path_factory.mktemp("kills"), KILLS, share=1 / 3)
 
 
+@pytest.mark.long
 def test_no_recorded_answer_is_lost_or_doubled(outcome: Outcome) -> None:
     """Every prediction that was answered as recorded is in the database exactly once."""
     assert (outcome.kills["service"], outcome.kills["drainer"]) == (2, 4)
@@ -21,6 +22,7 @@ def test_no_recorded_answer_is_lost_or_doubled(outcome: Outcome) -> None:
     assert (outcome.lost, outcome.doubled) == (set(), [])
 
 
+@pytest.mark.long
 def test_a_killed_drainer_fails_no_request(outcome: Outcome) -> None:
     """All answers are 200 and recorded."""
     assert (outcome.errors, outcome.unrecorded) == ({}, 0)

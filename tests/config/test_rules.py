@@ -104,6 +104,7 @@ def test_prometheus_accepts_the_rules() -> None:
     assert result.returncode == 0, result.stdout + result.stderr
 
 
+@pytest.mark.long
 @RULE_TEST
 def test_promtool_tests_pass(path: Path) -> None:
     """Each promtool test passes."""
@@ -243,6 +244,7 @@ def cases(budget: Budget) -> list[Case]:
     ]
 
 
+@pytest.mark.long
 @BUDGET
 def test_alerts_fire_at_their_burn_rate(budget: Budget, tmp_path: Path) -> None:
     """For each budget window, an alert fires over its burn rate, not under it, and not after the burn has ended."""

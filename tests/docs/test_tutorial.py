@@ -147,7 +147,7 @@ def _exists(group: int) -> bool:
     return True
 
 
-@pytest.mark.alone
+@pytest.mark.long
 @EACH
 def test_every_step_succeeds(outputs: Outputs, tutorial: str) -> None:
     """No command of the tutorial fails."""
@@ -155,7 +155,7 @@ def test_every_step_succeeds(outputs: Outputs, tutorial: str) -> None:
     assert len(printed) == len(TUTORIALS[tutorial]) + 1, f"step {len(printed)} failed:\n{printed[-1]}"
 
 
-@pytest.mark.alone
+@pytest.mark.long
 @pytest.mark.parametrize(("tutorial", "step"), SHOWN)
 def test_the_reader_sees_what_is_shown(outputs: Outputs, tutorial: str, step: Step) -> None:
     """Each step prints what the tutorial shows below it."""

@@ -231,7 +231,7 @@ def test_sigterm_in_the_middle_of_a_run_leaves_no_half_report(world: World) -> N
     assert [folder.name for folder in world.run_folders()] == [row["run_id"] for row in world.runs()]
 
 
-@pytest.mark.alone
+@pytest.mark.long
 def test_sigterm_between_two_runs_ends_at_once(world: World) -> None:
     """While it waits for the next cycle it stops at once."""
     process = start(world)

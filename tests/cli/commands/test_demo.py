@@ -23,7 +23,7 @@ from tests import preloaded
 ROOT = Path(__file__).parents[3]
 SHORT = ("--duration", str(SHORTEST_S), "--rate", "60")
 """Acts of two to three seconds."""
-alone = pytest.mark.alone
+long = pytest.mark.long
 """A whole demo: where all processors are busy, its drift worker, which has a low priority, is late for the acts."""
 
 
@@ -79,7 +79,7 @@ def data(played: tuple[str, Path]) -> dict[str, Any]:
     return found
 
 
-@alone
+@long
 @pytest.mark.parametrize(
     "shown",
     [
@@ -103,7 +103,7 @@ def test_the_output_is_plain_lines(played: tuple[str, Path], shown: str) -> None
     assert "\x1b" not in played[0]
 
 
-@alone
+@long
 def test_all_processes_have_ended(played: tuple[str, Path]) -> None:
     """After the demo nothing answers at the addresses of the service and the drift worker."""
     found = addresses(played[0])
@@ -111,7 +111,7 @@ def test_all_processes_have_ended(played: tuple[str, Path]) -> None:
     assert not any(map(is_answering, found))
 
 
-@alone
+@long
 def test_only_one_act_is_slow(data: dict[str, Any]) -> None:
     """p95 is that of the fault while it is active; in all other acts p50 is far below.
 
@@ -125,7 +125,7 @@ def test_only_one_act_is_slow(data: dict[str, Any]) -> None:
     assert end - start >= timedelta(milliseconds=80)
 
 
-@alone
+@long
 def test_the_last_run_finds_a_useless_model(data: dict[str, Any]) -> None:
     """The last comparison finds no drift, but labels show a model that is no better than chance."""
     last = data["runs"][-1]
@@ -138,7 +138,7 @@ def test_the_last_run_finds_a_useless_model(data: dict[str, Any]) -> None:
     )
 
 
-@alone
+@long
 def test_the_page_has_the_measured_data(played: tuple[str, Path], data: dict[str, Any]) -> None:
     """The page's runs are those of the reports, its trace is in the spans file, its requests are those sent."""
     folder = played[1]
@@ -152,7 +152,7 @@ def test_the_page_has_the_measured_data(played: tuple[str, Path], data: dict[str
     assert int(match[1].replace(",", "")) == data["requests"]
 
 
-@alone
+@long
 def test_every_link_has_its_file(played: tuple[str, Path]) -> None:
     """All linked files exist, including Evidently's reports."""
     links = re.findall(r'<a[^>]+href="([^"]+)"', (played[1] / "index.html").read_text())
@@ -160,11 +160,12 @@ def test_every_link_has_its_file(played: tuple[str, Path]) -> None:
     assert [link for link in links if not (played[1] / link).is_file()] == []
 
 
+@long
 @pytest.mark.parametrize(
     ("number", "line"),
     [
         pytest.param(signal.SIGTERM, "✓ Generating", id="SIGTERM in training"),
-        pytest.param(signal.SIGINT, "Act 1", id="Ctrl-C in act 1", marks=alone),
+        pytest.param(signal.SIGINT, "Act 1", id="Ctrl-C in act 1"),
     ],
 )
 def test_an_interrupted_demo_leaves_no_processes(tmp_path: Path, number: signal.Signals, line: str) -> None:

@@ -50,12 +50,14 @@ def quiet(full_bundle: Bundle) -> Callable[[int], list[DriftReport]]:
     return reports
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("size", SIZES)
 def test_false_alarms_are_rare(size: int, quiet: Callable[[int], list[DriftReport]]) -> None:
     """Of 150 windows drawn from the reference at most 7 % show a drifted feature, at every size."""
     assert sum(bool(report.detected) for report in quiet(size)) <= 0.07 * WINDOWS
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("size", SIZES)
 def test_windows_without_drift_need_no_action(size: int, quiet: Callable[[int], list[DriftReport]]) -> None:
     """Quality and prediction are act in at most 1 % of them, and the recommendation is NO_ACTION."""

@@ -259,6 +259,7 @@ def references() -> list[Reference]:
     return [Reference.of(drawn(rng, 2_113)) for _ in range(2)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("subjects", [200, 500, 1_000, 5_000])
 def test_no_false_alarms(subjects: int, references: list[Reference]) -> None:
     """Of 300 windows of other customers at most 7 % show any detected feature; `test_null` draws from the reference."""
@@ -267,6 +268,7 @@ def test_no_false_alarms(subjects: int, references: list[Reference]) -> None:
     assert np.mean(alarms) <= 0.07
 
 
+@pytest.mark.long
 def test_no_false_alarms_against_a_small_reference() -> None:
     """A reference of 300 rows is noisy itself, and the threshold allows for it: 3 references, 300 windows."""
     rng = np.random.default_rng(SEED)
