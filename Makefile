@@ -17,7 +17,7 @@ test: .venv/ready  ## run the tests in three processes; about four minutes
 	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 LONG = $(shell grep -rl --include="*.py" "mark\.long" tests)
-test-long: .venv/ready  ## run the tests that take long: demo, tutorials, kills, rates of false alarms, rules; four minutes
+test-long: .venv/ready  ## run the tests that take long: demo, tutorials, kills, workers, rates of false alarms, rules; five minutes
 	@$(BIN)/python -m pytest -m long $(LONG)
 
 test-contract: .venv/ready  ## test a running service against its OpenAPI document with schemathesis; a minute or two

@@ -24,6 +24,8 @@ from tests.service.processes import (
     starts,
 )
 
+pytestmark = pytest.mark.long
+
 
 @dataclass
 class Story:

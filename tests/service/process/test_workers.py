@@ -29,6 +29,8 @@ from tests.service.processes import (
     starts,
 )
 
+pytestmark = pytest.mark.long
+
 # --- workers that serve nothing -----------------------------------------------------------------------------------
 
 
