@@ -1,15 +1,16 @@
 """Spans described after the fact by one record each, and encoded as OTLP without a span of the SDK.
 
 Making a span of the SDK takes tens of microseconds: locks, limits, copies of attributes. A record has a few fields, and
-what all spans of one kind share (`SpanShape`) or all requests of one connection (`SharedAttributes`) is encoded once.
-The result equals that of the SDK's encoder, and `SpanRecord.readable` gives other exporters the SDK's own type.
+what spans of one kind share (`SpanShape`) or all requests of one connection (`SharedAttributes`) is encoded once: then
+only ids, times and a few values are packed into a template. The result equals that of the SDK's encoder, and
+`SpanRecord.readable` gives other exporters the SDK's own type.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from struct import Struct as Layout
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as OtlpSpan
@@ -34,17 +35,17 @@ from leeway.telemetry.span_encoding import (
 )
 
 UUID_LENGTH: Final = 36
-CACHED_VALUES: Final = 64
-"""Number of cached combinations of values per shape."""
+CACHED_TEMPLATES: Final = 128
+"""Number of cached templates per shape."""
 _STATUS: Final = {code: OtlpStatus.StatusCode.Value(f"STATUS_CODE_{code.name}") for code in StatusCode}
-_FIXED: Final = Layout("<2s16s2s8sBQBQ2sI").pack
-"""Trace id, span id, start, end and flags of an OTLP span, each behind its tag.
+_TRACE_ID, _SPAN_ID, _PARENT_ID, _START, _END = b"\x0a\x10", b"\x12\x08", b"\x22\x08", b"\x39", b"\x41"
+"""The tags of fields 1, 2, 4, 7 and 8 of `Span` in trace.proto; those of ids with the id's length.
 
-See https://protobuf.dev/programming-guides/encoding/ and fields 1, 2, 7, 8 and 16 of `Span` in trace.proto.
+See https://protobuf.dev/programming-guides/encoding/.
 """
-_TRACE_ID, _SPAN_ID, _START, _END, _FLAGS = b"\x0a\x10", b"\x12\x08", 0x39, 0x41, b"\x85\x01"
-_PARENT_ID: Final = b"\x22\x08"
 _DOUBLE: Final = Layout("<d").pack
+OwnValues: TypeAlias = tuple[()] | tuple[str, float]
+CommonValues: TypeAlias = tuple[AttributeValue | None, ...]
 
 
 class SharedAttributes(dict[str, AttributeValue]):
@@ -63,10 +64,9 @@ NO_ATTRIBUTES: Final = SharedAttributes()
 
 
 class SpanShape:
-    """What all spans of one kind share: name, kind, scope, status, and the names of the attributes in `values`.
+    """What all spans of one kind share: name, kind, scope, status, and the names of their attributes.
 
-    The first ones, `own_keys`, differ from span to span: texts as long as a UUID, and floats. The combinations of the
-    others are few, and encoded once.
+    The values of `own_keys`, a UUID and a float, differ from span to span; those of `common_keys` are mostly the same.
     """
 
     def __init__(
@@ -75,96 +75,131 @@ class SpanShape:
         kind: SpanKind,
         scope: InstrumentationScope,
         *,
-        own_keys: Sequence[str] = (),
+        own_keys: tuple[()] | tuple[str, str] = (),
         common_keys: Sequence[str] = (),
         error: str | None = None,
     ) -> None:
-        self.name, self.kind, self.scope, self.keys = name, kind, scope, (*own_keys, *common_keys)
+        self.name, self.kind, self.scope = name, kind, scope
+        self.own_keys, self.common_keys = own_keys, tuple(common_keys)
         self.status = Status() if error is None else Status(StatusCode.ERROR, error)
-        status = OtlpStatus(code=_STATUS[self.status.status_code], message=error or "")
-        self.encoded: bytes = OtlpSpan(name=name, kind=KIND[kind], status=status).SerializeToString()
-        self._own = [_ValueEncoder(key).encode for key in own_keys]
-        self._common_keys = tuple(common_keys)
-        self._cached: dict[tuple[AttributeValue | None, ...], bytes] = {}
+        self._templates: dict[tuple[CommonValues, int, int, int], _Template] = {}
+        if own_keys:
+            uuid_key, float_key = own_keys
+            self._uuid = encode_attributes({uuid_key: "-" * UUID_LENGTH})[:-UUID_LENGTH]
+            self._float = encode_attributes({float_key: 1.0})[: -len(_DOUBLE(1.0))]
 
-    def encode(self, values: tuple[AttributeValue | None, ...]) -> bytes:
-        """The attributes of one span; those that are None are left out."""
-        own, common = self._own, values[len(self._own) :]
-        encoded = self._cached.get(common)
-        if encoded is None:
-            named = zip(self._common_keys, common, strict=True)
-            encoded = encode_attributes({key: value for key, value in named if value is not None})
-            if len(self._cached) < CACHED_VALUES:
-                self._cached[common] = encoded
-        for encode, value in zip(own, values, strict=False):
-            encoded += encode(value)
-        return encoded
+    def encode_own(self, uuid: str, number: float) -> bytes:
+        """The values of `own_keys`, always of the same length.
+
+        Raises:
+            ValueError: `uuid` is not as long as a UUID.
+        """
+        if len(text := uuid.encode()) != UUID_LENGTH:
+            raise ValueError(f"not a UUID: {uuid!r}")
+        return b"".join((self._uuid, text, self._float, _DOUBLE(number)))
+
+    def template(self, common: CommonValues, flags: int, parent_length: int, shared_length: int) -> _Template:
+        """The template of spans with these common values, flags, and lengths of other parts."""
+        key = common, flags, parent_length, shared_length
+        template = self._templates.get(key)
+        if template is None:
+            template = _Template(self, *key)
+            if len(self._templates) < CACHED_TEMPLATES:
+                self._templates[key] = template
+        return template
 
 
-class _ValueEncoder:
-    """Encodes the values of one attribute: texts as long as a UUID and floats behind a constant prefix."""
+class _Template:
+    """The bytes of spans of one shape that differ only in ids, times, own values and shared attributes."""
 
-    def __init__(self, key: str) -> None:
-        self._key = key
-        self._of_uuid = encode_attributes({key: "-" * UUID_LENGTH})[:-UUID_LENGTH]
-        self._of_float = encode_attributes({key: 1.0})[: -len(_DOUBLE(1.0))]
+    def __init__(
+        self, shape: SpanShape, common: CommonValues, flags: int, parent_length: int, shared_length: int
+    ) -> None:
+        named = zip(shape.common_keys, common, strict=True)
+        status = OtlpStatus(code=_STATUS[shape.status.status_code], message=shape.status.description or "")
+        same: bytes = OtlpSpan(name=shape.name, kind=KIND[shape.kind], status=status, flags=flags).SerializeToString()
+        self._rest = same + encode_attributes({key: value for key, value in named if value is not None})
+        self._encode_own = shape.encode_own
+        own_length = len(shape.encode_own("-" * UUID_LENGTH, 0.0)) if shape.own_keys else 0
+        fields = f"2s16s2s8s{parent_length}ssQsQ{own_length}s{len(self._rest)}s{shared_length}s"
+        length = Layout(f"<{fields}").size
+        self._field = span_field(bytes(length))[:-length]
+        self._pack = Layout(f"<{len(self._field)}s{fields}").pack
 
-    def encode(self, value: AttributeValue | None) -> bytes:
-        if type(value) is float:
-            return self._of_float + _DOUBLE(value)
-        if type(value) is str and len(value) == UUID_LENGTH and value.isascii():
-            return self._of_uuid + value.encode()
-        return b"" if value is None else encode_attributes({self._key: value})
+    def fill(self, record: SpanRecord, parent: bytes, shared: bytes) -> bytes:
+        """A record's span as a field of OTLP's `ScopeSpans`."""
+        own = self._encode_own(*record.own) if record.own else b""
+        return self._pack(
+            self._field,
+            _TRACE_ID,
+            record.trace_id,
+            _SPAN_ID,
+            record.span_id,
+            parent,
+            _START,
+            record.started_ns,
+            _END,
+            record.ended_ns,
+            own,
+            self._rest,
+            shared,
+        )
 
 
 class SpanRecord(msgspec.Struct, gc=False):
     """One finished span of a sampled trace, without events and links.
 
-    `parent` is a context, or the id of a span of this process in the same trace, or None for a root. `more` holds
-    attributes besides `shared` and `values`, such as a sampler's.
+    Ids are bytes. `parent` is a context, or the id of a span of this process in the same trace, or None for a root.
+    `own` and `common` are values of the shape's attributes; a common one that is None is left out. `more` holds
+    attributes besides these and `shared`, such as a sampler's.
     """
 
     shape: SpanShape
-    trace_id: int
-    span_id: int
-    parent: SpanContext | int | None
+    trace_id: bytes
+    span_id: bytes
+    parent: SpanContext | bytes | None
     started_ns: int
     ended_ns: int
-    values: tuple[AttributeValue | None, ...]
+    own: OwnValues
+    common: CommonValues
     shared: SharedAttributes = NO_ATTRIBUTES
     more: Mapping[str, AttributeValue] | None = None
     trace_state: TraceState | None = None
 
     def encode(self) -> bytes:
-        """An OTLP span."""
-        if self.trace_state:
-            return encode_span(self.readable(Resource.get_empty()))
-        parent, flags, parent_id = self.parent, int(LOCAL), b""
-        if type(parent) is int:
-            parent_id = _PARENT_ID + parent.to_bytes(8, "big")
+        """A field of OTLP's `ScopeSpans`."""
+        if self.trace_state or self.more:
+            return span_field(encode_span(self.readable(Resource.get_empty())))
+        parent, flags, parent_field = self.parent, int(LOCAL), b""
+        if type(parent) is bytes:
+            parent_field = _PARENT_ID + parent
         elif isinstance(parent, SpanContext):
-            parent_id = _PARENT_ID + parent.span_id.to_bytes(8, "big")
+            parent_field = _PARENT_ID + parent.span_id.to_bytes(8, "big")
             flags = REMOTE if parent.is_remote else LOCAL
-        trace_id, span_id = self.trace_id.to_bytes(16, "big"), self.span_id.to_bytes(8, "big")
-        times = (_START, self.started_ns, _END, self.ended_ns)
-        fixed = _FIXED(_TRACE_ID, trace_id, _SPAN_ID, span_id, *times, _FLAGS, flags)
-        more = encode_attributes(self.more) if self.more else b""
-        return b"".join(
-            (fixed, parent_id, self.shape.encoded, self.shared.encode(), self.shape.encode(self.values), more)
-        )
+        shared = self.shared.encode()
+        template = self.shape.template(self.common, flags, len(parent_field), len(shared))
+        return template.fill(self, parent_field, shared)
 
     def readable(self, resource: Resource) -> ReadableSpan:
         """The same as the SDK's type."""
         flags, parent = TraceFlags(TraceFlags.SAMPLED), self.parent
-        if isinstance(parent, int):
-            parent = SpanContext(
-                self.trace_id, parent, is_remote=False, trace_flags=flags, trace_state=self.trace_state
+        trace_id = int.from_bytes(self.trace_id, "big")
+
+        def local(span_id: bytes) -> SpanContext:
+            return SpanContext(
+                *(trace_id, int.from_bytes(span_id, "big")),
+                is_remote=False,
+                trace_flags=flags,
+                trace_state=self.trace_state,
             )
-        own = {key: value for key, value in zip(self.shape.keys, self.values, strict=True) if value is not None}
+
+        values = zip(self.shape.common_keys, self.common, strict=True)
+        own: dict[str, AttributeValue] = dict(zip(self.shape.own_keys, self.own, strict=True))
+        own.update({key: value for key, value in values if value is not None})
         return ReadableSpan(
             self.shape.name,
-            SpanContext(self.trace_id, self.span_id, is_remote=False, trace_flags=flags, trace_state=self.trace_state),
-            parent,
+            local(self.span_id),
+            local(parent) if isinstance(parent, bytes) else parent,
             resource,
             {**(self.more or {}), **self.shared, **own},
             kind=self.shape.kind,
@@ -184,11 +219,14 @@ class RecordEncoder:
 
     def encode(self, records: Iterable[SpanRecord]) -> EncodedSpans:
         """All of them, in one request."""
-        by_scope: dict[InstrumentationScope, list[bytes]] = {}
+        by_shape: dict[SpanShape, list[bytes]] = {}  # a scope takes longer to hash
         for record in records:
-            by_scope.setdefault(record.shape.scope, []).append(span_field(record.encode()))
+            by_shape.setdefault(record.shape, []).append(record.encode())
+        by_scope: dict[InstrumentationScope, list[bytes]] = {}
+        for shape, spans in by_shape.items():
+            by_scope.setdefault(shape.scope, []).extend(spans)
         request = request_of(in_frame(self._frame(scope), spans) for scope, spans in by_scope.items())
-        return EncodedSpans(request, sum(map(len, by_scope.values())))
+        return EncodedSpans(request, sum(map(len, by_shape.values())))
 
     def _frame(self, scope: InstrumentationScope) -> tuple[bytes, bytes]:
         if scope not in self._frames:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from itertools import compress
 
 from opentelemetry import trace
 from opentelemetry.metrics import Meter
@@ -63,11 +64,13 @@ class OTelPredictionProbe(PredictionProbe):
         self._prediction = histogram(meter, names.PREDICTION_DURATION)
         self._scores = histogram(meter, names.PREDICTION_SCORES)
         self._outcomes = tallied(meter, names.PREDICTION_OUTCOMES)
+        self._outcome_cells = {each: self._outcomes.cell(own) for each, own in self._outcome.items()}
         self._unusual = histogram(meter, names.UNUSUAL_FEATURES)
         self._inference = histogram(meter, names.INFERENCE_DURATION)
         self._lookup = histogram(meter, names.LOOKUP_DURATION)
         self._of_typicality = {kind: self._prediction.series(own) for kind, own in self._typicality.items()}
-        self._of_model = self._inference.series(self._model), self._unusual.series(self._model)
+        self._inference_of_model = self._inference.series(self._model)
+        self._unusual_of_model = self._unusual.series(self._model)
         self._scores_of_model = self._scores.series(self._model)
         self._of_lookup = self._lookup.series()
         self._rejected = counter(meter, names.REQUEST_REJECTED)
@@ -153,28 +156,31 @@ class OTelPredictionProbe(PredictionProbe):
                 _mark_synthetic()
 
     def answered_together(
-        self, requests: Sequence[AnsweredRequest], spans: Sequence[SampledSpan | None], at_ns: int
+        self,
+        requests: Sequence[AnsweredRequest],
+        spans: Sequence[SampledSpan | None],
+        durations_s: Sequence[float],
+        at_ns: int,
     ) -> None:
         """Single predictions were answered together; `spans` are the sampled server spans, `at_ns` is Unix time."""
-        durations, scores, unusual, lookups = [], [], [], {}
-        for request, span in zip(requests, spans, strict=True):
-            record = request.record
-            kind = typicality(record.unusual_features)
-            durations.append(
-                (self._of_typicality[kind], (request.answered_ns - request.arrived_ns) / _NANOSECONDS, span)
-            )
-            scores.append((self._scores_of_model, self._position(record.score), span))
-            unusual.append((self._of_model[1], record.unusual_features, span))
-            if request.lookup is not None:
-                lookups[id(request.lookup)] = (self._of_lookup, request.lookup.duration_ns / _NANOSECONDS, span)
-        self._prediction.record_each(durations, at_ns)
-        self._scores.record_each(scores, at_ns)
-        self._count_outcomes(request.record for request in requests)
-        self._unusual.record_each(unusual, at_ns)
-        inference_ns = requests[0].call.inference_ns
-        self._inference.record_each([(self._of_model[0], inference_ns / _NANOSECONDS, spans[0])], at_ns)
-        if lookups:
-            self._lookup.record_each(lookups.values(), at_ns)
+        records = [request.record for request in requests]
+        unusual = [record.unusual_features for record in records]
+        kinds = [typicality(count) for count in unusual]
+        for kind in set(kinds):
+            is_of_kind = [each == kind for each in kinds]
+            durations_of_kind, spans_of_kind = compress(durations_s, is_of_kind), compress(spans, is_of_kind)
+            self._prediction.record_each(self._of_typicality[kind], durations_of_kind, spans_of_kind, at_ns)
+        scores = [self._position(record.score) for record in records]
+        self._scores.record_each(self._scores_of_model, scores, spans, at_ns)
+        self._unusual.record_each(self._unusual_of_model, unusual, spans, at_ns)
+        for record in records if self._outcome_cells else ():
+            self._outcome_cells[record.prediction].amount += 1
+        inference_s = requests[0].call.inference_ns / _NANOSECONDS
+        self._inference.record_each(self._inference_of_model, [inference_s], spans[:1], at_ns)
+        found = zip(requests, spans, strict=True)
+        lookups = {id(each.lookup): (each.lookup, span) for each, span in found if each.lookup is not None}
+        for lookup, span in lookups.values():
+            self._lookup.record_each(self._of_lookup, [lookup.duration_ns / _NANOSECONDS], [span], at_ns)
 
     def batch_received(self, items: int) -> None:
         """See `PredictionProbe`."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cache
 from time import time_ns
-from typing import Final, TypeAlias
+from typing import Final
 
 from msgspec import Struct
 from opentelemetry.context import Context, attach, detach
@@ -18,7 +18,7 @@ from opentelemetry.instrumentation._semconv import _StabilityMode
 from opentelemetry.instrumentation.asgi import asgi_getter, collect_request_attributes
 from opentelemetry.propagate import get_global_textmap
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.sampling import Decision
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, DEFAULT_ON, Decision
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, TraceState, get_current_span
 from opentelemetry.util.types import AttributeValue
@@ -26,8 +26,15 @@ from opentelemetry.util.types import AttributeValue
 from leeway.telemetry import names
 from leeway.telemetry.providers import Providers
 from leeway.telemetry.span_buffer import SpanBuffer
-from leeway.telemetry.span_records import NO_ATTRIBUTES, SharedAttributes, SpanRecord, SpanShape
-from leeway.telemetry.tally import context_of
+from leeway.telemetry.span_records import (
+    NO_ATTRIBUTES,
+    CommonValues,
+    OwnValues,
+    SharedAttributes,
+    SpanRecord,
+    SpanShape,
+)
+from leeway.telemetry.tally import SampledSpan, context_of
 from service.telemetry.http_instrumentation import SCRUBBED, HttpMeter, handles_headers
 from service.telemetry.otel import OTelPredictionProbe, typicality
 from service.telemetry.probe import (
@@ -48,8 +55,8 @@ METHOD, STATUS = "POST", 200
 SPANS_PER_REQUEST: Final = 2
 """The server span and the score's; a lookup has another."""
 _ROOT: Final = Context()
-Values: TypeAlias = tuple[AttributeValue | None, ...]
-"""Attributes of one span, in the order of its shape's keys."""
+KEEPS_ROOTS: Final = (DEFAULT_ON, ALWAYS_ON)
+"""Samplers that keep each trace that begins here, whatever its attributes are, and add nothing; one is the default."""
 
 
 class Client(Struct, frozen=True):
@@ -61,10 +68,9 @@ class Client(Struct, frozen=True):
 
 
 class RequestTrace(TraceRef, frozen=True, gc=False):
-    """The context of a server span."""
+    """The context of a server span; `ids` are its trace's id and its own."""
 
-    trace_number: int
-    span_number: int
+    ids: SampledSpan
     parent: SpanContext | None
     client: Client
     more: Mapping[str, AttributeValue] | None
@@ -96,6 +102,7 @@ class OTelRequestProbe(RequestProbe):
         model_version: str,
     ) -> None:
         self._sampler, self._ids = provider.sampler, provider.id_generator
+        self._keeps_roots = self._sampler in KEEPS_ROOTS
         self._buffer = buffer
         self._predictions = predictions
         self._duration = http.duration
@@ -114,7 +121,7 @@ class OTelRequestProbe(RequestProbe):
             own_keys=(names.PREDICTION_ID, names.PREDICTION_SCORE),
             common_keys=answer_keys,
         )
-        self._batch = SpanShape(_name(BATCH), SpanKind.SERVER, http.scope, own_keys=(names.BATCH_SIZE,))
+        self._batch = SpanShape(_name(BATCH), SpanKind.SERVER, http.scope, common_keys=(names.BATCH_SIZE,))
         score_keys = (names.UNUSUAL_COUNT, names.UNUSUAL_NAMES, names.SCORE_ROWS)
         self._score = SpanShape(names.SPAN_SCORE, SpanKind.INTERNAL, ours, common_keys=score_keys)
         lookup_keys = (names.SNAPSHOT_FOUND, names.ERROR_TYPE, names.SNAPSHOT_ASKED)
@@ -142,24 +149,19 @@ class OTelRequestProbe(RequestProbe):
             context = get_global_textmap().extract({"headers": headers}, Context(), asgi_getter) or _ROOT
             parent = get_current_span(context).get_span_context()
             parent = parent if parent.is_valid else None
-        trace_number = self._ids.generate_trace_id() if parent is None else parent.trace_id
-        result = self._sampler.should_sample(context, trace_number, client.name, SpanKind.SERVER, client.seen, ())
-        span_number = self._ids.generate_span_id()
-        more = None
-        if result.attributes != client.seen:
-            more = {name: value for name, value in result.attributes.items() if name not in client.seen}
         self._active.amount += 1
-        return RequestTrace(
-            f"{trace_number:032x}",
-            f"{span_number:016x}",
-            result.decision is Decision.RECORD_AND_SAMPLE,
-            trace_number,
-            span_number,
-            parent,
-            client,
-            more,
-            result.trace_state,
-        )
+        number = self._ids.generate_trace_id() if parent is None else parent.trace_id
+        is_sampled, more, trace_state = True, None, None
+        if parent is not None or not self._keeps_roots:
+            result = self._sampler.should_sample(context, number, client.name, SpanKind.SERVER, client.seen, ())
+            is_sampled, trace_state = result.decision is Decision.RECORD_AND_SAMPLE, result.trace_state
+            if result.attributes != client.seen:
+                more = {name: value for name, value in result.attributes.items() if name not in client.seen}
+        ids = trace_id, span_id = number.to_bytes(16, "big"), self._new_span_id()
+        return RequestTrace(trace_id.hex(), span_id.hex(), is_sampled, ids, parent, client, more, trace_state)
+
+    def _new_span_id(self) -> bytes:
+        return self._ids.generate_span_id().to_bytes(8, "big")
 
     def abandoned(self) -> None:
         """See `RequestProbe`."""
@@ -170,14 +172,9 @@ class OTelRequestProbe(RequestProbe):
         self._active.amount -= len(requests)
         spans = [_sampled(request) for request in requests]
         at_ns = time_ns()
-        self._duration.record_each(
-            [
-                (self._durations[SINGLE], (request.answered_ns - request.arrived_ns) / 1e9, span)
-                for request, span in zip(requests, spans, strict=True)
-            ],
-            at_ns,
-        )
-        self._predictions.answered_together(requests, spans, at_ns)
+        durations_s = [(request.answered_ns - request.arrived_ns) / 1e9 for request in requests]
+        self._duration.record_each(self._durations[SINGLE], durations_s, spans, at_ns)
+        self._predictions.answered_together(requests, spans, durations_s, at_ns)
         sampled = [request for request, span in zip(requests, spans, strict=True) if span]
         if sampled:
             lookups = sum(request.lookup is not None for request in sampled)
@@ -200,7 +197,7 @@ class OTelRequestProbe(RequestProbe):
         self._active.amount -= 1
         span = _sampled(request)
         duration_s = (request.answered_ns - request.arrived_ns) / 1e9
-        self._duration.record_each([(self._durations[BATCH], duration_s, span)], time_ns())
+        self._duration.record_each(self._durations[BATCH], [duration_s], [span], time_ns())
         if span:
             steps = []  # made now, because the records and names of a thousand rows should not wait with the request
             if batch.lookup is not None:
@@ -218,32 +215,29 @@ class OTelRequestProbe(RequestProbe):
     def _spans_of_batch(self, answered: tuple[TimedRequest, list[SpanRecord], int]) -> list[SpanRecord]:
         """The spans of a batch."""
         request, steps, items = answered
-        return [*steps, self._server_span(self._batch, request, (items,))]
+        return [*steps, self._server_span(self._batch, request, (), (items,))]
 
     def _spans_of(self, request: AnsweredRequest) -> list[SpanRecord]:
         """The spans of a single prediction."""
         trace, record, call = request.trace, request.record, request.call
         unusual = call.unusual[request.row]
-        values = (
-            *(record.prediction_id, record.score),
-            *(self._predictions.outcome(record), typicality(len(unusual)), len(unusual), request.recorded),
-        )
+        common = self._predictions.outcome(record), typicality(len(unusual)), len(unusual), request.recorded
         spans = [self._lookup_span(trace, request.lookup, is_shared=True)] if request.lookup is not None else []
         spans.append(self._score_span(trace, call, len(unusual), unusual))
-        spans.append(self._server_span(self._server, request, values))
+        spans.append(self._server_span(self._server, request, (record.prediction_id, record.score), common))
         return spans
 
-    def _server_span(self, shape: SpanShape, request: TimedRequest, values: Values) -> SpanRecord:
+    def _server_span(self, shape: SpanShape, request: TimedRequest, own: OwnValues, common: CommonValues) -> SpanRecord:
         trace = request.trace
         assert isinstance(trace, RequestTrace)  # noqa: S101 (it comes from `arrived`)
         return SpanRecord(
             shape,
-            trace.trace_number,
-            trace.span_number,
+            *trace.ids,
             trace.parent,
             request.arrived_at_ns,
             request.arrived_at_ns + request.answered_ns - request.arrived_ns,
-            values,
+            own,
+            common,
             trace.client.shared,
             trace.more,
             trace.trace_state,
@@ -252,8 +246,8 @@ class OTelRequestProbe(RequestProbe):
     def _score_span(
         self, trace: TraceRef | None, call: ModelCall, count: int, unusual: Sequence[str], rows: int = 1
     ) -> SpanRecord:
-        values = (count, unusual or None, rows if rows > 1 else None)
-        return self._step(self._score, trace, call, values, self._model)
+        common = count, unusual or None, rows if rows > 1 else None
+        return self._step(self._score, trace, call, common, self._model)
 
     def _lookup_span(self, trace: TraceRef | None, call: LookupCall, *, is_shared: bool = False) -> SpanRecord:
         """The span of a lookup; of one that several requests share, each has found its own customer."""
@@ -268,19 +262,21 @@ class OTelRequestProbe(RequestProbe):
         shape: SpanShape,
         trace: TraceRef | None,
         call: ModelCall | LookupCall,
-        values: Values,
+        common: CommonValues,
         shared: SharedAttributes,
     ) -> SpanRecord:
         """A span below the server span."""
         assert isinstance(trace, RequestTrace)  # noqa: S101 (it comes from `arrived`)
+        trace_id, parent_id = trace.ids
         return SpanRecord(
             shape,
-            trace.trace_number,
-            self._ids.generate_span_id(),
-            trace.span_number,
+            trace_id,
+            self._new_span_id(),
+            parent_id,
             call.began_at_ns,
             call.began_at_ns + call.duration_ns,
-            values,
+            (),
+            common,
             shared,
             None,
             trace.trace_state,
@@ -295,9 +291,9 @@ def _exemplar_context(trace: TraceRef | None) -> Context:
     """A context in which nothing is recorded but measurements, with this trace as their exemplar."""
     if not isinstance(trace, RequestTrace):
         return Context()
-    return context_of(trace.trace_number, trace.span_number, is_sampled=trace.sampled)
+    return context_of(trace.ids, is_sampled=trace.sampled)
 
 
-def _sampled(request: TimedRequest) -> tuple[int, int] | None:
+def _sampled(request: TimedRequest) -> SampledSpan | None:
     trace = request.trace
-    return (trace.trace_number, trace.span_number) if isinstance(trace, RequestTrace) and trace.sampled else None
+    return trace.ids if isinstance(trace, RequestTrace) and trace.sampled else None

@@ -22,7 +22,7 @@ SHAPE = SpanShape("score", SpanKind.INTERNAL, InstrumentationScope("leeway"), co
 
 def spans_of(number: int) -> list[SpanRecord]:
     """The one span of a number."""
-    return [SpanRecord(SHAPE, 1, number + 1, None, 1, 2, (number,))]
+    return [SpanRecord(SHAPE, bytes(15) + b"1", (number + 1).to_bytes(8, "big"), None, 1, 2, (), (number,))]
 
 
 class Encoded(EncodedSpanExporter):

@@ -18,7 +18,7 @@ from opentelemetry.trace import Tracer
 
 from leeway.telemetry import names
 from leeway.telemetry.instruments import our_views
-from leeway.telemetry.tally import PreAggregatedHistogram, TalliedSum
+from leeway.telemetry.tally import MAX_WAITING, PreAggregatedHistogram, TalliedSum
 
 METRIC = names.PREDICTION_SCORES
 SCORES = [0.01, 0.02, 0.05, 0.051, 0.5, 0.93, 0.93, 0.93, 1.0]
@@ -86,6 +86,36 @@ def test_recording_at_once_equals_one_by_one() -> None:
         expected, found = point(first, ATTRIBUTES), point(second, ATTRIBUTES)
     assert (found.bucket_counts, found.min, found.max) == (expected.bucket_counts, expected.min, expected.max)
     assert found.sum == pytest.approx(expected.sum)
+
+
+def test_measurements_that_wait_are_counted_like_others() -> None:
+    """Those that are recorded together for a known series, and those before and after them, end in one distribution."""
+    ids, amounts = (bytes(15) + b"t", bytes(7) + b"s"), SCORES * MAX_WAITING
+    with measured() as (ours, first), measured() as (sdks, second):
+        tallied, plain = PreAggregatedHistogram(ours, METRIC), sdks.create_histogram(METRIC.name)
+        series = tallied.series(ATTRIBUTES)
+        for part in (amounts, amounts[:5]):
+            tallied.record_each(series, part, [ids] * len(part), 1_000)
+            tallied.record(0.93, ATTRIBUTES)
+        for amount in [*amounts, *amounts[:5], 0.93, 0.93]:
+            plain.record(amount, ATTRIBUTES)
+        found, expected = point(first, ATTRIBUTES), point(second, ATTRIBUTES)
+    assert (found.count, found.bucket_counts) == (expected.count, expected.bucket_counts)
+    assert (found.min, found.max, found.sum) == (expected.min, expected.max, pytest.approx(expected.sum))
+    assert {(each.trace_id, each.span_id, each.time_unix_nano) for each in found.exemplars} == {
+        (ord("t"), ord("s"), 1_000)
+    }
+
+
+def test_the_exemplar_of_waiting_measurements_is_a_sampled_one() -> None:
+    """It is the largest of its bucket that has a span; a bucket without any has no exemplar."""
+    first, second = (bytes(15) + b"t", bytes(7) + b"s"), (bytes(15) + b"t", bytes(7) + b"u")
+    with measured() as (meter, reader):
+        histogram = PreAggregatedHistogram(meter, METRIC)
+        histogram.record_each(histogram.series(), [0.21, 0.22, 0.23], [first, second, None], 1)
+        histogram.record_each(histogram.series(), [0.91, 0.92], [None, None], 2)
+        found = {each.value: each.span_id for each in point(reader, {}).exemplars}
+    assert found == {0.22: ord("u")}
 
 
 def test_a_tally_adds_up_over_collections() -> None:

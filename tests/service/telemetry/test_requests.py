@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Decision, Sampler, SamplingResult
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import StatusCode, TraceState, get_current_span
+from opentelemetry.trace import SpanKind, StatusCode, TraceState, get_current_span
 
 from leeway.data.population import Population
 from leeway.model.bundle import Bundle
@@ -30,7 +30,7 @@ from leeway.telemetry.span_buffer import SpanBuffer
 from service.http.fast_path import FastPath
 from service.telemetry.http_instrumentation import HttpMeter
 from service.telemetry.otel import OTelPredictionProbe
-from service.telemetry.requests import OTelRequestProbe, request_probe
+from service.telemetry.requests import KEEPS_ROOTS, OTelRequestProbe, request_probe
 from tests.fixtures import RealBundle
 from tests.leeway.model.bundles import golden_card
 from tests.service.observed import CUSTOMER, STRANGER, UNUSUAL, Observed, noting, observed_service, served
@@ -351,6 +351,17 @@ def test_the_configured_sampler_and_ids_decide() -> None:
     assert child.trace_state.to_header() == "sampler=1"
     expected = {"name": "POST /predict", "http.request.method": "POST", "http.route": "/predict", "client.port": 5000}
     assert [seen | expected for seen in sampler.seen] == sampler.seen
+
+
+@pytest.mark.parametrize("sampler", KEEPS_ROOTS, ids=Sampler.get_description)
+def test_a_sampler_that_is_not_asked_would_keep_the_trace(sampler: Sampler) -> None:
+    """For a trace that begins here the answer of these samplers is always the same, and adds nothing."""
+    seen = {"http.route": "/predict"}
+    result = sampler.should_sample(Context(), 0xABC, "POST /predict", SpanKind.SERVER, seen, ())
+    assert (result.decision, dict(result.attributes)) == (Decision.RECORD_AND_SAMPLE, seen)
+    assert result.trace_state is None
+    found = (probe := own_probe(sampler)).arrived(probe.client(SCOPE), [])
+    assert (found.sampled, found.more, found.trace_state) == (True, None, None)
 
 
 def test_without_propagators_every_trace_is_new(monkeypatch: pytest.MonkeyPatch) -> None:
