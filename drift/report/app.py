@@ -254,6 +254,11 @@ class _TimedProtocol(H11Protocol):
         super().data_received(data)
         self._time_head()
 
+    def on_response_complete(self) -> None:
+        """See uvicorn; a part of the next request may have arrived already."""
+        super().on_response_complete()
+        self._time_head()
+
     def _time_head(self) -> None:
         """Start the timer while a head is incomplete, and cancel it once it is complete."""
         is_incomplete = self.conn.their_state is h11.IDLE
