@@ -23,9 +23,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skipif(installed() is None, reason=MISSING))
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="package", autouse=True)
 def browser() -> Iterator[Browser]:
-    """Chromium. It closes after the last test here, because its event loop would disturb other tests."""
+    """Chromium. It closes after the last test here, because its event loop would disturb other tests.
+
+    The first test starts it, whether it needs it or not: a module may not leave open what it started.
+    """
     with chromium() as opened:
         yield opened
 
@@ -60,7 +63,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> ReportFolder:
     return made
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def site(folder: ReportFolder) -> Iterator[str]:
     """The address at which the worker's own server shows them."""
     with serve_reports(folder, "127.0.0.1", 0) as address:

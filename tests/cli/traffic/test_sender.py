@@ -59,6 +59,7 @@ class Gate(LoadClient):
         return await super().post(path, body, headers)
 
 
+@pytest.mark.long
 def test_a_stall_shows_in_every_waiting_request() -> None:
     """Late answers do not slow the sender: requests continue, and latency counts from when each was due."""
     plan, stalled_s = every(0.01, 40), 0.3
