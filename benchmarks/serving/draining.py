@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import subprocess
 import sys
@@ -18,7 +17,7 @@ import uuid_utils
 from benchmarks.bundle import AS_OF, load_population
 from benchmarks.postgresql import NoPostgreSQL, a_postgresql
 from benchmarks.serving.figures import Report
-from benchmarks.serving.processes import CORES, processor_s
+from benchmarks.serving.processes import on_all_cores, processor_s
 from benchmarks.serving.run import A, Run, wait_until
 from benchmarks.serving.wrk import saturate
 from leeway.data.population import population
@@ -88,12 +87,8 @@ def drain_alone(spool: Path, database_url: str, rows: int = ROWS) -> tuple[float
 @contextmanager
 def _drainer(spool: Path, database_url: str) -> Iterator[subprocess.Popen[bytes]]:
     """The service's drainer, on any core."""
-    cores = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, CORES)
-    try:
+    with on_all_cores():
         process = subprocess.Popen([sys.executable, "-m", "service.spool"], stdin=subprocess.PIPE, bufsize=0)
-    finally:
-        os.sched_setaffinity(0, cores)
     order = {"spool": str(spool), "database_url": database_url}
     with process:
         assert process.stdin is not None  # noqa: S101 (it is a pipe)

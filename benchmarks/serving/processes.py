@@ -49,10 +49,16 @@ class Server:
         Raises:
             LookupError: it has none.
         """
-        for pid in descendants(self.pid):
-            if b"service.spool" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                return pid
+        for pid in self._drainers():
+            return pid
         raise LookupError(f"server {self.name} has no drainer")
+
+    def has_drainer(self) -> bool:
+        """Whether its drainer has started."""
+        return bool(self._drainers())
+
+    def _drainers(self) -> list[int]:
+        return [pid for pid in descendants(self.pid) if b"service.spool" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
 def client_core() -> int:
@@ -84,8 +90,9 @@ def server(
     children_answer: bool = False,
     log: Path | None = None,
 ) -> Iterator[Server]:
-    """Run a server, its API process on `cores`, and yield it once it is ready. It sees none of our own settings.
+    """Run a server, and yield it once it is ready. It sees none of our own settings.
 
+    It starts on all cores, as a user's would; once it is ready, its API process runs on `cores`.
     `log` receives its standard error, which is shown otherwise.
 
     Raises:
@@ -95,13 +102,14 @@ def server(
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("LEEWAY_", "OTEL_"))}
     with ExitStack() as stack:
         errors = stack.enter_context(log.open("wb")) if log else None
-        process = subprocess.Popen(
-            command,
-            env={**kept, **(environment or {})},
-            stdout=subprocess.DEVNULL,
-            stderr=errors,
-            start_new_session=True,
-        )
+        with on_all_cores():
+            process = subprocess.Popen(
+                command,
+                env={**kept, **(environment or {})},
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                start_new_session=True,
+            )
         stack.callback(_end_session, process)
         while not _is_ready(port, ready_path):
             if process.poll() is not None or time.perf_counter() - started > START_TIMEOUT_S:
@@ -119,6 +127,17 @@ def _end_session(process: subprocess.Popen[bytes]) -> None:
     stop_children([process], STOP_TIMEOUT_S)
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
+
+
+@contextmanager
+def on_all_cores() -> Iterator[None]:
+    """Processes that start in the block may use all cores."""
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, CORES)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
 
 
 def pin(pid: int, cores: Collection[int]) -> None:

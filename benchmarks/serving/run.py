@@ -17,7 +17,7 @@ from pathlib import Path
 
 from benchmarks.bundle import requests, requests_by_customer
 from benchmarks.serving.figures import Round, Table
-from benchmarks.serving.processes import SERVER_CORE, Server, free_port, server
+from benchmarks.serving.processes import SERVER_CORE, Server, client_core, descendants, free_port, pin, server
 from benchmarks.serving.sink import RunningSink
 from benchmarks.serving.wrk import Load, saturate, write_script
 
@@ -27,6 +27,7 @@ A, B, C, D = "(a)", "(b)", "(c)", "(d)"
 SERVE = (sys.executable, "-m", "cli.main", "serve")
 BARE = (sys.executable, "-m", "benchmarks.serving.bare")
 WARM_UP_S = 2.0
+DRAINER_TIMEOUT_S = 20.0
 
 
 @dataclass
@@ -93,6 +94,10 @@ class Run:
             command = [*BARE, model, str(port), *(["--instrumented"] if name == D else [])]
             environment = telemetry if name == D else {}
         with server(name, command, port, environment, cores=cores) as running:
+            if name in {A, B}:
+                wait_until(running.has_drainer, DRAINER_TIMEOUT_S, "the start of the drainer")
+                for pid in descendants(running.pid):  # with several workers these are children, too
+                    pin(pid, {client_core()} if pid == running.drainer() else cores)
             yield running
 
     def turn(self, target: Server, script: Path, connections: int) -> Round:
