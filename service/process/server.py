@@ -84,6 +84,7 @@ def tune_interpreter() -> None:
     gc.collect()
     gc.freeze()  # objects that exist now stay: no collection scans them while requests wait
     gc.set_threshold(GC_THRESHOLD)
+    gc.enable()  # its caller may have disabled it for the start
 
 
 def run(config: uvicorn.Config, listener: socket.socket, record_lag: Callable[[float], None] | None) -> None:
