@@ -33,6 +33,7 @@ _WHOLE = re.compile(r"[+-]?\d+\.0+", re.ASCII)
 _MONTH = r"(jan|feb|mar|apr|may|jun|jul|aug|sep|sept|oct|nov|dec)[a-z]*\.?"
 _DATE = re.compile(
     r"(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}"  # 2020-01-31, 2020/1/31
+    r"|(19|20)\d{2}[-/](0[1-9]|1[0-2]|W\d{2}|Q[1-4])"  # 2020-01, 2020-W05, 2020-Q1
     r"|\d{1,2}[/.]\d{1,2}[/.](\d{4}|\d{2})|\d{1,2}-\d{1,2}-\d{4}"  # 31.1.2020, 1/31/20, 31-01-2020
     rf"|\d{{1,2}}[-/. ]\s?{_MONTH}[-/., ]\s?\d{{2,4}}"  # 12-Jan-2020, 12. January 2020
     rf"|{_MONTH}[-/. ]\d{{1,2}},?[-/ ]\d{{2,4}}"  # Jan 12, 2020
@@ -40,6 +41,20 @@ _DATE = re.compile(
     r"(,?[T ]\s?\d{1,2}:\d{2}.*)?",
     re.IGNORECASE | re.ASCII,
 )
+
+
+_SIGNS: Final = "%‰$€£¥₹₽₩₺"
+_SIGNED: Final = re.compile(rf"[+-]?([{_SIGNS}])\s?[+-]?\d[\d.,' \xa0]*|[+-]?\d[\d.,' \xa0]*?\s?([{_SIGNS}])")
+
+
+def sign_of(text: str) -> str | None:
+    """The percent or currency sign beside a number; None without one.
+
+    >>> sign_of("12.5 %"), sign_of("-$1,200.00"), sign_of("12.5"), sign_of("100% wool")
+    ('%', '$', None, None)
+    """
+    match = _SIGNED.fullmatch(text.strip())
+    return match and (match[1] or match[2])
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ carriage returns and text after a closing quote, and counts rows where an editor
 from __future__ import annotations
 
 import bz2
+import codecs
 import csv
 import gzip
 import lzma
@@ -137,10 +138,12 @@ def read_chunks(
     others: Collection[str] | None = None,
     lenient: bool = False,
     separator: str = ",",
+    notes: list[str] | None = None,
 ) -> Iterator[Chunk]:
     """Yield the rows of a UTF-8 file, plain or packed (gz, bz2, xz), with the columns of `check_header`.
 
-    A lenient read skips blank lines and accepts a last line without a line end, which may have been cut off.
+    A lenient read skips blank lines, accepts a last line without a line end, which may have been cut off, ignores
+    blanks around the names of columns, and leaves out columns without a name; `notes` say so of the columns.
 
     Raises:
         TableError: the file cannot be opened, is not UTF-8, not CSV or cut off, or has no rows; or a column is
@@ -153,13 +156,15 @@ def read_chunks(
         records = _records(file, source, lenient=lenient, separator=separator)
         line, header = next(records, (1, []))
         _check_separator(header, separator, file)
+        width, named = len(header), None
+        if lenient:
+            header, named = _named(header, [] if notes is None else notes)
         check_header(header, required, others=others, file=file)
         for line, row in records:
-            if len(row) != len(header):
-                reason = f"has {len(row)} of {len(header)} fields; was the file cut off?"
-                raise TableError(reason, file=file, line=line)
+            if len(row) != width:
+                raise TableError(f"has {len(row)} of {width} fields; was the file cut off?", file=file, line=line)
             lines.append(line)
-            rows.append(row)
+            rows.append(row if named is None else [row[place] for place in named])
             if len(rows) == CHUNK_ROWS:
                 yield Chunk(lines, dict(zip(header, zip(*rows, strict=True), strict=True)))
                 lines, rows = [], []
@@ -167,6 +172,19 @@ def read_chunks(
             yield Chunk(lines, dict(zip(header, zip(*rows, strict=True), strict=True)))
         elif line == 1:
             raise TableError("has a header but no rows", file=file, line=1)
+
+
+def _named(header: Sequence[str], notes: list[str]) -> tuple[list[str], list[int] | None]:
+    """The names of columns, and the places of those that have one; None if all have."""
+    names = [name.strip() for name in header]
+    if names != list(header):
+        notes.append("blanks around the names of columns do not count")
+    places = [place for place, name in enumerate(names) if name]
+    if len(places) == len(names):
+        return names, None
+    nameless = [str(place) for place, name in enumerate(names, 1) if not name]
+    notes.append(f"column {', '.join(nameless)} has no name and is left out")
+    return [names[place] for place in places], places
 
 
 def _check_separator(header: Sequence[str], separator: str, file: str) -> None:
@@ -226,6 +244,8 @@ def _records(file: str, source: IO[bytes], *, lenient: bool, separator: str) -> 
 def _lines(file: str, source: IO[bytes], *, lenient: bool) -> Iterator[str]:
     encoding = "utf-8-sig"
     for line, raw in enumerate(source, 1):
+        if line == 1 and raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            raise TableError("is UTF-16; save the file as UTF-8", file=file, line=line)
         if b"\0" in raw:
             raise TableError("has a NUL byte; is this a CSV file?", file=file, line=line)
         if not lenient and not raw.endswith(b"\n"):

@@ -127,8 +127,8 @@ def _read_csv(path: Path, target: str, required: Sequence[str], options: ReadOpt
     """Infer the features in a first pass over the file, and read their values in a second one."""
     separator = options.separator or find_separator(path)
     column = TargetColumn(target, number_format=options.cells.number_format)
-    scans = dict[str, TextColumn]()
-    for chunk in read_chunks(path, required, lenient=True, separator=separator):
+    scans, notes = dict[str, TextColumn](), list[str]() if separator == "," else [f"the separator is {separator!r}"]
+    for chunk in read_chunks(path, required, lenient=True, separator=separator, notes=notes):
         column.add(chunk.lines, chunk.columns[target])
         for name, texts in chunk.columns.items():
             if name != target and name not in options.excluded:
@@ -145,7 +145,6 @@ def _read_csv(path: Path, target: str, required: Sequence[str], options: ReadOpt
         labels.append(cells.labels(chunk.columns[target]))
         for each in values:
             each.extend(chunk.columns[each.feature.name], chunk.lines, path.name, "line")
-    notes = [] if separator == "," else [f"the separator is {separator!r}"]
     notes += [note for scan, feature in zip(scans.values(), features, strict=True) for note in scan.notes(feature.kind)]
     typed = {each.feature.name: each.series() for each in values}
     return _Read(cells.target, np.concatenate(labels), features, typed, notes)

@@ -18,6 +18,7 @@ from leeway.data.cells import (
     NumberFormat,
     likely_format,
     look_of,
+    sign_of,
 )
 from leeway.data.csv_table import CellReader, feature_reader
 from leeway.schema import Feature, Kind, Value
@@ -128,6 +129,7 @@ class TextColumn:
             if others == self.counts["flag"] and not numbers:
                 return Feature(self.name, "flag", nullable=gaps)
             self._check_dates()
+            self._check_signs()
             self._check_format(numbers)
             self._check_numbers(numbers, others)
         self.options.check_categories(self.name, len(self.texts) + len(self.numbers))
@@ -153,6 +155,16 @@ class TextColumn:
     def _check_dates(self) -> None:
         if 2 * self.counts["date"] > self._cells(NUMBER_LOOKS) + self._cells(_OTHER_LOOKS):
             raise ValueError(f"has dates, {self._place('date')}, which are not a feature; {DATE_HINT}")
+
+    def _check_signs(self) -> None:
+        """Reject numbers with a percent or currency sign: as text they would be categories."""
+        signed = {text: count for text, count in self.texts.items() if sign_of(text)}
+        cells = sum(signed.values())
+        if 2 * cells > sum(self.texts.values()) + self._cells(NUMBER_LOOKS):
+            raise ValueError(
+                f"{_cells(cells, self._present)} numbers with a sign, such as {next(iter(signed))!r}; remove the sign"
+                f" {sign_of(next(iter(signed)))!r}, or read this column as text with --text {shlex.quote(self.name)}"
+            )
 
     def _check_format(self, numbers: int) -> None:
         """Reject numbers in another format, and name it."""

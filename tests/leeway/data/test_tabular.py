@@ -180,7 +180,7 @@ def test_blank_lines_and_an_open_end_are_accepted(tmp_path: Path) -> None:
         ("a,y\n1,0\n2,NA\n3,1\n", "column y: 1 row has no label, the first 'NA' in line 3; remove the rows"),
         ("a,y\n1,1\n2,1\n", "column y: has only one class, '1'"),
         ("a,a,y\n1,2,0\n3,4,1\n", "line 1: duplicate column 'a'"),
-        (",a,y\n0,1,0\n1,2,1\n", "line 1: column 1 has no name"),
+        (",,y\n0,1,0\n1,2,1\n", "no column is left"),
         ("a,b,y\n1,,0\n2,,1\n", "column b: has no values"),
         ("a,y\n1,0,7\n2,1,8\n", "line 2: has 3 of 2 fields"),
         ("a,y\n1,0\n2\n", "line 3: has 1 of 2 fields"),

@@ -170,6 +170,51 @@ def test_all_faults_are_named_at_once(tmp_path: Path, name: str) -> None:
     assert "1 of 600 cells is not a number, the first '?' in" in lines[-1]
 
 
+@pytest.mark.parametrize("different", [ROWS, 20])
+@pytest.mark.parametrize("write", ["{:.1f}%", "{:.1f} %", "${:,.2f}", "{:.2f} €", "-£{:.0f}", "{:.0f}‰"])
+def test_numbers_with_a_sign_are_named(tmp_path: Path, write: str, different: int) -> None:
+    """Percentages and amounts of money are not read as categories, few or many of them, unless `--text` says so."""
+    cells = [write.format(place % different) for place in range(ROWS)]
+    with pytest.raises(TableError) as caught:
+        read(tmp_path, {"rate": cells}, ";")
+    assert f"column rate: 600 of 600 cells are numbers with a sign, such as {cells[0]!r}" in str(caught.value)
+    as_text = read(tmp_path, {"rate": cells}, ";", text=frozenset({"rate"}), group_rare=2)
+    assert as_text.schema["rate"].kind == "category"
+
+
+@pytest.mark.parametrize("write", ["2020-{:02}", "2021/{:02}", "1999-W{:02}", "2024-Q{}"])
+def test_months_weeks_and_quarters_are_dates(tmp_path: Path, write: str) -> None:
+    """They are never the same again, so as categories all of them would be new."""
+    with pytest.raises(
+        TableError, match=r"column month: has dates, the first '.*1' in line 2, which are not a feature"
+    ):
+        read(tmp_path, {"month": [write.format(place % 4 + 1) for place in range(ROWS)]})
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "note"),
+    [
+        (",a,y\n0,1,yes\n1,2,no\n", ("a",), "column 1 has no name and is left out"),
+        ("a;b;y;\n1;2;yes;\n2;3;no;\n", ("a", "b"), "column 4 has no name and is left out"),
+        ("a, b, y\n1, 2, yes\n2, 3, no\n", ("a", "b"), "blanks around the names of columns do not count"),
+    ],
+    ids=["the index of pandas", "a separator at the end", "blanks"],
+)
+def test_headers_as_programs_write_them(tmp_path: Path, text: str, names: tuple[str, ...], note: str) -> None:
+    """Columns without a name are left out and blanks around names ignored, both with a note."""
+    (tmp_path / "data.csv").write_text(text)
+    table = read_table(tmp_path / "data.csv", target="y")
+    assert (table.schema.names, table.notes[-1]) == (names, note)
+    assert table.labels.tolist() == ["yes", "no"]
+
+
+def test_utf_16_is_named(tmp_path: Path) -> None:
+    """Spreadsheets write it as "Unicode text"."""
+    (tmp_path / "data.csv").write_text("a\ty\n1\t0\n", encoding="utf-16")
+    with pytest.raises(TableError, match="line 1: is UTF-16; save the file as UTF-8"):
+        read_table(tmp_path / "data.csv", target="y")
+
+
 @pytest.mark.parametrize("separator", [";", "\t", "|"])
 def test_the_separator_is_recognized_and_said(tmp_path: Path, separator: str) -> None:
     """Semicolons, tabs and bars separate as well as commas, and the note says so; a given one is not tried."""
