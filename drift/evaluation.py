@@ -31,8 +31,7 @@ from drift.telemetry.probe import RunProbe
 from drift.verdicts.confirmation import Policy, State
 from drift.verdicts.verdicts import Judgement, Observation, judge, judge_segment
 from leeway.model.drift_plan import Values
-from leeway.model.figures import FIGURES
-from leeway.model.performance import Estimate
+from leeway.model.figures import FIGURES, Figure
 
 
 class Page(Protocol):
@@ -189,12 +188,15 @@ def _performance(seen: PerformanceWindow | None) -> Performance:
     if seen is None:
         return Performance()
     known = [name for name in FIGURES[seen.task] if name in seen.card or name in seen.live]
-    return Performance({name: _measure(seen.card.get(name), seen.live.get(name)) for name in known}, labels=seen.labels)
+    return Performance({name: _measure(seen, name) for name in known}, labels=seen.labels)
 
 
-def _measure(card: Estimate | None, live: Estimate | None) -> Measure:
+def _measure(seen: PerformanceWindow, name: Figure) -> Measure:
+    card, live = seen.card.get(name), seen.live.get(name)
     reference = card.value if card else None
-    return Measure(reference, live.value, live.low, live.high) if live else Measure(reference)
+    if live is None:
+        return Measure(reference, reason=seen.reasons.get(name))
+    return Measure(reference, live.value, live.low, live.high)
 
 
 def _finite(found: _Found) -> _Found:

@@ -167,12 +167,16 @@ class TargetDifference(Struct, frozen=True):
 
 
 class Measure(Struct, frozen=True):
-    """A performance measure on the bundle's card and now, with the 95 % interval of the current value."""
+    """A performance measure on the bundle's card and now, with the 95 % interval of the current value.
+
+    `reason` says why the current value is unknown.
+    """
 
     reference: float | None = None
     current: float | None = None
     low: float | None = None
     high: float | None = None
+    reason: str | None = None
 
 
 class Performance(Struct, frozen=True):

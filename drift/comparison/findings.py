@@ -11,12 +11,13 @@ import numpy as np
 from drift.result import FeatureDrift, ScoreDrift
 from leeway.model.answers import Answers
 from leeway.model.card import Card, HeldOut
-from leeway.model.figures import Figure, baseline, figures, label_shares
+from leeway.model.figures import FIGURES, Figure, baseline, figures_and_reasons, label_shares
 from leeway.model.performance import Estimate
 from leeway.schema import Label, Target, Task
 
 MISSING_MOVED: Final = 0.1
 """A missing share that moved by more than this (and more than by chance) is a matter of quality."""
+NO_LABELS: Final = "there are no labels yet"
 
 
 class TooFewRows(Exception):
@@ -92,9 +93,10 @@ class Rejections:
 class PerformanceWindow:
     """The model on the last labelled predictions, on its card, and a constant answer to the same labels.
 
-    What cannot be estimated is left out. `target_difference` is how far the labels are from those of the card: half
-    the sum of the differences of the classes' shares (of two classes the difference of either), or for numbers the
-    largest difference of the two distribution functions at the points that the card has.
+    What cannot be estimated is left out, and `reasons` say why of the live figures. `target_difference` is how far the
+    labels are from those of the card: half the sum of the differences of the classes' shares (of two classes the
+    difference of either), or for numbers the largest difference of the two distribution functions at the points that
+    the card has.
     """
 
     labels: int
@@ -103,6 +105,7 @@ class PerformanceWindow:
     card: Mapping[Figure, Estimate] = field(default_factory=dict)
     baseline: Mapping[Figure, float] = field(default_factory=dict)
     target_difference: float | None = None
+    reasons: Mapping[Figure, str] = field(default_factory=dict)
 
 
 def performance_window(labels: Sequence[Label], answers: Answers, card: Card) -> PerformanceWindow:
@@ -124,9 +127,10 @@ def performance_beside(
 ) -> PerformanceWindow:
     """The same beside other figures than those of a card, and the rows that they come from."""
     if not labels:
-        return PerformanceWindow(0, target.task, card=card)
-    live, difference = figures(target, labels, answers), _target_difference(target, held_out, labels)
-    return PerformanceWindow(len(labels), target.task, live, card, baseline(target, labels), difference)
+        return PerformanceWindow(0, target.task, card=card, reasons=dict.fromkeys(FIGURES[target.task], NO_LABELS))
+    live, reasons = figures_and_reasons(target, labels, answers)
+    difference = _target_difference(target, held_out, labels)
+    return PerformanceWindow(len(labels), target.task, live, card, baseline(target, labels), difference, reasons)
 
 
 def _target_difference(target: Target, held_out: HeldOut, labels: Sequence[Label]) -> float | None:

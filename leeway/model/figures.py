@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from typing import Final, Literal, TypeAlias
 
 import numpy as np
@@ -37,6 +36,8 @@ TITLES: Final[Mapping[Figure, str]] = {
 """The figures' names for people."""
 
 SMALLER_IS_BETTER: Final[frozenset[Figure]] = frozenset({"brier", "log_loss", "mae", "rmse"})
+NO_PROBABILITIES: Final = "needs the probability of each class; only that of the predicted class is stored"
+"""Why some figures of several classes are unknown; see `leeway.store.tables.MOST_PROBABILITIES`."""
 _SURELY: Final[frozenset[Figure]] = frozenset({"roc_auc", "roc_auc_ovr", "r2"})
 """Figures that a constant answer has in common with chance: a model must surely be better."""
 
@@ -51,11 +52,23 @@ def figures(target: Target, labels: Sequence[Label], answers: Answers) -> dict[F
         KeyError: a label is no class of the target.
         ValueError: the lengths differ, or a value is not valid.
     """
-    found: dict[Figure, Estimate] = {}
+    return figures_and_reasons(target, labels, answers)[0]
+
+
+def figures_and_reasons(
+    target: Target, labels: Sequence[Label], answers: Answers
+) -> tuple[dict[Figure, Estimate], dict[Figure, str]]:
+    """The figures as `figures`, and why the others of the task are unknown."""
+    found, reasons = dict[Figure, Estimate](), dict[Figure, str]()
     for name, measure in _measures(target, labels, answers).items():
-        with suppress(NotEnoughLabels):
+        try:
             found[name] = measure()
-    return found
+        except NotEnoughLabels as error:
+            reasons[name] = str(error)
+    for name in FIGURES[target.task]:
+        if name not in found:
+            reasons.setdefault(name, NO_PROBABILITIES)
+    return found, reasons
 
 
 def _measures(target: Target, labels: Sequence[Label], answers: Answers) -> dict[Figure, Callable[[], Estimate]]:

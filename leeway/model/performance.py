@@ -15,7 +15,7 @@ _Z: Final = 1.959964  # the 97.5 % quantile of the normal distribution
 
 
 class NotEnoughLabels(ValueError):
-    """No labels, labels of one class only (ROC AUC), or labels that do not differ (R²)."""
+    """No labels, labels of one class only (ROC AUC), or labels that do not differ (R²); the message says which."""
 
 
 @dataclass(frozen=True)

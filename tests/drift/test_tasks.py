@@ -7,10 +7,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.neighbors import KNeighborsClassifier
 
 from leeway.model.bundle import Bundle
-from leeway.model.figures import FIGURES
+from leeway.model.figures import FIGURES, NO_PROBABILITIES
+from leeway.model.writer import Reference, bundle_pipeline
 from leeway.schema import LABEL_COLUMN
+from leeway.store.tables import MOST_PROBABILITIES
 from tests.datasets import REAL
 from tests.drift.test_loop_closed import ask, feed_back, looked_at
 from tests.fixtures import RealBundle, Serve
@@ -76,3 +79,32 @@ def test_other_labels_ask_for_retraining(name: str, real_bundle: RealBundle, ser
     result = looked_at(service)
     assert (result.verdicts["covariate"].state, result.verdicts["performance"].state) == ("ok", "act")
     assert result.recommendation == "RETRAIN"
+
+
+@pytest.fixture(scope="module")
+def streets(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A model of more classes than the log keeps probabilities of: which street a point lies in."""
+    classes = [f"street {place}" for place in range(MOST_PROBABILITIES + 4)]
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, len(classes), 1_000)
+    frame = pd.DataFrame({"x": codes % 6 + rng.normal(0, 0.3, 1_000), "y": codes // 6 + rng.normal(0, 0.3, 1_000)})
+    labels = np.array(classes)[codes]
+    model = KNeighborsClassifier(15).fit(frame[:500], labels[:500])
+    return bundle_pipeline(model, Reference(frame[500:], labels[500:]), tmp_path_factory.mktemp("streets") / "bundle")
+
+
+def test_of_more_than_twenty_classes_log_loss_is_unknown_and_why(streets: Bundle, serve: Serve) -> None:
+    """Accuracy and macro F1 are judged; log loss and ROC AUC are null with the reason, and the card has them."""
+    service = serve(streets)
+    items, labels = rows_like(streets)
+    feed_back(service, ask(service, items), labels)
+    result = looked_at(service)
+    assert result.verdicts["performance"].state == "ok"
+    figures = result.performance.figures
+    assert {name: each.reason for name, each in figures.items() if each.current is None} == {
+        "log_loss": NO_PROBABILITIES,
+        "roc_auc_ovr": NO_PROBABILITIES,
+    }
+    assert all(each.reference is not None for each in figures.values())
+    page = (service.database.parent.parent / "reports" / "runs" / result.run_id / "index.html").read_text("utf-8")
+    assert page.count(NO_PROBABILITIES) == 2

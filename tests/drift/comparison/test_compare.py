@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from drift.comparison.columns import NAMED_CATEGORIES
-from drift.comparison.findings import SingleValue, TooFewRows, performance_window
+from drift.comparison.findings import NO_LABELS, SingleValue, TooFewRows, performance_window
 from leeway.data.population import Population
 from leeway.data.tabular import typed_frame
 from leeway.model.answers import Answers
@@ -189,6 +189,7 @@ def test_without_labels_performance_is_empty() -> None:
     """No estimates, but those of the card."""
     window = performance_window([], Answers([], []), CARD)
     assert (window.labels, window.live) == (0, {})
+    assert set(window.reasons.values()) == {NO_LABELS}
     assert window.card["roc_auc"] == Estimate(0.84, 0.82, 0.86)
 
 
@@ -196,3 +197,4 @@ def test_labels_of_one_class_have_no_roc_auc() -> None:
     """Without both classes there is no ROC AUC."""
     window = performance_window([0, 0, 0], Answers([0.1, 0.2, 0.3], [0, 0, 0]), CARD)
     assert window.live.keys() == {"brier", "log_loss"}
+    assert window.reasons == {"roc_auc": "ROC AUC needs labels of both classes"}
