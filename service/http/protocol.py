@@ -18,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from service.http.bodies import MAX_BODY_BYTES
 from service.http.fast_path import FastPath, HttpRequest
+from service.http.heads import are_plain, client_of
 from service.http.keys import ConnectionKey
 from service.http.limits import TOO_MANY, TOO_SLOW, RequestLimits, error_response
 
@@ -25,18 +26,6 @@ MAX_FAST_BODY_BYTES: Final = 99_999
 """Far more than a valid single prediction takes; a longer body goes to the application, which has a limit."""
 _LENGTH_DIGITS: Final = len(str(MAX_FAST_BODY_BYTES))
 _BATCH_LENGTH_DIGITS: Final = len(str(MAX_BODY_BYTES))
-CONTENT_TYPE: Final = b"application/json"
-_IRRELEVANT: Final = frozenset(
-    {
-        *(b"host", b"user-agent", b"accept", b"accept-encoding", b"accept-language", b"accept-charset"),
-        *(b"content-length", b"connection", b"cache-control", b"pragma", b"dnt", b"origin", b"referer", b"cookie"),
-        *(b"sec-fetch-dest", b"sec-fetch-mode", b"sec-fetch-site", b"x-request-id", b"authorization"),
-        *(b"transfer-encoding", b"content-type", b"x-api-key"),
-    }
-)
-"""Headers that neither change what a request means nor carry a trace."""
-_FOR_APPLICATION: Final = frozenset({b"expect", b"upgrade", b"content-encoding", b"leeway-synthetic"})
-"""Headers that the application or Uvicorn must see."""
 
 
 class _UnusedEvent:
@@ -94,7 +83,8 @@ class ServiceProtocol(HttpToolsProtocol):
     """Reads requests, rejects those that exceed a limit, and answers those that the fast path takes.
 
     At most one request of a connection is on the fast path. It is `_incoming` while its body arrives, and `cycle`, like
-    Uvicorn's own, until it is answered. A request that is pipelined behind it goes to the application, in order.
+    Uvicorn's own, until it is answered. Requests that are pipelined behind it go to the application, in order: `cycle`
+    is the last one that arrived, and `_current` the one that is answered now.
     """
 
     cycle: Any
@@ -105,6 +95,7 @@ class ServiceProtocol(HttpToolsProtocol):
         self.limits = limits
         self._fast_path = fast_path
         self._incoming: FastRequest | None = None
+        self._current: Any = None
         self._client: object = None
         self._client_key: tuple[bytes, bytes, bytes, str | None] | None = None
         self._key = ConnectionKey(fast_path.gate if fast_path else None)
@@ -135,12 +126,17 @@ class ServiceProtocol(HttpToolsProtocol):
             self._await_arrival()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Leave a request that arrived in part to the application, as Uvicorn does."""
+        """Leave a request that arrived in part to the application, as Uvicorn does, and drop those that wait."""
         self._stop_waiting()
         incoming, self._incoming = self._incoming, None
         if incoming is not None:
             self.hand_over(incoming, more_body=True)
         self._set_task_awaits_body(awaits=False)
+        self.pipeline.clear()
+        current = self._current  # Uvicorn tells only the last request, which may wait behind this one
+        if current is not None and not current.response_complete:
+            current.disconnected = True
+            current.message_event.set()
         super().connection_lost(exc)
 
     # --- the parser's callbacks ---------------------------------------------------------------------------------------
@@ -159,7 +155,7 @@ class ServiceProtocol(HttpToolsProtocol):
         if is_next and self.limits.is_reached(len(self.tasks)) and self.limits.applies_to(self.url):
             self._reject_overload()
         elif is_next and self._is_for_fast_path():
-            self.cycle = self._incoming
+            self.cycle = self._current = self._incoming
         else:
             self._make_scope()
             super().on_headers_complete()
@@ -219,7 +215,7 @@ class ServiceProtocol(HttpToolsProtocol):
             and parser.get_http_version() == "1.1"
             and parser.should_keep_alive()
             and not self.flow.write_paused
-            and self._has_plain_headers(_BATCH_LENGTH_DIGITS if is_batch else _LENGTH_DIGITS)
+            and are_plain(self.headers, _BATCH_LENGTH_DIGITS if is_batch else _LENGTH_DIGITS)
             and fast_path.is_open()
             and self._key.admits(self.headers)
         ):
@@ -228,33 +224,9 @@ class ServiceProtocol(HttpToolsProtocol):
             return True
         return False
 
-    def _has_plain_headers(self, length_digits: int) -> bool:
-        """Whether the content type is that of JSON, and the application needs to see no header."""
-        content_type = None
-        for name, value in self.headers:
-            if name == b"content-type":
-                if content_type is not None:
-                    return False
-                content_type = value
-            elif name == b"content-length":
-                if len(value) > length_digits:
-                    return False
-            elif name in _FOR_APPLICATION or not value.isascii():
-                return False
-        return content_type == CONTENT_TYPE
-
     def _telemetry_of(self, fast: FastRequest) -> tuple[object, list[tuple[bytes, bytes]]]:
         """What telemetry keeps of the client, and the headers that may carry a trace."""
-        host = agent = b""
-        contexts = []
-        for pair in fast.headers:
-            name = pair[0]
-            if name == b"host":
-                host = pair[1]
-            elif name == b"user-agent":
-                agent = pair[1]
-            elif name not in _IRRELEVANT:
-                contexts.append(pair)
+        host, agent, contexts = client_of(fast.headers)
         key = fast.target, host, agent, fast.key_name
         if self._client_key != key:
             self._client_key = key
@@ -310,6 +282,11 @@ class ServiceProtocol(HttpToolsProtocol):
         if self.cycle is fast:
             self.cycle = cycle
         self._start_asgi_task(cycle, self.app)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:  # noqa: ANN401 (an ASGI application)
+        """Let the application answer a request."""
+        self._current = cycle
+        super()._start_asgi_task(cycle, app)
 
     # --- limits -------------------------------------------------------------------------------------------------------
 
