@@ -74,9 +74,9 @@ def forget(
 ) -> None:
     """Delete a customer's predictions, snapshots and labels, in the database, the spool and its dead letters.
 
-    It also deletes Evidently's reports that may show them, and drops predictions that reach the database later. It
-    works while the service runs, and can be repeated. Exit codes: 0 done, 1 not all is overwritten yet: repeat it,
-    2 bad input, or a database or folder cannot be used.
+    It also deletes Evidently's reports that may show them, including all reports of windows whose predictions were
+    pruned, and drops predictions that reach the database later. It works while the service runs, and can be repeated.
+    Exit codes: 0 done, 1 not all is overwritten yet: repeat it, 2 bad input, or a database or folder cannot be used.
     """
     from drift.report.folder import ReportError, ReportFolder
     from leeway.schema import TEXT_PATTERN
@@ -92,19 +92,27 @@ def forget(
     folder, path = ReportFolder(settings.reports, trace_url=settings.trace_url), settings.spool
     with plain_errors(DatabaseError, SpoolError, ReportError):
         with opened_engine(settings.database_url) as engine:
-            found = folder.reports_of(*customer_times(engine, user))
+            times = customer_times(engine, user)
+            found = folder.reports_of(times.predicted_at, times.as_of)
+            before = folder.reports_before(times.pruned_before) if times.pruned_before else []
+            unknown = [path for path in before if path not in found]
             if not dry_run:
-                folder.delete_reports(found)  # first: a repeated call could no longer tell which
+                folder.delete_reports([*found, *unknown])  # first: a repeated call could no longer tell which
             deleted = forget_in_database(engine, user, is_dry_run=dry_run)
             is_overwritten = dry_run or empty_write_ahead_log(engine)
         spooled = count_in_spool(path, user) if dry_run else erase_from_spool(path, user, timeout_s=_DRAIN_TIMEOUT_S)
     deleted += Counter({
         "records in the spool": spooled.records,
         "dead letters": spooled.dead_letters,
-        "report files": len(found),
+        "report files": len(found) + len(unknown),
     })  # fmt: skip
     kinds = (*CUSTOMER_KINDS, "records in the spool", "dead letters", "report files")
     print(f"{_counted(deleted, kinds, is_dry_run=dry_run)} of customer {user!r}")
+    if unknown:
+        print(
+            f"for {len(unknown):,} of the report files it is unknown whether they show the customer: predictions from"
+            f" before {times.pruned_before:%Y-%m-%d %H:%M} UTC were pruned"
+        )
     if spooled.waiting:
         stop(
             f"{spooled.waiting:,} records still wait in the spool {path}: the drainer will drop them; repeat this "

@@ -158,13 +158,26 @@ class ReportFolder:
         and of live predictions if there are moments.
         """
         times = sorted(moments)
-        runs = [run for run in self.runs() if _includes(run, times)]
-        files = [self._runs / run.run_id / name for run in runs for name in EVIDENTLY]
         names = {day.isoformat() for day in days} | ({"live"} if times else set())
+        return self._evidently_files(lambda run: _includes(run, times), names)
+
+    def reports_before(self, moment: datetime) -> list[Path]:
+        """Evidently's files that may show a row predicted before an aware time.
+
+        Those are the files of each run whose window begins earlier, and of all single comparisons of live predictions,
+        whose windows are unknown.
+        """
+        return self._evidently_files(lambda run: run.current.start is not None and run.current.start < moment, {"live"})
+
+    def _evidently_files(self, is_wanted: Callable[[RunResult], bool], names: Collection[str]) -> list[Path]:
+        """The existing files of these runs, and of the single comparisons of one of these dates, `bundle` or `live`."""
+        runs = [self._runs / run.run_id / name for run in self.runs() if is_wanted(run) for name in EVIDENTLY]
         singles = [
-            name for name in _names(self.path) if (found := SINGLE.fullmatch(name)) and names & {*found.groups()}
+            self.path / name
+            for name in sorted(_names(self.path))
+            if (found := SINGLE.fullmatch(name)) and {*names} & {*found.groups()}
         ]
-        return [path for path in (*files, *(self.path / name for name in sorted(singles))) if path.exists()]
+        return [path for path in (*runs, *singles) if path.exists()]
 
     def delete_reports(self, files: Collection[Path]) -> None:
         """Delete some of Evidently's files, and write the pages again that link to them.

@@ -36,7 +36,8 @@ def prune(engine: sa.Engine, before: datetime, *, is_dry_run: bool = False) -> C
     """Delete predictions, labels, rejection counts and drift runs from before a time; return how many of each.
 
     The labels of a deleted prediction go with it. Snapshots stay, the service needs them. The last run of each model
-    stays, and its last run with a result: the drift worker continues from them. A dry run only counts.
+    stays, and its last run with a result: the drift worker continues from them. The time is stored, because it is then
+    unknown whom older reports show. A dry run only counts.
 
     Raises:
         ValueError: the time is naive.
@@ -44,11 +45,25 @@ def prune(engine: sa.Engine, before: datetime, *, is_dry_run: bool = False) -> C
     """
     moment, deleted = utc(before), Counter[str]()
     with translated():
-        for suffix in _suffixes(engine):
-            deleted += _Schema(engine, suffix, moment).prune(is_dry_run=is_dry_run)
+        schemas = [_Schema(engine, suffix, moment) for suffix in _suffixes(engine)]
+        if not is_dry_run and any(schema.has_old_predictions() for schema in schemas):
+            _note_pruning(engine, moment)
+        for schema in schemas:
+            deleted += schema.prune(is_dry_run=is_dry_run)
         if sa.inspect(engine).has_table("drift_runs"):
             deleted["drift runs"] += _prune_runs(engine, moment, is_dry_run=is_dry_run)
     return deleted
+
+
+def _note_pruning(engine: sa.Engine, before: datetime) -> None:
+    """Store the time, of which only the latest matters."""
+    tables = tables_for(CHURN_SCHEMA)
+    create_tables(engine, tables, only=[tables.prunings])
+    prunings = tables.prunings
+    with engine.begin() as connection:  # it writes first: SQLite does not wait for a lock after a transaction has read
+        connection.execute(sa.delete(prunings).where(prunings.c.pruned_before < before))
+        if connection.scalar(sa.select(prunings.c.pruned_before).limit(1)) is None:
+            connection.execute(sa.insert(prunings), {"pruned_before": before})
 
 
 class CustomerTimes(NamedTuple):
@@ -56,6 +71,8 @@ class CustomerTimes(NamedTuple):
 
     predicted_at: list[datetime]
     as_of: list[date]
+    pruned_before: datetime | None
+    """Predictions from before this time were pruned, so it is unknown which were the customer's; None if none were."""
 
 
 def customer_times(engine: sa.Engine, user_id: str) -> CustomerTimes:
@@ -64,8 +81,8 @@ def customer_times(engine: sa.Engine, user_id: str) -> CustomerTimes:
     Raises:
         DatabaseError: the database is unreachable.
     """
-    times = CustomerTimes([], [])
     with translated():
+        times = CustomerTimes([], [], _pruned_before(engine))
         for suffix in _suffixes(engine):
             customer = _Customer(engine, suffix, user_id)
             with engine.connect() as connection:
@@ -114,6 +131,15 @@ def _bury(engine: sa.Engine, user_id: str) -> None:
     create_tables(engine, tables, only=[tables.erasures])
     through = max([now.date(), *customer_times(engine, user_id).as_of])
     add_tombstone(engine, tables.erasures, user_id, Tombstone(now, through))
+
+
+def _pruned_before(engine: sa.Engine) -> datetime | None:
+    prunings = tables_for(CHURN_SCHEMA).prunings
+    if not sa.inspect(engine).has_table(prunings.name):
+        return None
+    with engine.connect() as connection:
+        found: datetime | None = connection.scalar(sa.select(sa.func.max(prunings.c.pruned_before)))
+    return found
 
 
 def _suffixes(engine: sa.Engine) -> list[str]:
@@ -176,6 +202,11 @@ class _Schema:
         self._predictions = _table(f"predictions{suffix}", "prediction_id", "predicted_at")
         self._labels = _table(f"prediction_labels{suffix}", "prediction_id", "labelled_at")
         self._rejections = _table(f"rejections{suffix}", "items", "minute")
+
+    def has_old_predictions(self) -> bool:
+        """Whether any prediction is to be deleted."""
+        with self._engine.connect() as connection:
+            return connection.scalar(self._old().limit(1)) is not None
 
     def prune(self, *, is_dry_run: bool) -> Counter[str]:
         """Delete or count; see `prune`."""

@@ -45,7 +45,7 @@ def utc(moment: datetime) -> datetime:
 
 @dataclass(frozen=True)
 class Tables:
-    """The tables of one feature schema, and `drift_runs` and `erasures`, which all schemas share.
+    """The tables of one feature schema, and `drift_runs`, `erasures` and `prunings`, which all schemas share.
 
     A feature's column has the key `feature_key(name)`, so a feature called `score` cannot clash with our column.
     """
@@ -59,6 +59,7 @@ class Tables:
     rejections: sa.Table
     drift_runs: sa.Table
     erasures: sa.Table
+    prunings: sa.Table
 
     def features_of(self, table: sa.Table) -> list[sa.Column[Any]]:
         """The feature columns of `table`, in the schema's order."""
@@ -141,6 +142,11 @@ def tables_for(schema: FeatureSchema) -> Tables:
             sa.Column("user_sha256", sa.Text, primary_key=True, comment="64 hex digits of the customer id's SHA-256"),
             sa.Column("erased_at", UtcDateTime, nullable=False),
             sa.Column("through", sa.Date, nullable=False, comment="snapshots up to this day were deleted"),
+        ),
+        prunings=sa.Table(
+            "prunings",
+            metadata,
+            sa.Column("pruned_before", UtcDateTime, primary_key=True, comment="predictions before it were deleted"),
         ),
     )
 

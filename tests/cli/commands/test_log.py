@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,10 +12,11 @@ from typer.testing import CliRunner, Result
 from cli.main import app
 from drift.report.folder import ReportFolder
 from leeway.store import engine as engine_module
+from leeway.store.retention import prune
 from service.spool.drainer import PredictionWriter
 from service.spool.reader import SpoolReader
-from tests.drift.documents import a_run
-from tests.leeway.store.records import IDS, a_database, a_record, stored_ids
+from tests.drift.documents import a_run, run_id
+from tests.leeway.store.records import IDS, NOON, a_database, a_record, stored_ids
 from tests.service.spool.spools import drain, open_spool
 
 
@@ -108,6 +110,20 @@ def test_forget_deletes_a_customer_everywhere(customer: Customer) -> None:
     again = customer.forget()
     assert again.stdout.startswith("deleted 0 predictions, 0 labels, 0 snapshots, 1 records in the spool")
     assert again.exit_code == 0
+
+
+def test_forget_deletes_reports_of_pruned_windows(customer: Customer, tmp_path: Path) -> None:
+    """It is unknown whether they show the customer, and the command says so, with the number; so does a dry run."""
+    assert prune(customer.engine, NOON + timedelta(days=1))["predictions"] == 2
+    report = tmp_path / "reports" / "runs" / run_id(1) / "report.html"
+    expected = (
+        "0 predictions, 0 labels, 0 snapshots, 1 records in the spool, 0 dead letters, 1 report files of customer"
+        " 'ann'\nfor 1 of the report files it is unknown whether they show the customer: predictions from before"
+        " 2026-03-02 12:00 UTC were pruned\n"
+    )
+    assert (customer.forget("--dry-run").stdout, report.exists()) == (f"would delete {expected}", True)
+    assert (customer.forget().stdout, report.exists()) == (f"deleted {expected}", False)
+    assert "unknown" not in customer.forget().stdout
 
 
 def test_forget_says_that_a_record_still_waits(customer: Customer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -268,6 +268,18 @@ def test_reports_that_may_show_a_customer_are_deleted(tmp_path: Path) -> None:
     assert ids(folder) == [run_id(40), run_id(10), run_id(0)]
 
 
+def test_reports_that_may_show_pruned_predictions_are_found(tmp_path: Path) -> None:
+    """Those of runs whose window begins before the time, and all single comparisons of live data."""
+    folder = filled(tmp_path, [result(0), result(10), result(40)])
+    for current in ("live", "2024-05-31"):
+        html(Path(str(single_reports(tmp_path, "bundle", current).html)))
+    found = folder.reports_before(NOON + timedelta(minutes=10) - WINDOW)
+    assert [str(path.relative_to(tmp_path)) for path in found] == [
+        *(f"runs/{run_id(0)}/report.{kind}" for kind in ("html", "json")),
+        "drift_bundle_vs_live.html",
+    ]
+
+
 def test_the_end_of_a_window_does_not_belong_to_it(tmp_path: Path) -> None:
     """Its start does."""
     folder = filled(tmp_path, [result(0)])

@@ -98,6 +98,21 @@ def test_what_is_older_is_deleted(database: sa.Engine, tables: Tables, monkeypat
     assert not prune(database, NOON + 3 * DAY).total()
 
 
+def test_the_latest_time_of_pruning_is_kept(database: sa.Engine, tables: Tables) -> None:
+    """Whom older reports show is unknown then; a dry run, and one that deletes no prediction, change nothing."""
+
+    def pruned(before: datetime, *, is_dry_run: bool = False) -> datetime | None:
+        prune(database, before, is_dry_run=is_dry_run)
+        return customer_times(database, "ann").pruned_before
+
+    fill(database, tables)
+    assert pruned(NOON + DAY, is_dry_run=True) is pruned(NOON) is None
+    assert pruned(NOON + 2 * DAY) == pruned(NOON + 2 * DAY) == pruned(NOON + DAY) == NOON + 2 * DAY
+    assert pruned(NOON + 3 * DAY) == NOON + 3 * DAY
+    assert pruned(NOON + 900 * DAY) == NOON + 900 * DAY
+    assert pruned(NOON + 901 * DAY) == NOON + 900 * DAY
+
+
 def test_other_schemas_are_pruned_too(engine: sa.Engine, tables: Tables) -> None:
     """A database may hold several models."""
     others = tables_for(OTHER_SCHEMA)
@@ -170,7 +185,7 @@ def test_all_of_a_customer_is_deleted(database: sa.Engine, tables: Tables, monke
     """In batches, and nothing of others; a dry run counts the same and leaves no tombstone."""
     monkeypatch.setattr(retention, "BATCH_ROWS", 2)
     fill_for(database, CHURN_SCHEMA, a_record().features)
-    assert customer_times(database, "ann") == ([a_record(number).predicted_at for number in range(3)], [MONTH])
+    assert customer_times(database, "ann") == ([a_record(number).predicted_at for number in range(3)], [MONTH], None)
     assert forget(database, "ann", is_dry_run=True) == OF_ONE
     assert forget(database, "ann") == OF_ONE
     assert left(database, tables)["predictions"] == left(database, tables)["labels"] == set(IDS[3:6])

@@ -81,11 +81,12 @@ def test_built_in_schema_has_plain_tables() -> None:
 
 
 def test_another_schema_has_its_own_tables() -> None:
-    """The names of a second model's tables end with its fingerprint; `drift_runs` and `erasures` are shared."""
+    """The names of a second model's tables end with its fingerprint; the others are shared."""
     schema = schema_of("a")
     names = set(tables_for(schema).metadata.tables)
-    assert names & set(tables_for(CHURN_SCHEMA).metadata.tables) == {"drift_runs", "erasures"}
-    assert all(name.endswith(schema.fingerprint) for name in names - {"drift_runs", "erasures"})
+    shared = {"drift_runs", "erasures", "prunings"}
+    assert names & set(tables_for(CHURN_SCHEMA).metadata.tables) == shared
+    assert all(name.endswith(schema.fingerprint) for name in names - shared)
 
 
 def test_two_schemas_share_a_database(tmp_path: Path) -> None:
