@@ -9,11 +9,10 @@ than 10 % in the second half.
 from __future__ import annotations
 
 import argparse
-import statistics
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,16 +21,11 @@ from typing import Final
 from benchmarks.live import backends
 from benchmarks.live.disturbances import LONG, Disturbed, disturb, disturbances, unexpected
 from benchmarks.live.load import RATE, Load, Sent, steady_load
+from benchmarks.live.memory import Growth, grown, growth, in_words, sampled
 from benchmarks.live.ports import PORTS, published_at
 from benchmarks.live.stack import Stack, eventually
 
 WARM_UP_S: Final = 20.0
-SAMPLE_EVERY_S: Final = 15.0
-MAX_GROWTH: Final = 0.1
-NOISE_MIB: Final = 8.0
-"""Growth below this is noise."""
-WARM_UP_MIB: Final = {"postgres": 128.0}
-"""Memory that a container fills once: PostgreSQL's buffers take the table in, up to `shared_buffers`."""
 DRAINED_S: Final = 120.0
 MUST_FIRE: Final = {
     "CollectorDown": "it is unreachable for longer than the alert waits",
@@ -54,8 +48,8 @@ class Soaked:
     answered: list[str]
     stored: Counter[str]
     fired: set[str]
-    memory_mib: list[dict[str, float]] = field(default_factory=list)
-    """Samples of the second half, by container."""
+    growth: Growth = field(default_factory=dict)
+    """In the second half."""
 
     @property
     def lost(self) -> set[str]:
@@ -67,14 +61,6 @@ class Soaked:
         """Predictions that are in the database more than once."""
         return [each for each, count in self.stored.items() if count > 1]
 
-    def growth(self) -> dict[str, tuple[float, float]]:
-        """Each container's memory in MiB in the first and in the last third of the samples: medians."""
-        third = max(1, len(self.memory_mib) // 3)
-        return {
-            name: (_median(self.memory_mib[:third], name), _median(self.memory_mib[-third:], name))
-            for name in sorted(self.memory_mib[-1] if self.memory_mib else {})
-        }
-
     def problems(self) -> list[str]:
         """The expectations that do not hold."""
         found = [f"lost: {len(self.lost)} predictions"] if self.lost else []
@@ -84,22 +70,17 @@ class Soaked:
             found.append(f"failed without a reason: {dict(kinds)}")
         found += [f"did not fire: {each} ({MUST_FIRE[each]})" for each in sorted(MUST_FIRE.keys() - self.fired)]
         found += [f"fired: {each}" for each in sorted(self.fired - MUST_FIRE.keys() - MAY_FIRE.keys())]
-        found += [
-            f"{name} grew from {before:.0f} to {after:.0f} MiB"
-            for name, (before, after) in self.growth().items()
-            if after > WARM_UP_MIB.get(name, 0) and after - before > max(NOISE_MIB, MAX_GROWTH * before)
-        ]
+        found += grown(self.growth)
         return found
 
     def __str__(self) -> str:
-        memory = [f"{name} {before:.0f} to {after:.0f}" for name, (before, after) in self.growth().items()]
         kept = f"{len(self.answered):,} predictions answered, {len(self.lost)} lost, {len(self.doubled)} stored twice"
         return "\n".join(
             [
                 *map(str, self.disturbed),
                 f"sent: {self.sent:,} requests; {kept}",
                 f"alerts that fired: {', '.join(sorted(self.fired)) or 'none'}",
-                f"memory in the second half, MiB: {', '.join(memory)}",
+                f"memory in the second half, MiB: {in_words(self.growth)}",
             ]
         )
 
@@ -130,21 +111,14 @@ def soak(stack: Stack, load: Load, minutes: float) -> Soaked:
         disturbed.append(disturb(stack, load, each))
         print(disturbed[-1], flush=True)
     print(f"disturbed until {time.monotonic() - began_s:.0f} s", flush=True)
-    samples: list[dict[str, float]] = []
     time.sleep(max(0.0, half_s - time.monotonic()))
-    while time.monotonic() < began_s + minutes * 60:
-        next_s = time.monotonic() + SAMPLE_EVERY_S
-        samples.append(stack.memory_mib())
-        time.sleep(max(0.0, next_s - time.monotonic()))
+    with sampled(stack.memory_mib) as samples:
+        time.sleep(max(0.0, began_s + minutes * 60 - time.monotonic()))
     until_s = time.monotonic() - 10
     fired = firing(time.monotonic() - began_s)
     answered = load.prediction_ids()
     unexplained = unexpected(load, disturbed, until_s)
-    return Soaked(disturbed, len(load.sent), unexplained, answered, stored(stack, answered), fired, samples)
-
-
-def _median(samples: Sequence[Mapping[str, float]], name: str) -> float:
-    return statistics.median(each[name] for each in samples if name in each)
+    return Soaked(disturbed, len(load.sent), unexplained, answered, stored(stack, answered), fired, growth(samples))
 
 
 def main() -> int:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
 
 import pytest
 
 from benchmarks.live import backends
 from benchmarks.live.load import Load
+from benchmarks.live.memory import MemorySample, grown, growth, in_words, sampled
 from benchmarks.live.stack import Stack, eventually
 from benchmarks.soak import firing
 from leeway.telemetry import names
@@ -18,6 +20,8 @@ from tests.config.boards import Asked, asked
 pytestmark = pytest.mark.stack
 
 TRAFFIC_S = 300.0
+SETTLES_S, WATCHED_S = 60.0, 120.0
+"""How long containers fill their memory after their restarts, and how long it is then watched."""
 VARIABLES = {
     "$model": ".*",
     "$instance": ".*",
@@ -46,6 +50,14 @@ UNRECORDED = names.LOG_UNRECORDED.prometheus_name
 LOSSES = (*foreign.REFUSED, *foreign.ENQUEUE_FAILED, *foreign.SEND_FAILED, UNRECORDED)
 ALWAYS_THERE = (foreign.ACCEPTED_SPANS, foreign.SENT_SPANS, UNRECORDED)
 """The Collector's counters of losses have no series before the first loss; these prove that it is scraped."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def memory(stack: Stack, load: Load) -> Iterator[list[MemorySample]]:
+    """Samples from the end of the outages on, while the other tests of this module run."""
+    assert load.sent
+    with sampled(stack.memory_mib) as samples:
+        yield samples
 
 
 def posted(stack: Stack) -> list[dict[str, object]]:
@@ -110,3 +122,12 @@ def test_no_telemetry_was_lost(load: Load) -> None:
     assert load.sent
     assert [each for each in ALWAYS_THERE if not backends.query(highest(each))] == []
     assert {each: backends.value(highest(each)) for each in LOSSES} == dict.fromkeys(LOSSES, 0.0)
+
+
+def test_memory_does_not_grow(memory: list[MemorySample], report: list[str]) -> None:
+    """Once its start is over, no container's memory grows by more than a tenth, as in `python -m benchmarks.soak`."""
+    watched_s = SETTLES_S + WATCHED_S
+    eventually(lambda: memory and memory[-1].at_s - memory[0].at_s >= watched_s, watched_s + 60)
+    found = growth([each for each in memory if each.at_s - memory[0].at_s >= SETTLES_S])
+    report.append(f"memory of the last minutes, MiB: {in_words(found)}")
+    assert grown(found) == []
