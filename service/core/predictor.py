@@ -24,6 +24,7 @@ from msgspec import Struct
 
 from leeway.model.answers import Answers
 from leeway.model.bundle import Bundle
+from leeway.pacing import paced, pause_if_many
 from leeway.schema import FeatureRow
 from leeway.store.record import PredictionRecord
 from leeway.store.snapshots import Snapshot, SnapshotsUnavailable
@@ -147,6 +148,7 @@ class Predictor:
         trace = self.probe.trace_ref()
         answers = [each if isinstance(each, PredictionError) else next(records) for each in found]
         kept = self.recorder.record([each for each in answers if isinstance(each, PredictionRecord)])
+        pause_if_many(len(kept))
         error = NotRecorded("The prediction could not be recorded, and this service requires it: try again later.")
         if kept and self.recorder.required and not any(kept):
             raise error
@@ -198,9 +200,11 @@ class Predictor:
 
     def _score(self, usable: Sequence[Usable], lookup_s: float | None) -> list[PredictionRecord | PredictionError]:
         answers, call = self._call_model([features for _, _, features, _ in usable])
+        pause_if_many(len(usable))
         self.probe.scored(call)
         trace = self.probe.trace_ref()
-        records = self._records(usable, answers, call, repeat(lookup_s), repeat(trace))
+        records = self._records(paced(usable), answers, call, repeat(lookup_s), repeat(trace))
+        pause_if_many(len(records))
         return [record if isfinite(record.score) else _no_score() for record in records]
 
     def answer_together(
@@ -238,7 +242,7 @@ class Predictor:
 
     def _records(
         self,
-        usable: Sequence[Usable],
+        usable: Iterable[Usable],
         answers: Answers,
         call: ModelCall,
         lookups_s: Iterable[float | None],

@@ -23,6 +23,7 @@ from msgspec import Meta, defstruct
 from msgspec.structs import astuple
 
 from leeway.model.bundle import Bundle
+from leeway.pacing import paced, pause_if_many
 from leeway.schema import TEXT_PATTERN, Feature, FeatureRow, FeatureSchema
 from service.core.batching import Batcher, WaitingRequest, answer_alone
 from service.core.predictor import Prediction, PredictionRequest, Predictor
@@ -228,13 +229,16 @@ class FastPath:
         if not waiting.is_open:
             return None
         requests, trace = self._read_batch(waiting.body), waiting.trace
+        pause_if_many(len(requests))
         batch = BatchProbe(trace)
         answers = replace(self._predictor, probe=batch).predict_batch(requests)
         results = [
             self._response(each) if isinstance(each, Prediction) else {"error": document(of_domain(each), trace)}
-            for each in answers
+            for each in paced(answers)
         ]
+        pause_if_many(len(results))
         body = self._encode({"results": results})
+        pause_if_many(len(results))
         try:
             self.probe.batch_measured(batch)
         except Exception:  # noqa: BLE001 (a boundary: the batch is recorded, and must not be predicted again)

@@ -28,7 +28,7 @@ from service.telemetry.http_instrumentation import Utf8Headers
 
 SHUTDOWN_GRACE_S = 4
 LAG_INTERVAL_S = 0.25
-SWITCH_INTERVAL_S = 0.0005
+SWITCH_INTERVAL_S = 0.0001
 """How long a background thread may hold the interpreter lock; a request waits for it several times."""
 GC_THRESHOLD = 10_000
 """Net allocations before a young collection; with Python's default of 700 a batch waits for eight collections."""
