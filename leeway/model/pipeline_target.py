@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
+from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClassifierCV
 from sklearn.pipeline import Pipeline
 
 from leeway.model.manifest import BundleError
 from leeway.schema import Label, SchemaError, Target, Value
+
+DEFAULT_THRESHOLD: Final = 0.5
 
 
 def target_of(pipeline: Pipeline, known: Target, positive: Value) -> Target:
@@ -55,6 +59,29 @@ def _positive(classes: list[Label], known: Target, positive: Value) -> Label:
             f"positive={positive!r} is not a class of the pipeline; its classes are {first!r}, {second!r}"
         )
     return first if positive == first else second
+
+
+def threshold_of(pipeline: Pipeline, frame: pd.DataFrame, target: Target) -> float:
+    """The probability from which a fitted pipeline predicts the positive class: its own threshold if it has one.
+
+    Raises:
+        BundleError: its threshold is not one of the positive class's probability, as its predictions for `frame` show.
+    """
+    last = pipeline.steps[-1][1] if isinstance(pipeline, Pipeline) else pipeline
+    threshold = None
+    if isinstance(last, TunedThresholdClassifierCV):
+        threshold = float(last.best_threshold_)
+    elif isinstance(last, FixedThresholdClassifier) and last.threshold != "auto":
+        threshold = float(last.threshold)
+    if threshold is None or target.task != "binary":
+        return DEFAULT_THRESHOLD
+    scores = pipeline.predict_proba(frame)[:, target.classes.index(target.positive)]
+    if ((scores >= threshold) != (np.asarray(pipeline.predict(frame)) == target.positive)).any():
+        raise BundleError(
+            f"the pipeline's threshold {threshold:g} does not apply to the probability of {target.positive!r}: name the"
+            " other class as positive, use response_method='predict_proba', or choose decision_threshold="
+        )
+    return threshold
 
 
 def labels_of(labels: NDArray[Any], rows: int, target: Target) -> list[Label]:

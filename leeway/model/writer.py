@@ -35,7 +35,7 @@ from leeway.model.figures import baseline, figures, label_shares
 from leeway.model.frame import FrameLayout
 from leeway.model.manifest import BundleError, Manifest, sha256, write_json, write_manifest
 from leeway.model.performance import roc_auc
-from leeway.model.pipeline_target import labels_of, target_of
+from leeway.model.pipeline_target import DEFAULT_THRESHOLD, labels_of, target_of, threshold_of
 from leeway.model.sklearn import SklearnScorer, encode_frame, write_pipeline
 from leeway.schema import (
     LABEL_COLUMN,
@@ -80,7 +80,7 @@ class Scored:
 class Origin:
     """Where the model comes from, for its card. `rows` is the number of rows it was trained on.
 
-    `target` is the target's name, unless a schema says it.
+    `target` is the target's name, unless a schema says it. Without `decision_threshold` that of the pipeline counts.
     """
 
     name: str = "model"
@@ -89,8 +89,13 @@ class Origin:
     as_of: str | None = None
     rows: int | None = None
     seed: int | None = None
-    decision_threshold: float = 0.5
+    decision_threshold: float | None = None
     made_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    @property
+    def threshold(self) -> float:
+        """The probability from which the positive class is predicted."""
+        return DEFAULT_THRESHOLD if self.decision_threshold is None else self.decision_threshold
 
 
 def bundle_pipeline(
@@ -143,6 +148,8 @@ def bundle_pipeline(
     origin = origin or Origin()
     _check_origin_and_rows(origin, reference)
     target = target_of(pipeline, schema.target if schema else Target(origin.target), positive)
+    if origin.decision_threshold is None:
+        origin = replace(origin, decision_threshold=threshold_of(pipeline, reference.frame, target))
     labels = None if reference.labels is None else labels_of(reference.labels, len(reference.frame), target)
     frames = [reference.frame] if training is None else [reference.frame, training]
     schema = schema or infer_schema(pd.concat(frames, ignore_index=True))
@@ -176,8 +183,8 @@ def _write(folder: Path, origin: Origin, model: SklearnScorer, scored: Scored, r
 
 
 def _check_origin_and_rows(origin: Origin, reference: Reference) -> None:
-    if not 0 <= origin.decision_threshold <= 1:
-        raise BundleError(f"the decision threshold is {origin.decision_threshold}; it must be from 0 to 1")
+    if not 0 <= origin.threshold <= 1:
+        raise BundleError(f"the decision threshold is {origin.threshold}; it must be from 0 to 1")
     if reference.frame.empty:
         raise BundleError("the reference has no rows")
 
@@ -249,7 +256,7 @@ def _version(origin: Origin, schema: FeatureSchema, scored: Scored) -> str:
 
     The same data give the same version, whenever the model is trained.
     """
-    hasher = hashlib.sha256(msgspec.json.encode((schema, origin.decision_threshold, scored.labels)))
+    hasher = hashlib.sha256(msgspec.json.encode((schema, origin.threshold, scored.labels)))
     hasher.update(np.round(scored.outputs, 6).tobytes())
     return "-".join(filter(None, (origin.as_of, hasher.hexdigest()[:8])))
 
@@ -257,8 +264,8 @@ def _version(origin: Origin, schema: FeatureSchema, scored: Scored) -> str:
 def make_card(origin: Origin, version: str, schema: FeatureSchema, scored: Scored, no_onnx: str | None) -> Card:
     """The card; `no_onnx` is the reason why ONNX does not score."""
     labels, target = scored.labels, schema.target
-    threshold = origin.decision_threshold if target.task == "binary" else None
-    answers = Answers.of(target, scored.outputs, origin.decision_threshold)
+    threshold = origin.threshold if target.task == "binary" else None
+    answers = Answers.of(target, scored.outputs, origin.threshold)
     compared = answers.predictions if target.task == "multiclass" else answers.scores
     constant = {} if labels is None else baseline(target, labels)
     return Card(

@@ -14,18 +14,22 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import make_column_selector, make_column_transformer
 from sklearn.decomposition import PCA
 from sklearn.ensemble import (
+    ExtraTreesClassifier,
     GradientBoostingClassifier,
     HistGradientBoostingClassifier,
     RandomForestClassifier,
     StackingClassifier,
     VotingClassifier,
 )
-from sklearn.impute import SimpleImputer
+from sklearn.feature_selection import SelectKBest
+from sklearn.impute import KNNImputer, SimpleImputer
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
+from sklearn.model_selection import FixedThresholdClassifier, GridSearchCV, TunedThresholdClassifierCV
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import (
+    FunctionTransformer,
     KBinsDiscretizer,
     MinMaxScaler,
     OneHotEncoder,
@@ -34,6 +38,7 @@ from sklearn.preprocessing import (
     StandardScaler,
     TargetEncoder,
 )
+from sklearn.svm import SVC
 
 from leeway.model.agreement import AGREEMENT
 from leeway.model.manifest import BundleError
@@ -193,6 +198,57 @@ def test_says_what_to_change(pipeline: Pipeline, frame: pd.DataFrame, reason: st
     pipeline.fit(frame, LABELS)
     with pytest.raises(BundleError, match=reason):
         bundle_pipeline(pipeline, Reference(frame, LABELS), tmp_path / "bundle")
+
+
+ODD: Final[dict[str, Case]] = {
+    "a function of numpy": (imputed(FunctionTransformer(np.log1p), LogisticRegression()), NUMBERS, "scikit-learn"),
+    "a support vector machine": (imputed(CalibratedClassifierCV(SVC(), ensemble=False)), NUMBERS, "scikit-learn"),
+    "neighbours impute": (
+        on_columns(ExtraTreesClassifier(10, random_state=0), numbers=KNNImputer()),
+        ALL,
+        "scikit-learn",
+    ),
+    "a union": (
+        imputed(FeatureUnion([("a", StandardScaler()), ("b", MinMaxScaler())]), SelectKBest(k=4), LogisticRegression()),
+        NUMBERS,
+        "onnx",
+    ),
+    "a grid search": (
+        GridSearchCV(on_columns(LogisticRegression(), numbers=SCALED), {"logisticregression__C": [0.1, 1]}, cv=2),
+        ALL,
+        "onnx",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_less_usual_pipelines_answer_as_they_did(name: str, tmp_path: Path) -> None:
+    """Functions of NumPy, searches and unions are bundled too."""
+    pipeline, columns, scorer = ODD[name]
+    pipeline.fit(FRAME[columns], LABELS)
+    assert answers_as(pipeline, FRESH[columns], tmp_path, Reference(FRAME[columns], LABELS)) == scorer
+
+
+@pytest.mark.parametrize("in_pipeline", [True, False])
+@pytest.mark.parametrize("tuned", [True, False])
+def test_a_pipelines_own_threshold_decides(tuned: bool, in_pipeline: bool, tmp_path: Path) -> None:  # noqa: FBT001 (cases)
+    """The bundle predicts the classes that the pipeline predicts, whose threshold may be another than 0.5."""
+    inner = LogisticRegression() if in_pipeline else imputed(StandardScaler(), LogisticRegression())
+    last = TunedThresholdClassifierCV(inner, cv=3) if tuned else FixedThresholdClassifier(inner, threshold=0.3)
+    pipeline = imputed(StandardScaler(), last) if in_pipeline else last
+    pipeline.fit(FRAME[NUMBERS], LABELS)
+    bundle = bundle_pipeline(pipeline, Reference(FRAME[NUMBERS], LABELS), tmp_path / "bundle")
+    assert bundle.card.decision_threshold == (last.best_threshold_ if tuned else 0.3)
+    found = bundle.card.answers(bundle.score(as_requests(FRESH[NUMBERS]))).predictions
+    assert list(found) == pipeline.predict(FRESH[NUMBERS]).tolist()
+
+
+def test_a_threshold_of_the_other_class_is_rejected(tmp_path: Path) -> None:
+    """It would decide the other way around."""
+    pipeline = FixedThresholdClassifier(imputed(StandardScaler(), LogisticRegression()), threshold=0.3, pos_label=0)
+    pipeline.fit(FRAME[NUMBERS], LABELS)
+    with pytest.raises(BundleError, match=r"threshold 0\.3 does not apply to the probability of 1: name the other"):
+        bundle_pipeline(pipeline, Reference(FRAME[NUMBERS], LABELS), tmp_path / "bundle")
 
 
 @pytest.mark.parametrize("missing", [None, ""], ids=["None", "empty"])
