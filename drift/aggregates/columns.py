@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
 
 from drift.aggregates.intervals import Intervals
-from drift.aggregates.question import Answer, Group, Inside
+from drift.aggregates.question import Answer, Bins, Floats, Inside
 from drift.comparison.columns import CurrentColumn, ReferenceColumn, single_value, value_text
-from leeway.model.distances import spread
 
 INNER_EDGES: Final = 64
 PRECISION: Final = 1e-10
@@ -20,12 +18,12 @@ PRECISION: Final = 1e-10
 class Area:
     """The area between the distribution functions of the reference and of a window: what is known, and what is open."""
 
-    def __init__(self, column: ReferenceColumn, found: Sequence[Group], centre: float) -> None:
-        points, counts = np.array(sorted(column.counts.items()), dtype=np.float64).T
-        self._values = float(sum(each.n for each in found if each.bin is not None))
+    def __init__(self, column: ReferenceColumn, found: Bins, centre: float) -> None:
+        self._values = float(found.n.sum())
         self._centre = centre
-        self._spread = spread(column.entries)
-        intervals = Intervals.between(points, np.cumsum(counts) / counts.sum(), _bins(found))
+        self._spread = column.spread
+        shares = np.cumsum(column.counts.times) / column.counts.total
+        intervals = Intervals.between(column.counts.numbers, shares, found)
         self._known, self._open = intervals.area(self._values, centre)
 
     @property
@@ -33,9 +31,9 @@ class Area:
         """The normed Wasserstein distance, if nothing is open."""
         return self._known / self._spread
 
-    def edges(self, inner: int = 1) -> tuple[float, ...]:
+    def edges(self, inner: int = 1) -> Floats:
         """The bounds of the open intervals, see `Intervals.edges`."""
-        return tuple(self._open.edges(inner).tolist())
+        return self._open.edges(inner)
 
     def is_open_for(self, most_values: int) -> bool:
         """Whether the open intervals hold more values than this, and an area that is not negligible."""
@@ -43,9 +41,9 @@ class Area:
             self._open = self._open.none()
         return bool(self._open.n.sum() > most_values)
 
-    def divide(self, found: Sequence[Group]) -> None:
+    def divide(self, found: Bins) -> None:
         """Add the counts between `edges(INNER_EDGES)`."""
-        area, self._open = self._open.divided(INNER_EDGES, _bins(found)).area(self._values, self._centre)
+        area, self._open = self._open.divided(INNER_EDGES, found).area(self._values, self._centre)
         self._known += area
 
     def close(self, values: Inside) -> None:
@@ -54,28 +52,25 @@ class Area:
         self._open = self._open.none()
 
 
-def _bins(found: Sequence[Group]) -> list[tuple[int, int, float | None, float | None, float | None]]:
-    return [(each.bin, each.n, each.total, each.least, each.greatest) for each in found if each.bin is not None]
-
-
 def current_column(reference: ReferenceColumn, answer: Answer, area: Area | None) -> CurrentColumn:
     """The column from what was counted; `area` is None if it is not measured by the Wasserstein distance."""
-    there = [each for each in answer.groups if each.bin is not None]
-    values, others = sum(each.n for each in there), sum(each.n for each in there if each.bin == 0)
+    values = answer.values
     if area is not None:
         distance: float | None = area.distance
     elif reference.method == "jensenshannon":
-        distance = reference.distance_to(_counts(reference, there), others)
+        distance = reference.distance_to(*_counts(reference, answer))
     else:
         distance = None
-    distinct = _distinct(reference, there)
-    constant = len(distinct) <= 1 and distinct == reference.counts.keys()
+    distinct = _distinct(reference, answer)
+    constant = reference.is_constant(distinct)
     only = None if answer.only_value is None else value_text(answer.only_value, reference.kind)
     single = single_value(reference, only, next(iter(distinct), None))
-    outside = others if reference.kind == "category" or reference.low is None else answer.outside
+    outside = values if reference.low is None else answer.outside
+    if reference.kind == "category":
+        outside = answer.others
     return CurrentColumn(
         distance,
-        1 - values / max(1, sum(each.n for each in answer.groups)),
+        1 - values / max(1, answer.rows),
         constant=constant,
         outside_share=outside / max(1, values),
         new_categories=answer.new_categories,
@@ -83,16 +78,19 @@ def current_column(reference: ReferenceColumn, answer: Answer, area: Area | None
     )
 
 
-def _distinct(reference: ReferenceColumn, there: Sequence[Group]) -> set[Any]:
+def _distinct(reference: ReferenceColumn, answer: Answer) -> set[Any]:
     """The values that are present, as far as it matters whether they are one or several."""
     if reference.kind == "category":
-        return {each.word for each in there}  # all new ones are None together
-    return {extreme for each in there for extreme in (each.least, each.greatest)}
+        return {*answer.words, *([None] if answer.others else [])}  # all new ones are None together
+    bins = answer.bins
+    return {float(extreme) for extreme in (bins.least.min(), bins.greatest.max())} if bins.n.size else set()
 
 
-def _counts(reference: ReferenceColumn, there: Sequence[Group]) -> dict[float | str | None, int]:
-    """How often each known value occurs."""
+def _counts(reference: ReferenceColumn, answer: Answer) -> tuple[dict[Any, int], int]:
+    """How often each known value occurs, and others."""
     if reference.kind == "category":
-        return {each.word: each.n for each in there if each.bin}
-    points = sorted(reference.counts)
-    return {points[each.bin - 1]: each.n for each in there if each.bin}
+        return dict(answer.words), answer.others
+    points = reference.counts.numbers
+    found = dict(zip(answer.bins.places.tolist(), answer.bins.n.tolist(), strict=True))
+    others = found.pop(0, 0)
+    return {float(points[place - 1]): n for place, n in found.items()}, others

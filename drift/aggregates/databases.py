@@ -8,13 +8,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, Final, Protocol
 
 import numpy as np
 import sqlalchemy as sa
 
 from drift.aggregates.batches import BATCH_ROWS, Entries, count_batches, inside_batches
-from drift.aggregates.question import Answer, Columns, Group, Inside, Question
+from drift.aggregates.question import Answer, Bins, Columns, Inside, Question
 from drift.aggregates.statements import (
     Selection,
     Statement,
@@ -29,6 +32,8 @@ from leeway.store.engine import Engine
 
 _SQLITE_ROWS: Final = BATCH_ROWS // 8
 """Rows of Python objects need more memory than arrays."""
+_GROUPS: Final = 10_000
+"""Groups are put into arrays in parts, for the same reason."""
 
 
 class DatabaseView(Protocol):
@@ -81,16 +86,11 @@ class _PostgreSQL:
         self._rows = rows
 
     def count(self, questions: Sequence[Question]) -> list[Answer]:
-        found: list[list[Group]] = [[] for _ in questions]
-        outside = [0 for _ in questions]
-        for place, *group, beyond in self._connection.execute(groups(self._rows, questions)):
-            found[place].append(Group(*group))
-            if group[0] is not None:
-                outside[place] += beyond
-        return [
-            Answer(counted, beyond, self._new_categories(question, counted), self._only_value(question, counted))
-            for question, counted, beyond in zip(questions, found, outside, strict=True)
-        ]
+        counted = [_Counted(each) for each in questions]
+        for rows in self._connection.execute(groups(self._rows, questions)).partitions(_GROUPS):
+            for place, of_question in groupby(rows, itemgetter(0)):
+                counted[place].add([row[1:] for row in of_question])
+        return [self._completed(each.answer(), question) for each, question in zip(counted, questions, strict=True)]
 
     def inside(self, questions: Sequence[Question]) -> list[Inside]:
         found: list[list[Sequence[Any]]] = [[] for _ in questions]
@@ -98,19 +98,49 @@ class _PostgreSQL:
             found[place].append(value)
         return [Inside.of(rows) for rows in found]
 
-    def _new_categories(self, question: Question, counted: Sequence[Group]) -> tuple[str, ...]:
-        if question.kind != "category" or all(each.bin != 0 for each in counted):
-            return ()
-        return tuple(row[0] for row in self._connection.execute(most_frequent_new(self._rows, question)))
+    def _completed(self, answer: Answer, question: Question) -> Answer:
+        """With what the groups do not show: new categories, and the only value."""
+        new: tuple[str, ...] = ()
+        if answer.others:
+            new = tuple(row[0] for row in self._connection.execute(most_frequent_new(self._rows, question)))
+        return replace(answer, new_categories=new, only_value=self._only_value(answer, question))
 
-    def _only_value(self, question: Question, counted: Sequence[Group]) -> Any:  # noqa: ANN401 (of any kind)
+    def _only_value(self, answer: Answer, question: Question) -> Any:  # noqa: ANN401 (of any kind)
         """Queried only if there is one value after clipping: the stored values may still differ."""
-        there = [each for each in counted if each.bin is not None]
-        numbers = {value for each in there for value in (each.least, each.greatest)}
-        if len({each.word for each in there} if question.kind == "category" else numbers) > 1:
+        bins = answer.bins
+        if bins.n.size:
+            may_be_one = bins.least.min() == bins.greatest.max()
+        else:
+            may_be_one = len(answer.words) + bool(answer.others) == 1
+        if not may_be_one:
             return None
         least, greatest = self._connection.execute(extremes(self._rows, question)).one()
         return least if least == greatest else None
+
+
+class _Counted:
+    """The groups of one question."""
+
+    def __init__(self, question: Question) -> None:
+        self._is_category = question.kind == "category"
+        self._bins: list[Bins] = []
+        self._words: dict[str, int] = {}
+        self._missing = self._others = self._outside = 0
+
+    def add(self, rows: Sequence[Sequence[Any]]) -> None:
+        """Rows of (bin, word, n, total, least, greatest, outside)."""
+        present = [row for row in rows if row[0] is not None]
+        self._missing += sum(row[2] for row in rows if row[0] is None)
+        if self._is_category:
+            self._words |= {row[1]: row[2] for row in present if row[0]}
+            self._others += sum(row[2] for row in present if not row[0])
+        else:
+            self._bins.append(Bins.of([(row[0], *row[2:6]) for row in present]))
+            self._outside += sum(row[6] for row in present)
+
+    def answer(self) -> Answer:
+        bins = Bins.joined(self._bins)
+        return Answer(self._missing, bins, self._words, self._others, self._outside)
 
 
 class _SQLite:

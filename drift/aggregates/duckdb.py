@@ -118,18 +118,16 @@ def _last(placed: sa.Subquery) -> Column:
     return sa.func.coalesce(sa.func.arg_max(position, order), sa.func.max(position))
 
 
-def _number(value: int) -> Column:
-    return sa.literal_column(str(value))
-
-
 def _stored(column: Column, question: Question) -> list[Column]:
-    """Numbers and flags as they are stored; of a category its place among the known ones, and its text if it is new."""
-    if question.kind != "category":
-        return [sa.cast(column, sa.Double) if question.kind == "number" else column]
-    text = category(column)
-    known = sa.func.list_value(*(sa.literal(word) for word in question.known or ()))
-    place = sa.func.list_position(known, text)
-    return [place, sa.case((place.is_(None), text))]
+    """Numbers as they are stored, flags as 1 and 0; of a category its place among the known ones, and new text."""
+    if question.kind == "category":
+        text = category(column)
+        known = sa.func.list_value(*(sa.literal(word) for word in question.known or ()))
+        place = sa.func.list_position(known, text)
+        return [sa.cast(sa.func.coalesce(place, 0), sa.Integer), sa.case((place.is_(None), text))]
+    if question.kind == "flag":
+        return [sa.cast(column, sa.SmallInteger)]
+    return [sa.cast(column, sa.Double) if question.kind == "number" else column]
 
 
 def _entries(columns: Iterator[Any], question: Question, chosen: Chosen) -> Entries:
@@ -137,19 +135,19 @@ def _entries(columns: Iterator[Any], question: Question, chosen: Chosen) -> Entr
     column = next(columns)
     size = len(column) if chosen is None else len(chosen)
     if question.kind == "category":
-        words = dict(zip(question.known or (), _place_counts(column, chosen, len(question.known or ())), strict=True))
+        places = len(question.known or ()) + 1
+        counts = np.bincount(_array(column, chosen), minlength=places)[1:].tolist()
+        words = dict(zip(question.known or (), counts, strict=True))
         return Entries(size, words=words | _word_counts(next(columns), chosen))
-    if not column.null_count:  # NumPy chooses faster than Arrow
-        numbers = column.to_numpy(zero_copy_only=False)
-        return Entries(size, numbers if chosen is None else numbers[chosen])
-    return Entries(size, _taken(column, chosen).drop_null().to_numpy(zero_copy_only=False))
+    if column.null_count:
+        column, chosen = _taken(column, chosen).drop_null(), None
+    return Entries(size, _array(column, chosen))
 
 
-def _place_counts(column: Any, chosen: Chosen, places: int) -> list[int]:  # noqa: ANN401 (pyarrow ships no types)
-    numbers = column.fill_null(0).to_numpy()
-    counts = np.bincount(numbers if chosen is None else numbers[chosen], minlength=places + 1)
-    found: list[int] = counts[1:].tolist()
-    return found
+def _array(column: Any, chosen: Chosen) -> npt.NDArray[Any]:  # noqa: ANN401 (pyarrow ships no types)
+    """The chosen numbers of a column that has no NULL. NumPy chooses faster than Arrow."""
+    numbers: npt.NDArray[Any] = np.from_dlpack(column)  # `to_numpy` would import pandas
+    return numbers if chosen is None else numbers[chosen]
 
 
 def _word_counts(column: Any, chosen: Chosen) -> dict[str, int]:  # noqa: ANN401 (pyarrow ships no types)

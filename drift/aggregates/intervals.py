@@ -9,14 +9,12 @@ the values of that interval are needed, or a finer division of it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from drift.aggregates.question import Floats, Inside
+from drift.aggregates.question import Bins, Floats, Inside
 
 
 @dataclass(frozen=True)
@@ -39,13 +37,13 @@ class Intervals:
     greatest: Floats
 
     @classmethod
-    def between(cls, points: Floats, shares: Floats, rows: Sequence[Sequence[Any]]) -> Intervals:
+    def between(cls, points: Floats, shares: Floats, found: Bins) -> Intervals:
         """Intervals between the reference's distinct values and beyond them.
 
-        `shares` are the values of the reference's distribution function at its `points`; `rows` are (bin, n, total,
-        least, greatest) as `drift.aggregates.statements.groups` selects them.
+        `shares` are the values of the reference's distribution function at its `points`, which are the bounds of the
+        bins.
         """
-        n, total, least, greatest = _by_bin(len(points) + 1, rows)
+        n, total, least, greatest = _by_bin(len(points) + 1, found)
         left, right = np.append(least[0], points), np.append(points, greatest[-1])
         if not n[0]:
             left[0] = right[0]
@@ -88,10 +86,10 @@ class Intervals:
         inside = self.left[:, None] + (self.right - self.left)[:, None] * steps
         return np.concatenate([inside, np.nextafter(self.right, np.inf)[:, None]], axis=1).ravel()
 
-    def divided(self, inner: int, rows: Sequence[Sequence[Any]]) -> Intervals:
-        """These intervals, each in `inner` parts; `rows` are as above, for the bins of `edges(inner)`."""
+    def divided(self, inner: int, found: Bins) -> Intervals:
+        """These intervals, each in `inner` parts; the bounds of the bins are `edges(inner)`."""
         shape = len(self), inner + 1
-        counted = [each[1:].reshape(shape)[:, :-1] for each in _by_bin(len(self) * (inner + 1) + 1, rows)]
+        counted = [each[1:].reshape(shape)[:, :-1] for each in _by_bin(len(self) * (inner + 1) + 1, found)]
         n = counted[0]
         before = self.before[:, None] + np.cumsum(n, axis=1) - n
         edges = self.edges(inner).reshape(shape)
@@ -116,10 +114,9 @@ class Intervals:
         return float(np.sum((self.right - self.left) * self.n)) / values
 
 
-def _by_bin(bins: int, rows: Sequence[Sequence[Any]]) -> tuple[Floats, Floats, Floats, Floats]:
+def _by_bin(size: int, found: Bins) -> tuple[Floats, Floats, Floats, Floats]:
     """(n, total, least, greatest) with one entry per bin; 0 for a bin without values."""
-    found = np.zeros((4, bins))
-    for row in rows:
-        found[:, row[0]] = row[1:]
-    n, total, least, greatest = found
+    figures = np.zeros((4, size))
+    figures[:, found.places] = found[1:]
+    n, total, least, greatest = figures
     return n, total, least, greatest

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
@@ -14,7 +14,7 @@ from leeway.schema import Kind
 Floats: TypeAlias = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Question:
     """What to count in one column of a window.
 
@@ -25,40 +25,63 @@ class Question:
 
     column: str
     kind: Kind
-    bounds: tuple[float, ...] = ()
+    bounds: Floats = field(default_factory=lambda: np.empty(0))
     known: tuple[Any, ...] | None = None
     usual: tuple[float, float] | None = None
     centre: float = 0.0
     repeats: bool = True
 
 
-class Group(NamedTuple):
-    """The values of one column in one bin.
+class Bins(NamedTuple):
+    """The numbers of a column by bin, in arrays with an entry for each bin that has any.
 
-    `bin` is None for missing values. For bounds it is the number of bounds that are at most the value; for known
-    numbers it is the number's place, from 1; for known categories it is 1, and `word` is the category; for other
-    values it is 0. `total` is the sum of the differences from the centre.
+    For bounds, `places` is the number of bounds that are at most the value; for known numbers it is the number's place,
+    from 1, and 0 for others. `total` is the sum of the differences from the centre.
     """
 
-    bin: int | None
-    word: str | None
-    n: int
-    total: float | None = None
-    least: float | None = None
-    greatest: float | None = None
+    places: npt.NDArray[np.int64]
+    n: npt.NDArray[np.int64]
+    total: Floats
+    least: Floats
+    greatest: Floats
+
+    @classmethod
+    def of(cls, rows: Sequence[Sequence[Any]]) -> Bins:
+        """From rows of (place, n, total, least, greatest)."""
+        places, n, *figures = zip(*rows, strict=True) if rows else ((),) * 5
+        return cls(np.array(places, np.int64), np.array(n, np.int64), *(np.array(each, np.float64) for each in figures))
+
+    @classmethod
+    def joined(cls, parts: Sequence[Bins]) -> Bins:
+        """From parts, none of which has a bin of another."""
+        return cls(*map(np.concatenate, zip(*parts, strict=True))) if parts else cls.of([])
 
 
-class Answer(NamedTuple):
-    """A column of a window: its groups, and what these do not show.
+@dataclass(frozen=True)
+class Answer:
+    """A column of a window: its numbers in `bins`, or its known categories in `words` with the number of `others`.
 
     `outside` counts the numbers outside the usual range. `new_categories` are the most frequent ones that are not
     known. `only_value` is the only value, as it is stored and not clipped; None if there are several, or none.
     """
 
-    groups: Sequence[Group]
+    missing: int
+    bins: Bins = field(default_factory=lambda: Bins.of([]))
+    words: Mapping[str, int] = field(default_factory=dict)
+    others: int = 0
     outside: int = 0
     new_categories: tuple[str, ...] = ()
     only_value: Any = None
+
+    @property
+    def values(self) -> int:
+        """How many values there are."""
+        return int(self.bins.n.sum()) + sum(self.words.values()) + self.others
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are, with those without a value."""
+        return self.values + self.missing
 
 
 class Inside(NamedTuple):

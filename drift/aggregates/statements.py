@@ -66,8 +66,9 @@ def one_per_subject(selection: Selection) -> sa.Select[Any]:
 def groups(rows: sa.Select[Any], questions: Sequence[Question]) -> sa.CompoundSelect[Any]:
     """Select (question, bin, word, n, total, least, greatest, outside) for each question and each of its bins.
 
-    `question` is the place of the question; the others are those of `drift.aggregates.question.Group`, with the number
-    of values outside the usual range.
+    `question` is the place of the question. `bin` is None for missing values; for known categories it is 1, and `word`
+    is the category. Otherwise it is the place of `drift.aggregates.question.Bins`, where the figures are explained.
+    `outside` is the number of values outside the usual range.
     """
     subjects = _subjects(rows, questions)
     branches = [_group(subjects.c[f"c{place}"], place, each) for place, each in enumerate(questions)]
@@ -192,12 +193,12 @@ def _figures(value: Column, times: Column, question: Question) -> tuple[Column, 
 
 def _bin(value: Column, question: Question) -> Column:
     if question.known is None:
-        return sa.case((value.is_not(None), _bucket(value, question.bounds) if question.bounds else 0))
+        return sa.case((value.is_not(None), _bucket(value, question.bounds.tolist()) if question.bounds.size else 0))
     is_known = value.in_(question.known)
-    place = 1 if question.kind == "category" else _bucket(value, question.known)
+    place = 1 if question.kind == "category" else _bucket(value, list(question.known))
     return sa.case((is_known, place), (value.is_not(None), 0))
 
 
-def _bucket(value: Column, bounds: tuple[float, ...]) -> Column:
+def _bucket(value: Column, bounds: list[float]) -> Column:
     """How many of the bounds are at most the value."""
-    return sa.func.width_bucket(value, sa.bindparam(None, list(bounds), postgresql.ARRAY(sa.Double)))
+    return sa.func.width_bucket(value, sa.bindparam(None, bounds, postgresql.ARRAY(sa.Double)))

@@ -6,13 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-import numpy as np
-
 from drift.aggregates.columns import INNER_EDGES, Area, current_column
 from drift.aggregates.databases import DatabaseView
 from drift.aggregates.question import Columns, Question
 from drift.aggregates.statements import Selection
-from drift.comparison.columns import ReferenceColumn, present
+from drift.comparison.columns import ReferenceColumn
 from drift.comparison.compare import PreparedReference, WindowColumns
 
 MOST_VALUES: Final = 100_000
@@ -44,9 +42,9 @@ def window_columns(
     asked = [_question(column, key) for column, key in zip(compared, keys.values(), strict=True)]
     answers = columns.count(asked)
     areas = {
-        place: Area(column, answer.groups, question.centre)
+        place: Area(column, answer.bins, question.centre)
         for place, (column, answer, question) in enumerate(zip(compared, answers, asked, strict=True))
-        if column.method == "wasserstein" and column.counts and any(each.bin is not None for each in answer.groups)
+        if column.method == "wasserstein" and len(column.counts) and answer.bins.n.size
     }
     _divide(columns, asked, areas, most_values)
     _close(columns, asked, areas)
@@ -54,19 +52,18 @@ def window_columns(
         column.name: current_column(column, answer, areas.get(place))
         for place, (column, answer) in enumerate(zip(compared, answers, strict=True))
     }
-    return WindowColumns(sum(each.n for each in answers[0].groups), found)
+    return WindowColumns(answers[0].rows, found)
 
 
 def _question(column: ReferenceColumn, key: str) -> Question:
     if column.kind == "category":
         return Question(key, "category", known=tuple(sorted(column.known)))
-    points = tuple(sorted(column.counts))
     usual = None if column.low is None or column.high is None else (column.low, column.high)
+    points = column.counts.numbers
     if column.method == "jensenshannon":
-        return Question(key, column.kind, known=points, usual=usual)
-    centre = float(np.mean(present(column.entries))) if points else 0.0
-    repeats = len(points) * FEW <= column.entries.size
-    return Question(key, column.kind, bounds=points, usual=usual, centre=centre, repeats=repeats)
+        return Question(key, column.kind, known=tuple(points.tolist()), usual=usual)
+    repeats = len(points) * FEW <= column.counts.total
+    return Question(key, column.kind, bounds=points, usual=usual, centre=column.centre, repeats=repeats)
 
 
 def _divide(columns: Columns, asked: Sequence[Question], areas: Mapping[int, Area], most_values: int) -> None:
@@ -74,12 +71,12 @@ def _divide(columns: Columns, asked: Sequence[Question], areas: Mapping[int, Are
     while many := [place for place, area in areas.items() if area.is_open_for(most_values)]:
         finer = [replace(asked[place], bounds=areas[place].edges(INNER_EDGES)) for place in many]
         for place, answer in zip(many, columns.count(finer), strict=True):
-            areas[place].divide(answer.groups)
+            areas[place].divide(answer.bins)
 
 
 def _close(columns: Columns, asked: Sequence[Question], areas: Mapping[int, Area]) -> None:
     """Fetch the values of the intervals that are still open."""
-    still_open = {place: area for place, area in areas.items() if area.edges()}
+    still_open = {place: area for place, area in areas.items() if area.edges().size}
     wanted = [replace(asked[place], bounds=area.edges()) for place, area in still_open.items()]
     if wanted:
         for area, inside in zip(still_open.values(), columns.inside(wanted), strict=True):

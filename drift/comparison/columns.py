@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from drift.comparison.findings import SingleValue
-from leeway.model.distances import Method, jensenshannon_of_counts, wasserstein_normed
+from leeway.model.distances import Method, jensenshannon_of_counts, spread, wasserstein_normed
 from leeway.model.drift_plan import Values, clipped
 from leeway.model.encoding import USUAL_QUANTILES
 from leeway.schema import Kind
@@ -19,12 +20,51 @@ NAMED_CATEGORIES: Final = 20
 _HARMLESS: Final = str.maketrans("<>", "‹›")
 
 
+@dataclass(frozen=True, eq=False)
+class ValueCounts:
+    """How often each value occurs: numbers in ascending order, or text."""
+
+    values: Values
+    times: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, there: Values) -> ValueCounts:
+        """Count values, none of which is missing."""
+        if there.dtype != object:
+            values, times = np.unique(there.astype(np.float64, copy=False), return_counts=True)
+            return cls(values, times)
+        found = Counter(there.tolist())
+        return cls(np.array(list(found), dtype=object), np.array(list(found.values()), dtype=np.int64))
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def total(self) -> int:
+        """How many values there are."""
+        return int(self.times.sum())
+
+    @property
+    def numbers(self) -> npt.NDArray[np.float64]:
+        """The values of a column of numbers."""
+        return self.values.astype(np.float64, copy=False)
+
+    def by_value(self) -> dict[Any, int]:
+        """The counts by value."""
+        return dict(zip(self.values.tolist(), self.times.tolist(), strict=True))
+
+    def of_value(self, value: Any) -> int:  # noqa: ANN401 (of any kind)
+        """How often this value occurs."""
+        return int(self.times[self.values == value].sum())
+
+
 @dataclass(frozen=True)
 class ReferenceColumn:
     """One feature in the reference; `low` and `high` are None for a category.
 
-    `entries` are clipped to the range of 32-bit floats, `counts` are their distinct values with their numbers. `known`
-    are these values and the schema's categories: the model was trained on them. `single` is the only value, as text.
+    `entries` are clipped to the range of 32-bit floats, `counts` are their distinct values with their numbers, `centre`
+    and `spread` are mean and standard deviation of numbers. `known` are a category's values in the reference and in the
+    schema: the model was trained on them. `single` is the only value, as text.
     """
 
     name: str
@@ -32,7 +72,9 @@ class ReferenceColumn:
     method: Method
     entries: Values
     missing_share: float
-    counts: Mapping[Any, int]
+    counts: ValueCounts
+    centre: float
+    spread: float
     known: frozenset[Any]
     low: float | None
     high: float | None
@@ -43,19 +85,36 @@ class ReferenceColumn:
         """From the values of the reference; `seen` are the schema's categories."""
         entries = clipped(values)
         there = present(entries)
-        counts = counted(there)
-        low, high = np.quantile(there, USUAL_QUANTILES).tolist() if kind != "category" and there.size else (None, None)
-        missing_share = 1 - there.size / max(1, values.size)
-        known = frozenset(counts) | frozenset(seen)
-        single = only_value(values, kind)
-        return cls(name, kind, method, entries, missing_share, counts, known, low, high, single)
+        counts = ValueCounts.of(there)
+        are_numbers = kind != "category" and there.size > 0
+        low, high = np.quantile(there, USUAL_QUANTILES).tolist() if are_numbers else (None, None)
+        return cls(
+            name,
+            kind,
+            method,
+            entries,
+            missing_share=1 - there.size / max(1, values.size),
+            counts=counts,
+            centre=float(np.mean(there)) if are_numbers else 0.0,
+            spread=spread(there) if are_numbers else 0.0,
+            known=frozenset(counts.values.tolist()) | frozenset(seen) if kind == "category" else frozenset(),
+            low=low,
+            high=high,
+            single=only_value(values, kind),
+        )
 
     def distance_to(self, counts: Mapping[Any, int], others: int = 0) -> float | None:
         """The Jensen–Shannon distance of a window's counts; `others` are values that the reference does not have.
 
         None if a side has no values.
         """
-        return jensenshannon_of_counts(self.counts, counts, others) if self.counts and (counts or others) else None
+        if not len(self.counts) or not (counts or others):
+            return None
+        return jensenshannon_of_counts(self.counts.by_value(), counts, others)
+
+    def is_constant(self, distinct: Collection[Any]) -> bool:
+        """Whether these values are at most one, and that of the reference."""
+        return len(distinct) == len(self.counts) <= 1 and all(self.counts.of_value(value) for value in distinct)
 
 
 @dataclass(frozen=True)
@@ -76,25 +135,29 @@ class CurrentColumn:
     def of(cls, values: Values, reference: ReferenceColumn) -> CurrentColumn:
         """From the values of a window."""
         there = present(clipped(values))
-        counts = counted(there)
-        unseen = Counter({value: count for value, count in counts.items() if value not in reference.known})
-        if reference.low is not None and reference.high is not None:
-            outside = int(((there < reference.low) | (there > reference.high)).sum())
-        else:
+        counts = ValueCounts.of(there)
+        unseen: Counter[Any] = Counter()
+        if reference.kind == "category":
+            unseen.update({value: n for value, n in counts.by_value().items() if value not in reference.known})
             outside = unseen.total()
-        if reference.method == "jensenshannon":
-            distance = reference.distance_to(counts)
+        elif reference.low is None or reference.high is None:
+            outside = there.size
         else:
-            distance = wasserstein_normed(reference.entries, there) if reference.counts and there.size else None
-        constant = len(counts) <= 1 and counts.keys() == reference.counts.keys()
-        single = single_value(reference, only_value(values, reference.kind), next(iter(counts), None))
+            outside = int(((there < reference.low) | (there > reference.high)).sum())
+        if reference.method == "jensenshannon":
+            distance = reference.distance_to(counts.by_value())
+        else:
+            distance = wasserstein_normed(reference.entries, there) if len(reference.counts) and there.size else None
+        distinct = counts.values[:2].tolist()
+        constant = reference.is_constant(distinct)
+        single = single_value(reference, only_value(values, reference.kind), next(iter(distinct), None))
         return cls(
             distance,
             1 - there.size / max(1, values.size),
             constant=constant,
             outside_share=outside / max(1, there.size),
             new_categories=most_frequent(unseen) if reference.kind == "category" else (),
-            single=None if constant or not counts else single,
+            single=None if constant or not distinct else single,
         )
 
 
@@ -108,7 +171,7 @@ def single_value(reference: ReferenceColumn, now: str | None, value: Any) -> Sin
     """What is known of a feature with one value throughout a window: `value` is it, and `now` its text."""
     if now is None:
         return None if reference.single is None else SingleValue(reference.single, None, 0.0)
-    share = reference.counts.get(value, 0) / max(1, sum(reference.counts.values()))
+    share = reference.counts.of_value(value) / max(1, reference.counts.total)
     return SingleValue(reference.single, now, share)
 
 

@@ -71,7 +71,7 @@ def evidently_page(reference: PreparedReference, sample: Mapping[str, Values], s
     pairs = [
         Pair(name, column.method, reference.threshold(name, subjects), *_entries(sample[name], column))
         for name, column in reference.columns.items()
-        if name in sample and present(sample[name]).size and column.counts
+        if name in sample and present(sample[name]).size > 0 and len(column.counts) > 0
     ]
     try:
         snapshot = _run(pairs)
@@ -126,8 +126,9 @@ def _entries(values: Values, reference: ReferenceColumn) -> tuple[Values, Values
     if reference.method == "wasserstein":
         return reference.entries, clipped(values)
     counts = counted(present(values))
-    new = Counter({value: count for value, count in counts.items() if value not in reference.counts})
-    kept = frozenset(reference.counts) | frozenset(most_frequent(new))
+    before = frozenset(reference.counts.by_value())
+    new = Counter({value: count for value, count in counts.items() if value not in before})
+    kept = before | frozenset(most_frequent(new))
     return _labels(reference.entries, reference.kind, kept), _labels(values, reference.kind, kept)
 
 

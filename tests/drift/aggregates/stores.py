@@ -31,7 +31,7 @@ class Counting:
     def count(self, questions: Sequence[Question]) -> list[Answer]:
         """The answers, counted."""
         answers = self.inner.count(questions)
-        self.returned += sum(len(each.groups) for each in answers)
+        self.returned += sum(len(each.bins.n) + len(each.words) for each in answers)
         return answers
 
     def inside(self, questions: Sequence[Question]) -> list[Inside]:

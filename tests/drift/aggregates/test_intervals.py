@@ -10,17 +10,18 @@ from numpy.typing import NDArray
 from scipy.stats import wasserstein_distance
 
 from drift.aggregates.intervals import Intervals
-from drift.aggregates.question import Inside
+from drift.aggregates.question import Bins, Inside
 
 Floats = NDArray[np.float64]
 INNER = 4
 
 
-def counted(values: Floats, bounds: Floats, centre: float) -> list[tuple[int, int, float, float, float]]:
-    """What a database counts: (bin, n, total, least, greatest)."""
+def counted(values: Floats, bounds: Floats, centre: float) -> Bins:
+    """What a database counts."""
     bins = np.searchsorted(bounds, values, side="right")
     groups = {int(each): values[bins == each] for each in np.unique(bins)}
-    return [(place, len(x), float((x - centre).sum()), float(x.min()), float(x.max())) for place, x in groups.items()]
+    rows = [(place, len(x), float((x - centre).sum()), float(x.min()), float(x.max())) for place, x in groups.items()]
+    return Bins.of(rows)
 
 
 def distance(reference: Floats, window: Floats, divisions: int) -> float:

@@ -201,4 +201,4 @@ def test_only_the_last_row_of_a_subject_counts(store: Store, kind: Kind) -> None
     last = LastRows(filled, "who", "turn")
     with store.snapshot() as view:
         (found,) = view.columns(last).count([Question("fee", "number", known=tuple(fees))])
-    assert sorted((each.bin or 0) - 1 for each in found.groups) == [1, 2, 3, 6, 7]
+    assert sorted((found.bins.places - 1).tolist()) == [1, 2, 3, 6, 7]
