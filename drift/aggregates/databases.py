@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import groupby
@@ -17,7 +17,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from drift.aggregates.batches import BATCH_ROWS, Entries, count_batches, inside_batches
-from drift.aggregates.question import Answer, Bins, Columns, Inside, Question
+from drift.aggregates.question import Answer, Bins, Columns, Inside, Question, parts_of, stored_columns
 from drift.aggregates.statements import (
     Selection,
     Statement,
@@ -159,9 +159,27 @@ class _SQLite:
     def _batches(self, questions: Sequence[Question]) -> Iterator[list[Entries]]:
         options = {"yield_per": _SQLITE_ROWS}
         selected = self._connection.execute(stored_values(self._rows, questions), execution_options=options)
+        place = {column: place for place, column in enumerate(stored_columns(questions))}
+        is_divided = bool(parts_of(questions))
         for rows in selected.partitions():
-            columns = zip(*rows, strict=True)
-            yield [_entries(values, each) for values, each in zip(columns, questions, strict=True)]
+            columns = {
+                text: list(zip(*found, strict=True)) for text, found in _by_text(rows, is_divided=is_divided).items()
+            }
+            chosen = [columns.get(each.part.text if each.part else None) for each in questions]
+            yield [
+                _entries(of_part[place[each.column, each.kind]], each) if of_part else Entries(0)
+                for each, of_part in zip(questions, chosen, strict=True)
+            ]
+
+
+def _by_text(rows: Sequence[Sequence[Any]], *, is_divided: bool) -> Mapping[str | None, Sequence[Sequence[Any]]]:
+    """The rows by the text in their last column; all of them if they are not divided."""
+    if not is_divided:
+        return {None: rows}
+    found: dict[str | None, list[Sequence[Any]]] = {}
+    for row in rows:
+        found.setdefault(row[-1], []).append(row)
+    return found
 
 
 def _entries(values: tuple[Any, ...], question: Question) -> Entries:

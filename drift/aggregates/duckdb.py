@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -20,8 +20,9 @@ from sqlalchemy.dialects import postgresql
 
 from drift.aggregates.batches import BATCH_ROWS, Entries, count_batches, inside_batches
 from drift.aggregates.databases import DatabaseView
-from drift.aggregates.question import Answer, Columns, Inside, Question
+from drift.aggregates.question import Answer, Columns, Inside, Part, Question, parts_of
 from drift.aggregates.statements import Column, LastRows, Selection, Statement, category
+from leeway.schema import Kind
 
 _POSITION_BITS: Final = 40
 _BEFORE_ALL: Final = -(2**63)
@@ -69,13 +70,19 @@ class _Columns:
         return inside_batches(self._batches(questions), questions)
 
     def _batches(self, questions: Sequence[Question]) -> Iterator[list[Entries]]:
-        inner = self._rows.subquery("rows_in_window")
-        selected = sa.select(*(column for each in questions for column in _stored(inner.c[each.column], each)))
+        inner, parts = self._rows.subquery("rows_in_window"), parts_of(questions)
+        read = list(dict.fromkeys(map(_read, questions)))
+        columns = [column for each in read for column in _stored(inner.c[each.column], each)]
+        columns += [_place(inner.c[each.column], [part.text for part in parts]) for each in parts[:1]]
         wanted, start = self._wanted, 0
-        for batch in self._connection.sql(duckdb_text(selected)).to_arrow_reader(BATCH_ROWS):
-            size, columns = batch.num_rows, iter(batch.columns)
+        for batch in self._connection.sql(duckdb_text(sa.select(*columns))).to_arrow_reader(BATCH_ROWS):
+            size, found = batch.num_rows, iter(batch.columns)
+            arrays = {each: [next(found) for _ in range(2 if each.kind == "category" else 1)] for each in read}
             chosen = None if wanted is None else np.flatnonzero(wanted[start : start + size])
-            yield [_entries(columns, each, chosen) for each in questions]
+            rows: dict[Part | None, Chosen] = {None: chosen}
+            if parts:
+                rows |= _divided(_array(next(found), chosen), chosen, parts)
+            yield [_entries(arrays[_read(each)], each, rows[each.part]) for each in questions]
             start += size
         if wanted is not None and start != len(wanted):
             raise RowsChanged(f"{start:,} rows were read, but there were {len(wanted):,} before")
@@ -118,27 +125,53 @@ def _last(placed: sa.Subquery) -> Column:
     return sa.func.coalesce(sa.func.arg_max(position, order), sa.func.max(position))
 
 
-def _stored(column: Column, question: Question) -> list[Column]:
+class _Read(NamedTuple):
+    """A column that is read; of a category, what is known."""
+
+    column: str
+    kind: Kind
+    known: tuple[str, ...]
+
+
+def _read(question: Question) -> _Read:
+    return _Read(question.column, question.kind, (question.known or ()) if question.kind == "category" else ())
+
+
+def _stored(column: Column, read: _Read) -> list[Column]:
     """Numbers as they are stored, flags as 1 and 0; of a category its place among the known ones, and new text."""
-    if question.kind == "category":
+    if read.kind == "category":
         text = category(column)
-        known = sa.func.list_value(*(sa.literal(word) for word in question.known or ()))
-        place = sa.func.list_position(known, text)
-        return [sa.cast(sa.func.coalesce(place, 0), sa.Integer), sa.case((place.is_(None), text))]
-    if question.kind == "flag":
+        place = _place(text, read.known)
+        return [place, sa.case((place == 0, text))]
+    if read.kind == "flag":
         return [sa.cast(column, sa.SmallInteger)]
-    return [sa.cast(column, sa.Double) if question.kind == "number" else column]
+    return [sa.cast(column, sa.Double) if read.kind == "number" else column]
 
 
-def _entries(columns: Iterator[Any], question: Question, chosen: Chosen) -> Entries:
-    """The entries of the next column, or of the next two."""
-    column = next(columns)
+def _place(text: Column, known: Sequence[str]) -> Column:
+    """The place of a text among the known ones, from 1; 0 for others and for NULL."""
+    found = sa.func.list_position(sa.func.list_value(*map(sa.literal, known)), text)
+    return sa.cast(sa.func.coalesce(found, 0), sa.Integer)
+
+
+def _divided(places: npt.NDArray[Any], chosen: Chosen, parts: Sequence[Part]) -> Iterator[tuple[Part, Chosen]]:
+    """The rows of each part: `places` are those of the chosen rows, see `_place`."""
+    order = np.argsort(places, kind="stable")
+    ends = np.searchsorted(places[order], np.arange(1, len(parts) + 2))
+    rows = order if chosen is None else chosen[order]
+    for part, start, end in zip(parts, ends[:-1], ends[1:], strict=True):
+        yield part, rows[start:end]
+
+
+def _entries(columns: Sequence[Any], question: Question, chosen: Chosen) -> Entries:
+    """The entries of a column, of which a category has two."""
+    column = columns[0]
     size = len(column) if chosen is None else len(chosen)
     if question.kind == "category":
         places = len(question.known or ()) + 1
         counts = np.bincount(_array(column, chosen), minlength=places)[1:].tolist()
         words = dict(zip(question.known or (), counts, strict=True))
-        return Entries(size, words=words | _word_counts(next(columns), chosen))
+        return Entries(size, words=words | _word_counts(columns[1], chosen))
     if column.null_count:
         column, chosen = _taken(column, chosen).drop_null(), None
     return Entries(size, _array(column, chosen))

@@ -14,9 +14,18 @@ from leeway.schema import Kind
 Floats: TypeAlias = npt.NDArray[np.float64]
 
 
+class Part(NamedTuple):
+    """The rows that have this text in a column."""
+
+    column: str
+    text: str
+
+
 @dataclass(frozen=True, eq=False)
 class Question:
-    """What to count in one column of a window.
+    """What to count in one column of a window, or of a part of it.
+
+    Questions that are asked together have no parts, or parts by the same column.
 
     Values are counted one by one if they are `known`, and else between `bounds` (ascending). Numbers are also counted
     if they are outside the range `usual`; `centre` is subtracted from each before they are summed. Where few values
@@ -30,6 +39,17 @@ class Question:
     usual: tuple[float, float] | None = None
     centre: float = 0.0
     repeats: bool = True
+    part: Part | None = None
+
+
+def stored_columns(questions: Sequence[Question]) -> list[tuple[str, Kind]]:
+    """The columns of the questions with their kinds, each once."""
+    return list(dict.fromkeys((each.column, each.kind) for each in questions))
+
+
+def parts_of(questions: Sequence[Question]) -> list[Part]:
+    """The parts of the questions, each once."""
+    return list(dict.fromkeys(each.part for each in questions if each.part))
 
 
 class Bins(NamedTuple):

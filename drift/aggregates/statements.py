@@ -21,7 +21,7 @@ from typing import Any, Final, TypeAlias
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
-from drift.aggregates.question import Question
+from drift.aggregates.question import Part, Question, parts_of, stored_columns
 from drift.comparison.columns import NAMED_CATEGORIES
 from leeway.model.encoding import FLOAT32_MAX
 from leeway.schema import Kind
@@ -70,17 +70,14 @@ def groups(rows: sa.Select[Any], questions: Sequence[Question]) -> sa.CompoundSe
     is the category. Otherwise it is the place of `drift.aggregates.question.Bins`, where the figures are explained.
     `outside` is the number of values outside the usual range.
     """
-    subjects = _subjects(rows, questions)
-    branches = [_group(subjects.c[f"c{place}"], place, each) for place, each in enumerate(questions)]
-    return sa.union_all(*branches)
+    columns = _columns(rows, questions)
+    return sa.union_all(*(_group(columns[place], place, each) for place, each in enumerate(questions)))
 
 
 def values_inside(rows: sa.Select[Any], questions: Sequence[Question]) -> sa.CompoundSelect[Any]:
     """Select (question, bin, value, n) for the distinct values of the odd bins: bounds alternate in and out."""
-    subjects = _subjects(rows, questions)
     branches = []
-    for place, question in enumerate(questions):
-        value = subjects.c[f"c{place}"]
+    for place, (question, value) in enumerate(zip(questions, _columns(rows, questions), strict=True)):
         inner = sa.select(_bin(value, question).label("bin"), value.label("value")).subquery()
         key: Column = sa.literal_column(str(place)).label("question")
         columns = [key, inner.c.bin, inner.c.value, sa.func.count().label("n")]
@@ -90,11 +87,11 @@ def values_inside(rows: sa.Select[Any], questions: Sequence[Question]) -> sa.Com
 
 def most_frequent_new(rows: sa.Select[Any], question: Question) -> sa.Select[Any]:
     """Select (value, n) of the categories that are not known, most frequent first, then by value."""
-    subjects = _subjects(rows, [question])
-    value = subjects.c.c0
+    (value,) = _columns(rows, [question])
     order = sa.func.count().desc(), value
+    selected: list[Column] = [value, sa.func.count().label("n")]
     return (
-        sa.select(value, sa.func.count().label("n"))
+        sa.select(*selected)
         .where(value.is_not(None), value.not_in(question.known or ()))
         .group_by(value)
         .order_by(*order)
@@ -104,18 +101,24 @@ def most_frequent_new(rows: sa.Select[Any], question: Question) -> sa.Select[Any
 
 def extremes(rows: sa.Select[Any], question: Question) -> sa.Select[Any]:
     """Select the least and the greatest of the values that are present, not clipped."""
-    column = rows.subquery("rows_of_subjects").c[question.column]
+    inner = rows.subquery("rows_of_subjects")
+    column = inner.c[question.column]
     value = category(column) if question.kind == "category" else number(column, question.kind)
     given: dict[Kind, Column] = {"number": sa.cast(column, sa.Double), "integer": column}
     as_given = given.get(question.kind, value)  # PostgreSQL has no least flag
     selected: list[Column] = [sa.func.min(as_given), sa.func.max(as_given)]
-    return sa.select(*selected).where(value.is_not(None))
+    in_part = [] if question.part is None else [inner.c[question.part.column] == question.part.text]
+    return sa.select(*selected).where(value.is_not(None), *in_part)
 
 
 def stored_values(rows: sa.Select[Any], questions: Sequence[Question]) -> sa.Select[Any]:
-    """Select the column of each question: numbers as they are stored, flags as 1 and 0, categories as text."""
+    """Select `stored_columns`, then the column that the parts are by, if there are any.
+
+    Numbers are as they are stored, flags 1 and 0, categories text.
+    """
     inner = rows.subquery("rows_of_subjects")
-    return sa.select(*(_stored(inner.c[each.column], each.kind) for each in questions))
+    by = [inner.c[each.column] for each in parts_of(questions)[:1]]
+    return sa.select(*(_stored(inner.c[name], kind) for name, kind in stored_columns(questions)), *by)
 
 
 def _stored(column: Column, kind: Kind) -> Column:
@@ -149,15 +152,20 @@ def _double(value: float) -> Column:
     return sa.literal(value, sa.Double)
 
 
-def _subjects(rows: sa.Select[Any], questions: Sequence[Question]) -> sa.CTE:
-    """The window with a column `c0`, `c1`, … for each question, read once."""
-    inner = rows.subquery("rows_of_subjects")
-    columns: list[Column] = []
-    for place, each in enumerate(questions):
-        column = inner.c[each.column]
-        value = category(column) if each.kind == "category" else number(column, each.kind)
-        columns.append(value.label(f"c{place}"))
-    return sa.select(*columns).cte("subjects").prefix_with("MATERIALIZED")
+def _columns(rows: sa.Select[Any], questions: Sequence[Question]) -> list[Column]:
+    """A column for each question, of the window or of its part. The window is read once, and each part of it once."""
+    inner, stored, parts = rows.subquery("rows_of_subjects"), stored_columns(questions), parts_of(questions)
+    columns: list[Column] = [
+        (category(inner.c[name]) if kind == "category" else number(inner.c[name], kind)).label(f"c{place}")
+        for place, (name, kind) in enumerate(stored)
+    ]
+    by = [inner.c[each.column].label("part") for each in parts[:1]]
+    subjects = sa.select(*columns, *by).cte("subjects").prefix_with("MATERIALIZED")
+    of_part: dict[Part | None, sa.CTE] = {None: subjects}
+    for place, part in enumerate(parts):
+        chosen = sa.select(*(column for column in subjects.c if column.name != "part"))
+        of_part[part] = chosen.where(subjects.c.part == part.text).cte(f"part{place}").prefix_with("MATERIALIZED")
+    return [of_part[each.part].c[f"c{stored.index((each.column, each.kind))}"] for each in questions]
 
 
 def _group(column: Column, place: int, question: Question) -> sa.Select[Any]:

@@ -8,9 +8,9 @@ from typing import Final
 
 from drift.aggregates.columns import INNER_EDGES, Area, current_column
 from drift.aggregates.databases import DatabaseView
-from drift.aggregates.question import Columns, Question
+from drift.aggregates.question import Columns, Part, Question
 from drift.aggregates.statements import Selection
-from drift.comparison.columns import ReferenceColumn
+from drift.comparison.columns import CurrentColumn, ReferenceColumn
 from drift.comparison.compare import PreparedReference, WindowColumns
 
 MOST_VALUES: Final = 100_000
@@ -37,22 +37,52 @@ def window_columns(
     Raises:
         sqlalchemy.exc.SQLAlchemyError: the database cannot be read now.
     """
-    columns = snapshot.columns(selection)
-    compared = [reference.columns[name] for name in keys]
-    asked = [_question(column, key) for column, key in zip(compared, keys.values(), strict=True)]
+    asked = [(reference.columns[name], _question(reference.columns[name], key)) for name, key in keys.items()]
+    found, rows = zip(*_aggregated(snapshot.columns(selection), asked, most_values), strict=True)
+    return WindowColumns(rows[0], dict(zip(keys, found, strict=True)))
+
+
+def part_columns(
+    snapshot: DatabaseView,
+    selection: Selection,
+    by: str,
+    references: Mapping[str, PreparedReference],
+    keys: Mapping[str, str],
+) -> dict[str, WindowColumns]:
+    """Aggregate each part of a window that has one of these texts in the column `by`, against a reference of its own.
+
+    All parts are read together; a subject belongs to that of its last row. The rest is as above.
+    """
+    asked = [
+        (reference.columns[name], replace(_question(reference.columns[name], key), part=Part(by, text)))
+        for text, reference in references.items()
+        for name, key in keys.items()
+    ]
+    found = iter(_aggregated(snapshot.columns(selection), asked, MOST_VALUES) if asked else ())
+    parts = {text: [next(found) for _ in keys] for text in references}
+    return {
+        text: WindowColumns(columns[0][1], {name: column for name, (column, _) in zip(keys, columns, strict=True)})
+        for text, columns in parts.items()
+    }
+
+
+def _aggregated(
+    columns: Columns, compared: Sequence[tuple[ReferenceColumn, Question]], most_values: int
+) -> list[tuple[CurrentColumn, int]]:
+    """Each column that is compared, and the number of its rows."""
+    asked = [question for _, question in compared]
     answers = columns.count(asked)
     areas = {
         place: Area(column, answer.bins, question.centre)
-        for place, (column, answer, question) in enumerate(zip(compared, answers, asked, strict=True))
+        for place, ((column, question), answer) in enumerate(zip(compared, answers, strict=True))
         if column.method == "wasserstein" and len(column.counts) and answer.bins.n.size
     }
     _divide(columns, asked, areas, most_values)
     _close(columns, asked, areas)
-    found = {
-        column.name: current_column(column, answer, areas.get(place))
-        for place, (column, answer) in enumerate(zip(compared, answers, strict=True))
-    }
-    return WindowColumns(answers[0].rows, found)
+    return [
+        (current_column(column, answer, areas.get(place)), answer.rows)
+        for place, ((column, _), answer) in enumerate(zip(compared, answers, strict=True))
+    ]
 
 
 def _question(column: ReferenceColumn, key: str) -> Question:

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from drift.aggregates.databases import DatabaseView
-from drift.aggregates.window import window_columns
+from drift.aggregates.window import part_columns
 from drift.comparison.compare import PreparedReference
 from drift.inputs import SegmentInputs
 from drift.sources.errors import SourceError
 from drift.sources.periods import Period
-from drift.sources.statements import segment_counts, segment_is, selection
+from drift.sources.statements import BY, segment_counts, selection
 from drift.sources.table import PredictionTable
 from leeway.model.drift_plan import ColumnPlan, DriftPlan, Values, clipped
 from leeway.schema import FeatureSchema
@@ -63,9 +63,9 @@ class SegmentedReference:
 
 
 def read_segments(
-    view: DatabaseView, table: PredictionTable, segmented: SegmentedReference, period: Period
+    view: DatabaseView, table: PredictionTable, segmented: SegmentedReference, whole: PreparedReference, period: Period
 ) -> tuple[SegmentInputs, ...]:
-    """Aggregate the rows of each value of the column in a period.
+    """Aggregate the subjects of each value of the column in a period, all in one pass.
 
     Raises:
         SourceError: there is no such column, or it has too many values.
@@ -73,13 +73,9 @@ def read_segments(
     counts = view.read(segment_counts(table, period, segmented.by, MOST_SEGMENTS + 1))
     if len(counts) > MOST_SEGMENTS:
         raise table.error(f"--by: more than {MOST_SEGMENTS} values in {period}", segmented.by)
-    names = list(next(iter(segmented.references.values())).schema.names) if segmented.references else []
-    found = []
-    for value, _ in counts:
-        reference = segmented.references.get(value)
-        against = reference or next(iter(segmented.references.values()))
-        chosen = selection(table, period, names, where=[segment_is(table, segmented.by, value)])
-        found.append(
-            SegmentInputs(value, reference, window_columns(view, chosen, against, {name: name for name in names}))
-        )
-    return tuple(found)
+    references = segmented.references
+    against = {value: references.get(value, whole) for value, _ in counts}
+    names = whole.schema.names
+    chosen = selection(table, period, names, extra=[table.text(segmented.by).label(BY)])
+    found = part_columns(view, chosen, BY, against, {name: name for name in names})
+    return tuple(SegmentInputs(value, references.get(value), columns) for value, columns in found.items())

@@ -53,7 +53,6 @@ def selection(
     period: Period,
     names: Sequence[str],
     *,
-    where: Sequence[Column] = (),
     extra: Sequence[Column] = (),
 ) -> Selection:
     """The last row of each subject: the named features, the score as `SCORE`, and `extra` columns."""
@@ -63,7 +62,7 @@ def selection(
         columns.append(sa.cast(score, sa.Double).label(SCORE))
     columns += extra
     subject, order = table.column("subject"), table.column("order")
-    conditions = [*within(table, period), *where]
+    conditions = within(table, period)
     if subject is None:
         return _rows(table, columns, conditions)
     order = table.column("time") if order is None else order
@@ -77,11 +76,6 @@ def segment_counts(table: PredictionTable, period: Period, by: str, limit: int) 
     counted: Column = sa.func.count()
     chosen = sa.select(rows.c.text, counted.label("n")).where(rows.c.text.is_not(None)).group_by(rows.c.text)
     return chosen.order_by(counted.desc(), rows.c.text).limit(limit)
-
-
-def segment_is(table: PredictionTable, by: str, text: str) -> Column:
-    """The condition of the rows that have this text in the column."""
-    return table.text(by) == sa.literal(text, sa.Text)
 
 
 def sample(chosen: Selection, rows: int, limit: int) -> sa.Select[Any]:

@@ -48,7 +48,7 @@ def read_source(table: PredictionTable, reference: SourceReference, period: Peri
         performance = _performance(view, table, reference, period, limits)
         unusual = _unusual(view, table, reference.schema, period)
         segmented = reference.segments
-        segments = read_segments(view, table, segmented, period) if segmented else ()
+        segments = read_segments(view, table, segmented, reference.reference, period) if segmented else ()
 
     def sample() -> dict[str, Values]:
         with table.snapshot() as later:

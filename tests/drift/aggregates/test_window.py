@@ -14,7 +14,7 @@ from scipy.stats import wasserstein_distance
 
 from drift.aggregates.question import Question
 from drift.aggregates.statements import LastRows
-from drift.aggregates.window import window_columns
+from drift.aggregates.window import part_columns, window_columns
 from drift.comparison.columns import CurrentColumn, present
 from drift.comparison.compare import PreparedReference, WindowColumns
 from drift.comparison.evidently import evidently_page
@@ -170,6 +170,32 @@ def test_real_extracts(store: Store) -> None:
     assert len(distances) == len(CHURN_SCHEMA)
     assert {name: column.distance for name, column in found.columns.items()} == pytest.approx(distances, abs=1e-9)
     assert found.subjects == in_memory.subjects > 5_000
+
+
+def test_parts_are_found_in_one_pass(store: Store) -> None:
+    """Each part of a window, against its own reference, equals that of its rows in memory; a part may have no rows."""
+    schema = FeatureSchema(
+        tuple(SCHEMA[name] for name in ("with gaps", "far away", "counts", "flags", "many new words"))
+    )
+    keys = {name: name for name in schema.names}
+    before, now = values_of(0), values_of(1)
+    whole, half = (
+        PreparedReference({name: before[name][::step] for name in keys}, schema, REFERENCE.plan) for step in (1, 2)
+    )
+    references = {"a": whole, "ü": half, "nobody": whole}
+    rows = store.fill(SCHEMA, {name: case[2] for name, case in CASES.items()})
+    with store.snapshot() as view:
+        found = part_columns(view, rows, "words", references, keys)
+    assert found.keys() == references.keys()
+    for text in ("a", "ü"):
+        in_memory = WindowColumns.of({name: now[name][now["words"] == text] for name in keys}, references[text])
+        assert found[text].subjects == in_memory.subjects > N / 8
+        for name in keys:
+            theirs, ours = found[text].columns[name], in_memory.columns[name]
+            assert theirs.distance == pytest.approx(ours.distance, rel=1e-9, abs=1e-9)
+            assert theirs.missing_share == pytest.approx(ours.missing_share)
+            assert (theirs.outside_share, theirs.new_categories) == (ours.outside_share, ours.new_categories)
+    assert found["nobody"].subjects == 0
 
 
 def test_few_values_are_kept(store: Store) -> None:
