@@ -7,6 +7,7 @@ from typing import Final
 
 import pytest
 
+from drift.telemetry.gauges import MOST_SEGMENTS
 from leeway.schema import CHURN_SCHEMA
 from leeway.telemetry import names
 from observability.grafana.generate import limits, states
@@ -267,10 +268,14 @@ def test_lines_of_memory_are_the_containers_limits(board: str, container: str, s
     assert found["fieldConfig"]["defaults"]["custom"]["axisSoftMax"] == limits.memory_limit(container)
 
 
-def test_every_feature_has_room() -> None:
-    """The bars of the last run's distances fit under each other, without overlapping."""
-    bars = panel_of("drift", "Distance ÷ threshold, last run")
-    assert (height_px(bars) - HEADER_PX) / len(CHURN_SCHEMA) >= LEAST_BAR_PX
+@pytest.mark.parametrize(
+    ("title", "most"),
+    [("Distance ÷ threshold, last run", len(CHURN_SCHEMA)), ("Drift share by segment, last run", MOST_SEGMENTS)],
+)
+def test_every_bar_has_room(title: str, most: int) -> None:
+    """The bars of the last run's features and segments fit under each other, without overlapping."""
+    bars = panel_of("drift", title)
+    assert (height_px(bars) - HEADER_PX) / most >= LEAST_BAR_PX
 
 
 @pytest.mark.parametrize("window", [alarm.long for alarm in BUDGETS["1d"].alarms])

@@ -38,6 +38,7 @@ from observability.grafana.generate.queries import (
 )
 
 NO_RUN = "no drift run in the last three intervals"
+NO_SEGMENTS = "the window is not divided: see --by"
 CURRENT, REFERENCE = Match(names.DRIFT_WINDOW_ROLE, "current"), Match(names.DRIFT_WINDOW_ROLE, "reference")
 VERDICTS, RECOMMENDATIONS = states.calm(states.VERDICTS), states.calm(states.RECOMMENDATIONS)
 COMPARED = "compared"
@@ -61,6 +62,7 @@ def drift() -> models.Dashboard:
             Row(4, [(5, recommendation()), (19, now())]),
             Row(7, [(12, verdicts()), (12, share_over_time())]),
             Row(13, [(9, ratios()), (15, ratios_over_time())], "Features"),
+            Row(18, [(9, segments()), (15, segments_over_time())], "Segments of a source", collapsed=True),
             Row(8, [(8, unusual_features()), (8, score_distance()), (8, score_heat())], "Predictions"),
             Row(8, [(8, performance.quality()), (8, performance.errors()), (8, performance.labels())], "Performance"),
             Row(
@@ -178,6 +180,41 @@ def ratios_over_time() -> timeseries.Panel:
             links=[links.TO_REPORT],
         )
     ).decimals(2)
+
+
+def segments() -> bargauge.Panel:
+    """Segments by drift share."""
+    return bars(
+        "Drift share by segment, last run",
+        "The share of features that drifted among the rows with one value of the column given with --by: the 20 worst"
+        f" segments. Red from the default threshold of {limits.DRIFT_SHARE:.0%}. The report has their features, and the"
+        " segments with too few subjects.",
+        SHARE,
+        Query(f"sort_desc({by_segment()})", legend(names.DRIFT_SEGMENT)),
+        colours=limits.SHARE_OF_DRIFT,
+        absent=NO_SEGMENTS,
+        links=[links.TO_LAST_REPORT],
+    ).max(1)
+
+
+def segments_over_time() -> timeseries.Panel:
+    """Drift shares of segments over time."""
+    return listed(
+        lines(
+            "Drift share by segment, over time",
+            "If one segment moves alone, look at what is particular to it; the verdicts are those of all rows. A line"
+            " ends when 20 other segments are worse.",
+            SHARE,
+            Query(by_segment(), legend(names.DRIFT_SEGMENT)),
+            absent=NO_SEGMENTS,
+            links=[links.TO_REPORT],
+        )
+    ).decimals(0)
+
+
+def by_segment() -> str:
+    """The drift share of each segment."""
+    return largest(series(names.DRIFT_SEGMENT_SHARE), names.DRIFT_SEGMENT)
 
 
 def unusual_features() -> heatmap.Panel:
