@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import compress, repeat
@@ -56,7 +56,7 @@ class Snapshots:
     """The snapshots of one feature schema. Every method may raise `SnapshotsUnavailable`."""
 
     def __init__(self, engine: sa.Engine, tables: Tables) -> None:
-        self._engine = engine
+        self.engine = engine
         self._table, self._label_table = tables.feature_snapshots, tables.snapshot_labels
         self._erasures = tables.erasures
         self._names = tables.schema.names
@@ -92,7 +92,7 @@ class Snapshots:
         lengths = {len(user_ids), *map(len, columns.values())} | ({len(labels)} if labels is not None else set())
         if len(lengths) > 1:
             raise ValueError(f"customers, columns and labels must have the same length, not {sorted(lengths)}")
-        with translated(into=SnapshotsUnavailable), self._engine.begin() as connection:
+        with translated(into=SnapshotsUnavailable), self.engine.begin() as connection:
             lock_storing(connection)
             tombstones = tombstones_among(connection, self._erasures, user_ids)
             kept = [user_id not in tombstones or as_of > tombstones[user_id].through for user_id in user_ids]
@@ -148,8 +148,12 @@ class Snapshots:
         with translated(into=SnapshotsUnavailable), self._lookups.connect() as connection:
             return {row.user_id: row.label for row in connection.execute(query)}
 
-    def read(self, as_of: date) -> Month:
-        """All customers of one day.
+    def rows(self, as_of: date) -> sa.Select[Any]:
+        """The statement that selects the features of all customers of one day, by `leeway.store.tables.feature_key`."""
+        return sa.select(*self._features).where(self._table.c.as_of == as_of)
+
+    def parts(self, as_of: date, size: int = READ_ROWS) -> Iterator[Month]:
+        """All customers of one day, at most so many at a time.
 
         Raises:
             UnknownMonth: that day was not loaded.
@@ -161,16 +165,21 @@ class Snapshots:
             .where(own.as_of == as_of)
             .order_by(own.user_id)
         )
-        gathered: list[list[Any]] = [[] for _ in range(2 + len(self._names))]
-        with translated(into=SnapshotsUnavailable), self._engine.connect() as connection:
-            for part in connection.execution_options(yield_per=READ_ROWS).execute(query).partitions():
-                for values, more in zip(gathered, zip(*part, strict=True), strict=True):
-                    values.extend(more)
-        user_ids, labels, *columns = gathered
-        if not user_ids:
+        is_loaded = False
+        with translated(into=SnapshotsUnavailable), self.engine.connect() as connection:
+            for part in connection.execution_options(yield_per=size).execute(query).partitions():
+                user_ids, labels, *columns = map(list, zip(*part, strict=True))
+                features = dict(zip(self._names, columns, strict=True))
+                yield Month(as_of, user_ids, features, None if labels[0] is None else labels)
+                is_loaded = True
+        if not is_loaded:
             known = ", ".join(day.isoformat() for day in self.dates())
             hint = f"loaded: {known}" if known else "run `leeway ingest` first"
             raise UnknownMonth(f"no snapshots as of {as_of.isoformat()}; {hint}")
-        return Month(
-            as_of, user_ids, dict(zip(self._names, columns, strict=True)), None if labels[0] is None else labels
-        )
+
+    def read(self, as_of: date) -> Month:
+        """All customers of one day at once, as `parts`."""
+        parts = list(self.parts(as_of))
+        labels = [label for part in parts for label in part.labels or ()]
+        columns = {name: [value for part in parts for value in part.columns[name]] for name in self._names}
+        return Month(as_of, [user for part in parts for user in part.user_ids], columns, labels or None)
