@@ -30,10 +30,9 @@ from drift.aggregates.statements import (
 )
 from leeway.store.engine import Engine
 
+ROWS_OF_PART: Final = 10_000
 _SQLITE_ROWS: Final = BATCH_ROWS // 8
 """Rows of Python objects need more memory than arrays."""
-_GROUPS: Final = 10_000
-"""Groups are put into arrays in parts, for the same reason."""
 
 
 class DatabaseView(Protocol):
@@ -41,6 +40,10 @@ class DatabaseView(Protocol):
 
     def read(self, statement: Statement) -> Sequence[Sequence[Any]]:
         """The rows that the statement selects."""
+        ...
+
+    def parts(self, statement: Statement) -> Iterator[Sequence[Sequence[Any]]]:
+        """The same rows, at most `ROWS_OF_PART` at a time: objects need more memory than the arrays made of them."""
         ...
 
     def columns(self, selection: Selection) -> Columns:
@@ -74,6 +77,9 @@ class _SqlSnapshot:
     def read(self, statement: Statement) -> Sequence[Sequence[Any]]:
         return self._connection.execute(statement).all()
 
+    def parts(self, statement: Statement) -> Iterator[Sequence[Sequence[Any]]]:
+        yield from self._connection.execute(statement, execution_options={"yield_per": ROWS_OF_PART}).partitions()
+
     def columns(self, selection: Selection) -> Columns:
         return self._columns(self._connection, one_per_subject(selection))
 
@@ -87,7 +93,7 @@ class _PostgreSQL:
 
     def count(self, questions: Sequence[Question]) -> list[Answer]:
         counted = [_Counted(each) for each in questions]
-        for rows in self._connection.execute(groups(self._rows, questions)).partitions(_GROUPS):
+        for rows in self._connection.execute(groups(self._rows, questions)).partitions(ROWS_OF_PART):
             for place, of_question in groupby(rows, itemgetter(0)):
                 counted[place].add([row[1:] for row in of_question])
         return [self._completed(each.answer(), question) for each, question in zip(counted, questions, strict=True)]

@@ -19,7 +19,7 @@ from duckdb import DuckDBPyConnection
 from sqlalchemy.dialects import postgresql
 
 from drift.aggregates.batches import BATCH_ROWS, Entries, count_batches, inside_batches
-from drift.aggregates.databases import DatabaseView
+from drift.aggregates.databases import ROWS_OF_PART, DatabaseView
 from drift.aggregates.question import Answer, Columns, Inside, Part, Question, parts_of
 from drift.aggregates.statements import Column, LastRows, Selection, Statement, category
 from leeway.schema import Kind
@@ -47,6 +47,11 @@ class _DuckDB:
 
     def read(self, statement: Statement) -> Sequence[Sequence[Any]]:
         return self._connection.execute(duckdb_text(statement)).fetchall()
+
+    def parts(self, statement: Statement) -> Iterator[Sequence[Sequence[Any]]]:
+        result = self._connection.execute(duckdb_text(statement))
+        while rows := result.fetchmany(ROWS_OF_PART):
+            yield rows
 
     def columns(self, selection: Selection) -> Columns:
         return _Columns(self._connection, selection)

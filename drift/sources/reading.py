@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import numpy as np
 import sqlalchemy as sa
 
 from drift.aggregates.databases import DatabaseView
@@ -65,7 +66,7 @@ def labelled_rows(view: DatabaseView, table: PredictionTable, period: Period, li
 
 def kinds_of(table: PredictionTable) -> dict[str, Kind]:
     """The kinds of the features, and of `_score` if there are scores."""
-    kinds = {name: found.kind for name, found in table.features.items()}
+    kinds: dict[str, Kind] = {name: found.kind for name, found in table.features.items()}
     return kinds | ({SCORE_COLUMN: "number"} if "score" in table.roles else {})
 
 
@@ -77,15 +78,14 @@ def count_subjects(view: DatabaseView, chosen: Selection) -> int:
 
 def values_of(
     view: DatabaseView, table: PredictionTable, chosen: Selection, names: Sequence[str], *, subjects: int, limit: int
-) -> tuple[dict[str, Values], list[Sequence[Any]]]:
-    """The values of up to `limit` subjects by column, and the rows that they were read from.
-
-    The names are the first columns of the selection.
-    """
-    rows = view.read(sample(chosen, subjects, limit))
-    lists = list(zip(*rows, strict=True)) or [()] * len(names)
-    kinds = kinds_of(table)
-    return {name: list_values(lists[place], kinds[name]) for place, name in enumerate(names)}, list(rows)
+) -> dict[str, Values]:
+    """The values of up to `limit` subjects by column: of the first ones of the selection, and of `BY` as text."""
+    kinds = kinds_of(table) | {BY: "category"}
+    parts: list[list[Any]] = [[list_values((), kinds[name])] for name in names]
+    for rows in view.parts(sample(chosen, subjects, limit)):
+        for name, part, values in zip(names, parts, zip(*rows, strict=True), strict=False):
+            part.append(list_values(values, kinds[name]))
+    return {name: np.concatenate(part) for name, part in zip(names, parts, strict=True)}
 
 
 def read_values(
@@ -96,6 +96,6 @@ def read_values(
     extra = [] if by is None else [table.text(by).label(BY)]
     chosen = selection(table, period, names, extra=extra)
     subjects = count_subjects(view, chosen)
-    values, rows = values_of(view, table, chosen, names, subjects=subjects, limit=MOST_VALUES)
-    texts = None if by is None else list_values([row[len(names)] for row in rows], "category")
-    return subjects, values, texts
+    read = [*names, *([BY] if by else [])]
+    values = values_of(view, table, chosen, read, subjects=subjects, limit=MOST_VALUES)
+    return subjects, values, values.pop(BY, None)

@@ -54,7 +54,7 @@ def read_source(table: PredictionTable, reference: SourceReference, period: Peri
         with table.snapshot() as later:
             chosen = selection(table, period, list(keys))
             subjects = count_subjects(later, chosen)
-            return values_of(later, table, chosen, list(keys), subjects=subjects, limit=PAGE_SUBJECTS)[0]
+            return values_of(later, table, chosen, list(keys), subjects=subjects, limit=PAGE_SUBJECTS)
 
     start, end = (None if moment is None else moment.isoformat() for moment in (period.start, period.end))
     return ComparisonInputs(

@@ -52,6 +52,10 @@ class CountingSnapshot:
         """The rows."""
         return self.inner.read(statement)
 
+    def parts(self, statement: Statement) -> Iterator[Sequence[Sequence[Any]]]:
+        """The same in parts."""
+        return self.inner.parts(statement)
+
     def columns(self, selection: Selection) -> Columns:
         """The columns, counted."""
         self.counting = Counting(self.inner.columns(selection))
