@@ -9,7 +9,15 @@ COMMON = [
 ]  # fmt: skip
 FILES = {
     "requirements/dev.txt": ["pyproject.toml", "--extra", "drift", "--group", "dev"],
-    "requirements/drift.txt": ["pyproject.toml", "--extra", "drift", "--extra", "duckdb", "--constraints", "requirements/dev.txt"],
+    "requirements/drift.txt": [
+        "pyproject.toml",
+        "--extra",
+        "drift",
+        "--extra",
+        "duckdb",
+        "--constraints",
+        "requirements/dev.txt",
+    ],
     "requirements/service.txt": ["pyproject.toml", "--constraints", "requirements/dev.txt"],
     "requirements/build.txt": ["--group", "pyproject.toml:build", "--constraints", "requirements/dev.txt"],
 }
