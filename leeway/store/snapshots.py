@@ -67,6 +67,7 @@ class Snapshots:
             .order_by(self._table.c.as_of.desc())
             .limit(1)
         )
+        self._newest_of_many = self._query_of_many()
         # On PostgreSQL a lookup without BEGIN and ROLLBACK saves two round trips; SQLite has none.
         self._lookups = (
             engine if engine.dialect.name == "sqlite" else engine.execution_options(isolation_level="AUTOCOMMIT")
@@ -116,19 +117,22 @@ class Snapshots:
         if len(user_ids) == 1:
             only = self.lookup(user_ids[0])
             return {} if only is None else {only.user_id: only}
+        with translated(into=SnapshotsUnavailable), self._lookups.connect() as connection:
+            rows = connection.execute(self._newest_of_many, {"user_ids": list(set(user_ids))}).all()
+        return {row[0]: Snapshot(row[0], row[1], tuple(row[2:])) for row in rows}
+
+    def _query_of_many(self) -> sa.Select[Any]:
+        """The query of `lookup_many`, built once: that takes ten times as long as to execute it."""
         table = self._table.c
         newest = (
             sa.select(table.user_id, sa.func.max(table.as_of).label("as_of"))
-            .where(table.user_id.in_(set(user_ids)))
+            .where(table.user_id.in_(sa.bindparam("user_ids", expanding=True)))
             .group_by(table.user_id)
             .subquery()
         )
-        query = sa.select(table.user_id, table.as_of, *self._features).join_from(
+        return sa.select(table.user_id, table.as_of, *self._features).join_from(
             self._table, newest, (table.user_id == newest.c.user_id) & (table.as_of == newest.c.as_of)
         )
-        with translated(into=SnapshotsUnavailable), self._lookups.connect() as connection:
-            rows = connection.execute(query).all()
-        return {row[0]: Snapshot(row[0], row[1], tuple(row[2:])) for row in rows}
 
     def is_empty(self) -> bool:
         """Whether no month has been loaded yet."""
