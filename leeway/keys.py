@@ -36,6 +36,7 @@ class Scope(StrEnum):
 
 
 MAX_KEYS: Final = 1_000
+_MAX_BYTES: Final = 1_000 * MAX_KEYS
 CHECK_S: Final = 1.0
 CHALLENGE: Final = 'Basic realm="leeway (any name, the API key as password)", charset="UTF-8"'
 """Makes a browser ask for a key."""
@@ -72,7 +73,7 @@ def read_keys(path: Path) -> list[Key]:
         KeysError: it cannot be read, or is not a file of keys.
     """
     try:
-        keys = msgspec.json.decode(path.read_bytes(), type=_Document).keys
+        keys = msgspec.json.decode(_content(path), type=_Document).keys
     except OSError as error:
         raise KeysError(f"{path}: {error.strerror}") from error
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
@@ -81,6 +82,21 @@ def read_keys(path: Path) -> list[Key]:
         if len(set(values)) < len(values):
             raise KeysError(f"{path} is not a file of keys: two keys have the same {what}")
     return keys
+
+
+def _content(path: Path) -> bytes:
+    """The bytes of a file.
+
+    Raises:
+        OSError: it cannot be read.
+        KeysError: reading it could block, or take up the memory.
+    """
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise KeysError(f"{path} is not a file of keys: it is a folder, a pipe or a device")
+    if found.st_size > _MAX_BYTES:
+        raise KeysError(f"{path} is not a file of keys: it has {found.st_size:,} bytes, more than {_MAX_BYTES:,}")
+    return path.read_bytes()
 
 
 def add_key(path: Path, name: str, scopes: Iterable[Scope]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import json
 import logging
+import os
 import stat
 from base64 import b64encode
 from collections.abc import Callable
@@ -145,6 +146,24 @@ def test_a_broken_file_is_an_error_at_start(path: Path, content: str | None) -> 
         path.write_text(content, encoding="latin-1")
     with pytest.raises(KeysError, match=r"LEEWAY_API_KEYS_FILE: .*keys\.json.*`leeway keys add` makes one"):
         KeyRing(path)
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_only_a_regular_file_is_read(path: Path, make: Callable[[Path], object]) -> None:
+    """A pipe would be waited for, and a device has no end."""
+    path.parent.mkdir()
+    make(path)
+    with pytest.raises(KeysError, match=r"keys\.json is not a file of keys: it is a folder, a pipe or a device"):
+        read_keys(path)
+
+
+def test_a_file_that_is_too_large_is_not_read(path: Path) -> None:
+    """A thousand keys take less than half of the limit."""
+    path.parent.mkdir()
+    with path.open("wb") as file:
+        file.truncate(1_000_001)
+    with pytest.raises(KeysError, match="it has 1,000,001 bytes, more than 1,000,000"):
+        read_keys(path)
 
 
 @pytest.mark.parametrize("same", ["id", "name"])
