@@ -51,3 +51,9 @@ def client_of(headers: Iterable[tuple[bytes, bytes]]) -> tuple[bytes, bytes, lis
         elif name not in _IRRELEVANT:
             contexts.append(pair)
     return host, agent, contexts
+
+
+def without_upgrade(method: bytes, target: bytes, version: str, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """The head of a request without the header that offers another protocol."""
+    lines = (name + b": " + value for name, value in headers if name != b"upgrade")
+    return b"\r\n".join([method + b" " + target + b" HTTP/" + version.encode(), *lines, b"", b""])

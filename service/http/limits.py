@@ -8,13 +8,17 @@ from typing import Final, TypeAlias
 import msgspec
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from service.http.problems import MEDIA_TYPE, document, of_status
+from service.http.problems import MEDIA_TYPE, Problem, document, of_status
 from service.telemetry.probe import BATCH, SINGLE
 
 UNLIMITED: Final = ("/health/live", "/health/ready", "/metrics")
 """Paths that are answered however many requests are in flight."""
 RETRY_AFTER_S: Final = 1
 TOO_SLOW, TOO_MANY = 408, 503
+NOT_HTTP, HEAD_TOO_LARGE = 400, 431
+MAX_HEAD_BYTES: Final = 65_536
+"""Of a request line with headers, beyond what arrives with their first bytes."""
+_NOT_HTTP: Final = Problem(NOT_HTTP, "malformed-http", "This is not a valid HTTP/1.1 request.")
 
 Rejected: TypeAlias = Callable[[str, str | None, int, float], None]
 """Takes a request that was rejected here: method, route (None if unknown), status and seconds since it began."""
@@ -70,7 +74,8 @@ def error_response(
     status: int, headers: Sequence[tuple[bytes, bytes]], *, keep_alive: bool, has_body: bool = True
 ) -> bytes:
     """A complete response with a problem document and these headers; a response to HEAD has no body."""
-    body = msgspec.json.encode(document(of_status(status), None))
+    problem = _NOT_HTTP if status == NOT_HTTP else of_status(status)
+    body = msgspec.json.encode(document(problem, None))
     lines = [
         *(b"%b: %b" % header for header in headers),
         b"content-type: " + MEDIA_TYPE.encode(),

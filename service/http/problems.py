@@ -34,6 +34,7 @@ TITLES = {
     413: "Body too large",
     415: "Unsupported content type",
     422: "Invalid input",
+    431: "Head too large",
     500: "Internal error",
     503: "Unavailable",
 }
@@ -48,6 +49,7 @@ _HTTP_ERRORS = {
     408: ("request-timeout", "The request did not arrive in time: send it faster, or in smaller parts."),
     415: ("content-encoding", "This Content-Encoding is not supported: send gzip, deflate, zstd, or no encoding."),
     413: ("body-too-large", "The body is larger than the limit of 1 MiB: send fewer items at once."),
+    431: ("head-too-large", "The request line and the headers are larger than 64 KiB: send fewer or shorter headers."),
     503: ("overloaded", "Too many requests are in flight: try again after the seconds in Retry-After."),
 }
 """A kind for programs, and a detail for people unless the error brings its own."""

@@ -11,72 +11,30 @@ It relies on names of Uvicorn's protocol that are not documented, so `pyproject.
 from __future__ import annotations
 
 import asyncio
-from time import perf_counter_ns, time_ns
+import sys
 from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from service.http.bodies import MAX_BODY_BYTES
-from service.http.fast_path import FastPath, HttpRequest
-from service.http.heads import are_plain, client_of
+from service.http.fast_path import FastPath
+from service.http.fast_request import FastRequest
+from service.http.heads import are_plain, client_of, without_upgrade
 from service.http.keys import ConnectionKey
-from service.http.limits import TOO_MANY, TOO_SLOW, RequestLimits, error_response
+from service.http.limits import (
+    HEAD_TOO_LARGE,
+    MAX_HEAD_BYTES,
+    NOT_HTTP,
+    TOO_MANY,
+    TOO_SLOW,
+    RequestLimits,
+    error_response,
+)
 
 MAX_FAST_BODY_BYTES: Final = 99_999
 """Far more than a valid single prediction takes; a longer body goes to the application, which has a limit."""
 _LENGTH_DIGITS: Final = len(str(MAX_FAST_BODY_BYTES))
 _BATCH_LENGTH_DIGITS: Final = len(str(MAX_BODY_BYTES))
-
-
-class _UnusedEvent:
-    """Takes the place of the event that Uvicorn sets when a part of the body has arrived."""
-
-    @staticmethod
-    def set() -> None:
-        """Do nothing."""
-
-
-class FastRequest(HttpRequest):
-    """A request on the fast path. To Uvicorn's protocol it looks like the cycle of a request and its response."""
-
-    __slots__ = ("_protocol", "disconnected", "headers", "is_batch", "keep_alive", "response_complete", "target")
-
-    message_event = _UnusedEvent
-    response_started = False
-
-    def __init__(self, protocol: ServiceProtocol, headers: list[tuple[bytes, bytes]]) -> None:
-        self._protocol = protocol
-        self.target = protocol.url
-        self.headers = headers
-        self.is_batch = False
-        self.body = bytearray()
-        self.keep_alive = True
-        self.response_complete = self.disconnected = False
-        self.arrived_at_ns, self.arrived_ns = time_ns(), perf_counter_ns()
-
-    @property
-    def is_open(self) -> bool:
-        """See `WaitingRequest`."""
-        return not self.disconnected
-
-    def abandon(self) -> None:
-        """See `WaitingRequest`."""
-        self._protocol.limits.answered()
-        self._protocol.fast_path.probe.abandoned()
-
-    def answer_alone(self) -> None:
-        """See `WaitingRequest`."""
-        self.abandon()
-        self._protocol.hand_over(self)
-
-    def respond(self, body: bytes) -> None:
-        """See `HttpRequest`."""
-        protocol = self._protocol
-        protocol.limits.answered()
-        self.response_complete = True
-        if not self.disconnected:
-            protocol.respond(body, keep_alive=self.keep_alive)
-        del self._protocol, self.body, self.headers  # telemetry keeps this object until its spans are sent
 
 
 class ServiceProtocol(HttpToolsProtocol):
@@ -102,6 +60,9 @@ class ServiceProtocol(HttpToolsProtocol):
         self._default_headers: list[tuple[bytes, bytes]] | None = None
         self._head = b""
         self._is_arriving = self._has_head = False
+        self._head_bytes = 0
+        self._offer: bytes | None = None
+        self._offer_end = 0
         self._began_s = 0.0
         self._task_awaits_body = False
         self._deadline: asyncio.TimerHandle | None = None
@@ -121,7 +82,19 @@ class ServiceProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Read requests; the last one may have arrived in part."""
+        was_in_head = self._is_arriving and not self._has_head
         super().data_received(data)
+        while (head := self._offer) is not None:  # read it again, because the parser has skipped the body
+            self._offer = None
+            self.parser = type(self.parser)(self)
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as Uvicorn does
+            data = head + data[self._offer_end :]
+            super().data_received(data)
+        if was_in_head and not self._has_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES:
+                self._reject_broken(HEAD_TOO_LARGE)
+                return
         if self._deadline is None and (self._is_arriving or self._is_idle_without_timer()):
             self._await_arrival()
 
@@ -146,10 +119,14 @@ class ServiceProtocol(HttpToolsProtocol):
         self.url = b""
         self.expect_100_continue = False
         self.headers = []
-        self._is_arriving, self._has_head = True, False
+        self._is_arriving, self._has_head, self._head_bytes = True, False, 0
 
     def on_headers_complete(self) -> None:
         """Choose the request's path."""
+        method = self.parser.get_method()
+        if self.parser.should_upgrade() and method != b"CONNECT":
+            self._offer = without_upgrade(method, self.url, self.parser.get_http_version(), self.headers)
+            return
         self._has_head = True
         is_next = self.cycle is None or self.cycle.response_complete
         if is_next and self.limits.is_reached(len(self.tasks)) and self.limits.applies_to(self.url):
@@ -158,7 +135,9 @@ class ServiceProtocol(HttpToolsProtocol):
             self.cycle = self._current = self._incoming
         else:
             self._make_scope()
+            self._has_head = False  # until Uvicorn accepts it
             super().on_headers_complete()
+            self._has_head = True
             self._set_task_awaits_body(awaits=is_next)
         self.headers = []  # the parser reports the trailers of a chunked body as headers, too
 
@@ -176,6 +155,8 @@ class ServiceProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Answer the request, or hand it to the application if its body is not valid."""
+        if self._offer is not None:
+            return
         self._is_arriving = False
         if self._deadline is not None:
             self._stop_waiting()
@@ -313,17 +294,44 @@ class ServiceProtocol(HttpToolsProtocol):
     def _reject_slow(self) -> None:
         """The time for a request is over: answer 408 if a part of it has arrived, and close the connection."""
         self._deadline = None
-        cycle, incoming = self.cycle, self._incoming
+        cycle = self.cycle
         if self.transport.is_closing():
             return
         if self.pipeline or not (self._has_head or cycle is None or cycle.response_complete):
             self._await_arrival()  # a 408 would be taken for the answer to an earlier request, which is still to come
             return
-        self._incoming = None
+        self._reject_arriving(TOO_SLOW)
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 (Uvicorn's)
+        """Reject bytes that are not HTTP."""
+        self._has_head = self._has_head and self._is_arriving
+        self._reject_broken(NOT_HTTP)
+
+    def _reject_broken(self, status: int) -> None:
+        """Answer what cannot be read any further, unless an earlier request waits for its answer, and close."""
+        if self._deadline is None:
+            self._began_s = self.loop.time()
+        current = self._current
+        is_body_of_current = self._has_head and self._is_arriving and current is self.cycle
+        if current is None or current.response_complete or is_body_of_current:
+            self._stop_waiting()
+            self._reject_arriving(status)
+            return
+        current.keep_alive = False  # it would take the response for its own
+        self.pipeline.clear()
+        self.flow.pause_reading()
+
+    def _reject_arriving(self, status: int) -> None:
+        """Answer the request that arrives, unless the application has begun to, and close the connection."""
+        cycle, incoming, self._incoming = self.cycle, self._incoming, None
         is_answered = self._has_head and (cycle.response_started or cycle.response_complete)
-        if self._is_arriving and not is_answered:
-            self._reject(TOO_SLOW, keep_alive=False, is_seen=self._has_head and incoming is None)
+        if (self._is_arriving or status == NOT_HTTP) and not is_answered:
+            self._reject(status, keep_alive=False, is_seen=self._has_head and incoming is None)
         self.transport.close()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Ignore the offer of another protocol; Java's client offers HTTP/2 with every request."""
+        self._offer_end = getattr(sys.exception(), "args", (0,))[0]
 
     def _reject_overload(self) -> None:
         self._began_s = self.loop.time()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import threading
 import time
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from leeway.data.population import Population
 from leeway.model.bundle import Bundle
 from leeway.telemetry import names
 from service.http.bodies import MAX_BODY_BYTES
-from service.http.limits import RequestLimits
+from service.http.limits import MAX_HEAD_BYTES, RequestLimits
 from tests.service.observed import CUSTOMER, Observed, observed_service, served, slow_lookups
 from tests.service.processes import eventually
 from tests.service.raw_http import TIMEOUT_S, Response, Wire, post
@@ -94,6 +95,29 @@ def test_a_connection_without_a_request_is_closed(observed: Observed) -> None:
     """There is no request to answer."""
     with limited(observed, timeout_s=0.2) as url, Wire(url) as wire:
         assert wire.is_closed()
+
+
+@pytest.mark.parametrize("filler", [b"a" * 20_000, b"a: b\r\n" * 3_000], ids=["one header", "many headers"])
+def test_a_head_without_an_end_is_answered_431(observed: Observed, filler: bytes) -> None:
+    """So no client fills the memory with headers. It is measured; a head of 60,000 bytes is read."""
+
+    def act() -> None:
+        with limited(observed) as url:
+            assert ask(url, LIVE.removesuffix(b"\r\n") + b"x: " + b"a" * 60_000 + b"\r\n\r\n").status == 200
+            with Wire(url) as wire:
+                wire.send(LIVE.removesuffix(b"\r\n") + b"x: ")
+                sent = 0
+                while not select.select([wire.socket], [], [], 0.05)[0]:
+                    wire.send(filler)
+                    sent += len(filler)
+                    assert sent < 10 * MAX_HEAD_BYTES
+                answered.append(wire.read())
+                assert wire.is_closed()
+
+    answered: list[Response] = []
+    points = observed.changes(act).points(names.HTTP_REQUEST_DURATION)
+    assert (answered[0].status, answered[0].json["type"]) == (431, "urn:leeway:problem:head-too-large")
+    assert [point.attributes[names.HTTP_STATUS] for point in points] == [431]
 
 
 def test_an_empty_line_does_not_keep_a_connection_open(observed: Observed) -> None:

@@ -17,7 +17,7 @@ from leeway.store.record import SYNTHETIC_HEADER
 from service.http.bodies import MAX_BODY_BYTES
 from service.http.protocol import MAX_FAST_BODY_BYTES
 from tests.service.http.wired import KEPT, Wired, wired_service
-from tests.service.observed import CUSTOMER, STRANGER
+from tests.service.observed import CUSTOMER, STRANGER, captured_log, entries
 from tests.service.raw_http import Wire, post
 
 
@@ -265,13 +265,67 @@ def test_trailers_are_not_headers(service: Wired) -> None:
         assert response.json["trace_id"] != "a" * 32
 
 
-def test_a_broken_head_is_rejected(service: Wired) -> None:
-    """Bytes that are not HTTP are answered with 400, also after a request on the fast path."""
+BROKEN = {
+    "bytes": b"\x00\r\n\r\n",
+    "method": b"BREW /predict HTTP/1.1\r\n\r\n",
+    "target": b"CONNECT x:443 HTTP/1.1\r\nhost: x\r\n\r\n",
+    "chunk": chunked("/predict", b"")[:-5] + b"zz\r\n",
+    "application's chunk": chunked("/feedback", b"")[:-5] + b"zz\r\n",
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+@pytest.mark.parametrize("is_first", [True, False], ids=["first", "later"])
+def test_what_is_not_http_is_rejected(service: Wired, broken: str, is_first: bool) -> None:  # noqa: FBT001 (a parameter of the test)
+    """With a problem document, also after another request; then the connection is closed."""
     with Wire(service.url) as wire:
-        wire.send(post("/predict", service.example, KEPT))
-        wire.read()
-        wire.send(b"\x00\r\n\r\n")
-        assert wire.read().status == 400
+        if not is_first:
+            wire.send(post("/predict", service.example, KEPT))
+            wire.read()
+        wire.send(BROKEN[broken])
+        response = wire.read()
+        assert (response.status, response.json["type"]) == (400, "urn:leeway:problem:malformed-http")
+        assert (response.headers["connection"], wire.is_closed()) == ("close", True)
+
+
+@pytest.mark.parametrize("content_type", [b"application/json", b"application/json; charset=utf-8"])
+def test_what_is_not_http_is_not_taken_for_an_earlier_answer(service: Wired, content_type: bytes) -> None:
+    """A request that waits for its answer gets it, with the end of the connection."""
+    for broken in ("bytes", "method"):
+        with Wire(service.url) as wire:
+            wire.send(post("/predict", service.example, {**KEPT, b"content-type": content_type}) + BROKEN[broken])
+            response = wire.read()
+            assert (response.status, response.json["recorded"]) == (200, True)
+            assert (response.headers["connection"], wire.is_closed()) == ("close", True)
+
+
+JAVA = {
+    b"connection": b"Upgrade, HTTP2-Settings",
+    b"upgrade": b"h2c",
+    b"http2-settings": b"AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA",
+}
+
+
+def test_the_offer_of_another_protocol_is_ignored(service: Wired) -> None:
+    """Java's client offers HTTP/2 with each request; each is answered with its body read, and nothing is logged."""
+    other = {**JAVA, b"content-type": b"application/json; charset=utf-8"}
+    single, batch = service.example, {"items": [service.example]}
+    requests = [
+        post("/predict", single, JAVA),
+        post("/predict", single, other),
+        post("/predict/batch", batch, JAVA),
+        chunked("/predict", json.dumps(single).encode()).replace(
+            b"\r\n", b"\r\nconnection: upgrade\r\nupgrade: x\r\n", 1
+        ),
+        post("/predict", single, KEPT),
+    ]
+    with captured_log() as log, Wire(service.url) as wire:
+        for request in requests:
+            wire.send(request[:40], request[40:-9], request[-9:])
+            assert wire.read().status == 200
+        wire.send(b"".join(requests))
+        assert [wire.read().status for _ in requests] == [200] * len(requests)
+    assert [line for line in entries(log) if line["level"] != "INFO"] == []
 
 
 def test_a_client_that_does_not_read_is_not_served_further(service: Wired) -> None:
