@@ -16,7 +16,7 @@ from leeway.data.population import population
 from leeway.model.bundle import Bundle
 from leeway.schema import CHURN_SCHEMA
 from leeway.store.engine import create_tables, open_engine
-from leeway.store.snapshots import Snapshots, UnknownMonth
+from leeway.store.snapshots import Month, Snapshots, UnknownMonth
 from leeway.store.tables import tables_for
 from tests.drift.worlds import NOON, RATE, WINDOW_S, PlainPage, World, shifted_rows
 
@@ -88,6 +88,26 @@ def test_without_a_bundle_the_reference_month_sets_the_rules(snapshots: Snapshot
     assert {each.method for each in result.features} == {"wasserstein", "jensenshannon"}
     assert result.target.difference is not None
     assert result.target.difference < 0.05
+
+
+class InSmallParts(Snapshots):
+    """Reads a hundred customers at a time."""
+
+    def parts(self, as_of: date, size: int = 100) -> Iterator[Month]:
+        """See the base class."""
+        return super().parts(as_of, size)
+
+
+def test_months_are_read_in_parts(snapshots: Snapshots, bundle: Bundle) -> None:
+    """Values, scores and labels of all parts count: the result is that of the months in one part."""
+    in_parts = InSmallParts(snapshots.engine, tables_for(CHURN_SCHEMA))
+    assert len(list(in_parts.parts(JANUARY))) == CUSTOMERS / 100
+    inputs = months(in_parts, JANUARY, TURNED, bundle)
+    whole, divided = compared(months(snapshots, JANUARY, TURNED, bundle)), compared(inputs)
+    assert divided.features == whole.features
+    assert divided.prediction.score == pytest.approx(whole.prediction.score, abs=1e-6)
+    assert divided.performance.labels == whole.performance.labels == CUSTOMERS
+    assert inputs.sample()["monthly_fee"].size == CUSTOMERS
 
 
 def test_an_unknown_month_is_an_error(snapshots: Snapshots, bundle: Bundle) -> None:
