@@ -42,7 +42,7 @@ from service.http.fast_path import FastPath
 from service.http.keys import Gate
 from service.http.limits import RequestLimits
 from service.process.drainer import DrainerProcess
-from service.process.server import TlsFiles, run, server_config, tune_interpreter
+from service.process.server import run, server_config, tls_files, tune_interpreter
 from service.process.workers import COMMAND
 from service.spool.monitor import DrainerMonitor
 from service.spool.reader import SpoolReader
@@ -77,11 +77,9 @@ class Service:
 
 def serve(settings: ServiceSettings, listener: socket.socket, worker: int | None = None) -> int:
     """Serve on `listener` until SIGTERM or SIGINT; return 0, or 2 with one line on stderr if it cannot start."""
-    tls = TlsFiles(settings.certificate, settings.key) if settings.certificate else None
     with ExitStack() as stack:
         try:
-            if tls is not None:
-                tls.check()
+            tls = tls_files(settings.certificate, settings.key)
             service, record_lag = compose(settings, stack, worker)
             if worker is None:  # else the supervisor of all workers runs it
                 stack.enter_context(DrainerProcess(settings))

@@ -42,21 +42,27 @@ class TlsFiles:
     certificate: Path
     key: Path | None = None
 
-    def check(self) -> None:
-        """Load the files.
 
-        Raises:
-            SettingsError: they cannot be used.
-        """
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        try:
-            context.load_cert_chain(self.certificate, self.key, password="")
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            raise SettingsError(
-                f"LEEWAY_CERTIFICATE={self.certificate}, LEEWAY_KEY={self.key or ''}: {reason};"
-                " give PEM files of a certificate and of its key, without a password"
-            ) from error
+def tls_files(certificate: Path | None, key: Path | None) -> TlsFiles | None:
+    """The files of a server for HTTPS, once they were loaded; None without a certificate.
+
+    Raises:
+        SettingsError: they cannot be used, or a key lacks its certificate.
+    """
+    if certificate is None:
+        if key is not None:
+            raise SettingsError(f"LEEWAY_KEY={key}: set LEEWAY_CERTIFICATE as well, to serve HTTPS")
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(certificate, key, password="")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise SettingsError(
+            f"LEEWAY_CERTIFICATE={certificate}, LEEWAY_KEY={key or ''}: {reason};"
+            " give PEM files of a certificate and of its key, without a password"
+        ) from error
+    return TlsFiles(certificate, key)
 
 
 def server_config(

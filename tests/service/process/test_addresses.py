@@ -11,6 +11,8 @@ import httpx2
 import pytest
 
 from leeway.model.bundle import Bundle
+from leeway.settings import SettingsError
+from service.process.server import tls_files
 from tests.service.processes import environment, eventually, running
 
 
@@ -38,3 +40,23 @@ def test_https_on_ipv4_and_ipv6(bundle: Bundle, tmp_path: Path, certificate: Pat
         with httpx2.Client(verify=context, timeout=30) as client:
             for host in ("127.0.0.1", "[::1]"):
                 assert client.get(f"{url.replace('[::]', host)}/health/live").json() == {"status": "ok"}
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ((None, "key.pem"), r"LEEWAY_KEY=.*key\.pem: set LEEWAY_CERTIFICATE as well, to serve HTTPS"),
+        (("key.pem", "certificate.pem"), "give PEM files of a certificate and of its key, without a password"),
+        (("missing.pem", None), "No such file or directory; give PEM files"),
+        ((".", "key.pem"), "give PEM files"),
+        (("empty.pem", "key.pem"), "give PEM files"),
+    ],
+    ids=["no certificate", "swapped", "missing", "folder", "empty"],
+)
+def test_unusable_tls_files_are_an_error(certificate: Path, files: tuple[str | None, str | None], message: str) -> None:
+    """Named with their variable; a key alone does not start a server without TLS."""
+    (certificate.parent / "empty.pem").touch()
+    paths = [None if name is None else certificate.parent / name for name in files]
+    with pytest.raises(SettingsError, match=message):
+        tls_files(*paths)
+    assert tls_files(None, None) is None
