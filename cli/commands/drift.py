@@ -1,4 +1,4 @@
-"""`leeway drift run` and `leeway drift worker`."""
+"""`leeway drift run`, `leeway drift check` and `leeway drift worker`."""
 
 from __future__ import annotations
 
@@ -80,6 +80,9 @@ def drift_run(
     report: Annotated[bool | None, setting(DriftSettings, "drift_report", "--report/--no-report")] = None,
     fail_on_drift: Annotated[bool, typer.Option("--fail-on-drift", help="Exit with 3 for RETRAIN")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON and nothing else")] = False,
+    result_file: Annotated[
+        Path | None, typer.Option("--result", metavar="FILE", help="Write the result as JSON to this file as well")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the first two lines only")] = False,
     source: SourceUrl = None,
     mapping: MappingFile = None,
@@ -103,10 +106,55 @@ def drift_run(
         database_url=database_url,
     )
     result = _compare(settings, reference, current, window)
+    if result_file is not None:
+        with plain_errors(OSError, code=FAILED):
+            result_file.write_bytes(result.to_file())
     _print(result, as_json=as_json, quiet=quiet)
     if result.decision == "UNKNOWN":
         raise typer.Exit(FAILED)
     raise typer.Exit(RETRAIN if fail_on_drift and result.recommendation == "RETRAIN" else 0)
+
+
+@drift.command(
+    "check",
+    short_help="Check that there is something to compare.",
+    epilog=examples("leeway drift check --reference 2024-01-31 --current 2024-02-29"),
+)
+def drift_check(
+    reference: Annotated[
+        str,
+        typer.Option(
+            metavar="DATE|…",
+            help="An ingested month. With --source: days like 2026-10-01..2026-10-31; any other reference is not read",
+        ),
+    ],
+    current: Annotated[
+        str, typer.Option(metavar="DATE|…", help="An ingested month. With --source: days like 2026-11-01..2026-11-30")
+    ],
+    source: SourceUrl = None,
+    mapping: MappingFile = None,
+    max_rows: MaxRows = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Check that both months, or both periods of a source, have rows, and compare nothing.
+
+    Exit codes: 0 both have rows, 1 one of them has no rows or cannot be read, 2 bad input.
+    """
+    from drift.sources.arguments import is_days
+    from drift.sources.errors import SourceError
+    from leeway.store.engine import DatabaseError
+    from leeway.store.snapshots import UnknownMonth
+
+    settings = SourceSettings.read(source=source, mapping=mapping, max_rows=max_rows, database_url=database_url)
+    if settings.source is None:
+        found = _count_customers(settings, [_date(reference), _date(current)])
+    else:
+        with plain_errors(SourceError):
+            periods = [reference] if is_days(reference) else []
+        found = _count_rows(settings, settings.source, [*periods, _days(current)])
+    with plain_errors(UnknownMonth, DatabaseError, SourceError, code=FAILED):
+        for line in found:
+            print(line)
 
 
 @drift.command("worker", short_help="Compare regularly, and serve the reports page.")
@@ -192,14 +240,10 @@ def _choose_inputs(
     """The inputs that the arguments ask for, still to be read; arguments that are not valid end the command."""
     if settings.source is not None:
         from drift.sources.arguments import LIVE as LIVE_WINDOW
-        from drift.sources.arguments import days_period
-        from drift.sources.errors import SourceError
-        from drift.sources.mapping import Mapping
 
         length = parse_length(window, "--window")
         if current != LIVE_WINDOW:
-            with plain_errors(SourceError):
-                days_period(current, Mapping())
+            _days(current)
         return _of_source(settings, settings.source, reference, current, length)
     if (reference, current) == LIVE:
         return _served(settings, parse_length(window, "--window"))
@@ -257,6 +301,41 @@ def _churn_bundle(folder: Path) -> Bundle | None:
     except BundleMissing:
         return None
     return bundle if bundle.schema.fingerprint == CHURN_SCHEMA.fingerprint else None
+
+
+def _count_customers(settings: SourceSettings, days: list[date]) -> Iterator[str]:
+    """A line for each ingested month."""
+    from cli.snapshots import open_snapshots
+
+    snapshots = open_snapshots(settings.database_url)
+    for day in days:
+        yield f"{day}: {snapshots.count(day):,} customers"
+
+
+def _count_rows(settings: SourceSettings, url: str, periods: list[str]) -> Iterator[str]:
+    """A line for each period of a source."""
+    from drift.sources.arguments import days_period
+    from drift.sources.checking import count_rows
+    from drift.sources.mapping import read_mapping
+    from drift.sources.opening import opened
+    from drift.sources.table import prediction_table
+
+    with opened(url, timeout_s=settings.source_timeout) as source:
+        table = prediction_table(source, read_mapping(settings.mapping))
+        for text in periods:
+            rows = count_rows(table, days_period(text, table.mapping), settings.max_rows)
+            yield f"{text}: {rows:,} rows"
+
+
+def _days(text: str) -> str:
+    """Days like 2026-11-01..2026-11-30, unchanged; any other text ends the command."""
+    from drift.sources.arguments import days_period
+    from drift.sources.errors import SourceError
+    from drift.sources.mapping import Mapping
+
+    with plain_errors(SourceError):
+        days_period(text, Mapping())
+    return text
 
 
 def _date(text: str) -> date:

@@ -58,6 +58,7 @@ COMMANDS: Final[Mapping[str, type[Settings]]] = {
     "leeway setup": SetupSettings,
     "leeway serve": ServiceSettings,
     "leeway drift run": DriftSettings,
+    "leeway drift check": SourceSettings,
     "leeway drift worker": DriftSettings,
     "leeway reference make": DriftSettings,
     "leeway source init": SourceSettings,

@@ -48,6 +48,18 @@ def days_period(text: str, mapping: Mapping) -> Period:
     return days.period(mapping.zone)
 
 
+def is_days(text: str) -> bool:
+    """Whether a reference is a period of days.
+
+    Raises:
+        SourceError: it looks like one, but a day does not exist, or the last is before the first.
+    """
+    try:
+        return parse_days(text) is not None
+    except ValueError as error:
+        raise SourceError(str(error)) from error
+
+
 @dataclass(frozen=True)
 class ReferenceChoice:
     """Finds what `--reference` names: days of the same table, a kept folder, `bundle`, a file or URL, or a table."""
@@ -70,7 +82,7 @@ class ReferenceChoice:
     def _load(self, table: PredictionTable) -> SourceReference:
         if self.text == BUNDLE:
             return bundle_reference(bundles.load(self.bundle, lazy_scorer=True))
-        if self._is_days():
+        if is_days(self.text):
             return reference_of(table, days_period(self.text, table.mapping), self.limits, by=self.by)
         if (Path(self.text) / REFERENCE_FILE).is_file():
             return kept_reference(Path(self.text))
@@ -81,12 +93,6 @@ class ReferenceChoice:
             mapping = _for_reference(table, name, source.columns(name))
             other = prediction_table(source, mapping, needs_time=False)
             return reference_of(other, Period(), self.limits, by=self.by)
-
-    def _is_days(self) -> bool:
-        try:
-            return parse_days(self.text) is not None
-        except ValueError as error:
-            raise SourceError(str(error)) from error
 
 
 def _table_in(source: Source, wanted: str) -> str:

@@ -12,6 +12,7 @@ from drift.sources.expressions import Column
 from drift.sources.mapping import Mapping
 from drift.sources.opening import Source
 from drift.sources.periods import Period
+from drift.sources.reading import facts_of
 from drift.sources.statements import labelled, selection, totals, traced
 from drift.sources.table import PredictionTable, find_columns
 from leeway.schema import SCORE_COLUMN
@@ -32,6 +33,19 @@ def check(source: Source, mapping: Mapping) -> tuple[list[SourceError], list[str
     except SourceError as error:
         return [error], []
     return [], facts
+
+
+def count_rows(table: PredictionTable, period: Period, max_rows: int) -> int:
+    """How many rows a period has.
+
+    Raises:
+        SourceError: there are none, more than `max_rows`, or they cannot be read now.
+    """
+    with table.snapshot() as view:
+        rows = facts_of(view, table, period, max_rows).rows
+    if not rows:
+        raise table.error(f"no rows in {period}")
+    return rows
 
 
 def _label_problems(table: PredictionTable) -> list[SourceError]:

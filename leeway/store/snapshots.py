@@ -145,6 +145,19 @@ class Snapshots:
         with translated(into=SnapshotsUnavailable), self._lookups.connect() as connection:
             return list(connection.scalars(sa.select(as_of).distinct().order_by(as_of)))
 
+    def count(self, as_of: date) -> int:
+        """How many customers were loaded of one day.
+
+        Raises:
+            UnknownMonth: that day was not loaded.
+        """
+        query = sa.select(sa.func.count()).select_from(self._table).where(self._table.c.as_of == as_of)
+        with translated(into=SnapshotsUnavailable), self._lookups.connect() as connection:
+            customers = int(connection.scalar(query) or 0)
+        if not customers:
+            raise self._unknown(as_of)
+        return customers
+
     def labels(self, as_of: date) -> dict[str, int]:
         """The labels of one day by customer; empty if the day was loaded without labels."""
         table = self._label_table
@@ -177,9 +190,7 @@ class Snapshots:
                 yield Month(as_of, user_ids, features, None if labels[0] is None else labels)
                 is_loaded = True
         if not is_loaded:
-            known = ", ".join(day.isoformat() for day in self.dates())
-            hint = f"loaded: {known}" if known else "run `leeway ingest` first"
-            raise UnknownMonth(f"no snapshots as of {as_of.isoformat()}; {hint}")
+            raise self._unknown(as_of)
 
     def read(self, as_of: date) -> Month:
         """All customers of one day at once, as `parts`."""
@@ -187,3 +198,8 @@ class Snapshots:
         labels = [label for part in parts for label in part.labels or ()]
         columns = {name: [value for part in parts for value in part.columns[name]] for name in self._names}
         return Month(as_of, [user for part in parts for user in part.user_ids], columns, labels or None)
+
+    def _unknown(self, as_of: date) -> UnknownMonth:
+        known = ", ".join(day.isoformat() for day in self.dates())
+        hint = f"loaded: {known}" if known else "run `leeway ingest` first"
+        return UnknownMonth(f"no snapshots as of {as_of.isoformat()}; {hint}")

@@ -24,6 +24,7 @@ ARGUMENTS = {
     "leeway ingest": ["--as-of", "2024-01-31", "."],
     "leeway train": ["--as-of", "2024-01-31"],
     "leeway drift run": ["--reference", "2024-01-31", "--current", "2024-02-29"],
+    "leeway drift check": ["--reference", "2024-01-31", "--current", "2024-02-29"],
     "leeway reference make": ["--period", "2026-10-01", "--out", "none"],
     "leeway faults on": ["--slow-scoring", "80"],
     "leeway keys add": ["shop", "--scope", "predict"],

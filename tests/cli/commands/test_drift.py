@@ -15,6 +15,7 @@ import uuid_utils
 from typer.testing import CliRunner, Result
 
 from cli.main import app
+from drift.result import evidently_line, leeway_line, read_result
 from leeway.data.population import population
 from leeway.model.bundle import Bundle
 from leeway.model.manifest import MANIFEST
@@ -147,6 +148,21 @@ def test_json_is_all_that_is_printed(installation: Installation) -> None:
     assert result.exit_code == 3
 
 
+def test_the_result_is_also_written_to_a_file(installation: Installation, tmp_path: Path) -> None:
+    """With --result the lines are printed as usual, and the file holds what --json prints."""
+    file = tmp_path / "result.json"
+    result = installation.run("2026-01-31", CALM, "--no-report", "--quiet", "--result", str(file))
+    assert result.stdout.splitlines() == [evidently_line(found := read_result(file.read_bytes())), leeway_line(found)]
+
+
+def test_a_result_that_cannot_be_written_is_an_error(installation: Installation, tmp_path: Path) -> None:
+    """Exit code 1, and the message names the file."""
+    file = tmp_path / "none" / "result.json"
+    result = installation.run("2025-12-31", CALM, "--result", str(file))
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert str(file) in result.stderr
+
+
 def test_evidentlys_page_is_optional(installation: Installation, turned: Result) -> None:
     """With --no-report the lines name no report, and the verdicts are the same."""
     before = sorted(installation.reports.iterdir())
@@ -176,6 +192,29 @@ def test_markup_in_a_category_is_printed(installation: Installation) -> None:
     engine.dispose()
     result = installation.run("2026-01-31", "2026-05-31")
     assert result.stdout.count("[red]Satellite[/red]") == 2
+
+
+# --- whether there is something to compare ------------------------------------------------------------------------
+
+
+def check(installation: Installation, reference: str, current: str) -> Result:
+    """Run `leeway drift check`."""
+    where = ("--database-url", installation.database_url)
+    return RUNNER.invoke(app, ["drift", "check", "--reference", reference, "--current", current, *where])
+
+
+def test_ingested_months_are_checked(installation: Installation) -> None:
+    """A line for each month, with the number of customers."""
+    result = check(installation, "2026-01-31", CALM)
+    assert result.stdout.splitlines() == [f"{day}: {CUSTOMERS} customers" for day in ("2026-01-31", CALM)]
+    assert result.exit_code == 0
+
+
+def test_a_missing_month_fails_the_check(installation: Installation) -> None:
+    """Exit code 1; the message lists the loaded months."""
+    result = check(installation, "2026-01-31", "2026-12-31")
+    assert result.exit_code == 1
+    assert "no snapshots as of 2026-12-31; loaded: 2026-01-31, " in result.stderr
 
 
 # --- served predictions -------------------------------------------------------------------------------------------

@@ -76,6 +76,30 @@ def test_two_periods_are_compared() -> None:
     assert "basket" in result.stdout
 
 
+def test_periods_are_checked() -> None:
+    """A line for each period of days, with the number of rows; another kind of reference is not read."""
+    both = run("drift", "check", "--reference", tables.REFERENCE, "--current", tables.CURRENT)
+    assert [line.split(": ")[0] for line in both.stdout.splitlines()] == [tables.REFERENCE, tables.CURRENT]
+    one = run("drift", "check", "--reference", "train.parquet", "--current", tables.CURRENT)
+    assert one.stdout.splitlines() == both.stdout.splitlines()[1:]
+    assert (both.exit_code, one.exit_code) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("reference", "current", "code", "message"),
+    [
+        (tables.REFERENCE, "2031-01-01..2031-01-31", 1, "no rows in 2031-01-01T00:00"),
+        (tables.REFERENCE, "live", 2, "'live' is not a period"),
+        ("2026-02-01..2026-02-30", tables.CURRENT, 2, "'2026-02-01..2026-02-30'"),
+    ],
+)
+def test_a_period_without_rows_fails_the_check(reference: str, current: str, code: int, message: str) -> None:
+    """Exit code 1 for a period without rows, 2 for what is not a period."""
+    result = run("drift", "check", "--reference", reference, "--current", current)
+    assert (result.exit_code, result.stdout.count("live")) == (code, 0)
+    assert message in result.stderr
+
+
 def test_a_kept_reference_gives_the_same_result() -> None:
     """`reference make` keeps the period; the result is that of the period itself, and its JSON has the model."""
     made = run("reference", "make", "--period", tables.REFERENCE, "--out", "october")

@@ -148,6 +148,15 @@ def test_an_unknown_month_lists_the_loaded_ones(snapshots: Snapshots, january: P
     load(snapshots, JANUARY, january)
     with pytest.raises(UnknownMonth, match="no snapshots as of 2024-03-31; loaded: 2024-01-31"):
         snapshots.read(MARCH)
+    with pytest.raises(UnknownMonth, match="no snapshots as of 2024-03-31; loaded: 2024-01-31"):
+        snapshots.count(MARCH)
+
+
+def test_a_months_customers_are_counted(snapshots: Snapshots, january: Population, february: Population) -> None:
+    """Only those of that month."""
+    load(snapshots, JANUARY, january)
+    load(snapshots, FEBRUARY, february)
+    assert snapshots.count(JANUARY) == len(january.user_ids)
 
 
 def test_lists_of_different_lengths_are_rejected(snapshots: Snapshots, january: Population) -> None:
