@@ -20,6 +20,7 @@ FILES = {
     ],
     "requirements/service.txt": ["pyproject.toml", "--constraints", "requirements/dev.txt"],
     "requirements/build.txt": ["--group", "pyproject.toml:build", "--constraints", "requirements/dev.txt"],
+    "requirements/prefect.txt": ["--group", "pyproject.toml:prefect"],
 }
 
 for output, options in FILES.items():

@@ -16,6 +16,7 @@ USUAL: Final = {
     "jaeger": 16686,
     "grafana": 3000,
     "alertmanager": 9093,
+    "prefect-server": 4200,
 }
 
 
@@ -48,9 +49,10 @@ PORTS: Final = {service: free_port(usual) for service, usual in USUAL.items()}
 
 def published_at(ports: Mapping[str, int], path: Path) -> Path:
     """Write a Compose override to `path` that publishes each service at its port in `ports`; return `path`."""
-    services = {
+    services: dict[str, dict[str, object]] = {
         service: {"ports": _Override([f"127.0.0.1:{port}:{USUAL[service]}"])} for service, port in ports.items()
     }
-    drift = {"environment": {"LEEWAY_REPORTS_URL": f"http://127.0.0.1:{ports['drift']}"}}
-    path.write_text(yaml.safe_dump({"services": services | {"drift": services["drift"] | drift}}), encoding="utf-8")
+    links: dict[str, object] = {"environment": {"LEEWAY_REPORTS_URL": f"http://127.0.0.1:{ports['drift']}"}}
+    services |= {"drift": services["drift"] | links, "prefect": links}
+    path.write_text(yaml.safe_dump({"services": services}), encoding="utf-8")
     return path

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -17,8 +17,9 @@ import httpx2
 from benchmarks.live.ports import PORTS
 
 ROOT = Path(__file__).parents[2]
-SERVICE, REPORTS, PROMETHEUS, JAEGER, ALERTMANAGER = (
-    f"http://127.0.0.1:{PORTS[service]}" for service in ("service", "drift", "prometheus", "jaeger", "alertmanager")
+SERVICE, REPORTS, PROMETHEUS, JAEGER, ALERTMANAGER, PREFECT = (
+    f"http://127.0.0.1:{PORTS[service]}"
+    for service in ("service", "drift", "prometheus", "jaeger", "alertmanager", "prefect-server")
 )
 DRIFT_INTERVAL_S = 10
 READY_S = 120
@@ -66,11 +67,13 @@ def eventually(ask: Callable[[], T], within_s: float, every_s: float = 0.5) -> T
 
 @dataclass
 class Stack:
-    """A Compose project. `without` names services whose images this machine does not have."""
+    """A Compose project with one profile. `without` names services whose images this machine does not have."""
 
     project: str
     without: frozenset[str]
     overrides: Sequence[Path] = ()
+    profile: str = "alerts"
+    environment: Mapping[str, str] = field(default_factory=dict)
     services: list[str] = field(default_factory=list)
     ready_after_s: float = 0.0
 
@@ -81,8 +84,9 @@ class Stack:
             StackError: it failed.
         """
         files = [part for path in ("compose.yaml", *map(str, self.overrides)) for part in ("--file", path)]
-        command = ["docker", "compose", "--project-name", self.project, *files, "--profile", "alerts", *arguments]
+        command = ["docker", "compose", "--project-name", self.project, *files, "--profile", self.profile, *arguments]
         environment = os.environ | {"LEEWAY_DRIFT_INTERVAL": str(DRIFT_INTERVAL_S), "LEEWAY_FAULTS": "on"}
+        environment |= self.environment
         done = subprocess.run(
             command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=timeout_s, check=False
         )

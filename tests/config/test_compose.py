@@ -18,10 +18,10 @@ EVERY = pytest.mark.parametrize("name", SERVICES)
 
 
 def test_services() -> None:
-    """compose.yaml has set-up, our processes, the database, and the observability stack."""
+    """compose.yaml has set-up, our processes, the database, the observability stack, and the monthly flow."""
     assert SERVICES.keys() == {
         "postgres", "setup", "service", "drift", "otel-collector", "prometheus", "jaeger", "grafana",
-        "alertmanager", "traffic",
+        "alertmanager", "traffic", "prefect-server", "prefect",
     }  # fmt: skip
 
 
@@ -73,6 +73,30 @@ def test_images_compile_existing_modules(name: str) -> None:
     ours = [each for each in imported.split(", ") if each.startswith(("cli.", "service.", "drift.", "leeway."))]
     assert ours
     assert [module for module in ours if find_spec(module) is None] == []
+
+
+def _part(name: str, start: str, end: str) -> str:
+    """The lines of an image's Dockerfile from `start` to the next line that begins with `end`."""
+    after = (ROOT / name / "Dockerfile").read_text(encoding="utf-8").partition(f"\n{start}\n")[2]
+    return after.partition(f"\n{end}")[0]
+
+
+def test_the_flows_image_shares_layers_with_the_workers() -> None:
+    """Both Dockerfiles make the `leeway` command by the same lines, which Docker then builds and stores once."""
+    stages = [("WORKDIR /src", "\nFROM"), ("FROM python:3.13-slim", "COPY --from=build /opt/leeway /opt/leeway")]
+    for start, end in stages:
+        assert len(_part("drift", start, end)) > 100
+        assert _part("drift", start, end) == _part("drift/flows", start, end)
+
+
+def test_prefect_makes_no_calls_out() -> None:
+    """Its analytics are off in both containers, and pages of other sites cannot call its API."""
+    for name in ("prefect-server", "prefect"):
+        off = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
+        assert off.items() <= SERVICES[name]["environment"].items()
+    server = SERVICES["prefect-server"]["environment"]
+    assert server["PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS"] == "http://127.0.0.1:4200"
+    assert server["PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED"] == "true"
 
 
 CALLS_OUT = {
@@ -194,9 +218,11 @@ def test_a_free_port_is_kept() -> None:
 
 
 def test_the_override_moves_ports_and_links(tmp_path: Path) -> None:
-    """The override publishes only the new port, and the drift worker's links use it."""
+    """The override publishes only the new port, and the links of the drift worker and the flow use it."""
     written = published_at(USUAL | {"drift": 18001}, tmp_path / "ports.yaml").read_text(encoding="utf-8")
-    drift = yaml.safe_load(written.replace("!override", ""))["services"]["drift"]
+    services = yaml.safe_load(written.replace("!override", ""))["services"]
+    drift = services["drift"]
     assert written.count("!override") == len(USUAL)
     assert drift["ports"] == ["127.0.0.1:18001:8001"]
     assert drift["environment"] == {"LEEWAY_REPORTS_URL": "http://127.0.0.1:18001"}
+    assert services["prefect"]["environment"] == drift["environment"]

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Final
 
 import pytest
 import yaml
@@ -27,6 +28,8 @@ class Sink(http.server.BaseHTTPRequestHandler):
     def log_message(self, *_): pass
 http.server.HTTPServer(("0.0.0.0", 9095), Sink).serve_forever()
 """
+SINK_SERVICE: Final = {"image": "leeway-drift", "init": True, "command": ["python", "-c", _SINK_SOURCE]}
+"""A container that prints what is posted to it."""
 _REPORT: list[str] = []
 
 
@@ -97,7 +100,7 @@ def _with_a_sink(folder: Path) -> Path:
     with_sink = with_webhook(shipped, f"http://{SINK}:9095/")
     (folder / "alertmanager.yaml").write_text(with_sink, encoding="utf-8")
     services = {
-        SINK: {"image": "leeway-drift", "init": True, "command": ["python", "-c", _SINK_SOURCE]},
+        SINK: SINK_SERVICE,
         "alertmanager": {"volumes": [f"{folder}:/etc/alertmanager:ro"]},
         "drift": {"environment": {"LEEWAY_WEBHOOK_URL": f"http://{SINK}:9095/"}},
     }
