@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,7 +14,6 @@ from typing import Any, Final, TypeAlias
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExporter, SpanExportResult
 
-from leeway.pacing import pause
 from leeway.telemetry.environment import batch_setting
 from leeway.telemetry.span_encoding import EncodedSpans
 from leeway.telemetry.span_records import RecordEncoder, SpanRecord
@@ -28,6 +28,9 @@ INTERVAL_MS: Final = 500
 """Default of `OTEL_BSP_SCHEDULE_DELAY`: the time between two exports."""
 PAUSE_EVERY: Final = 16
 """Pause after this many buffered objects, so that an export does not delay requests."""
+PAUSE_S: Final = 0.00001
+"""Long enough that the event loop's thread gets the interpreter lock. `sleep(0)` only releases it: on one core this
+thread goes on running, and takes it back before the other thread has noticed."""
 _log = logging.getLogger(__name__)
 
 SpansOf: TypeAlias = Callable[[Any], Sequence[SpanRecord]]
@@ -159,7 +162,7 @@ class SpanBuffer(SpanProcessor):
                     self._drop(spans // len(finished))
                 made += 1
                 if made % PAUSE_EVERY == 0:
-                    pause()
+                    time.sleep(PAUSE_S)
 
     def _send(self, records: Iterable[SpanRecord]) -> int:
         """Hand on these spans and return how many they were."""

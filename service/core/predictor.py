@@ -24,10 +24,10 @@ from msgspec import Struct
 
 from leeway.model.answers import Answers
 from leeway.model.bundle import Bundle
-from leeway.pacing import paced, pause_if_many
 from leeway.schema import FeatureRow
 from leeway.store.record import PredictionRecord
 from leeway.store.snapshots import Snapshot, SnapshotsUnavailable
+from service.core.pacing import paced, pause_if_many
 from service.core.recording import Recorder
 from service.telemetry.probe import LookupCall, ModelCall, PredictionProbe, TraceRef
 

@@ -23,9 +23,9 @@ from msgspec import Meta, defstruct
 from msgspec.structs import astuple
 
 from leeway.model.bundle import Bundle
-from leeway.pacing import paced, pause_if_many
 from leeway.schema import TEXT_PATTERN, Feature, FeatureRow, FeatureSchema
 from service.core.batching import Batcher, WaitingRequest, answer_alone
+from service.core.pacing import paced, pause_if_many
 from service.core.predictor import Prediction, PredictionRequest, Predictor
 from service.http.keys import Gate
 from service.http.problems import document, of_domain

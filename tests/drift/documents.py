@@ -59,8 +59,8 @@ def result(
         "target": {"difference": None, "labels": 87},
         "performance": {
             "figures": {
-                "roc_auc": {"reference": 0.8143, "current": None, "low": None, "high": None},
-                "brier": {"reference": 0.1472, "current": None, "low": None, "high": None},
+                "roc_auc": {"reference": 0.8143, "current": None, "low": None, "high": None, "reason": None},
+                "brier": {"reference": 0.1472, "current": None, "low": None, "high": None, "reason": None},
             },
             "labels": 87,
         },

@@ -2,15 +2,15 @@ from __future__ import annotations
 
 import pytest
 
-from leeway import pacing
-from leeway.pacing import PAUSE_ROWS, paced, pause_if_many
+from service.core import pacing
+from service.core.pacing import PAUSE_ROWS, paced, pause_if_many
 
 
 @pytest.fixture
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The lengths of the pauses since the test began."""
     found: list[float] = []
-    monkeypatch.setattr("leeway.pacing.time.sleep", found.append)
+    monkeypatch.setattr("service.core.pacing.time.sleep", found.append)
     return found
 
 
