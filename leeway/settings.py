@@ -6,6 +6,7 @@ Each process reads its settings once, in its composition root, and passes plain 
 from __future__ import annotations
 
 import re
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -42,7 +43,26 @@ class Settings(BaseSettings):
     database_url: str = Field(
         "sqlite:///var/leeway.db", description="Database URL: sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME"
     )
+    log: str = Field(
+        "database",
+        pattern=r"^(database|delta:.+)$",
+        description="Where predictions are kept: database, or the Delta tables in delta:FOLDER or delta:s3://BUCKET/PATH",
+    )
     bundle: Path = Field(Path("var/bundle"), description="Folder of the model bundle")
+
+    @property
+    def delta(self) -> str | None:
+        """Where the Delta tables of the prediction log are; None if the database has the predictions."""
+        return self.log.removeprefix("delta:") if self.log.startswith("delta:") else None
+
+    def check_log(self) -> None:
+        """Check that what the prediction log needs is installed, without importing it.
+
+        Raises:
+            SettingsError: it is not.
+        """
+        if self.delta is not None and find_spec("deltalake") is None:
+            raise SettingsError(f"LEEWAY_LOG={self.log!r}: deltalake is not installed: install leeway[delta]")
 
     @classmethod
     def read(cls, **overrides: Any) -> Self:  # noqa: ANN401 (a flag may be of any type; pydantic checks it)
@@ -131,8 +151,8 @@ class SourceSettings(Settings):
 
     source: str | None = Field(
         None,
-        description="Predictions of another service: postgresql://…, sqlite:///FILE, duckdb:///FILE, or a Parquet file,"
-        " folder or pattern; by default those of Leeway's own database",
+        description="Predictions of another service: postgresql://…, sqlite:///FILE, duckdb:///FILE, delta:FOLDER, or a"
+        " Parquet file, folder or pattern; by default those of Leeway's own database",
     )
     mapping: Path | None = Field(
         None, description="Mapping file of the source; by default source.yaml in the current folder, if it exists"

@@ -141,7 +141,7 @@ class Service:
         """Move what waits in the spool into the database, as the drainer does."""
         writer = PredictionWriter(self.engine)
         while batch := self.reader.take(10_000):
-            writer.write(self.reader.schema(batch.segment.fingerprint), batch.records)
+            writer.write(self.reader.schema(batch.segment.fingerprint), batch.records, batch.origin)
             self.reader.ack(batch)
 
     def reset(self) -> None:

@@ -190,6 +190,8 @@ def drift_worker(
         bundle=bundle,
         database_url=database_url,
     )
+    if settings.source is None:
+        _check_served(settings)
     configure_logging()
     defer_stop_signals()
     ignore_invalid_telemetry()
@@ -246,8 +248,18 @@ def _choose_inputs(
             _days(current)
         return _of_source(settings, settings.source, reference, current, length)
     if (reference, current) == LIVE:
+        _check_served(settings)
         return _served(settings, parse_length(window, "--window"))
     return _months(settings, _date(reference), _date(current))
+
+
+def _check_served(settings: DriftSettings) -> None:
+    """Stop if the served predictions are not in the database."""
+    if settings.delta is not None:
+        stop(
+            f"LEEWAY_LOG={settings.log!r}: the predictions are in Delta tables, not in the database; compare them with"
+            f" --source {settings.log} and the mapping in docs/prediction-log.md"
+        )
 
 
 @contextmanager

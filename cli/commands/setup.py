@@ -19,18 +19,24 @@ def setup(
 ) -> None:
     """Create what the service needs and does not have yet: tables, customers, a model.
 
-    What exists is kept, so it can run at every start.
+    With LEEWAY_LOG=delta:… it creates the Delta tables of the prediction log as well. What exists is kept, so it can
+    run at every start.
     """
     from cli.training import card_table
     from leeway.data.csv_table import TableError
     from leeway.model.manifest import BundleError
     from leeway.model.training import TrainingError
     from leeway.shutdown import interrupt_on_stop_signal
-    from leeway.store.engine import DatabaseError
+    from leeway.store.delta import create_delta_tables
+    from leeway.store.engine import DatabaseError, opened_engine
 
     settings = SetupSettings.read(extract=extract, database_url=database_url, bundle=bundle)
     with plain_errors(TableError, DatabaseError, TrainingError, BundleError), interrupt_on_stop_signal():
+        settings.check_log()
         made = _set_up(settings)
+        if settings.delta:
+            with opened_engine(settings.database_url) as engine:
+                create_delta_tables(settings.delta, engine, made.schema)
     console().print(card_table(made))
     print(f"Ready: model {made.version}, trained on {made.card.trained_on.as_of}, in {made.folder}")
 

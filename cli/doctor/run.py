@@ -117,7 +117,9 @@ class _Signals:
             return metrics.risen(self.settings, counts_before, origin, self.answer_s, deadline.of(self.metric_s))
 
         checks: dict[str, Check] = {
-            "row": (lambda: no_store) if engine is None else partial(storage.row, engine, info, prediction, deadline),
+            "row": (lambda: no_store)
+            if engine is None
+            else partial(storage.row, engine, info, prediction, deadline, delta=self.settings.delta),
             "trace": lambda: trace.result()[0],
             "metric": metric,
         }

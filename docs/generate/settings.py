@@ -70,6 +70,8 @@ COMMANDS: Final[Mapping[str, type[Settings]]] = {
     "leeway keys add": KeysSettings,
     "leeway keys list": KeysSettings,
     "leeway keys revoke": KeysSettings,
+    "leeway log create": Settings,
+    "leeway log compact": Settings,
     "leeway log prune": Settings,
     "leeway log forget": ErasureSettings,
     "leeway doctor": DoctorSettings,

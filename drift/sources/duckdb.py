@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,6 +62,24 @@ def parquet_source(pattern: str) -> DuckDBSource:
         connection.close()
         raise SourceError("there is no Parquet file", source=pattern)
     return DuckDBSource(connection, pattern, files)
+
+
+def memory_source(name: str, views: Mapping[str, str]) -> DuckDBSource:
+    """A source whose tables are these statements.
+
+    Raises:
+        SourceError: DuckDB is not installed, or a statement fails.
+    """
+    connection = _connect(":memory:", name)
+    try:
+        with _translated(name):
+            for view, statement in views.items():
+                quoted = view.replace('"', '""')
+                connection.execute(f'CREATE VIEW "{quoted}" AS {statement}')
+    except SourceError:
+        connection.close()
+        raise
+    return DuckDBSource(connection, name)
 
 
 def _connect(database: str, name: str) -> DuckDBPyConnection:

@@ -1,4 +1,4 @@
-"""Opens a source for reading only: PostgreSQL, SQLite, a DuckDB file, or Parquet files."""
+"""Opens a source for reading only: PostgreSQL, SQLite, a DuckDB file, Parquet files, or Delta tables."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ Dialect: TypeAlias = Literal["postgresql", "sqlite", "duckdb"]
 TIMEOUT_S: Final = 60.0
 """A statement that takes longer is cancelled."""
 _SUPPORTED: Final = (
-    "use postgresql://USER@HOST/NAME, sqlite:///FILE, duckdb:///FILE, or a Parquet file, folder or pattern"
+    "use postgresql://USER@HOST/NAME, sqlite:///FILE, duckdb:///FILE, delta:FOLDER, or a Parquet file, folder or"
+    " pattern"
 )
 _SAMPLE: Final = 500
 _SQLITE_TIME: Final = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d(\.\d+)?)?\s*(Z|[+-]\d\d:?\d\d)?")
@@ -87,6 +88,10 @@ def open_source(url: str, *, timeout_s: float = TIMEOUT_S) -> Source:
     """Open a source; raises as `opened`."""
     if url.startswith("duckdb:"):
         return _duckdb_file(url)
+    if url.startswith("delta:"):
+        from drift.sources.delta import delta_source  # noqa: PLC0415 (deltalake and duckdb are optional)
+
+        return delta_source(url.removeprefix("delta:"), url)
     if "://" not in url:
         from drift.sources.duckdb import parquet_source  # noqa: PLC0415 (duckdb is optional)
 

@@ -7,7 +7,7 @@ again, is compared with the tombstones in the transaction that would store it.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 from hashlib import sha256
 from itertools import islice
@@ -16,6 +16,7 @@ from typing import NamedTuple
 import sqlalchemy as sa
 
 from leeway.store.bulk_insert import upsert_rows
+from leeway.store.record import PredictionRecord
 
 LOOKUP_ROWS = 5_000
 _LOCK_STORING = {"sqlite": "BEGIN IMMEDIATE", "postgresql": "SELECT pg_advisory_xact_lock_shared(5329234)"}
@@ -54,6 +55,18 @@ def tombstones_among(connection: sa.Connection, erasures: sa.Table, user_ids: It
         for row in connection.execute(sa.select(erasures).where(erasures.c.user_sha256.in_(some))):
             found[by_hash[row.user_sha256]] = Tombstone(row.erased_at, row.through)
     return found
+
+
+def erased_among(connection: sa.Connection, erasures: sa.Table, records: Sequence[PredictionRecord]) -> set[str]:
+    """The ids of the records whose customer's data was deleted after they were made."""
+    user_ids = (record.user_id for record in records if record.user_id is not None)
+    tombstones = tombstones_among(connection, erasures, user_ids)
+    return {
+        record.prediction_id
+        for record in records
+        if (tombstone := tombstones.get(record.user_id or "")) is not None
+        and tombstone.covers_prediction(record.predicted_at, record.as_of)
+    }
 
 
 def add_tombstone(engine: sa.Engine, erasures: sa.Table, user_id: str, tombstone: Tombstone) -> None:

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from leeway.schema import FeatureRow, Label, Value
 from leeway.store.bulk_insert import insert_rows, upsert_rows
 from leeway.store.engine import DatabaseError, Rows, first_line, translated
-from leeway.store.erasures import lock_storing, tombstones_among
+from leeway.store.erasures import erased_among, lock_storing
 from leeway.store.record import RECORD_COLUMNS, PredictionRecord
 from leeway.store.tables import Tables, feature_key, probability_keys, utc
 
@@ -140,7 +140,7 @@ class PredictionLog:
         """
         with translated(into=PredictionLogError), _rejecting(), self._engine.begin() as connection:
             lock_storing(connection)
-            if erased := self._erased(connection, records):
+            if erased := erased_among(connection, self._tables.erasures, records):
                 labels = self._tables.prediction_labels
                 connection.execute(sa.delete(labels).where(labels.c.prediction_id.in_(erased)))
             rows = [
@@ -149,19 +149,6 @@ class PredictionLog:
                 if record.prediction_id not in erased
             ]
             insert_rows(connection, self._tables.predictions, self._keys, rows, ignore_duplicates=True)
-
-    def _erased(self, connection: sa.Connection, records: Sequence[PredictionRecord]) -> set[str]:
-        """The ids of the records whose customer's data was deleted after they were made."""
-        user_ids = (record.user_id for record in records if record.user_id is not None)
-        tombstones = tombstones_among(connection, self._tables.erasures, user_ids)
-        if not tombstones:
-            return set()
-        return {
-            record.prediction_id
-            for record in records
-            if (tombstone := tombstones.get(record.user_id or "")) is not None
-            and tombstone.covers_prediction(record.predicted_at, record.as_of)
-        }
 
     def write_labels(self, labels: Sequence[PredictionLabel], labelled_at: datetime) -> None:
         """Store labels, replacing earlier ones. The prediction itself may still wait in the spool.

@@ -45,9 +45,9 @@ def prune(engine: sa.Engine, before: datetime, *, is_dry_run: bool = False) -> C
     """
     moment, deleted = utc(before), Counter[str]()
     with translated():
-        schemas = [_Schema(engine, suffix, moment) for suffix in _suffixes(engine)]
+        schemas = [_Schema(engine, suffix, moment) for suffix in schema_suffixes(engine)]
         if not is_dry_run and any(schema.has_old_predictions() for schema in schemas):
-            _note_pruning(engine, moment)
+            note_pruning(engine, moment)
         for schema in schemas:
             deleted += schema.prune(is_dry_run=is_dry_run)
         if sa.inspect(engine).has_table("drift_runs"):
@@ -55,12 +55,17 @@ def prune(engine: sa.Engine, before: datetime, *, is_dry_run: bool = False) -> C
     return deleted
 
 
-def _note_pruning(engine: sa.Engine, before: datetime) -> None:
-    """Store the time, of which only the latest matters."""
+def note_pruning(engine: sa.Engine, before: datetime) -> None:
+    """Store the time, of which only the latest matters.
+
+    Raises:
+        DatabaseError: the database is unreachable.
+    """
     tables = tables_for(CHURN_SCHEMA)
     create_tables(engine, tables, only=[tables.prunings])
     prunings = tables.prunings
-    with engine.begin() as connection:  # it writes first: SQLite does not wait for a lock after a transaction has read
+    # It writes first: SQLite does not wait for a lock after a transaction has read.
+    with translated(), engine.begin() as connection:
         connection.execute(sa.delete(prunings).where(prunings.c.pruned_before < before))
         if connection.scalar(sa.select(prunings.c.pruned_before).limit(1)) is None:
             connection.execute(sa.insert(prunings), {"pruned_before": before})
@@ -83,7 +88,7 @@ def customer_times(engine: sa.Engine, user_id: str) -> CustomerTimes:
     """
     with translated():
         times = CustomerTimes([], [], _pruned_before(engine))
-        for suffix in _suffixes(engine):
+        for suffix in schema_suffixes(engine):
             customer = _Customer(engine, suffix, user_id)
             with engine.connect() as connection:
                 times.predicted_at.extend(connection.scalars(customer.times()))
@@ -104,7 +109,7 @@ def forget(engine: sa.Engine, user_id: str, *, is_dry_run: bool = False) -> Coun
     with translated():
         if not is_dry_run:
             _bury(engine, user_id)
-        for suffix in _suffixes(engine):
+        for suffix in schema_suffixes(engine):
             customer = _Customer(engine, suffix, user_id)
             deleted += customer.count() if is_dry_run else customer.delete()
     return deleted
@@ -142,9 +147,14 @@ def _pruned_before(engine: sa.Engine) -> datetime | None:
     return found
 
 
-def _suffixes(engine: sa.Engine) -> list[str]:
-    """What the names of each schema's tables end with."""
-    names = sa.inspect(engine).get_table_names()
+def schema_suffixes(engine: sa.Engine) -> list[str]:
+    """What the names of each schema's tables end with.
+
+    Raises:
+        DatabaseError: the database is unreachable.
+    """
+    with translated():
+        names = sa.inspect(engine).get_table_names()
     return [found[1] or "" for name in names if (found := re.fullmatch(r"predictions(_[0-9a-f]+)?", name))]
 
 

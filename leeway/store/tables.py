@@ -89,6 +89,8 @@ _COLUMN_TYPE: dict[Kind, sa.types.TypeEngine[Any]] = {
     "flag": sa.Boolean(),
     "category": sa.Text(),
 }
+PREDICTED_ON: Final = "predicted_on"
+"""The column with the day of a prediction, in a Delta table."""
 MOST_PROBABILITIES: Final = 20
 """Of so many classes each has a column with its probability."""
 _POSTGRESQL_COLUMNS = ("tableoid", "ctid", "xmin", "xmax", "cmin", "cmax")  # which it adds to every table
@@ -197,7 +199,7 @@ def _drift_runs_table(metadata: sa.MetaData) -> sa.Table:
 
 def _feature_columns(schema: FeatureSchema) -> list[sa.Column[Any]]:
     """One typed column per feature, with its name."""
-    names = _free_names(schema.names, {*RECORD_COLUMNS, *_POSTGRESQL_COLUMNS})
+    names = _free_names(schema.names, {*RECORD_COLUMNS, PREDICTED_ON, *_POSTGRESQL_COLUMNS})
     return [
         sa.Column(name, _COLUMN_TYPE[feature.kind], key=feature_key(feature.name))
         for name, feature in zip(names, schema, strict=True)
@@ -208,7 +210,12 @@ def _probability_columns(schema: FeatureSchema) -> list[sa.Column[Any]]:
     """One column per class with its probability, `probability_` and the class's name as far as it is plain."""
     keys = probability_keys(schema.target)
     wanted = [f"probability_{_NOT_PLAIN.sub('_', name)}" for name in schema.target.class_names[: len(keys)]]
-    taken = {*RECORD_COLUMNS, *_POSTGRESQL_COLUMNS, *(column.name.lower() for column in _feature_columns(schema))}
+    taken = {
+        *RECORD_COLUMNS,
+        PREDICTED_ON,
+        *_POSTGRESQL_COLUMNS,
+        *(column.name.lower() for column in _feature_columns(schema)),
+    }
     return [sa.Column(name, sa.Double, key=key) for name, key in zip(_free_names(wanted, taken), keys, strict=True)]
 
 

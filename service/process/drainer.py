@@ -37,6 +37,7 @@ class DrainerProcess:
             {
                 "spool": str(settings.spool),
                 "database_url": settings.database_url,
+                "delta": settings.delta,
                 "fsync_always": settings.spool_fsync == "always",
             }
         )

@@ -17,7 +17,7 @@ from multiprocessing import connection, resource_tracker
 from multiprocessing.process import BaseProcess
 
 from leeway.listener import listen, warn_if_open
-from leeway.settings import ServiceSettings
+from leeway.settings import ServiceSettings, SettingsError
 from leeway.shutdown import (
     CANNOT_START,
     STOP_SIGNALS,
@@ -93,9 +93,10 @@ def serve_on_port(settings: ServiceSettings, serve: Callable[[socket.socket], in
     configure_logging()
     defer_stop_signals()
     try:
+        settings.check_log()
         ignore_invalid_variables()
         listener = listen(settings.host, settings.port)
-    except TelemetryError as error:
+    except (SettingsError, TelemetryError) as error:
         return cannot_start(COMMAND, str(error))
     except OSError as error:
         return cannot_start(COMMAND, str(error.strerror))

@@ -18,6 +18,7 @@ import msgspec
 from leeway.shutdown import STOP_SIGNALS
 from leeway.store.engine import open_engine
 from leeway.telemetry.logs import configure_logging
+from service.spool.delta import delta_drainer
 from service.spool.drainer import DrainerProbe, PredictionWriter, SpoolDrainer
 from service.spool.reader import SpoolReader
 
@@ -31,6 +32,7 @@ class DrainOrder(msgspec.Struct, frozen=True):
 
     spool: str
     database_url: str
+    delta: str | None = None
     fsync_always: bool = False
 
 
@@ -39,11 +41,11 @@ class LoggingProbe(DrainerProbe):
 
     def outage_began(self, error: Exception) -> None:
         """Log the error."""
-        _log.warning("the database is unreachable; predictions wait in the spool: %s", error)
+        _log.warning("predictions cannot be stored now and wait in the spool: %s", error)
 
     def outage_ended(self) -> None:
         """Log that the outage is over."""
-        _log.info("the database is reachable again; draining the spool")
+        _log.info("predictions can be stored again; draining the spool")
 
     def dead_lettered(self, count: int, reason: str) -> None:
         """Log the reason."""
@@ -72,7 +74,10 @@ def main() -> int:
     spool = Path(order.spool)
     spool.mkdir(parents=True, exist_ok=True)  # the service may not have created it yet
     engine = open_engine(order.database_url, fsync_always=order.fsync_always)
-    drainer = SpoolDrainer(SpoolReader(spool), PredictionWriter(engine).write, LoggingProbe())
+    if order.delta is None:
+        drainer = SpoolDrainer(SpoolReader(spool), PredictionWriter(engine).write, LoggingProbe())
+    else:
+        drainer = delta_drainer(spool, order.delta, engine, LoggingProbe())
     drainer.start()
     while drainer.is_running():
         if select.select([sys.stdin], [], [], CHECK_S)[0]:

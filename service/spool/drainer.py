@@ -17,13 +17,14 @@ from leeway.store.engine import Engine, create_tables, translated
 from leeway.store.predictions import PredictionLog, PredictionLogError, RecordRejected
 from leeway.store.record import PredictionRecord
 from leeway.store.tables import tables_for
-from service.spool.reader import Batch, DeadLetter, SpoolReader, UnknownSchema
+from service.spool.reader import Batch, DeadLetter, Origin, SpoolReader, UnknownSchema
 from service.spool.segments import SpoolError
 
 MAX_RETRY_DELAY_S = 5.0
 POLL_S = 0.02
 
-WriteRecords: TypeAlias = Callable[[FeatureSchema, Sequence[PredictionRecord]], None]
+
+WriteRecords: TypeAlias = Callable[[FeatureSchema, Sequence[PredictionRecord], Origin], None]
 """Stores records of one schema, all or none, and skips those that are stored already.
 
 Raises `RecordRejected` if one of them can never be stored, `PredictionLogError` if none can be stored now.
@@ -37,8 +38,8 @@ class PredictionWriter:
         self._engine = engine
         self._logs: dict[str, PredictionLog] = {}
 
-    def write(self, schema: FeatureSchema, records: Sequence[PredictionRecord]) -> None:
-        """Store `records` of one schema; see `WriteRecords`."""
+    def write(self, schema: FeatureSchema, records: Sequence[PredictionRecord], origin: Origin) -> None:  # noqa: ARG002
+        """Store `records` of one schema; see `WriteRecords`. The database knows them by their ids."""
         try:
             self._log(schema).write_batch(records)
         except RecordRejected:
@@ -82,6 +83,7 @@ class SpoolDrainer:
     """A daemon thread that empties the spool through `write`. Only one of several processes drains at a time.
 
     It polls every `interval_s` seconds and takes up to `batch_rows` at a time, without a pause while more records wait.
+    Before each pause it calls `then`, which raises like `write`.
     During an outage of the database the delay doubles, up to five seconds. The service runs it in a process of its own
     (`service.spool.__main__`), because it would compete with requests for the interpreter.
     """
@@ -94,15 +96,17 @@ class SpoolDrainer:
         *,
         interval_s: float = 0.5,
         batch_rows: int = 2_000,
+        then: Callable[[], None] | None = None,
     ) -> None:
         self._reader = reader
         self._write = write
         self._probe = probe
         self._interval_s = interval_s
         self._batch_rows = batch_rows
+        self._then = then
         self._retry_delay_s = interval_s
         self._is_outage = False
-        self._has_more = False
+        self._has_more = self._has_taken = False
         self._stopping = Event()
         self._deadline_s = 0.0
         self._thread = Thread(target=self._run, name="leeway-drainer", daemon=True)
@@ -145,7 +149,7 @@ class SpoolDrainer:
         """Empty the spool before the deadline; if another process drains it, wait for that or for its lease."""
         while time.monotonic() < self._deadline_s:
             self._cycle()
-            if self._has_more:
+            if self._has_taken:  # others may wait in another segment
                 continue
             if self._reader.holds_lease or self._is_empty():
                 return
@@ -153,11 +157,13 @@ class SpoolDrainer:
 
     def _cycle(self) -> float:
         """Write one batch; return the seconds to wait before the next cycle."""
-        self._has_more = False
+        self._has_more = self._has_taken = False
         try:
             if not self._reader.lease():
                 return self._interval_s
             self._has_more = self._drain_batch()
+            if self._then is not None and not self._has_more:
+                self._then()
             self._reader.beat()
         except PredictionLogError as error:
             self._begin_outage(error)
@@ -188,6 +194,7 @@ class SpoolDrainer:
         if letters or torn:
             self._reader.keep_dead_letters([*letters, *torn])  # last, because a failure before repeats the whole batch
         self._reader.ack(batch, len(letters))
+        self._has_taken = True
         self._report(batch, letters)
         return batch.has_more
 
@@ -207,20 +214,23 @@ class SpoolDrainer:
             schema = self._reader.schema(batch.segment.fingerprint)
         except UnknownSchema as error:
             return [_letter(batch, record.to_json(), str(error)) for record in batch.records]
-        rejected = self._store_records(schema, batch.records)
+        rejected = self._store_records(schema, batch.records, batch.origin)
         return [_letter(batch, record.to_json(), reason) for record, reason in rejected]
 
     def _store_records(
-        self, schema: FeatureSchema, records: Sequence[PredictionRecord]
+        self, schema: FeatureSchema, records: Sequence[PredictionRecord], origin: Origin
     ) -> list[tuple[PredictionRecord, str]]:
         """Halve rejected records until the bad one is alone, so that it does not hold up the others."""
         try:
-            self._write(schema, records)
+            self._write(schema, records, origin)
         except RecordRejected as error:
             if len(records) == 1:
                 return [(records[0], str(error))]
             middle = len(records) // 2
-            return self._store_records(schema, records[:middle]) + self._store_records(schema, records[middle:])
+            return [
+                *self._store_records(schema, records[:middle], origin._replace(ends=origin.ends[:middle])),
+                *self._store_records(schema, records[middle:], origin._replace(ends=origin.ends[middle:])),
+            ]
         if self._is_outage:
             self._is_outage = False
             self._probe.outage_ended()

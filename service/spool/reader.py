@@ -9,11 +9,12 @@ import errno
 import os
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -44,20 +45,34 @@ class UnknownSchema(SpoolError):
     """The spool does not hold the schema of these records."""
 
 
+class Origin(NamedTuple):
+    """Where records come from: the name of a segment, and the offset in it after each of them."""
+
+    segment: str
+    ends: Sequence[int]
+
+
 @dataclass(frozen=True)
 class Batch:
     """Records of one segment, in order. `damaged` are lines without a valid record, `torn` the rest of a torn write.
 
-    A torn write was never acknowledged, so it holds no answered prediction. `has_more` is True if other
-    records may follow.
+    `ends` are the offsets in the segment after each record. A torn write was never acknowledged, so it holds no
+    answered prediction. `has_more` is True if more records wait: the rest of a
+    long segment, or those of a segment whose turn has not come yet.
     """
 
     segment: SegmentFile
     records: list[PredictionRecord]
+    ends: list[int]
     damaged: list[bytes]
     torn: bytes
     end: Position
     has_more: bool
+
+    @property
+    def origin(self) -> Origin:
+        """Where its records come from."""
+        return Origin(self.segment.name, self.ends)
 
 
 @dataclass(frozen=True)
@@ -70,10 +85,16 @@ class DeadLetter:
 
 
 class SpoolReader:
-    """Takes batches from the spool in a folder; `lease` makes sure that no other process does."""
+    """Takes batches from the spool in a folder; `lease` makes sure that no other process does.
 
-    def __init__(self, path: Path) -> None:
+    It reads about `read_bytes` at a time.
+    """
+
+    def __init__(self, path: Path, read_bytes: int = READ_BYTES) -> None:
         self.path = path
+        self._read_bytes = read_bytes
+        self._last_taken = ""
+        self._unfinished: set[str] = set()
         self._reserve = DiskReserve(path / "drainer.reserve", RESERVE_BYTES)
         self._status = _known_status(path)
         self._schemas: dict[str, FeatureSchema] = {}
@@ -117,33 +138,45 @@ class SpoolReader:
     # --- taking -----------------------------------------------------------------------------------------------------
 
     def take(self, limit: int) -> Batch | None:
-        """The oldest records, at most `limit`; they stay until `ack`. None if the spool is empty.
+        """The oldest records of a segment, at most `limit`; they stay until `ack`. None if the spool is empty.
 
+        Segments take turns, the oldest first, so that no process that appends much keeps others' records waiting.
         Deletes segments that are stored completely and that no process appends to.
         """
         with spool_errors(self.path):
             segments = segments_in(self.path)
-            for place, segment in enumerate(segments):
-                batch = self._next(segment, limit, has_more=place + 1 < len(segments))
+            later = [segment for segment in segments if segment.name > self._last_taken]
+            for segment in (*later, *segments[: len(segments) - len(later)]):
+                batch = self._next(segment, limit)
                 if batch is not None:
-                    return batch
+                    self._last_taken = segment.name
+                    self._unfinished = (self._unfinished - {segment.name}) | (
+                        {segment.name} if batch.has_more else set()
+                    )
+                    return replace(batch, has_more=any(self._waits(each, segment) for each in segments))
         return None
 
-    def _next(self, segment: SegmentFile, limit: int, *, has_more: bool) -> Batch | None:
+    def _waits(self, other: SegmentFile, taken: SegmentFile) -> bool:
+        """Whether records wait in a segment: more than one batch of them, or the first ones since its last turn."""
+        if other.name in self._unfinished:
+            return True
+        return other.name > taken.name and other.size_bytes > self._status.positions.get(other.name, Position()).offset
+
+    def _next(self, segment: SegmentFile, limit: int) -> Batch | None:
         start = self._status.positions.get(segment.name, Position())
         with segment.path.open("rb") as file:
             is_finished = try_lock(file.fileno())  # before reading: nothing can follow what is read
             file.seek(start.offset)
-            data = file.read(READ_BYTES)
+            data = file.read(self._read_bytes)
             whole = complete_bytes(data)
             if not whole:
                 data += file.read()
                 whole = complete_bytes(data)
-            has_more = has_more or bool(file.read(1))
+            has_more = bool(file.read(1))
         if whole:
             return _parse(segment, start, data[:whole], limit, has_more=has_more)
         if is_finished and data.strip(b"\n"):
-            return Batch(segment, [], [], data, Position(start.offset + len(data), start.records), has_more)
+            return Batch(segment, [], [], [], data, Position(start.offset + len(data), start.records), has_more)
         if is_finished:
             self._delete(segment)
         return None
@@ -174,12 +207,17 @@ class SpoolReader:
         segment.path.unlink(missing_ok=True)
         positions = {name: at for name, at in self._status.positions.items() if name != segment.name}
         self._status = msgspec.structs.replace(self._status, positions=positions)
+        self._unfinished.discard(segment.name)
 
     def _publish(self, status: DrainerStatus) -> None:
         self._status = msgspec.structs.replace(status, updated_at=time.time())
         write_status(self.path, self._status)
 
     # --- schemas and dead letters -----------------------------------------------------------------------------------
+
+    def fingerprints(self) -> list[str]:
+        """The fingerprints of the schemas that the spool holds."""
+        return sorted(each.stem for each in schema_path(self.path, "").parent.glob("*.json"))
 
     def schema(self, fingerprint: str) -> FeatureSchema:
         """The schema that records were written with; the current bundle may have another.
@@ -239,6 +277,7 @@ def _known_status(path: Path) -> DrainerStatus:
 def _parse(segment: SegmentFile, start: Position, data: bytes, limit: int, *, has_more: bool) -> Batch:
     """Decode up to `limit` lines of `data`, which holds whole lines."""
     records: list[PredictionRecord] = []
+    ends: list[int] = []
     damaged: list[bytes] = []
     offset, lines = start.offset, 0
     for line in data.split(b"\n"):
@@ -252,10 +291,11 @@ def _parse(segment: SegmentFile, start: Position, data: bytes, limit: int, *, ha
         record = record_of(line)
         if record is not None:
             records.append(record)
+            ends.append(offset)
         elif not is_erased(line):
             damaged.append(line)
     end = Position(min(offset, start.offset + len(data)), start.records + lines)
-    return Batch(segment, records, damaged, b"", end, has_more)
+    return Batch(segment, records, ends, damaged, b"", end, has_more)
 
 
 class DiskReserve:

@@ -69,6 +69,7 @@ def test_defaults_of_the_drift_worker() -> None:
         (ServiceSettings, "FAULTS", "on", True),
         (ServiceSettings, "FAULTS", "off", False),
         (ServiceSettings, "FAULTS_HOSTS", "a.example, b.example", "a.example, b.example"),
+        (Settings, "LOG", "delta:s3://bucket/lake", "delta:s3://bucket/lake"),
         (SourceSettings, "SOURCE", "duckdb:///a", "duckdb:///a"),
         (SourceSettings, "MAPPING", "a.yaml", Path("a.yaml")),
         (SourceSettings, "MAX_ROWS", "9", 9),
@@ -162,6 +163,20 @@ def test_an_invalid_flag_is_named_as_such() -> None:
     """The message says that the value comes from a flag."""
     with pytest.raises(SettingsError, match=r"LEEWAY_RECORDING='x' \(given as a flag\)"):
         ServiceSettings.read(recording="x")
+
+
+@pytest.mark.parametrize(("log", "delta"), [(None, None), ("database", None), ("delta:lake", "lake")])
+def test_a_log_in_delta_tables_has_a_location(log: str | None, delta: str | None) -> None:
+    """Without the setting, predictions are in the database."""
+    assert Settings.read(log=log).delta == delta
+
+
+def test_a_log_that_needs_what_is_not_installed_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message says what to install; a database needs nothing."""
+    monkeypatch.setattr("leeway.settings.find_spec", lambda _: None)
+    Settings.read().check_log()
+    with pytest.raises(SettingsError, match=r"install leeway\[delta\]"):
+        Settings.read(log="delta:lake").check_log()
 
 
 def test_settings_are_frozen() -> None:

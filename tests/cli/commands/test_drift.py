@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import uuid_utils
+from msgspec import structs
 from typer.testing import CliRunner, Result
 
 from cli.main import app
@@ -20,8 +21,9 @@ from leeway.data.population import population
 from leeway.model.bundle import Bundle
 from leeway.model.manifest import MANIFEST
 from leeway.schema import CHURN_SCHEMA, Value
+from leeway.store.delta import DeltaLog, create_delta_tables
 from leeway.store.engine import create_tables, open_engine
-from leeway.store.predictions import PredictionLog
+from leeway.store.predictions import PredictionLabel, PredictionLog
 from leeway.store.record import PredictionRecord
 from leeway.store.snapshots import Snapshots
 from leeway.store.tables import tables_for
@@ -39,6 +41,14 @@ LEEWAY_LINE = re.compile(
     r" performance (?P<performance>\w+)(?: \(ROC AUC \d\.\d\d -> \d\.\d\d, \d\.\d\d\.\.\.\d\.\d\d on [\d,]+ labels\))?"
     r" -> (?P<recommendation>NO_ACTION|INVESTIGATE|RETRAIN|UNKNOWN)"
 )
+
+
+@pytest.mark.parametrize("command", [("worker",), ("run", "--reference", "bundle", "--current", "live")])
+def test_predictions_in_delta_tables_need_a_source(command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The database would look as if there had been no predictions."""
+    monkeypatch.setenv("LEEWAY_LOG", "delta:lake")
+    done = RUNNER.invoke(app, ["drift", *command])
+    assert (done.exit_code, "--source delta:lake" in done.stderr) == (2, True)
 
 
 @dataclass(frozen=True)
@@ -73,29 +83,40 @@ def installation(tmp_path_factory: pytest.TempPathFactory, bundle: Bundle) -> It
 
 
 def served(bundle: Bundle, log: PredictionLog, **changes: Value) -> None:
-    """Record predictions of today, for customers like those of the training data, with these values for everybody."""
+    """Record predictions of today; see `predictions`."""
+    log.write_batch(predictions(bundle, **changes))
+
+
+def predictions(bundle: Bundle, **changes: Value) -> list[PredictionRecord]:
+    """Predictions of today, for customers like those of the training data, with these values for everybody."""
     calm = population(1, customers=CUSTOMERS)
     rows = [calm.row(number) | changes for number in range(CUSTOMERS)]
-    log.write_batch(
-        [
-            PredictionRecord(
-                str(uuid_utils.uuid7()),
-                datetime.now(UTC),
-                bundle.version,
-                None,
-                None,
-                bundle.schema.row(row),
-                score,
-                int(score >= 0.5),
-                0,
-                None,
-                0.0001,
-                None,
-                None,
-            )
-            for row, score in zip(rows, bundle.score(rows).tolist(), strict=True)
-        ]
-    )
+    return [
+        PredictionRecord(
+            str(uuid_utils.uuid7()),
+            datetime.now(UTC),
+            bundle.version,
+            None,
+            None,
+            bundle.schema.row(row),
+            score,
+            int(score >= 0.5),
+            0,
+            None,
+            0.0001,
+            None,
+            None,
+        )
+        for row, score in zip(rows, bundle.score(rows).tolist(), strict=True)
+    ]
+
+
+JSON = ("--json", "--no-report")
+
+
+def predictions_of_tests(records: list[PredictionRecord]) -> list[PredictionRecord]:
+    """Five synthetic requests."""
+    return [structs.replace(each, prediction_id=str(uuid_utils.uuid7()), is_synthetic=True) for each in records[:5]]
 
 
 # --- two months ---------------------------------------------------------------------------------------------------
@@ -383,3 +404,32 @@ def test_invalid_input_is_an_error(installation: Installation, arguments: list[s
     assert (result.exit_code, result.stdout) == (2, "")
     assert message in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+def test_predictions_in_delta_tables_give_the_results_of_the_database(bundle: Bundle, tmp_path: Path) -> None:
+    """With the mapping in docs/prediction-log.md; labels count, and the last one of a prediction."""
+    pytest.importorskip("deltalake")
+    engine, tables = open_engine(f"sqlite:///{tmp_path / 'leeway.db'}"), tables_for(CHURN_SCHEMA)
+    records = predictions(bundle)
+    in_database, lake = PredictionLog(engine, tables), DeltaLog(str(tmp_path / "lake"), engine, tables)
+    create_delta_tables(str(tmp_path / "lake"), engine, CHURN_SCHEMA)
+    in_database.write_batch(records)
+    lake.write_batch([*records, *predictions_of_tests(records)], "segment", range(1, len(records) + 6))
+    labels = [PredictionLabel(each.prediction_id, number % 2) for number, each in enumerate(records)]
+    for given in ([PredictionLabel(each.prediction_id, 1) for each in labels], labels):
+        in_database.write_labels(given, datetime.now(UTC))
+        if given is not labels:
+            lake.move_labels()
+    served_run = Installation(str(engine.url), bundle.folder, tmp_path / "reports").run("bundle", "live", *JSON)
+    lake.move_labels()
+    documented = (Path(__file__).parents[3] / "docs" / "prediction-log.md").read_text(encoding="utf-8")
+    (tmp_path / "source.yaml").write_text(documented.partition("```yaml\n")[2].partition("```")[0], encoding="utf-8")
+    more = ("--source", f"delta:{tmp_path / 'lake'}", "--mapping", str(tmp_path / "source.yaml"))
+    lake_run = Installation(str(engine.url), bundle.folder, tmp_path / "reports").run("bundle", "live", *JSON, *more)
+    engine.dispose()
+    assert lake_run.exit_code == 0, lake_run.output
+    expected, found = json.loads(served_run.stdout), json.loads(lake_run.stdout)
+    scores = [{each["feature"]: each["score"] for each in run["features"]} for run in (found, expected)]
+    assert scores[0] == pytest.approx(scores[1], rel=1e-9)
+    assert found["current"]["subjects"] == expected["current"]["subjects"] == len(records)
+    assert found["verdicts"]["performance"] == expected["verdicts"]["performance"]

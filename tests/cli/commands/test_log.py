@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,11 +11,16 @@ from typer.testing import CliRunner, Result
 
 from cli.main import app
 from drift.report.folder import ReportFolder
+from leeway.model.bundle import Bundle
+from leeway.schema import CHURN_SCHEMA
 from leeway.store import engine as engine_module
+from leeway.store.delta import DeltaLog
 from leeway.store.retention import prune
+from leeway.store.tables import tables_for
 from service.spool.drainer import PredictionWriter
 from service.spool.reader import SpoolReader
 from tests.drift.documents import a_run, run_id
+from tests.leeway.store.delta import delta_rows
 from tests.leeway.store.records import IDS, NOON, a_database, a_record, stored_ids
 from tests.service.spool.spools import drain, open_spool
 
@@ -147,3 +152,45 @@ def test_forget_says_that_rows_are_left_in_the_write_ahead_log(
         done = customer.forget()
         assert (done.exit_code, "write-ahead log" in done.stderr) == (1, True)
     assert customer.forget().exit_code == 0
+
+
+@pytest.fixture
+def lake(customer: Customer, tmp_path: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A lake with Delta tables for the session's bundle; the environment says so."""
+    pytest.importorskip("deltalake")
+    monkeypatch.setenv("LEEWAY_LOG", f"delta:{tmp_path / 'lake'}")
+    flags = ["--database-url", str(customer.engine.url), "--bundle", str(bundle.folder)]
+    for said in ("Created", "There already are"):
+        done = CliRunner().invoke(app, ["log", "create", *flags])
+        assert (done.exit_code, done.stdout.startswith(said)) == (0, True), done.output
+    return tmp_path / "lake"
+
+
+def test_delta_tables_are_compacted_and_pruned(customer: Customer, lake: Path) -> None:
+    """Each command says what it did; what is left is what was not old."""
+    log = DeltaLog(str(lake), customer.engine, tables_for(CHURN_SCHEMA))
+    now = datetime.now(UTC)
+    for number, made_at in enumerate((now - timedelta(days=9), now, now)):
+        log.write_batch([a_record(number, predicted_at=made_at)], "segment", [number + 1])
+    url = ["--database-url", str(customer.engine.url)]
+    compacted = CliRunner().invoke(app, ["log", "compact", *url])
+    assert compacted.stdout == "replaced 2 files by 1, deleted 0 that were not needed\n"
+    pruned = CliRunner().invoke(app, ["log", "prune", "--keep", "3d", *url])
+    assert pruned.stdout.startswith("deleted 3 predictions, 0 labels")  # two of them from the database
+    assert [row["prediction_id"] for row in delta_rows(str(lake))] == IDS[1:3]
+
+
+def test_forget_deletes_a_customer_from_delta_tables_as_well(customer: Customer, lake: Path) -> None:
+    """Ann's prediction in the lake goes with those in the database."""
+    log = DeltaLog(str(lake), customer.engine, tables_for(CHURN_SCHEMA))
+    log.write_batch([a_record(5, user_id="ann"), a_record(6, user_id="bob")], "segment", [1, 2])
+    assert customer.forget("--dry-run").stdout.startswith("would delete 2 predictions")
+    assert customer.forget().stdout.startswith("deleted 2 predictions")
+    assert [row["user_id"] for row in delta_rows(str(lake))] == ["bob"]
+
+
+@pytest.mark.parametrize("command", ["create", "compact"])
+def test_a_database_has_no_delta_tables(customer: Customer, command: str) -> None:
+    """Exit code 2 and what to set."""
+    done = CliRunner().invoke(app, ["log", command, "--database-url", str(customer.engine.url)])
+    assert (done.exit_code, "set it to delta:FOLDER" in done.stderr) == (2, True)

@@ -116,3 +116,11 @@ def test_a_damaged_model_is_not_replaced(complete: Installation, extract: Path, 
     result = damaged.setup(extract)
     assert result.exit_code == 2
     assert "model.onnx" in result.stderr
+
+
+def test_setup_creates_delta_tables(complete: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With LEEWAY_LOG, and what exists is kept."""
+    pytest.importorskip("deltalake")
+    monkeypatch.setenv("LEEWAY_LOG", f"delta:{tmp_path / 'lake'}")
+    assert [complete.setup().exit_code for _ in range(2)] == [0, 0]
+    assert sorted(each.name for each in (tmp_path / "lake").iterdir()) == ["prediction_labels", "predictions"]

@@ -67,7 +67,19 @@ def imported() -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "module", ["fastapi", "uvicorn", "onnxruntime", "numpy", "pandas", "pydantic", "opentelemetry.sdk", "httpx2"]
+    "module",
+    [
+        "fastapi",
+        "uvicorn",
+        "onnxruntime",
+        "numpy",
+        "pandas",
+        "pydantic",
+        "opentelemetry.sdk",
+        "httpx2",
+        "deltalake",
+        "pyarrow",
+    ],
 )
 def test_the_drainer_imports_little(imported: set[str], module: str) -> None:
     """It lives as long as the service, so its memory counts."""

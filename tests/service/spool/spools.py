@@ -18,7 +18,7 @@ from leeway.schema import CHURN_SCHEMA, FeatureSchema
 from leeway.store.predictions import RecordRejected
 from leeway.store.record import PredictionRecord
 from service.spool.drainer import DrainerProbe, SpoolDrainer, WriteRecords
-from service.spool.reader import Batch, SpoolReader
+from service.spool.reader import Batch, Origin, SpoolReader
 from service.spool.segments import dead_letters_path, record_of, segments_in
 from service.spool.spool import Spool, SpoolError
 from service.spool.status import DrainerStatus, Position, read_status
@@ -126,8 +126,8 @@ class ListWriter:
         self.error = error
         self.rejects: Callable[[PredictionRecord], bool] = lambda _: False
 
-    def write(self, schema: FeatureSchema, records: Sequence[PredictionRecord]) -> None:  # noqa: ARG002 (WriteRecords)
-        """Store all records, or raise."""
+    def write(self, schema: FeatureSchema, records: Sequence[PredictionRecord], origin: Origin) -> None:  # noqa: ARG002
+        """Store all records, or raise; see `WriteRecords`."""
         self.calls += 1
         if self.error is not None:
             raise self.error

@@ -16,7 +16,7 @@ from leeway.store.predictions import PredictionLogError
 from leeway.store.record import PredictionRecord
 from leeway.store.tables import tables_for
 from service.spool.drainer import DrainerProbe, PredictionWriter, SpoolDrainer, WriteRecords
-from service.spool.reader import SpoolReader
+from service.spool.reader import Origin, SpoolReader
 from service.spool.segments import segments_in, to_lines
 from service.spool.spool import Spool
 from service.spool.status import DrainerStatus, read_status
@@ -33,6 +33,8 @@ from tests.service.spool.spools import (
     open_spool,
     taken,
 )
+
+NOWHERE = Origin("", ())
 
 
 def ids(records: Sequence[PredictionRecord]) -> list[str]:
@@ -92,12 +94,12 @@ def test_only_one_of_two_processes_drains(path: Path, spool: Spool) -> None:
 def test_the_writer_creates_missing_tables(engine: sa.Engine) -> None:
     """A database that is new, or was emptied, gets the tables of the records' schema."""
     write = PredictionWriter(engine).write
-    write(CHURN_SCHEMA, [a_record(0)])
+    write(CHURN_SCHEMA, [a_record(0)], NOWHERE)
     with engine.begin() as connection:
         tables_for(CHURN_SCHEMA).metadata.drop_all(connection)
     with pytest.raises(PredictionLogError):
-        write(CHURN_SCHEMA, [a_record(1)])
-    write(CHURN_SCHEMA, [a_record(1)])
+        write(CHURN_SCHEMA, [a_record(1)], NOWHERE)
+    write(CHURN_SCHEMA, [a_record(1)], NOWHERE)
     assert stored_ids(engine) == ids([a_record(1)])
 
 
@@ -150,7 +152,7 @@ def test_stop_does_not_wait_for_a_hanging_database(spool: Spool) -> None:
     """Stop returns after its timeout."""
     hanging, resume = threading.Event(), threading.Event()
 
-    def hang(schema: FeatureSchema, records: Sequence[PredictionRecord]) -> None:  # noqa: ARG001 (WriteRecords)
+    def hang(_schema: FeatureSchema, _records: Sequence[PredictionRecord], _origin: Origin) -> None:
         hanging.set()
         resume.wait(WAIT_S)
 
@@ -263,7 +265,8 @@ def test_any_other_failure_is_reported_and_retried(spool: Spool) -> None:
 def test_a_crash_between_write_and_ack_duplicates_nothing(engine: sa.Engine, spool: Spool) -> None:
     """The batch is written a second time after the restart, and the database has each prediction once."""
     spool.append(some_records(50))
-    PredictionWriter(engine).write(CHURN_SCHEMA, taken(SpoolReader(spool.path)).records)
+    batch = taken(SpoolReader(spool.path))
+    PredictionWriter(engine).write(CHURN_SCHEMA, batch.records, batch.origin)
     drain(spool, PredictionWriter(engine).write)
     assert (stored_ids(engine), spool.backlog()) == (ids(some_records(50)), 0)
 
@@ -350,11 +353,11 @@ def test_an_outage_in_the_middle_of_a_batch_repeats_no_dead_letter(spool: Spool)
     database.rejects = lambda record: record.user_id == "customer-0"
     accept = database.write
 
-    def fail_after_rejection(schema: FeatureSchema, records: Sequence[PredictionRecord]) -> None:
+    def fail_after_rejection(schema: FeatureSchema, records: Sequence[PredictionRecord], origin: Origin) -> None:
         if database.calls == 2:
             database.calls += 1
             raise PredictionLogError("unreachable")
-        accept(schema, records)
+        accept(schema, records, origin)
 
     with draining(spool, fail_after_rejection):
         assert eventually(lambda: spool.backlog() == 0)

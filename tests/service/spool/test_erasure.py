@@ -11,7 +11,7 @@ from leeway.schema import FeatureSchema
 from leeway.store.record import PredictionRecord
 from service.spool.drainer import DrainerProbe, SpoolDrainer
 from service.spool.erasure import SpoolErasure, count_in_spool, erase_from_spool
-from service.spool.reader import DeadLetter, SpoolReader
+from service.spool.reader import DeadLetter, Origin, SpoolReader
 from service.spool.segments import dead_letters_path, segments_in
 from service.spool.spool import Spool
 from service.spool.status import FILE_NAME
@@ -43,7 +43,7 @@ def test_without_a_drainer_waiting_records_are_erased(path: Path, spool: Spool) 
     assert erase_from_spool(path, ANN, timeout_s=0) == SpoolErasure(records=2)
     assert erase_from_spool(path, ANN, timeout_s=0) == count_in_spool(path, ANN) == SpoolErasure()
     stored: list[PredictionRecord] = []
-    events = drain(spool, lambda _, batch: stored.extend(batch), batch_rows=2)
+    events = drain(spool, lambda _, batch, _origin: stored.extend(batch), batch_rows=2)
     assert (users(stored), events.total("written"), dead_letters(path)) == (["bob", None, f"not {ANN}"], 3, [])
     assert spool.backlog() == 0
 
@@ -64,7 +64,7 @@ def test_a_running_drainer_is_waited_for(path: Path, spool: Spool) -> None:
     spool.append(records(ANN, "bob"))
     may_store, stored = Event(), list[PredictionRecord]()
 
-    def write(_: FeatureSchema, batch: Sequence[PredictionRecord]) -> None:
+    def write(_: FeatureSchema, batch: Sequence[PredictionRecord], _origin: Origin) -> None:
         may_store.wait(WAIT_S)
         stored.extend(batch)
 
@@ -96,7 +96,7 @@ def test_a_damaged_record_that_names_the_customer_is_erased(path: Path, spool: S
     segment = segments_in(path)[0].path
     segment.write_bytes(segment.read_bytes().replace(b"0.25", b"0.26"))
     assert erase_from_spool(path, ANN, timeout_s=0) == SpoolErasure(records=1)
-    assert drain(spool, lambda _schema, _records: None).total("dead_lettered") == 2
+    assert drain(spool, lambda _schema, _records, _origin: None).total("dead_lettered") == 2
     assert ANN.encode() not in bytes_of(path)
 
 

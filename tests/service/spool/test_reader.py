@@ -45,6 +45,19 @@ def test_a_batch_knows_whether_more_records_wait(
     assert taken(reader, limit=limit).has_more is has_more
 
 
+def test_segments_take_turns(path: Path, reader: SpoolReader) -> None:
+    """A process that appends all the time does not keep the records of another one waiting."""
+    with open_spool(path) as busy, open_spool(path) as other:
+        other.append(some_records(2, start=20))
+        users = []
+        for number in range(0, 6, 2):
+            busy.append(some_records(2, start=number))
+            batch = taken(reader, limit=2)
+            users.append(batch.records[0].user_id)
+            reader.ack(batch)
+    assert users == ["customer-0", "customer-20", "customer-2"]
+
+
 def test_a_long_segment_is_read_in_parts(spool: Spool, reader: SpoolReader) -> None:
     """Each part ends with a whole record, and none is missed or taken twice."""
     count = 3 * READ_BYTES // 200
