@@ -59,7 +59,7 @@ class ServiceProtocol(HttpToolsProtocol):
         self._key = ConnectionKey(fast_path.gate if fast_path else None)
         self._default_headers: list[tuple[bytes, bytes]] | None = None
         self._head = b""
-        self._is_arriving = self._has_head = False
+        self._is_arriving = self._has_head = self._is_same_head = False
         self._head_bytes = 0
         self._offer: bytes | None = None
         self._offer_end = 0
@@ -82,15 +82,17 @@ class ServiceProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Read requests; the last one may have arrived in part."""
-        was_in_head = self._is_arriving and not self._has_head
+        self._is_same_head = self._is_arriving and not self._has_head
         super().data_received(data)
+        rest = memoryview(data)
         while (head := self._offer) is not None:  # read it again, because the parser has skipped the body
             self._offer = None
             self.parser = type(self.parser)(self)
             self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as Uvicorn does
-            data = head + data[self._offer_end :]
-            super().data_received(data)
-        if was_in_head and not self._has_head:
+            rest = rest[self._offer_end :]
+            super().data_received(head)
+            super().data_received(rest)  # type: ignore[arg-type]  # a view, because there may be many offers
+        if self._is_same_head and not self._has_head:
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES:
                 self._reject_broken(HEAD_TOO_LARGE)
@@ -120,6 +122,7 @@ class ServiceProtocol(HttpToolsProtocol):
         self.expect_100_continue = False
         self.headers = []
         self._is_arriving, self._has_head, self._head_bytes = True, False, 0
+        self._is_same_head = False
 
     def on_headers_complete(self) -> None:
         """Choose the request's path."""
@@ -317,6 +320,8 @@ class ServiceProtocol(HttpToolsProtocol):
             self._stop_waiting()
             self._reject_arriving(status)
             return
+        self._stop_waiting()
+        self._is_arriving = False
         current.keep_alive = False  # it would take the response for its own
         self.pipeline.clear()
         self.flow.pause_reading()
@@ -338,7 +343,7 @@ class ServiceProtocol(HttpToolsProtocol):
         parser = self.parser
         is_kept = parser.get_http_version() == "1.1" and parser.should_keep_alive()
         self._reject(TOO_MANY, keep_alive=is_kept and not self.expect_100_continue)
-        self.cycle = rejected = FastRequest(self, self.headers)
+        self.cycle = self._current = rejected = FastRequest(self, self.headers)
         rejected.response_complete = True  # so that Uvicorn's protocol ignores its body
         self.on_response_complete()
 

@@ -120,6 +120,19 @@ def test_a_head_without_an_end_is_answered_431(observed: Observed, filler: bytes
     assert [point.attributes[names.HTTP_STATUS] for point in points] == [431]
 
 
+def test_many_requests_are_no_large_head(observed: Observed) -> None:
+    """Each part that arrives ends one head, brings whole requests and begins another head: all are answered."""
+    each = LIVE.removesuffix(b"\r\n") + b"x: " + b"a" * 8_000 + b"\r\n\r\n"
+    count = 60
+    sent = each * count
+    size = 9 * len(each) + 10
+    assert size > MAX_HEAD_BYTES
+    with limited(observed) as url, Wire(url) as wire:
+        for start in range(0, len(sent), size):
+            wire.send(sent[start : start + size])
+        assert [wire.read().status for _ in range(count)] == [200] * count
+
+
 def test_an_empty_line_does_not_keep_a_connection_open(observed: Observed) -> None:
     """It begins no request, yet ends the wait for the next one; the time limit applies to it as well."""
     with limited(observed, timeout_s=0.2) as url, Wire(url) as wire:
@@ -158,6 +171,15 @@ def test_an_answer_may_take_longer_than_a_request(observed: Observed) -> None:
         assert wire.read().status == 200
         wire.send(LIVE[10:])
         assert wire.read().status == 200
+
+
+def test_a_broken_request_gets_no_408_in_the_place_of_an_answer(observed: Observed) -> None:
+    """The request before it takes longer than a request may take to arrive, and is answered."""
+    broken = b"POST /predict HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n"
+    with limited(observed, timeout_s=0.3) as url, slow_lookups(observed) as (_, release), Wire(url) as wire:
+        threading.Timer(0.6, release.set).start()
+        wire.send(post("/predict", {"user_id": CUSTOMER}, KEPT) + broken)
+        assert (wire.read().status, wire.is_closed()) == (200, True)
 
 
 def test_a_rejected_request_is_measured(observed: Observed) -> None:
@@ -211,6 +233,29 @@ def test_more_requests_than_the_limit_are_answered_503(observed: Observed, heade
         release.set()
         assert [wire.read().status for wire in (first, second)] == [200, 200]
         assert eventually(lambda: ask(url, by_customer).status == 200)
+
+
+def test_what_is_not_http_is_rejected_after_a_503(observed: Observed) -> None:
+    """The limit was reached while the request's body arrived; no answer to it is still to come."""
+    whole = post("/predict", {"user_id": CUSTOMER}, KEPT)
+    with full(observed) as url, Wire(url) as wire:
+        wire.send(post("/feedback", {}, KEPT))
+        assert wire.read().status == 503
+        wire.send(b"\x00\r\n\r\n")
+        assert (wire.read().status, wire.is_closed()) == (400, True)
+    with (
+        limited(observed, max_in_flight=1) as url,
+        slow_lookups(observed) as (begun, _),
+        Wire(url) as first,
+        Wire(url) as second,
+    ):
+        second.send(whole[:20], whole[20:-5])
+        first.send(whole)
+        assert begun.acquire(timeout=TIMEOUT_S)
+        second.send(whole[-5:])
+        assert second.read().status == 503
+        second.send(b"\x00\r\n\r\n")
+        assert (second.read().status, second.is_closed()) == (400, True)
 
 
 @contextmanager
