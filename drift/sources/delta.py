@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote
 
 from drift.sources.duckdb import DuckDBSource, memory_source
 from drift.sources.errors import SourceError
@@ -47,7 +48,7 @@ def _rows(folder: Path, name: str) -> str:
     try:
         with delta_errors(str(folder)):
             table = open_table(str(folder))
-            files, columns = table.file_uris(), _columns(table)
+            files, columns = _files(table), _columns(table)
             partitions = table.metadata().partition_columns
     except PredictionLogError as error:
         raise SourceError(str(error), source=name) from error
@@ -57,7 +58,7 @@ def _rows(folder: Path, name: str) -> str:
             f"SELECT {', '.join(f'NULL::{kind} AS {_quoted(column)}' for column, kind in stored.items())} WHERE false"
         )
     names = ", ".join(_quoted(column) for column in stored)
-    paths = ", ".join("'" + each.replace("'", "''") + "'" for each in _local(files))
+    paths = ", ".join("'" + each.replace("'", "''") + "'" for each in files)
     rows = f"SELECT {names} FROM read_parquet([{paths}], union_by_name = true, hive_partitioning = false)"  # noqa: S608 (quoted)
     return _last_labels(rows) if stored.keys() == _LABELS else rows
 
@@ -74,8 +75,11 @@ def _columns(table: DeltaTable) -> dict[str, str]:
     return {each.name: _TYPES.get(getattr(each.type, "type", ""), "VARCHAR") for each in fields}
 
 
-def _local(uris: Sequence[str]) -> list[str]:
-    return [uri.removeprefix("file://") for uri in uris]
+def _files(table: DeltaTable) -> list[str]:
+    """The paths of a table's files. Only the table's folder is escaped in them: partitions have their names on disk."""
+    folder = table.table_uri.removeprefix("file://")
+    paths = [uri.removeprefix("file://") for uri in table.file_uris()]
+    return [unquote(folder) + path.removeprefix(folder) if path.startswith(folder) else path for path in paths]
 
 
 def _quoted(column: str) -> str:

@@ -44,6 +44,26 @@ def test_a_folder_of_tables_or_one_table_is_a_source(log: DeltaLog, tmp_path: Pa
         assert source.tables() == (["prediction_labels", "predictions"] if path == "lake" else ["predictions"])
 
 
+@pytest.mark.parametrize("name", ["a lake", "l'été #1"])
+def test_a_folder_can_have_spaces_and_accents(log: DeltaLog, tmp_path: Path, name: str) -> None:
+    """Delta escapes them in the addresses of its files."""
+    log.write_batch(some_records(2), "segment", [1, 2])
+    (tmp_path / "lake").rename(tmp_path / name)
+    with opened(f"delta:{tmp_path / name}") as source:
+        assert ids(source) == IDS[:2]
+
+
+def test_partitions_can_have_spaces(tmp_path: Path) -> None:
+    """Their folders are escaped on disk too, unlike the table's."""
+    import pyarrow as pa  # noqa: PLC0415 (optional)
+    from deltalake import write_deltalake  # noqa: PLC0415 (optional)
+
+    table = tmp_path / "a lake" / "predictions"
+    write_deltalake(table, pa.table({"prediction_id": IDS[:1], "place": ["a b"]}), partition_by=["place"])
+    with opened(f"delta:{table.parent}") as source:
+        assert ids(source) == IDS[:1]
+
+
 def test_an_empty_table_has_its_columns(log: DeltaLog, tmp_path: Path) -> None:
     """The types are those that its rows will have."""
     with opened(f"delta:{tmp_path / 'lake'}") as source:
