@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import time
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
@@ -25,6 +26,7 @@ from leeway.store.record import RECORD_COLUMNS, PredictionRecord
 from leeway.store.tables import PREDICTED_ON, Tables, UtcDateTime, feature_key, probability_keys, tables_for, utc
 
 if TYPE_CHECKING:
+    from arro3.core import Table
     from deltalake import DeltaTable
 
 LABELLED_ON: Final = "labelled_on"
@@ -75,7 +77,8 @@ class DeltaLog:
         """Store the records in one commit, exactly once, and drop those of customers whose data was deleted.
 
         `ends` are positions in `source`, which only grow: one for each record, in order. Records up to the last
-        position that was committed for this source are skipped. Only one process may write from a source at a time.
+        position that was committed for this source are skipped, but a rejected one among them is rejected again. Only
+        one process may write from a source at a time.
 
         Raises:
             RecordRejected: one of them can never be stored; the others may be valid.
@@ -96,18 +99,23 @@ class DeltaLog:
 
     def _append(self, records: Sequence[PredictionRecord], source: str, ends: Sequence[int], erased: set[str]) -> None:
         with delta_errors(self._predictions):
+            kept = [
+                (record, end) for record, end in zip(records, ends, strict=True) if record.prediction_id not in erased
+            ]
+            if not kept:
+                return
+            # Before stored records are skipped: a rejected one is not stored, even if the position is beyond it.
+            rows = _arrow_rows(self._columns, [self._row(record) for record, _ in kept], PREDICTED_ON)
             if self._opened is None:
                 self._opened = open_table(self._predictions)
             self._opened.update_incremental()
-            known = self._opened.transaction_version(source)
-            stored = -1 if known is None else known
-            rows = [
-                (*_record_values(record), *record.features, *(record.probabilities if self._has_probabilities else ()))
-                for record, end in zip(records, ends, strict=True)
-                if end > stored and record.prediction_id not in erased
-            ]
-            if rows:
-                _append(self._opened, self._columns, rows, PREDICTED_ON, (source, ends[-1]))
+            position = self._opened.transaction_version(source)
+            stored = 0 if position is None else bisect_right([end for _, end in kept], position)
+            if stored < len(kept):
+                _append(self._opened, rows.slice(stored), (source, ends[-1]))
+
+    def _row(self, record: PredictionRecord) -> tuple[Any, ...]:
+        return (*_record_values(record), *record.features, *(record.probabilities if self._has_probabilities else ()))
 
     def move_labels(self) -> int:
         """Move labels from the database to their Delta table, at most `MOST_LABELS`; return how many.
@@ -125,7 +133,7 @@ class DeltaLog:
             if not found:
                 return 0
             with delta_errors(self._labels):
-                _append(open_table(self._labels), list(labels.c), found, LABELLED_ON)
+                _append(open_table(self._labels), _arrow_rows(list(labels.c), found, LABELLED_ON))
             same = sa.delete(labels).where(
                 labels.c.prediction_id == sa.bindparam("moved_id"), labels.c.labelled_at == sa.bindparam("moved_at")
             )
@@ -207,16 +215,13 @@ def _create(uri: str, columns: Sequence[sa.Column[Any]], partition: str) -> bool
         return True
 
 
-def _append(
-    table: DeltaTable,
-    columns: Sequence[sa.Column[Any]],
-    rows: Sequence[Sequence[Any]],
-    partition: str,
-    position: tuple[str, int] | None = None,
-) -> None:
-    """Append rows in one commit; their days are those of the column of times. `position` is kept with them."""
+def _arrow_rows(columns: Sequence[sa.Column[Any]], rows: Sequence[Sequence[Any]], partition: str) -> Table:
+    """Rows as an Arrow table; their days are those of the column of times.
+
+    Raises:
+        RecordRejected: a value does not belong in its column.
+    """
     from arro3.core import Field, Schema, Table  # noqa: PLC0415 (optional)
-    from deltalake import CommitProperties, Transaction, WriterProperties, write_deltalake  # noqa: PLC0415 (optional)
 
     time_column = next(place for place, column in enumerate(columns) if isinstance(column.type, UtcDateTime))
     with _rejecting():
@@ -228,10 +233,17 @@ def _append(
         Field(column.name, array.type, nullable=bool(column.nullable))
         for (column, _), array in zip(filled, arrays, strict=True)
     ]
+    return Table.from_arrays(arrays, schema=Schema(fields))
+
+
+def _append(table: DeltaTable, rows: Table, position: tuple[str, int] | None = None) -> None:
+    """Append rows in one commit; `position` is kept with them."""
+    from deltalake import CommitProperties, Transaction, WriterProperties, write_deltalake  # noqa: PLC0415 (optional)
+
     transactions = [Transaction(*position, last_updated=int(time.time() * 1_000))] if position else None
     write_deltalake(
         table,
-        Table.from_arrays(arrays, schema=Schema(fields)),
+        rows,
         mode="append",
         writer_properties=WriterProperties(compression="ZSTD"),
         commit_properties=CommitProperties(app_transactions=transactions),

@@ -75,7 +75,9 @@ def test_a_repeated_batch_is_stored_once(log: DeltaLog, lake: str, repeated: int
     ends = [10, 20, 30, 40, 50]
     log.write_batch(some_records(3), SEGMENT, ends[:3])
     log.write_batch(some_records(repeated), SEGMENT, ends[:repeated])
-    assert sorted(each["prediction_id"] for each in delta_rows(lake)) == IDS[: max(3, repeated)]
+    rows = delta_rows(lake)
+    assert [each["prediction_id"] for each in rows] == IDS[: max(3, repeated)]
+    assert [each["predicted_at"] for each in rows] == [each.predicted_at for each in some_records(len(rows))]
 
 
 def test_segments_do_not_know_each_others_positions(
@@ -107,6 +109,17 @@ def test_what_has_no_place_in_a_column_is_rejected(log: DeltaLog, lake: str, cha
         log.write_batch([a_record(0), a_record(1, **changes)], SEGMENT, [10, 20])
     log.write_batch([a_record(0)], SEGMENT, [10])
     assert [each["prediction_id"] for each in delta_rows(lake)] == IDS[:1]
+
+
+def test_a_record_stays_rejected_after_later_ones_are_stored(log: DeltaLog, lake: str) -> None:
+    """The position is beyond it, but the table does not have it."""
+    log.write_batch([a_record(1)], SEGMENT, [20])
+    bad = a_record(0, unusual_features=2**40)
+    for repeated in ([bad], [bad, a_record(1)]):
+        with pytest.raises(RecordRejected):
+            log.write_batch(repeated, SEGMENT, [10, 20][: len(repeated)])
+    log.write_batch([a_record(1), a_record(2)], SEGMENT, [20, 30])
+    assert [each["prediction_id"] for each in delta_rows(lake)] == IDS[1:3]
 
 
 def test_a_record_from_before_its_customers_erasure_is_dropped(

@@ -3,25 +3,35 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from leeway.schema import CHURN_SCHEMA
+from leeway.schema import CHURN_SCHEMA, FeatureSchema
 from leeway.store.delta import create_delta_tables
 from leeway.store.delta_retention import compact
 from leeway.store.engine import open_engine
-from leeway.store.predictions import PredictionLabel, PredictionLog
+from leeway.store.predictions import PredictionLabel, PredictionLog, PredictionLogError
+from leeway.store.record import PredictionRecord
 from leeway.store.tables import tables_for
 from service.spool.delta import DeltaWriter
-from service.spool.reader import SpoolReader
+from service.spool.drainer import SpoolDrainer
+from service.spool.reader import Origin, SpoolReader
 from service.spool.status import read_status
 from tests.leeway.store.delta import delta_rows
 from tests.leeway.store.records import IDS, NOON, a_record, some_records
 from tests.service.processes import ROOT, eventually
-from tests.service.spool.spools import dead_letters, drain, killed_while_appending, open_spool, taken
+from tests.service.spool.spools import (
+    WAIT_S,
+    RecordedEvents,
+    dead_letters,
+    drain,
+    killed_while_appending,
+    open_spool,
+    taken,
+)
 
 pytest.importorskip("deltalake")
 
@@ -84,6 +94,28 @@ def test_a_rejected_record_does_not_hold_up_the_others(lake: Lake, tmp_path: Pat
         drain(spool, lake.writer(path).write)
     assert lake.ids() == [IDS[0], IDS[2], IDS[3]]
     assert len(dead_letters(path)) == 1
+
+
+def test_an_outage_after_a_rejected_record_does_not_lose_it(lake: Lake, tmp_path: Path) -> None:
+    """The repeated batch rejects it again, although later records of the segment are stored."""
+    path, calls = tmp_path / "spool", list[str]()
+    store = lake.writer(path).write
+
+    def fail_once(schema: FeatureSchema, records: Sequence[PredictionRecord], origin: Origin) -> None:
+        calls.append(records[0].prediction_id)
+        if calls.count(IDS[2]) == 1 and calls[-1] == IDS[2]:
+            raise PredictionLogError("unreachable")
+        store(schema, records, origin)
+
+    with open_spool(path) as spool:
+        spool.append([a_record(0, unusual_features=2**40), *some_records(3, start=1)])
+        probe = RecordedEvents()
+        drainer = SpoolDrainer(SpoolReader(path), fail_once, probe, interval_s=0.01)
+        drainer.start()
+        assert eventually(lambda: spool.backlog() == 0)
+        assert drainer.stop(WAIT_S)
+    assert (lake.ids(), len(dead_letters(path))) == (IDS[1:4], 1)
+    assert (probe.total("written"), probe.total("dead_lettered"), calls.count(IDS[2])) == (3, 1, 2)
 
 
 def test_labels_follow_their_predictions(lake: Lake, tmp_path: Path) -> None:
