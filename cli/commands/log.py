@@ -162,7 +162,7 @@ def forget(
                 folder.delete_reports([*found, *unknown])  # first: a repeated call could no longer tell which
             deleted = forget_in_database(engine, user, is_dry_run=dry_run)
             if delta:
-                deleted += forget_in_delta(delta, schema_suffixes(engine), user, is_dry_run=dry_run)
+                deleted += forget_in_delta(delta, engine, schema_suffixes(engine), user, is_dry_run=dry_run)
             is_overwritten = dry_run or empty_write_ahead_log(engine)
         spooled = count_in_spool(path, user) if dry_run else erase_from_spool(path, user, timeout_s=_DRAIN_TIMEOUT_S)
     deleted += Counter({

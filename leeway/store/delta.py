@@ -126,21 +126,19 @@ class DeltaLog:
             PredictionLogError: the table or the database is unreachable, or the table does not exist.
         """
         labels = self._tables.prediction_labels
-        oldest = sa.select(labels).order_by(labels.c.labelled_at).limit(MOST_LABELS)
-        with translated(into=PredictionLogError):
-            with self._engine.connect() as connection:
-                found = connection.execute(oldest).all()
+        # Locked until they are in the Delta table, so that an erasure finds each of them in one of the two.
+        oldest = sa.select(labels).order_by(labels.c.labelled_at).limit(MOST_LABELS).with_for_update(skip_locked=True)
+        same = sa.delete(labels).where(
+            labels.c.prediction_id == sa.bindparam("moved_id"), labels.c.labelled_at == sa.bindparam("moved_at")
+        )
+        with translated(into=PredictionLogError), self._engine.begin() as connection:
+            lock_storing(connection)
+            found = connection.execute(oldest).all()
             if not found:
                 return 0
             with delta_errors(self._labels):
                 _append(open_table(self._labels), _arrow_rows(list(labels.c), found, LABELLED_ON))
-            same = sa.delete(labels).where(
-                labels.c.prediction_id == sa.bindparam("moved_id"), labels.c.labelled_at == sa.bindparam("moved_at")
-            )
-            with self._engine.begin() as connection:
-                connection.execute(
-                    same, [{"moved_id": row.prediction_id, "moved_at": row.labelled_at} for row in found]
-                )
+            connection.execute(same, [{"moved_id": row.prediction_id, "moved_at": row.labelled_at} for row in found])
         return len(found)
 
 

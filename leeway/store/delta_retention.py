@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from leeway.store.delta import LABELLED_ON, delta_errors, open_table, storage_options, uri_of
 from leeway.store.predictions import PredictionLogError
+from leeway.store.retention import delete_labels
 from leeway.store.tables import PREDICTED_ON, utc
 
 if TYPE_CHECKING:
+    import sqlalchemy as sa
     from deltalake import DeltaTable
 
 _T = TypeVar("_T")
@@ -81,24 +83,27 @@ def prediction_times(location: str, suffixes: Iterable[str], user_id: str) -> li
     ]
 
 
-def forget(location: str, suffixes: Iterable[str], user_id: str, *, is_dry_run: bool = False) -> Counter[str]:
-    """Delete a customer's predictions and their labels; return how many.
+def forget(
+    location: str, engine: sa.Engine, suffixes: Iterable[str], user_id: str, *, is_dry_run: bool = False
+) -> Counter[str]:
+    """Delete a customer's predictions and their labels, also labels that still wait in the database; return how many.
 
     Store the customer's tombstone first, so that nothing from before is stored again. The files that held them are
     deleted at once, also those that only earlier versions need: a drift run in progress may fail. A dry run only
     counts.
 
     Raises:
-        PredictionLogError: a table is unreachable, or is changed by others all the time.
+        DatabaseError: the database is unreachable, or a table is, or it is changed by others all the time.
     """
     deleted, where = Counter[str](), _is_customer(user_id)
     for suffix in suffixes:
-        ids: list[str] = []
         for table in _existing(location, f"predictions{suffix}"):
             ids = [row[0] for row in _read(table, f"SELECT prediction_id FROM found WHERE {where}")]  # noqa: S608 (quoted)
+            # Predictions go last, because a repeated call finds labels by their ids.
+            deleted["labels"] += delete_labels(engine, suffix, ids, is_dry_run=is_dry_run)
+            for labels in _existing(location, f"prediction_labels{suffix}"):
+                deleted["labels"] += _delete(labels, ids, is_dry_run=is_dry_run)
             deleted["predictions"] += _delete(table, ids, is_dry_run=is_dry_run)
-        for table in _existing(location, f"prediction_labels{suffix}"):
-            deleted["labels"] += _delete(table, ids, is_dry_run=is_dry_run)
     return deleted
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -113,6 +113,26 @@ def forget(engine: sa.Engine, user_id: str, *, is_dry_run: bool = False) -> Coun
             customer = _Customer(engine, suffix, user_id)
             deleted += customer.count() if is_dry_run else customer.delete()
     return deleted
+
+
+def delete_labels(engine: sa.Engine, suffix: str, prediction_ids: Sequence[str], *, is_dry_run: bool = False) -> int:
+    """Delete the labels of predictions of one schema, by their ids; return how many. A dry run only counts.
+
+    It waits for labels that are on their way to a Delta table: afterwards they are there.
+
+    Raises:
+        DatabaseError: the database is unreachable; what was deleted before stays deleted.
+    """
+    labels, count = _table(f"prediction_labels{suffix}", "prediction_id"), 0
+    with translated():
+        for start in range(0, len(prediction_ids), BATCH_ROWS):
+            chosen = labels.c.prediction_id.in_(prediction_ids[start : start + BATCH_ROWS])
+            if is_dry_run:
+                count += _count(engine, sa.select(labels.c.prediction_id).where(chosen))
+            else:
+                with engine.begin() as connection:
+                    count += _delete(connection, labels, chosen)
+    return count
 
 
 def empty_write_ahead_log(engine: sa.Engine) -> bool:

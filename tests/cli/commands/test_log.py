@@ -15,6 +15,7 @@ from leeway.model.bundle import Bundle
 from leeway.schema import CHURN_SCHEMA
 from leeway.store import engine as engine_module
 from leeway.store.delta import DeltaLog
+from leeway.store.predictions import PredictionLabel, PredictionLog
 from leeway.store.retention import prune
 from leeway.store.tables import tables_for
 from service.spool.drainer import PredictionWriter
@@ -181,11 +182,14 @@ def test_delta_tables_are_compacted_and_pruned(customer: Customer, lake: Path) -
 
 
 def test_forget_deletes_a_customer_from_delta_tables_as_well(customer: Customer, lake: Path) -> None:
-    """Ann's prediction in the lake goes with those in the database."""
+    """Ann's prediction in the lake goes with those in the database, and so does its label, which waits there."""
     log = DeltaLog(str(lake), customer.engine, tables_for(CHURN_SCHEMA))
     log.write_batch([a_record(5, user_id="ann"), a_record(6, user_id="bob")], "segment", [1, 2])
-    assert customer.forget("--dry-run").stdout.startswith("would delete 2 predictions")
-    assert customer.forget().stdout.startswith("deleted 2 predictions")
+    in_database = PredictionLog(customer.engine, tables_for(CHURN_SCHEMA))
+    in_database.write_labels([PredictionLabel(each, 1) for each in IDS[5:7]], NOON)
+    assert customer.forget("--dry-run").stdout.startswith("would delete 2 predictions, 1 labels")
+    assert customer.forget().stdout.startswith("deleted 2 predictions, 1 labels")
+    assert log.move_labels() == 1  # Bob's
     assert [row["user_id"] for row in delta_rows(str(lake))] == ["bob"]
 
 

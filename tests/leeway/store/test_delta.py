@@ -9,10 +9,14 @@ import pytest
 import sqlalchemy as sa
 
 from leeway.schema import CHURN_SCHEMA, FeatureSchema
+from leeway.store import delta
+from leeway.store import engine as engine_module
 from leeway.store.delta import DeltaLog, create_delta_tables
-from leeway.store.erasures import Tombstone, add_tombstone
+from leeway.store.engine import open_engine
+from leeway.store.erasures import Tombstone, add_tombstone, lock_storing
 from leeway.store.predictions import PredictionLabel, PredictionLog, PredictionLogError, RecordRejected
 from leeway.store.tables import Tables, tables_for
+from tests.leeway.store.databases import empty_tables
 from tests.leeway.store.delta import delta_rows
 from tests.leeway.store.records import IDS, NOON, OTHER_SCHEMA, a_database, a_record, some_records
 
@@ -147,6 +151,44 @@ def test_labels_are_moved_and_replaced_ones_follow(
         (0, NOON),
         (1, NOON + timedelta(minutes=1)),
     ]
+
+
+def test_labels_are_not_moved_while_others_hold_the_lock(
+    database: tuple[sa.Engine, Tables, PredictionLog], log: DeltaLog, lake: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An erasure, for one: what it deletes from the database has not been copied to the Delta table."""
+    engine, tables, in_database = database
+    in_database.write_labels([PredictionLabel(IDS[0], 1)], NOON)
+    monkeypatch.setattr(engine_module, "BUSY_TIMEOUT_S", 0)
+    impatient = open_engine(str(engine.url))
+    with engine.begin() as connection:
+        lock_storing(connection)
+        with pytest.raises(PredictionLogError):
+            DeltaLog(lake, impatient, tables).move_labels()
+    impatient.dispose()
+    assert delta_rows(lake, "prediction_labels") == []
+    assert log.move_labels() == 1
+
+
+def test_on_postgresql_an_erasure_waits_for_labels_that_are_being_moved(
+    postgresql: str, lake: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It finds them in the Delta table afterwards. Others only share the lock, so the rows themselves are locked."""
+    tables, append, refused = tables_for(CHURN_SCHEMA), delta._append, list[bool]()
+    with empty_tables(postgresql) as engine:
+        create_delta_tables(lake, engine, CHURN_SCHEMA)
+        PredictionLog(engine, tables).write_labels([PredictionLabel(IDS[0], 1)], NOON)
+
+        def delete_meanwhile(table: Any, rows: Any) -> None:  # noqa: ANN401 (arro3 has no stable types)
+            with engine.connect() as connection:
+                connection.exec_driver_sql("SET LOCAL lock_timeout = '10ms'")
+                with pytest.raises(sa.exc.OperationalError):
+                    connection.execute(sa.delete(tables.prediction_labels))
+            refused.append(True)
+            append(table, rows)
+
+        monkeypatch.setattr(delta, "_append", delete_meanwhile)
+        assert (DeltaLog(lake, engine, tables).move_labels(), refused) == (1, [True])
 
 
 @pytest.mark.parametrize("schema", [CHURN_SCHEMA, OTHER_SCHEMA])

@@ -4,17 +4,22 @@ import tracemalloc
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from pyarrow import parquet
 
 from leeway.schema import CHURN_SCHEMA
-from leeway.store.delta import DeltaLog, create_delta_tables
+from leeway.store import delta_retention
+from leeway.store.delta import DeltaLog, create_delta_tables, open_table
 from leeway.store.delta_retention import compact, forget, prediction_times, prune
-from leeway.store.predictions import PredictionLabel
+from leeway.store.predictions import PredictionLabel, PredictionLogError
 from leeway.store.record import PredictionRecord
 from tests.leeway.store.delta import delta_rows
 from tests.leeway.store.records import IDS, NOON, a_database, a_record, some_records
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable
 
 pytest.importorskip("deltalake")
 DAY = timedelta(days=1)
@@ -101,7 +106,7 @@ def test_forgetting_deletes_a_customers_rows(lake: Lake, *, dry_run: bool) -> No
     lake.store(a_record(0), a_record(1, user_id=user), a_record(2, user_id=user))
     lake.label(IDS[0], IDS[1])
     assert prediction_times(lake.location, SUFFIXES, user) == [NOON + timedelta(seconds=each) for each in (1, 2)]
-    assert forget(lake.location, SUFFIXES, user, is_dry_run=dry_run) == {"predictions": 2, "labels": 1}
+    assert forget(lake.location, lake.engine, SUFFIXES, user, is_dry_run=dry_run) == {"predictions": 2, "labels": 1}
     assert lake.ids() == (IDS[:3] if dry_run else IDS[:1])
     assert lake.ids("prediction_labels") == (IDS[:2] if dry_run else IDS[:1])
 
@@ -109,10 +114,39 @@ def test_forgetting_deletes_a_customers_rows(lake: Lake, *, dry_run: bool) -> No
 def test_nothing_of_a_forgotten_customer_stays_on_the_disk(lake: Lake) -> None:
     """Neither in files of earlier versions, nor in the log."""
     lake.store(a_record(0), a_record(1, user_id="ann-7421"))
-    forget(lake.location, SUFFIXES, "ann-7421")
+    forget(lake.location, lake.engine, SUFFIXES, "ann-7421")
     users = [
         user for file in lake.files() for user in parquet.ParquetFile(file).read(["user_id"])["user_id"].to_pylist()
     ]
     log = b"".join(each.read_bytes() for each in Path(lake.location, "predictions", "_delta_log").iterdir())
     assert users == ["customer-0"]
     assert b"ann-7421" not in log
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_forgetting_deletes_labels_that_wait_in_the_database(lake: Lake, *, dry_run: bool) -> None:
+    """They cannot follow the customer's predictions into the Delta table any more."""
+    lake.store(a_record(0), a_record(1, user_id="ann"))
+    lake.database.write_labels([PredictionLabel(each, 1) for each in IDS[:2]], NOON)
+    deleted = forget(lake.location, lake.engine, SUFFIXES, "ann", is_dry_run=dry_run)
+    assert deleted == {"predictions": 1, "labels": 1}
+    lake.label()
+    assert lake.ids("prediction_labels") == (IDS[:2] if dry_run else IDS[:1])
+
+
+def test_interrupted_forgetting_can_be_repeated(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Predictions stay until their labels are deleted, which are found by the predictions' ids."""
+    lake.store(a_record(0), a_record(1, user_id="ann"))
+    lake.label(*IDS[:2])
+
+    def fail_for_labels(uri: str) -> DeltaTable:
+        if uri.endswith("/prediction_labels"):
+            raise PredictionLogError("unreachable")
+        return open_table(uri)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(delta_retention, "open_table", fail_for_labels)
+        with pytest.raises(PredictionLogError):
+            forget(lake.location, lake.engine, SUFFIXES, "ann")
+    assert forget(lake.location, lake.engine, SUFFIXES, "ann") == {"predictions": 1, "labels": 1}
+    assert (lake.ids(), lake.ids("prediction_labels")) == (IDS[:1], IDS[:1])
