@@ -36,6 +36,7 @@ def render(evidence: Evidence, files: Collection[str], commands: Sequence[tuple[
     return template.render(
         evidence=evidence,
         text=words,
+        figure_title=words.figure_title(evidence),
         charts=_charts(evidence, axis),
         axis=axis,
         slow=waterfall("slow-trace", "A slow request", evidence.slow),
@@ -71,8 +72,9 @@ def _charts(evidence: Evidence, axis: TimeAxis) -> Mapping[str, Markup]:
         ChartLine(name, [(each.at, getattr(each.latency, name)) for each in figures], tone)
         for name, tone in (("p99", 4), ("p95", 2), ("p50", 1))
     ]
-    areas = [(run.time, words.roc_auc(run).current) for run in runs]
-    card = next((each for run in runs if (each := words.roc_auc(run).reference) is not None), None)
+    title = words.figure_title(evidence)
+    live = [(run.time, words.first_figure(run)[1].current) for run in runs]
+    card = next((each for run in runs if (each := words.first_figure(run)[1].reference) is not None), None)
     return {
         "acts": act_strip(axis, acts),
         "latency": line_chart(
@@ -80,8 +82,8 @@ def _charts(evidence: Evidence, axis: TimeAxis) -> Mapping[str, Markup]:
             markers=list(changes(runs)), stretches=acts, show=axis_ms, height=190,
         ),
         "share": share_chart(runs, axis, acts),
-        "auc": line_chart(
-            "auc", "ROC AUC on the newest labels", axis, [ChartLine("ROC AUC", areas)],
+        "performance": line_chart(
+            "performance", f"{title} on the newest labels", axis, [ChartLine(title, live)],
             threshold=ChartLine("card", [] if card is None else [(axis.start, card), (axis.end, card)]),
             stretches=acts, height=130,
         ),

@@ -25,14 +25,19 @@ def share(run: RunResult | None) -> str:
     return number(None if run is None else run.share)
 
 
-def area(run: RunResult | None) -> str:
-    """The run's ROC AUC on labels."""
-    return number(None if run is None else roc_auc(run).current)
+def figure(run: RunResult | None) -> str:
+    """The run's first performance figure on labels."""
+    return number(None if run is None else first_figure(run)[1].current)
 
 
-def roc_auc(run: RunResult) -> Measure:
-    """The run's ROC AUC, on the card and on labels."""
-    return run.performance.figures.get("roc_auc", Measure())
+def first_figure(run: RunResult) -> tuple[str, Measure]:
+    """The first performance figure of the model's task: its title, and its values on the card and on labels."""
+    return run.performance.first or ("performance", Measure())
+
+
+def figure_title(evidence: Evidence) -> str:
+    """The title of the first performance figure, such as ROC AUC of a binary model."""
+    return next((run.performance.first[0] for run in evidence.runs if run.performance.first), "performance")
 
 
 def conclusion(evidence: Evidence) -> str:
@@ -42,9 +47,10 @@ def conclusion(evidence: Evidence) -> str:
         return "The drift worker had too little data for a comparison."
     if not _fails_unseen(last):
         return last.reason
-    auc = roc_auc(last)
-    worth = "no better than chance" if (auc.low or 0.0) <= CHANCE else "worse than on its card"
-    figures = f"ROC AUC {number(auc.current)}, on its card {number(auc.reference)}"
+    title, measure = first_figure(last)
+    is_chance = "roc_auc" in last.performance.figures and (measure.low or 0.0) <= CHANCE
+    worth = "no better than chance" if is_chance else "worse than on its card"
+    figures = f"{title} {number(measure.current)}, on its card {number(measure.reference)}"
     speed = p95(evidence.acts[-1] if evidence.acts else None)
     drifted = f"{last.drifted or 'none'} of {len(last.features)} features drifted"
     return f"Answers take {speed} (p95) and {drifted}, yet the model is {worth}: {figures}. Only the labels show it."
@@ -59,7 +65,8 @@ def _fails_unseen(run: RunResult) -> bool:
 def outcome(seen: ActSeen) -> str:
     """What was measured in an act, on one line."""
     said = HEADLINE[seen.run.recommendation] if seen.run else "no comparison"
-    return f"p95 {p95(seen)}, drift share {share(seen.run)}, ROC AUC {area(seen.run)}: {said.lower()}"
+    title = first_figure(seen.run)[0] if seen.run else "performance"
+    return f"p95 {p95(seen)}, drift share {share(seen.run)}, {title} {figure(seen.run)}: {said.lower()}"
 
 
 def drift_versus_latency(evidence: Evidence) -> list[str]:

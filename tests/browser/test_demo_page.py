@@ -58,10 +58,10 @@ def test_charts_hold_the_pages_data(visitor: Visitor, address: str) -> None:
         assert [point.value for point in points(page, "latency", quantile)] == latencies(data, quantile)
     assert [point.value for point in points(page, "share", "share")] == [run["share"] for run in data["runs"]]
     areas = [area for run in data["runs"] if (area := run["performance"]["figures"]["roc_auc"]["current"]) is not None]
-    assert [point.value for point in points(page, "auc", "ROC AUC")] == areas
+    assert [point.value for point in points(page, "performance", "ROC AUC")] == areas
 
 
-@pytest.mark.parametrize(("chart", "series"), [*(("latency", each) for each in QUANTILES), ("auc", "ROC AUC")])
+@pytest.mark.parametrize(("chart", "series"), [*(("latency", each) for each in QUANTILES), ("performance", "ROC AUC")])
 def test_points_are_positioned_by_their_values(visitor: Visitor, address: str, chart: str, series: str) -> None:
     """On the screen a point's height grows in proportion to its value."""
     drawn = points(visitor.open(address), chart, series)

@@ -9,11 +9,14 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
+from msgspec.structs import replace
 
 from cli.demo import words
 from cli.demo.page import render
+from drift.result import Performance
+from leeway.model.figures import Figure
 from leeway.telemetry import names
-from tests.cli.demo.example_run import COMMANDS, FILES, a_run, a_span, evidence
+from tests.cli.demo.example_run import COMMANDS, FILES, a_run, a_span, acts, evidence
 from tests.drift.documents import run_id
 
 HOSTILE = '</script><script>alert("&")</script>'
@@ -120,7 +123,7 @@ def test_share_and_area_charts_are_their_data(page: str, data: dict[str, Any]) -
     """The charts of share and ROC AUC show each run with a value, and nothing else."""
     shares, areas = (
         [float(each["data-value"]) for each in carriers(page, key, "data-series") if each["data-series"] == series]
-        for key, series in (("share", "share"), ("auc", "ROC AUC"))
+        for key, series in (("share", "share"), ("performance", "ROC AUC"))
     )
     assert shares == [run["share"] for run in data["runs"]]
     assert areas == [area for area in map(area_of, data["runs"]) if area is not None]
@@ -235,6 +238,22 @@ def test_a_page_without_runs_says_so() -> None:
     text = visible(render(evidence(runs=[], acts=lone, shifts=[]), (), []))
     assert "Drift unknown" in text
     assert "The drift worker had too little data for a comparison." in text
+
+
+@pytest.mark.parametrize(("figure", "title"), [("accuracy", "accuracy"), ("mae", "MAE")])
+def test_a_model_of_another_task_has_its_own_figure(figure: Figure, title: str) -> None:
+    """The chart, the table and the sentences show the first figure of the task, and chance is not spoken of."""
+    runs = []
+    for run in evidence().runs:
+        measured = run.performance.figures["roc_auc"]
+        runs.append(replace(run, performance=Performance({figure: measured}, labels=800)))
+    seen = evidence(runs=runs, acts=list(acts(runs)))
+    page = visible(render(seen, FILES, COMMANDS))
+    assert f"Model performance: {title} on the newest labels" in page
+    assert f"yet the model is worse than on its card: {title} 0.49, on its card 0.85" in page
+    assert f"{title} 0.84: investigate" in "\n".join(words.closing(seen))
+    assert "ROC AUC" not in page
+    assert "chance" not in page
 
 
 def test_another_result_has_its_own_reason() -> None:
