@@ -39,6 +39,8 @@ MAY_BE_EMPTY = {
         "Requests without a valid API key",
         "{{leeway_api_key_outcome}} {{leeway_api_key_name}}",
     ): "as above",
+    ("drift", "Drift share by segment, last run", "{{leeway_drift_segment}}"): "the stack compares no segments",
+    ("drift", "Drift share by segment, over time", "{{leeway_drift_segment}}"): "as above",
 }
 """Queries that may have no result here, by dashboard, panel and legend, with the reason."""
 MUST_FIRE = {"DriftVerdictActs", "PredictionErrorsBurnBudget"}
